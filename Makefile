@@ -15,3 +15,7 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 	@$(BIN)/uv pip sync -q --python $(BIN)/python requirements.lock --require-hashes
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
 	@touch $@
+
+lock:                ## Resolve requirements.lock anew (hashes, no index addresses)
+	@$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements.lock

@@ -1,0 +1,1 @@
+"""The steps: each one local transaction, written once, run by either coordinator."""

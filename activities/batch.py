@@ -1,0 +1,65 @@
+"""Do together what arrived together: a lone item never waits for company."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Batcher(Generic[Item, Result]):
+    """Hands whatever is waiting, up to `limit` items in order, to `handle`, one batch at a time.
+
+    `handle` answers each item with a result or with the exception that this item's waiter gets; if it raises, every
+    waiter of the batch gets that error.
+    """
+
+    def __init__(
+        self, handle: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]], *, limit: int = 300
+    ) -> None:
+        self._handle = handle
+        self._limit = limit
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._arrived = asyncio.Event()
+
+    def submit(self, item: Item) -> asyncio.Future[Result]:
+        """Put an item into the next batch; its result comes with the future."""
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        self._arrived.set()
+        return future
+
+    async def run(self) -> None:
+        """Handle batches until cancelled; what was under way then is finished by nobody, its futures are cancelled."""
+        try:
+            while True:
+                await self._arrived.wait()
+                batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+                if not self._waiting:
+                    self._arrived.clear()
+                await self._handle_batch(batch)
+        finally:
+            for _, future in self._waiting:
+                future.cancel()
+
+    async def _handle_batch(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
+        results: Sequence[Result | Exception]
+        try:
+            results = await self._handle([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - the waiters decide what an error means
+            results = [error] * len(batch)
+        except BaseException:
+            for _, future in batch:
+                future.cancel()
+            raise
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.done():
+                continue  # its waiter has given up
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)

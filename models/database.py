@@ -1,0 +1,95 @@
+"""Open a service's database: the pool, the one transaction, and reads of SQLModel statements."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeAlias
+
+import msgspec
+import psycopg
+from psycopg import AsyncConnection
+from psycopg.rows import dict_row, tuple_row
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.sql.elements import ClauseElement
+
+Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
+
+# What a restart of the server, a cut connection or a lost race raises: the same transaction may succeed later.
+TRANSIENT: Final = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+    PoolTimeout,
+    OSError,
+)
+
+_dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+
+set_json_loads(msgspec.json.decode)
+set_json_dumps(msgspec.json.encode)
+
+
+class Database:
+    """A pool of connections to one service's database."""
+
+    def __init__(self, url: str, *, name: str, max_connections: int = 8, timeout: float = 5.0) -> None:
+        self.url = url
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            min_size=1,
+            max_size=max_connections,
+            timeout=timeout,
+            open=False,
+            name=name,
+            reconnect_timeout=float("inf"),
+            kwargs={
+                "application_name": name,
+                "connect_timeout": 5,
+                # A peer that vanished without a word must not hold a transaction for two hours.
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "prepare_threshold": 2,
+            },
+        )
+
+    async def open(self) -> None:
+        """Start the pool; returns at once, connections are made in the background."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self._pool.close(timeout=5)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """The one place that commits: on leaving without an error, else rolls back.
+
+        Statements go out in pipeline mode: BEGIN travels with the first ones, COMMIT with the last ones, so that a
+        transaction costs a round trip only where it waits for a result. The commit is confirmed when this returns.
+        """
+        async with self._pool.connection() as connection, connection.pipeline(), connection.transaction():
+            yield connection
+
+    async def read(self, statement: ClauseElement) -> list[dict[str, Any]]:
+        """The rows of a SQLModel or SQLAlchemy select, each by column name."""
+        compiled: Any = statement.compile(dialect=_dialect, compile_kwargs={"render_postcompile": True})
+        return await self.query(str(compiled), compiled.params)
+
+    async def query(self, sql: str, params: Any = None) -> list[dict[str, Any]]:
+        """The rows of a single SQL statement outside any transaction of ours, each by column name."""
+        async with self._pool.connection() as connection:
+            cursor = connection.cursor(row_factory=dict_row)
+            await cursor.execute(sql, params)
+            return await cursor.fetchall() if cursor.description else []
+
+    async def check(self) -> None:
+        """Throw away connections that a restarted server has left broken."""
+        await self._pool.check()
+
+    async def listen(self) -> Connection:
+        """A connection outside the pool, in autocommit, for LISTEN and session locks; its user closes it."""
+        return await AsyncConnection.connect(self.url, autocommit=True, row_factory=tuple_row, connect_timeout=5)

@@ -1,0 +1,203 @@
+"""Read and write what travels: envelope, event types, routes and payloads, as the original services do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
+from typing import Any, Final, NamedTuple
+from uuid import NAMESPACE_OID, UUID, uuid5
+
+import msgspec
+
+from models.saga import (
+    Coordinator,
+    CreateOrderRequested,
+    Message,
+    OrderCancelled,
+    OrderCancelRequested,
+    OrderCreated,
+    OrderFailed,
+    OrderPaid,
+    PaymentApproved,
+    PaymentCancelled,
+    PaymentDeclined,
+    PaymentFailed,
+    PaymentRefunded,
+)
+
+ORDERS_EXCHANGE: Final = "orders.exchange"
+PAYMENTS_EXCHANGE: Final = "payments.exchange"
+SCHEMA_VERSION: Final = 1
+
+
+class Route(NamedTuple):
+    """Where messages of one type are published."""
+
+    exchange: str
+    routing_key: str
+
+
+ROUTES: Final[dict[type[Message], Route]] = {
+    CreateOrderRequested: Route(ORDERS_EXCHANGE, "order.create.requested"),
+    OrderCancelRequested: Route(ORDERS_EXCHANGE, "order.cancel.requested"),
+    OrderCreated: Route(ORDERS_EXCHANGE, "order.created"),
+    OrderCancelled: Route(ORDERS_EXCHANGE, "order.cancelled"),
+    OrderPaid: Route(ORDERS_EXCHANGE, "order.paid"),
+    OrderFailed: Route(ORDERS_EXCHANGE, "order.failed"),
+    PaymentApproved: Route(PAYMENTS_EXCHANGE, "payment.approved"),
+    PaymentDeclined: Route(PAYMENTS_EXCHANGE, "payment.declined"),
+    PaymentFailed: Route(PAYMENTS_EXCHANGE, "payment.failed"),
+    PaymentCancelled: Route(PAYMENTS_EXCHANGE, "payment.cancelled"),
+    PaymentRefunded: Route(PAYMENTS_EXCHANGE, "payment.refunded"),
+}
+MESSAGE_TYPES: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in ROUTES}
+
+
+class MalformedMessage(ValueError):
+    """What arrived is not a message of ours: no retry will change that."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Envelope:
+    """A message as it travels; `payload` is in wire form (camelCase keys, JSON values)."""
+
+    event_type: str
+    event_id: UUID
+    occurred_at: datetime  # aware, UTC
+    correlation_id: str
+    payload: Mapping[str, Any]
+    causation_id: UUID | None = None  # the eventId this one answers
+    schema_version: int = SCHEMA_VERSION
+    coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+    route: Route | None = field(default=None, compare=False)
+
+    @property
+    def order_id(self) -> str | None:
+        """The order it is about, as written in the payload."""
+        return self.payload.get("orderId")
+
+
+class _Wire(msgspec.Struct, rename="camel", kw_only=True):
+    event_type: str
+    event_id: str
+    occurred_at: datetime
+    correlation_id: str
+    payload: dict[str, Any]
+    causation_id: str | None = None
+    schema_version: int = SCHEMA_VERSION
+    coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+
+
+_decoder = msgspec.json.Decoder(_Wire)
+_encoder = msgspec.json.Encoder()
+
+
+def decode(body: bytes) -> Envelope:
+    """The envelope in `body`; fields we don't know are ignored, ours may be missing. Raises MalformedMessage."""
+    try:
+        wire = _decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise MalformedMessage(f"not an envelope: {error}") from error
+    kind = MESSAGE_TYPES.get(wire.event_type)
+    if kind is None:
+        raise MalformedMessage(f"eventType {wire.event_type[:100]!r} is not one of {', '.join(MESSAGE_TYPES)}")
+    if not 0 < len(wire.event_id) <= 200 or not 0 < len(wire.correlation_id) <= 200:
+        raise MalformedMessage("eventId and correlationId must have 1 … 200 characters")
+    occurred_at = wire.occurred_at if wire.occurred_at.tzinfo else wire.occurred_at.replace(tzinfo=UTC)
+    return Envelope(
+        event_type=wire.event_type,
+        event_id=_as_uuid(wire.event_id),
+        occurred_at=occurred_at.astimezone(UTC),
+        correlation_id=wire.correlation_id.replace("\0", ""),
+        payload=wire.payload,
+        causation_id=_as_uuid(wire.causation_id) if wire.causation_id else None,
+        schema_version=wire.schema_version,
+        coordinator=wire.coordinator,
+        route=ROUTES[kind],
+    )
+
+
+def encode(envelope: Envelope) -> bytes:
+    """The envelope as JSON, original fields first."""
+    return _encoder.encode(
+        {
+            "eventType": envelope.event_type,
+            "eventId": envelope.event_id,
+            "occurredAt": envelope.occurred_at,
+            "correlationId": envelope.correlation_id,
+            "payload": envelope.payload,
+            "causationId": envelope.causation_id,
+            "schemaVersion": envelope.schema_version,
+            "coordinator": envelope.coordinator,
+        }
+    )
+
+
+def parse(envelope: Envelope) -> Message:
+    """The message that an envelope carries, checked against its type. Raises MalformedMessage."""
+    kind = MESSAGE_TYPES[envelope.event_type]
+    payload = envelope.payload
+    values = {snake: payload[camel] for snake, camel in _WIRE_NAMES[kind].items() if payload.get(camel) is not None}
+    total = values.get("total")
+    if isinstance(total, float) and total.is_integer():
+        values["total"] = int(total)  # the original services' numbers are JavaScript's
+    if kind is CreateOrderRequested and "order_id" not in values:
+        # An original gateway mints no order id; redeliveries must still be recognised.
+        values["order_id"] = uuid5(envelope.event_id, "order")
+    try:
+        message: Message = msgspec.convert(values, kind)
+    except (msgspec.ValidationError, ValueError) as error:
+        raise MalformedMessage(f"payload of {envelope.event_type}: {_in_wire_names(str(error))}") from error
+    if any("\0" in value for value in values.values() if isinstance(value, str)):
+        raise MalformedMessage(f"payload of {envelope.event_type}: text must not contain the character U+0000")
+    return message
+
+
+def envelope_of(
+    message: Message,
+    *,
+    event_id: UUID,
+    occurred_at: datetime,
+    correlation_id: str,
+    causation_id: UUID | None = None,
+    coordinator: Coordinator = Coordinator.CHOREOGRAPHY,
+) -> Envelope:
+    """The envelope in which `message` is sent."""
+    kind = type(message)
+    payload: dict[str, Any] = {
+        camel: value for snake, camel in _WIRE_NAMES[kind].items() if (value := getattr(message, snake)) is not None
+    }
+    if kind is OrderCancelled:
+        payload["cancelledAt"] = occurred_at
+    return Envelope(
+        event_type=kind.__name__,
+        event_id=event_id,
+        occurred_at=occurred_at,
+        correlation_id=correlation_id,
+        payload=payload,
+        causation_id=causation_id,
+        coordinator=coordinator,
+        route=ROUTES[kind],
+    )
+
+
+def _camel(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(word.capitalize() for word in tail)
+
+
+def _in_wire_names(error: str) -> str:
+    return re.sub(r"\b[a-z]+(?:_[a-z]+)+\b", lambda name: _camel(name.group()), error)
+
+
+def _as_uuid(text: str) -> UUID:
+    """Ids of other services may be any text; ours are UUIDs, so theirs become one, the same every time."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return uuid5(NAMESPACE_OID, text)
+
+
+_WIRE_NAMES: Final = {kind: {f.name: _camel(f.name) for f in fields(kind)} for kind in ROUTES}

@@ -1,0 +1,197 @@
+"""The words both services share: ids, commands, events and decisions, as frozen values of the standard library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from hashlib import sha256
+from typing import Generic, NewType, TypeAlias, TypeVar
+from uuid import UUID
+
+OrderId = NewType("OrderId", UUID)
+PaymentId = NewType("PaymentId", UUID)
+UserId = NewType("UserId", UUID)
+
+MAX_TOTAL = 10**12  # minor units
+
+
+class Coordinator(StrEnum):
+    """Who sequences a saga's steps."""
+
+    CHOREOGRAPHY = "choreography"
+    ORCHESTRATION = "orchestration"
+
+
+class CancelReason(StrEnum):
+    """Why an order was cancelled."""
+
+    PAYMENT_DECLINED = "PAYMENT_DECLINED"
+    USER_REQUESTED = "USER_REQUESTED"
+    PAYMENT_TIMEOUT = "PAYMENT_TIMEOUT"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CreateOrderRequested:
+    """Command: store this order and ask for its payment. `total` is in minor units of `currency`."""
+
+    order_id: OrderId
+    user_id: UserId
+    total: int
+    currency: str = "USD"
+    payment_method: str | None = None
+
+    def __post_init__(self) -> None:
+        check_total(self.total)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderCancelRequested:
+    """Command: cancel this order, for a reason a user or a timer may give."""
+
+    order_id: OrderId
+    reason: CancelReason = CancelReason.USER_REQUESTED
+
+    def __post_init__(self) -> None:
+        if self.reason is CancelReason.PAYMENT_DECLINED:
+            raise ValueError("reason PAYMENT_DECLINED follows from payment.declined; it cannot be requested")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderCreated:
+    """Event: an order waits for its payment."""
+
+    order_id: OrderId
+    user_id: UserId
+    total: int
+    currency: str = "USD"
+    payment_method: str | None = None
+
+    def __post_init__(self) -> None:
+        check_total(self.total)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderPaid:
+    """Event: an order's payment was approved."""
+
+    order_id: OrderId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderCancelled:
+    """Event: an order is off; what was or will be captured for it must be given back."""
+
+    order_id: OrderId
+    reason: str  # a CancelReason, or what another order service calls it
+    total: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OrderFailed:
+    """Event: an order's payment could not be made."""
+
+    order_id: OrderId
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PaymentApproved:
+    """Event: the provider captured the money, under its `transaction_id`."""
+
+    order_id: OrderId
+    transaction_id: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PaymentDeclined:
+    """Event: the provider said no; nothing was captured."""
+
+    order_id: OrderId
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PaymentFailed:
+    """Event: the provider refused for good, or never answered and has confirmed a void."""
+
+    order_id: OrderId
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PaymentCancelled:
+    """Event: the order was cancelled before its payment was settled; no money will be kept."""
+
+    order_id: OrderId
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PaymentRefunded:
+    """Event: captured money was given back in full."""
+
+    order_id: OrderId
+    transaction_id: str
+
+
+OrderEvent: TypeAlias = OrderCreated | OrderPaid | OrderCancelled | OrderFailed
+PaymentEvent: TypeAlias = PaymentApproved | PaymentDeclined | PaymentFailed | PaymentCancelled | PaymentRefunded
+Event: TypeAlias = OrderEvent | PaymentEvent
+Command: TypeAlias = CreateOrderRequested | OrderCancelRequested
+Message: TypeAlias = Command | Event
+
+State = TypeVar("State")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Become(Generic[State]):
+    """The state to save, and the event that tells the world; neither a clock nor an id has been read for it.
+
+    A state equal to the one before, without an event, says: nothing to write, but the provider work that the state
+    still owes (`Payment.due`) must be taken up again.
+    """
+
+    state: State
+    emit: Event | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stale:
+    """A duplicate, or overtaken by what happened since: acknowledged without effect."""
+
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TooEarly:
+    """Its order isn't known yet: to be retried with delay."""
+
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Illegal:
+    """Contradicts what is known: a dead letter."""
+
+    why: str
+
+
+Decision: TypeAlias = Become[State] | Stale | TooEarly | Illegal
+
+
+def check_total(total: int) -> None:
+    """Raise ValueError unless `total` is 1 … 10^12 minor units."""
+    if not 1 <= total <= MAX_TOTAL:
+        raise ValueError(f"total is {total}; it must be 1 … {MAX_TOTAL} minor units")
+
+
+def derived_id(order_id: UUID, *names: str) -> UUID:
+    """An id for something that belongs to this order: the same names give the same id, on any machine, for good.
+
+    A version 8 UUID (RFC 9562, section 5.8) whose first 48 bits are the order id's, so that what is derived from
+    a time-ordered order id is stored beside its contemporaries.
+    """
+    digest = sha256(order_id.bytes + "\0".join(names).encode()).digest()
+    bits = bytearray(order_id.bytes[:6] + digest[:10])
+    bits[6] = 0x80 | (bits[6] & 0x0F)
+    bits[8] = 0x80 | (bits[8] & 0x3F)
+    return UUID(bytes=bytes(bits))

@@ -1,0 +1,160 @@
+"""The rows of both services, each on a metadata of its own, so that no statement can mix them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, DateTime, Identity, Index, MetaData, SmallInteger, Text, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlmodel import Field, SQLModel
+
+_UTC: Any = DateTime(timezone=True)
+_NOW = {"server_default": text("now()")}
+
+
+class OrdersBase(SQLModel):
+    """What is stored in the database `orders`."""
+
+    metadata = MetaData()
+
+
+class PaymentsBase(SQLModel):
+    """What is stored in the database `payments`."""
+
+    metadata = MetaData()
+
+
+class OrderRow(OrdersBase, table=True):
+    __tablename__ = "orders"
+    __table_args__ = (
+        Index("orders_newest", "created_at", "id"),
+        Index("orders_of_user", "user_id", "created_at", "id"),
+        Index("orders_by_status", "status", "created_at", "id"),
+        {"postgresql_with": {"fillfactor": 85}},
+    )
+
+    id: UUID = Field(primary_key=True)
+    user_id: UUID
+    total: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    payment_method: str | None = Field(sa_type=Text)
+    coordinator: str = Field(sa_type=Text)
+    status: str = Field(sa_type=Text)
+    cancel_reason: str | None = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=_UTC)
+    updated_at: datetime = Field(sa_type=_UTC)
+
+
+class OrderTotalRow(OrdersBase, table=True):
+    """Orders by status, kept by the transaction that changes them; sharded, so that writers don't wait in line."""
+
+    __tablename__ = "order_totals"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+
+    shard: int = Field(sa_type=SmallInteger, primary_key=True)
+    status: str = Field(sa_type=Text, primary_key=True)
+    count: int = Field(sa_type=BigInteger)
+
+
+class IdempotencyKeyRow(OrdersBase, table=True):
+    """Which order an Idempotency-Key stands for; `digest` is the SHA-256 of the request it came with."""
+
+    __tablename__ = "idempotency_keys"
+
+    scope: str = Field(sa_type=Text, primary_key=True)
+    key: str = Field(sa_type=Text, primary_key=True)
+    digest: bytes
+    order_id: UUID
+    created_at: datetime = Field(sa_type=_UTC, sa_column_kwargs=_NOW)
+
+
+class PaymentRow(PaymentsBase, table=True):
+    __tablename__ = "payments"
+    __table_args__ = (
+        Index("payments_newest", "created_at", "id"),
+        {"postgresql_with": {"fillfactor": 85}},
+    )
+
+    id: UUID = Field(primary_key=True)
+    order_id: UUID = Field(unique=True)
+    amount: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    payment_method: str | None = Field(sa_type=Text)
+    coordinator: str = Field(sa_type=Text)
+    status: str = Field(sa_type=Text)
+    due: str | None = Field(sa_type=Text)
+    transaction_id: str | None = Field(sa_type=Text)
+    reason: str | None = Field(sa_type=Text)
+    created_at: datetime = Field(sa_type=_UTC)
+    updated_at: datetime = Field(sa_type=_UTC)
+
+
+class PaymentTotalRow(PaymentsBase, table=True):
+    """Payments and their amounts by status, kept as order totals are."""
+
+    __tablename__ = "payment_totals"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+
+    shard: int = Field(sa_type=SmallInteger, primary_key=True)
+    status: str = Field(sa_type=Text, primary_key=True)
+    count: int = Field(sa_type=BigInteger)
+    amount: int = Field(sa_type=BigInteger)
+
+
+class ProviderChargeRow(PaymentsBase, table=True):
+    """The simulated provider's own books, which no statement of the payment service touches."""
+
+    __tablename__ = "provider_charges"
+
+    payment_id: UUID = Field(primary_key=True)
+    amount: int = Field(sa_type=BigInteger)
+    currency: str = Field(sa_type=Text)
+    outcome: str = Field(sa_type=Text)
+    transaction_id: str | None = Field(sa_type=Text)
+    reason: str | None = Field(sa_type=Text)
+    captured: int = Field(sa_type=BigInteger)
+    refunded: int = Field(sa_type=BigInteger)
+    updated_at: datetime = Field(sa_type=_UTC, sa_column_kwargs=_NOW)
+
+
+class _EventColumns(SQLModel):
+    """The event log: append-only, in the transaction of the state change. `seq` orders the events of one order."""
+
+    seq: int | None = Field(default=None, sa_type=BigInteger, primary_key=True, sa_column_args=[Identity(always=True)])
+    event_id: UUID
+    order_id: UUID = Field(index=True)
+    event_type: str = Field(sa_type=Text)
+    occurred_at: datetime = Field(sa_type=_UTC)
+    correlation_id: str = Field(sa_type=Text)
+    causation_id: UUID | None
+    coordinator: str = Field(sa_type=Text)
+    payload: dict[str, Any] = Field(sa_type=JSONB)
+
+
+class OrderEventRow(OrdersBase, _EventColumns, table=True):
+    __tablename__ = "event_log"
+    __table_args__ = (Index("event_log_time", "occurred_at", postgresql_using="brin"),)
+
+
+class PaymentEventRow(PaymentsBase, _EventColumns, table=True):
+    __tablename__ = "event_log"
+    __table_args__ = (Index("event_log_time", "occurred_at", postgresql_using="brin"),)
+
+
+class _OutboxColumns(SQLModel):
+    """Events of the log not yet known to have reached the broker; `deferred` ones are left to the relay."""
+
+    seq: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    order_id: UUID = Field(index=True)
+    deferred: bool
+    created_at: datetime = Field(sa_type=_UTC, sa_column_kwargs=_NOW)
+
+
+class OrderOutboxRow(OrdersBase, _OutboxColumns, table=True):
+    __tablename__ = "outbox"
+
+
+class PaymentOutboxRow(PaymentsBase, _OutboxColumns, table=True):
+    __tablename__ = "outbox"
