@@ -50,7 +50,7 @@ class Batcher(Generic[Item, Result]):
         results: Sequence[Result | Exception]
         try:
             results = await self._handle([item for item, _ in batch])
-        except Exception as error:  # noqa: BLE001 - the waiters decide what an error means
+        except Exception as error:
             results = [error] * len(batch)
         except BaseException:
             for _, future in batch:

@@ -111,7 +111,7 @@ class Broker:
                 await asyncio.wait_for(connection.close(), 2)
 
     async def publish(self, message: Outgoing, *, timeout: float = 10.0) -> None:
-        """Publish; the broker has confirmed on return. Raises Unroutable, or BrokerUnavailable after `timeout` seconds."""
+        """Publish; confirmed on return. Raises Unroutable, or BrokerUnavailable after `timeout` seconds."""
         channel = self._channel
         if channel is None or self._lost.is_set():
             raise BrokerUnavailable("there is no connection to RabbitMQ")
