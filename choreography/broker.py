@@ -57,6 +57,7 @@ class Broker:
         self._channel: AbstractChannel | None = None
         self._lost = asyncio.Event()
         self._ready = asyncio.Event()
+        self._incomplete = asyncio.Event()
 
     @property
     def connected(self) -> bool:
@@ -102,13 +103,28 @@ class Broker:
                 await hook(connection)
             self._ready.set()
             log.info("broker_connected", connection=self._name)
-            await self._lost.wait()
+            await self._keep_topology(channel)
             log.warning("broker_connection_lost", connection=self._name)
         finally:
             self._channel = None
             self._ready.clear()
             with suppress(AMQPError, OSError, TimeoutError, RuntimeError):
                 await asyncio.wait_for(connection.close(), 2)
+
+    async def _keep_topology(self, channel: AbstractChannel) -> None:
+        """Until the connection is lost, declare anew what somebody has deleted, at most once a second."""
+        lost = asyncio.create_task(self._lost.wait())
+        try:
+            while not lost.done():
+                incomplete = asyncio.create_task(self._incomplete.wait())
+                await asyncio.wait((lost, incomplete), return_when=asyncio.FIRST_COMPLETED)
+                incomplete.cancel()
+                if not lost.done():
+                    await declare(channel, self.topology)
+                    self._incomplete.clear()
+                    await asyncio.wait((lost,), timeout=1)
+        finally:
+            lost.cancel()
 
     async def publish(self, message: Outgoing, *, timeout: float = 10.0) -> None:
         """Publish; confirmed on return. Raises Unroutable, or BrokerUnavailable after `timeout` seconds."""
@@ -135,6 +151,7 @@ class Broker:
                 timeout=timeout,
             )
         except PublishError as error:
+            self._incomplete.set()
             where = f"exchange {message.exchange!r} with routing key {message.routing_key!r}"
             raise Unroutable(f"no queue is bound to {where}") from error
         except DeliveryError as error:

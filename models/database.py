@@ -54,6 +54,7 @@ class Database:
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
                 "prepare_threshold": 2,
+                "options": "-c timezone=UTC",
             },
         )
 

@@ -48,7 +48,7 @@ class OrderRow(OrdersBase, table=True):
 
 
 class OrderTotalRow(OrdersBase, table=True):
-    """Orders by status, kept by the transaction that changes them; sharded, so that writers don't wait in line."""
+    """Orders and their amounts by status, kept by whoever changes them; in shards, so that writers don't queue up."""
 
     __tablename__ = "order_totals"
     __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
@@ -56,6 +56,7 @@ class OrderTotalRow(OrdersBase, table=True):
     shard: int = Field(sa_type=SmallInteger, primary_key=True)
     status: str = Field(sa_type=Text, primary_key=True)
     count: int = Field(sa_type=BigInteger)
+    amount: int = Field(sa_type=BigInteger)
 
 
 class IdempotencyKeyRow(OrdersBase, table=True):

@@ -1,0 +1,301 @@
+"""Apply messages to a service's rows: lock, decide, save, append to the event log; a batch is one transaction."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+import psycopg
+import structlog
+from psycopg import AsyncCursor
+from psycopg.types.json import Jsonb
+
+from activities.batch import Batcher
+from models.database import TRANSIENT, Connection, Database
+from models.messages import Envelope, envelope_of
+from models.saga import Become, Coordinator, Decision, Illegal, OrderId, derived_id
+
+log = structlog.get_logger()
+
+State = TypeVar("State")
+
+_LONGEST_PAUSE = 2.0  # seconds between tries while the database is away
+
+
+class AboutOrder(Protocol):
+    """Any message: it is about one order."""
+
+    @property
+    def order_id(self) -> OrderId: ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A message to apply, and what events that follow from it are to carry: its own id as their cause."""
+
+    message: AboutOrder
+    event_id: UUID
+    correlation_id: str
+    coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Applied(Generic[State]):
+    """What was decided and, on return, is committed; `event` is in the event log."""
+
+    decision: Decision[State]
+    event: Envelope | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Book(Generic[State]):
+    """How a service keeps its rows: the table, its columns with their types, and who decides."""
+
+    table: str
+    key: str  # the column that holds the order's id
+    columns: Mapping[str, str]  # name to type, in the order in which `dump` gives and `load` takes their values
+    mutable: Sequence[str]
+    load: Callable[[Sequence[Any]], State]
+    dump: Callable[[State], tuple[Any, ...]]
+    decide: Callable[[State | None, Any, Coordinator], Decision[State]]
+    totals: str
+    tally: Callable[[State], tuple[str, int]]  # status and amount, as the totals count them
+
+
+class Outlet(Protocol):
+    """Where committed events leave by the fast path; the relay takes those that never get through."""
+
+    def offer(self, events: Sequence[tuple[int, Envelope]]) -> None:
+        """Publish these soon, in this order; the numbers are their places in the event log."""
+
+    def carries(self, seq: int) -> bool:
+        """Whether this event is on its way through here, ahead of whatever is offered next."""
+
+
+class Ledger(Generic[State]):
+    """Applies what is submitted to one service's book, in batches, until it is committed or can't be."""
+
+    def __init__(self, database: Database, book: Book[State], outlet: Outlet, *, limit: int = 300) -> None:
+        self._database = database
+        self._book = book
+        self._outlet = outlet
+        self._batcher: Batcher[Entry, Applied[State]] = Batcher(self._handle, limit=limit)
+
+    def submit(self, entry: Entry) -> asyncio.Future[Applied[State]]:
+        """What became of the entry, once that is committed; waits as long as the database is away.
+
+        The future raises what applying this entry alone raised; its neighbours don't notice.
+        """
+        return self._batcher.submit(entry)
+
+    async def run(self) -> None:
+        """Apply until cancelled."""
+        await self._batcher.run()
+
+    async def _handle(self, entries: Sequence[Entry]) -> Sequence[Applied[State] | Exception]:
+        pause = 0.05
+        while True:
+            try:
+                return await apply(self._database, self._book, self._outlet, entries)
+            except psycopg.errors.UniqueViolation as error:
+                # Another instance has just inserted the same row: it is there to be locked now.
+                log.info("ledger_raced", table=self._book.table, error=str(error).splitlines()[0])
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            except TRANSIENT as error:
+                log.warning("database_unavailable", table=self._book.table, error=str(error), retry_in=pause)
+                await self._database.check()
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            except psycopg.Error as error:
+                if len(entries) == 1:
+                    return [error]
+                # One of them is at fault: alone, each fails or succeeds for itself.
+                return [result for entry in entries for result in await self._handle([entry])]
+            await asyncio.sleep(pause)
+
+
+async def apply(
+    database: Database, book: Book[State], outlet: Outlet, entries: Sequence[Entry]
+) -> list[Applied[State] | Exception]:
+    """Apply these messages in order, in one transaction; on return it is committed and its events are offered.
+
+    An entry whose decision raises answers with that exception and changes nothing. Raises psycopg.Error when the
+    transaction failed, after which nothing has changed.
+    """
+    keys = sorted({entry.message.order_id for entry in entries})
+    async with database.transaction() as connection:
+        page = await _Page.lock(connection, book, keys)
+        results = [page.decide(entry) for entry in entries]
+        written = await page.save(connection, outlet)
+    events = await page.logged(written)
+    if events:
+        outlet.offer(events)
+    return results
+
+
+class _Page(Generic[State]):
+    """The locked rows of one batch, as they were and as they become."""
+
+    def __init__(self, book: Book[State], now: datetime) -> None:
+        self._book = book
+        self._now = now
+        self._before: dict[UUID, State] = {}
+        self._after: dict[UUID, State] = {}
+        self._unpublished: dict[UUID, list[int]] = {}
+        self._events: list[Envelope] = []
+        self._event_orders: list[UUID] = []
+
+    @classmethod
+    async def lock(cls, connection: Connection, book: Book[State], keys: Sequence[UUID]) -> _Page[State]:
+        columns = ", ".join(book.columns)
+        rows = await connection.execute(
+            f"SELECT {columns} FROM {book.table} WHERE {book.key} = ANY(%s) ORDER BY {book.key} FOR UPDATE", [keys]
+        )
+        # Statements of their own: they must see what was committed while the locks were waited for.
+        waiting = await connection.execute(
+            "SELECT order_id, seq FROM outbox WHERE order_id = ANY(%s) ORDER BY seq", [keys]
+        )
+        clock = await connection.execute("SELECT clock_timestamp()")
+        ((now,),) = await clock.fetchall()
+        page = cls(book, now.astimezone(UTC))
+        place = list(book.columns).index(book.key)
+        page._before = {row[place]: book.load(row) for row in await rows.fetchall()}
+        page._after = dict(page._before)
+        for order_id, seq in await waiting.fetchall():
+            page._unpublished.setdefault(order_id, []).append(seq)
+        return page
+
+    def decide(self, entry: Entry) -> Applied[State] | Exception:
+        order_id = entry.message.order_id
+        try:
+            decision = self._book.decide(self._after.get(order_id), entry.message, entry.coordinator)
+        except Exception as error:
+            log.exception("decision_failed", order_id=str(order_id), message=type(entry.message).__name__)
+            return error
+        if not isinstance(decision, Become):
+            if isinstance(decision, Illegal):
+                log.warning("message_illegal", order_id=str(order_id), why=decision.why)
+            else:
+                log.info("message_ignored", order_id=str(order_id), kind=type(decision).__name__, why=decision.why)
+            return Applied(decision=decision)
+        self._after[order_id] = decision.state
+        return Applied(decision=decision, event=self._record(entry, decision))
+
+    def _record(self, entry: Entry, decision: Become[State]) -> Envelope | None:
+        if decision.emit is None:
+            return None
+        order_id = decision.emit.order_id
+        event = envelope_of(
+            decision.emit,
+            event_id=derived_id(order_id, type(decision.emit).__name__, str(entry.event_id)),
+            occurred_at=self._now,
+            correlation_id=entry.correlation_id,
+            causation_id=entry.event_id,
+            coordinator=entry.coordinator,
+        )
+        self._events.append(event)
+        self._event_orders.append(order_id)
+        return event
+
+    async def save(self, connection: Connection, outlet: Outlet) -> AsyncCursor[tuple[Any, ...]] | None:
+        """Queue the writes; none of them is waited for before the commit."""
+        changed = {key: state for key, state in self._after.items() if state != self._before.get(key)}
+        await self._insert(connection, [changed[key] for key in sorted(changed) if key not in self._before])
+        await self._update(connection, [changed[key] for key in sorted(changed) if key in self._before])
+        cursor = await self._log(connection, outlet) if self._events else None
+        await self._tally(connection, changed)
+        return cursor
+
+    async def _insert(self, connection: Connection, states: Sequence[State]) -> None:
+        if not states:
+            return
+        book = self._book
+        names = ", ".join(book.columns)
+        await connection.execute(
+            f"INSERT INTO {book.table} ({names}, created_at, updated_at) "
+            f"SELECT u.*, %s, %s FROM unnest({_arrays(book.columns.values())}) u",
+            [self._now, self._now, *_transposed(states, book.dump)],
+        )
+
+    async def _update(self, connection: Connection, states: Sequence[State]) -> None:
+        if not states:
+            return
+        book = self._book
+        assignments = ", ".join(f"{name} = u.{name}" for name in book.mutable)
+        await connection.execute(
+            f"UPDATE {book.table} t SET {assignments}, updated_at = %s "
+            f"FROM unnest({_arrays(book.columns.values())}) u({', '.join(book.columns)}) "
+            f"WHERE t.{book.key} = u.{book.key}",
+            [self._now, *_transposed(states, book.dump)],
+        )
+
+    async def _log(self, connection: Connection, outlet: Outlet) -> AsyncCursor[tuple[Any, ...]]:
+        # An order whose earlier events have not left through this outlet gets them in order from the relay.
+        deferred = [
+            order_id
+            for order_id in {*self._event_orders}
+            if not all(map(outlet.carries, self._unpublished.get(order_id, ())))
+        ]
+        if deferred:
+            await connection.execute("SELECT pg_notify('outbox', '')")
+        events = self._events
+        return await connection.execute(
+            "WITH logged AS ("
+            " INSERT INTO event_log (event_id, order_id, event_type, occurred_at, correlation_id, causation_id,"
+            " coordinator, payload) SELECT u.* FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[],"
+            " %s::text[], %s::uuid[], %s::text[], %s::jsonb[]) u RETURNING seq, order_id"
+            ") INSERT INTO outbox (seq, order_id, deferred) SELECT seq, order_id, order_id = ANY(%s) FROM logged"
+            " RETURNING seq, deferred",
+            [
+                [event.event_id for event in events],
+                self._event_orders,
+                [event.event_type for event in events],
+                [event.occurred_at for event in events],
+                [event.correlation_id for event in events],
+                [event.causation_id for event in events],
+                [event.coordinator for event in events],
+                [Jsonb(event.payload) for event in events],
+                deferred,
+            ],
+        )
+
+    async def logged(self, cursor: AsyncCursor[tuple[Any, ...]] | None) -> list[tuple[int, Envelope]]:
+        """The events that may leave by the fast path, with the places in the log that the commit gave them."""
+        if cursor is None:
+            return []
+        rows = sorted(await cursor.fetchall())
+        return [(seq, event) for (seq, deferred), event in zip(rows, self._events, strict=True) if not deferred]
+
+    async def _tally(self, connection: Connection, changed: Mapping[UUID, State]) -> None:
+        counts: Counter[str] = Counter()
+        amounts: Counter[str] = Counter()
+        for key, state in changed.items():
+            for each, sign in ((self._before.get(key), -1), (state, 1)):
+                if each is not None:
+                    status, amount = self._book.tally(each)
+                    counts[status] += sign
+                    amounts[status] += sign * amount
+        statuses = sorted(status for status in counts if counts[status] or amounts[status])
+        if not statuses:
+            return
+        totals = self._book.totals
+        # One shard a connection: writers seldom wait for each other's commit.
+        await connection.execute(
+            f"INSERT INTO {totals} (shard, status, count, amount) SELECT pg_backend_pid() %% 64, u.* "
+            "FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) u(status, count, amount) "
+            f"ON CONFLICT (shard, status) DO UPDATE SET count = {totals}.count + excluded.count, "
+            f"amount = {totals}.amount + excluded.amount",
+            [statuses, [counts[status] for status in statuses], [amounts[status] for status in statuses]],
+        )
+
+
+def _arrays(types: Any) -> str:
+    return ", ".join(f"%s::{name}[]" for name in types)
+
+
+def _transposed(states: Sequence[State], dump: Callable[[State], tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*map(dump, states), strict=True)]

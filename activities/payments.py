@@ -1,0 +1,135 @@
+"""The payment service's steps: take note of an order, charge, void, refund."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
+
+from activities.ledger import Applied, Book, Entry, Ledger
+from activities.providers import PaymentProvider, ProviderUnavailable
+from models.payment import Due, Outcome, Payment, PaymentStatus, Unanswered, decide
+from models.saga import Become, Coordinator, Decision, Illegal, PaymentId
+
+_InFlight: TypeAlias = dict[tuple[PaymentId, Due], asyncio.Task[None]]
+
+
+class ContradictoryOutcome(Exception):
+    """The provider's answer contradicts what is known of the payment: somebody must look."""
+
+
+class PaymentActivities:
+    """Brings payments to their end: between two transactions there may be a call of the provider."""
+
+    def __init__(self, ledger: Ledger[Payment], provider: PaymentProvider) -> None:
+        self._ledger = ledger
+        self._provider = provider
+        self._in_flight: _InFlight = {}
+
+    async def apply(self, entry: Entry, *, last_try: bool = False) -> Decision[Payment]:
+        """Apply a message and do what is then due at the provider; on return nothing is due any more.
+
+        Raises ProviderUnavailable when the provider gave no answer: what is due stays with the payment, and applying
+        the same message again takes it up. With `last_try`, a charge without an answer is voided instead and the
+        payment fails. Raises ContradictoryOutcome when the provider's answer cannot be true.
+        """
+        applied = await self._ledger.submit(entry)
+        if isinstance(applied.decision, Become) and applied.decision.state.due is not None:
+            await self._settle_once(applied.decision.state, entry, last_try)
+        return applied.decision
+
+    async def _settle_once(self, payment: Payment, entry: Entry, last_try: bool) -> None:
+        """A duplicate that arrives while the provider works waits for the same answer instead of asking again."""
+        assert payment.due is not None  # noqa: S101 - the caller has checked it
+        key = (payment.id, payment.due)
+        task = self._in_flight.get(key)
+        if task is None:
+            task = asyncio.create_task(self._settle(payment, entry, last_try))
+            self._in_flight[key] = task
+            task.add_done_callback(lambda _: self._in_flight.pop(key, None))
+        await asyncio.shield(task)
+
+    async def _settle(self, payment: Payment, entry: Entry, last_try: bool) -> None:
+        while payment.due is not None:
+            outcome = await self._ask(payment, entry, last_try)
+            answer = Entry(
+                message=outcome,
+                event_id=entry.event_id,
+                correlation_id=entry.correlation_id,
+                coordinator=entry.coordinator,
+            )
+            applied: Applied[Payment] = await self._ledger.submit(answer)
+            if isinstance(applied.decision, Illegal):
+                raise ContradictoryOutcome(applied.decision.why)
+            if not isinstance(applied.decision, Become):
+                return  # settled by somebody else meanwhile
+            payment = applied.decision.state
+
+    async def _ask(self, payment: Payment, entry: Entry, last_try: bool) -> Outcome:
+        match payment.due:
+            case Due.VOID:
+                return await self._provider.void(payment)
+            case Due.REFUND:
+                return await self._provider.refund(payment)
+            case _:
+                try:
+                    return await self._provider.charge(payment, correlation_id=entry.correlation_id)
+                except ProviderUnavailable as error:
+                    if not last_try:
+                        raise
+                    return Unanswered(order_id=payment.order_id, error=str(error))
+
+
+def _load(row: Sequence[Any]) -> Payment:
+    payment_id, order_id, amount, currency, payment_method, coordinator, status, due, transaction_id, reason = row
+    return Payment(
+        id=payment_id,
+        order_id=order_id,
+        amount=amount,
+        currency=currency,
+        payment_method=payment_method,
+        coordinator=Coordinator(coordinator),
+        status=PaymentStatus(status),
+        due=None if due is None else Due(due),
+        transaction_id=transaction_id,
+        reason=reason,
+    )
+
+
+def _dump(payment: Payment) -> tuple[Any, ...]:
+    return (
+        payment.id,
+        payment.order_id,
+        payment.amount,
+        payment.currency,
+        payment.payment_method,
+        payment.coordinator,
+        payment.status,
+        payment.due,
+        payment.transaction_id,
+        payment.reason,
+    )
+
+
+PAYMENTS: Final = Book[Payment](
+    table="payments",
+    key="order_id",
+    columns={
+        "id": "uuid",
+        "order_id": "uuid",
+        "amount": "bigint",
+        "currency": "text",
+        "payment_method": "text",
+        "coordinator": "text",
+        "status": "text",
+        "due": "text",
+        "transaction_id": "text",
+        "reason": "text",
+    },
+    mutable=("status", "due", "transaction_id", "reason"),
+    load=_load,
+    dump=_dump,
+    decide=decide,
+    totals="payment_totals",
+    tally=lambda payment: (payment.status, payment.amount),
+)

@@ -1,0 +1,186 @@
+"""Consume a service's queue: decode, react, and only then acknowledge; a failure is set aside, never in the way."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import AMQPError
+from aiormq.abc import DeliveredMessage
+
+from activities.ledger import Entry
+from choreography.broker import Broker, BrokerUnavailable, Outgoing
+from choreography.disposition import MOST_REDELIVERIES, Ack, DeadLetter, Disposition, RetryAfter, dispose
+from choreography.reactions import Reactions
+from choreography.topology import DEAD_LETTER_EXCHANGE, retry_queue
+from models.messages import Envelope, MalformedMessage, decode, parse
+from models.saga import Coordinator
+
+log = structlog.get_logger()
+
+# Headers of our own: brokers count attempts differently, and republishing loses their counts.
+ATTEMPT = "x-saga-attempt"
+FIRST_EXCHANGE = "x-saga-exchange"
+FIRST_ROUTING_KEY = "x-saga-routing-key"
+FIRST_FAILED_AT = "x-saga-first-failed-at"
+FAILED_AT = "x-saga-failed-at"
+ERROR = "x-saga-error"
+REASON = "x-saga-reason"
+QUEUE = "x-saga-queue"
+DEAD_LETTER_ID = "x-saga-dead-letter-id"
+
+
+class Consumer:
+    """Handles up to `prefetch` messages of one queue at once; each is acknowledged after its effect is committed."""
+
+    def __init__(self, broker: Broker, queue: str, reactions: Reactions, *, prefetch: int) -> None:
+        self._broker = broker
+        self._queue = queue
+        self._reactions = reactions
+        self._prefetch = prefetch
+        self._delays = broker.topology.retry_delays
+        self._channel: AbstractChannel | None = None
+        self._tag = ""
+        self._handling: set[asyncio.Task[Any]] = set()
+        self._draining = False
+
+    @property
+    def consuming(self) -> bool:
+        return self._channel is not None and not self._channel.is_closed and self._broker.connected
+
+    async def attach(self, connection: AbstractConnection) -> None:
+        """Start to consume on a new connection (an `on_connect` of the broker)."""
+        if self._draining:
+            return
+        channel = await connection.channel(publisher_confirms=False)
+        channel.close_callbacks.add(self._broker.lose)
+        await channel.set_qos(prefetch_count=self._prefetch)
+        underlay = await channel.get_underlay_channel()
+        # The broker cancels a consumer whose queue is gone: reconnecting declares the queue anew.
+        underlay.on_consumer_cancel_callbacks.add(self._broker.lose)
+        self._channel = channel
+        self._tag = str((await underlay.basic_consume(self._queue, self._on_delivery)).consumer_tag)
+
+    async def drain(self, timeout: float) -> None:
+        """Take nothing new, and finish within `timeout` seconds what was begun; the rest will be redelivered."""
+        self._draining = True
+        if self._channel is not None and self.consuming:
+            try:
+                underlay = await self._channel.get_underlay_channel()
+                await underlay.basic_cancel(self._tag)
+            except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+                log.info("consumer_not_cancelled", queue=self._queue, error=str(error))
+        if self._handling:
+            await asyncio.wait(self._handling, timeout=timeout)
+
+    async def _on_delivery(self, delivery: DeliveredMessage) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._handling.add(task)
+            task.add_done_callback(self._handling.discard)
+        try:
+            await self._handle(delivery)
+        except (AMQPError, OSError, RuntimeError) as error:
+            # Not acknowledged, so it comes again when the connection does.
+            log.warning("delivery_left_unacknowledged", queue=self._queue, error=str(error))
+            self._broker.lose()
+
+    async def _handle(self, delivery: DeliveredMessage) -> None:
+        headers = delivery.header.properties.headers or {}
+        attempt = _count(headers.get(ATTEMPT), 1)
+        envelope: Envelope | None = None
+        try:
+            envelope = decode(delivery.body)
+            redeliveries = _count(headers.get("x-delivery-count"), 0)
+            if redeliveries > MOST_REDELIVERIES:
+                error = f"delivered {redeliveries + 1} times without an answer; its consumer went down each time"
+                disposition: Disposition = DeadLetter(reason="REDELIVERED", error=error)
+            else:
+                disposition = dispose(await self._react(envelope, attempt), attempt, self._delays)
+        except Exception as error:
+            disposition = dispose(error, attempt, self._delays)
+        await self._settle(delivery, envelope, attempt, disposition)
+
+    async def _react(self, envelope: Envelope, attempt: int) -> Any:
+        if envelope.coordinator is Coordinator.ORCHESTRATION:
+            return None  # published for whoever listens; the orchestrator has already sequenced what follows
+        message = parse(envelope)
+        step = self._reactions.get(type(message))
+        if step is None:
+            raise MalformedMessage(f"{envelope.event_type} has no reaction in {self._queue}; it was misrouted")
+        entry = Entry(
+            message=message,
+            event_id=envelope.event_id,
+            correlation_id=envelope.correlation_id,
+            coordinator=envelope.coordinator,
+        )
+        return await step(entry, attempt > len(self._delays))
+
+    async def _settle(
+        self, delivery: DeliveredMessage, envelope: Envelope | None, attempt: int, disposition: Disposition
+    ) -> None:
+        if not isinstance(disposition, Ack):
+            log.warning(
+                "message_retried" if isinstance(disposition, RetryAfter) else "message_dead_lettered",
+                queue=self._queue,
+                event_type=envelope and envelope.event_type,
+                order_id=envelope and envelope.order_id,
+                attempt=attempt,
+                error=disposition.error,
+            )
+            # Stored elsewhere before it is acknowledged here: a crash in between repeats, never loses.
+            await self._store(self._set_aside(delivery, attempt, disposition), delivery)
+        if delivery.delivery_tag is not None:
+            await delivery.channel.basic_ack(delivery.delivery_tag)
+
+    async def _store(self, message: Outgoing, delivery: DeliveredMessage) -> None:
+        """Publish, trying for as long as the delivery is ours; its neighbours go on meanwhile."""
+        pause = 0.1
+        while not delivery.channel.is_closed:
+            try:
+                return await self._broker.publish(message)
+            except BrokerUnavailable as error:
+                log.warning("message_not_set_aside", queue=self._queue, to=message.routing_key, error=str(error))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+        raise ConnectionError("the channel was closed before the message could be set aside")
+
+    def _set_aside(self, delivery: DeliveredMessage, attempt: int, disposition: RetryAfter | DeadLetter) -> Outgoing:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        properties = delivery.header.properties
+        headers: dict[str, Any] = {
+            FIRST_EXCHANGE: delivery.exchange or "",
+            FIRST_ROUTING_KEY: delivery.routing_key or "",
+            FIRST_FAILED_AT: now,
+            **{name: value for name, value in (properties.headers or {}).items() if name.startswith("x-saga-")},
+            FAILED_AT: now,
+            ERROR: disposition.error[:2000],
+        }
+        if isinstance(disposition, RetryAfter):
+            exchange, routing_key = "", retry_queue(self._queue, disposition.delay)
+            headers[ATTEMPT] = attempt + 1
+        else:
+            exchange, routing_key = DEAD_LETTER_EXCHANGE, self._queue
+            headers |= {ATTEMPT: attempt, REASON: disposition.reason, QUEUE: self._queue, DEAD_LETTER_ID: str(uuid4())}
+        return Outgoing(
+            body=delivery.body,
+            exchange=exchange,
+            routing_key=routing_key,
+            message_id=properties.message_id or str(uuid4()),
+            correlation_id=properties.correlation_id,
+            headers=headers,
+            expiration=_jittered(disposition.delay) if isinstance(disposition, RetryAfter) else None,
+        )
+
+
+def _jittered(delay: float) -> float:
+    return delay * random.uniform(0.8, 1.2)  # noqa: S311
+
+
+def _count(value: Any, default: int) -> int:
+    return value if isinstance(value, int) and value > 0 else default

@@ -1,0 +1,68 @@
+"""Decide what becomes of a delivery: acknowledged, retried later, or a dead letter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, assert_never
+
+from activities.payments import ContradictoryOutcome
+from activities.providers import ProviderUnavailable
+from models.messages import MalformedMessage
+from models.saga import Become, Decision, Illegal, Stale, TooEarly
+
+# A message that comes back this often without having been answered brings its consumer down each time.
+MOST_REDELIVERIES: Final = 50
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ack:
+    """Done with it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RetryAfter:
+    """Try again in `delay` seconds."""
+
+    delay: float
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DeadLetter:
+    """Set it aside for an operator; `reason` is one of MALFORMED, ILLEGAL, TOO_EARLY, FAILED, REDELIVERED."""
+
+    reason: str
+    error: str
+
+
+Disposition: TypeAlias = Ack | RetryAfter | DeadLetter
+
+
+def dispose(result: Decision[Any] | Exception | None, attempt: int, delays: Sequence[float]) -> Disposition:
+    """What becomes of a delivery whose `attempt` (from 1) had this result; `delays` are those between attempts."""
+    match result:
+        case None | Become() | Stale():
+            return Ack()
+        case Illegal(why=why):
+            return DeadLetter(reason="ILLEGAL", error=why)
+        case TooEarly(why=why):
+            return _retry("TOO_EARLY", why, attempt, delays)
+        case MalformedMessage():
+            return DeadLetter(reason="MALFORMED", error=str(result))
+        case ContradictoryOutcome():
+            return DeadLetter(reason="ILLEGAL", error=str(result))
+        case ProviderUnavailable():
+            # Money may hang on it: after the tries for a charge come as many for its void or refund.
+            patient = [*delays, *(delays[-1] for _ in delays)]
+            return _retry("FAILED", f"ProviderUnavailable: {result}", attempt, patient)
+        case Exception():
+            return _retry("FAILED", f"{type(result).__name__}: {result}", attempt, delays)
+        case _ as never:
+            assert_never(never)
+
+
+def _retry(reason: str, error: str, attempt: int, delays: Sequence[float]) -> Disposition:
+    if attempt > len(delays):
+        return DeadLetter(reason=reason, error=error)
+    return RetryAfter(delay=delays[attempt - 1], error=error)

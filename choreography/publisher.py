@@ -1,0 +1,91 @@
+"""Publish committed events straight after their commit, in order and confirmed; what fails is left to the relay."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+
+from choreography.broker import Broker, Outgoing
+from models.database import TRANSIENT, Database
+from models.messages import Envelope, encode
+from models.saga import OrderCancelled, OrderCreated, PaymentApproved, PaymentDeclined, PaymentFailed
+
+log = structlog.get_logger()
+
+# These have a reaction: if no queue takes them, they must not count as published.
+_AWAITED: Final = {
+    kind.__name__ for kind in (OrderCreated, OrderCancelled, PaymentApproved, PaymentDeclined, PaymentFailed)
+}
+_MOST_WAITING: Final = 5_000  # events; beyond that the relay's table is the better place to wait
+
+
+def outgoing(envelope: Envelope, *, mandatory: bool = False) -> Outgoing:
+    """The message that carries an envelope to its exchange."""
+    if envelope.route is None:
+        raise ValueError(f"{envelope.event_type} has no route")
+    return Outgoing(
+        body=encode(envelope),
+        exchange=envelope.route.exchange,
+        routing_key=envelope.route.routing_key,
+        message_id=str(envelope.event_id),
+        correlation_id=envelope.correlation_id,
+        mandatory=mandatory or envelope.event_type in _AWAITED,
+    )
+
+
+async def forget(database: Database, published: Sequence[int]) -> None:
+    """Take events that the broker has confirmed out of the outbox."""
+    async with database.transaction() as connection:
+        # Losing this commit in a crash repeats a publication, which is harmless; so it need not wait for the disk.
+        await connection.execute("SET LOCAL synchronous_commit = off")
+        await connection.execute("DELETE FROM outbox WHERE seq = ANY(%s)", [list(published)])
+
+
+class Publisher:
+    """The fast path out of the event log (an `Outlet` of the ledger)."""
+
+    def __init__(self, broker: Broker, database: Database) -> None:
+        self._broker = broker
+        self._database = database
+        self._waiting: deque[tuple[int, Envelope]] = deque()
+        self._on_the_way: set[int] = set()
+        self._arrived = asyncio.Event()
+
+    def offer(self, events: Sequence[tuple[int, Envelope]]) -> None:
+        if not self._broker.connected or len(self._waiting) + len(events) > _MOST_WAITING:
+            return
+        self._waiting.extend(events)
+        self._on_the_way.update(seq for seq, _ in events)
+        self._arrived.set()
+
+    def carries(self, seq: int) -> bool:
+        return seq in self._on_the_way
+
+    async def run(self) -> None:
+        """Publish what is offered until cancelled."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            batch = list(self._waiting)
+            self._waiting.clear()
+            try:
+                await self._publish(batch)
+            finally:
+                self._on_the_way.difference_update(seq for seq, _ in batch)
+
+    async def _publish(self, batch: Sequence[tuple[int, Envelope]]) -> None:
+        errors = await self._broker.publish_all([outgoing(envelope) for _, envelope in batch])
+        for (seq, envelope), error in zip(batch, errors, strict=True):
+            if error is not None:
+                log.warning("publish_failed", seq=seq, event_type=envelope.event_type, error=str(error))
+        published = [seq for (seq, _), error in zip(batch, errors, strict=True) if error is None]
+        # Confirm before forgetting: a crash here repeats, never loses.
+        try:
+            if published:
+                await forget(self._database, published)
+        except TRANSIENT as error:
+            log.warning("outbox_not_marked", events=len(published), error=str(error))

@@ -1,0 +1,49 @@
+"""Which message leads to which step: one table a service."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias
+
+from activities.ledger import Entry, Ledger
+from activities.payments import PaymentActivities
+from models.order import Order
+from models.saga import (
+    CreateOrderRequested,
+    Decision,
+    Message,
+    OrderCancelled,
+    OrderCancelRequested,
+    OrderCreated,
+    PaymentApproved,
+    PaymentDeclined,
+    PaymentFailed,
+)
+
+# Takes the message and whether it is the last try that a step of several may make.
+Step: TypeAlias = Callable[[Entry, bool], Awaitable[Decision[Any]]]
+Reactions: TypeAlias = Mapping[type[Message], Step]
+
+
+def order_reactions(ledger: Ledger[Order]) -> Reactions:
+    """What the order service does on what it hears."""
+
+    async def apply(entry: Entry, _last_try: bool) -> Decision[Any]:
+        return (await ledger.submit(entry)).decision
+
+    return {
+        CreateOrderRequested: apply,
+        OrderCancelRequested: apply,
+        PaymentApproved: apply,
+        PaymentDeclined: apply,
+        PaymentFailed: apply,
+    }
+
+
+def payment_reactions(payments: PaymentActivities) -> Reactions:
+    """What the payment service does on what it hears."""
+
+    async def apply(entry: Entry, last_try: bool) -> Decision[Any]:
+        return await payments.apply(entry, last_try=last_try)
+
+    return {OrderCreated: apply, OrderCancelled: apply}

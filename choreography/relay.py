@@ -1,0 +1,114 @@
+"""Publish what the fast path left in the outbox, at least once and in each order's order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC
+from typing import Any, Final
+
+import structlog
+
+from choreography.broker import Broker
+from choreography.publisher import outgoing
+from models.database import TRANSIENT, Connection, Database
+from models.messages import MESSAGE_TYPES, ROUTES, Envelope
+from models.saga import Coordinator
+
+log = structlog.get_logger()
+
+_LEADER: Final = 0x5A6A  # advisory lock: one relay at a time publishes, any number may stand by
+_BATCH: Final = 500  # events
+EVENT_COLUMNS: Final = (
+    "e.event_type, e.event_id, e.occurred_at, e.correlation_id, e.causation_id, e.coordinator, e.payload"
+)
+
+
+def logged_envelope(row: Mapping[str, Any]) -> Envelope:
+    """The envelope of a row of the event log, the same one that was published first."""
+    return Envelope(
+        event_type=row["event_type"],
+        event_id=row["event_id"],
+        occurred_at=row["occurred_at"].astimezone(UTC),
+        correlation_id=row["correlation_id"],
+        causation_id=row["causation_id"],
+        coordinator=Coordinator(row["coordinator"]),
+        payload=row["payload"],
+        route=ROUTES[MESSAGE_TYPES[row["event_type"]]],
+    )
+
+
+class Relay:
+    """Sweeps the outbox: when told that something was left for it, and every `interval` seconds for what nobody told.
+
+    Events younger than `grace` seconds are left to the fast path. Outbox rows are taken one by one, never by a mark
+    in the sequence: an event that commits late is found all the same.
+    """
+
+    def __init__(self, broker: Broker, database: Database, *, grace: float = 2.0, interval: float = 1.0) -> None:
+        self._broker = broker
+        self._database = database
+        self._grace = grace
+        self._interval = interval
+        self._wake = asyncio.Event()
+
+    async def run(self) -> None:
+        """Relay until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._listen())
+            tasks.create_task(self._sweep_forever())
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                connection = await self._database.listen()
+                try:
+                    await connection.execute("LISTEN outbox")
+                    async for _ in connection.notifies():
+                        self._wake.set()
+                finally:
+                    await connection.close()
+            except TRANSIENT as error:
+                log.warning("relay_not_listening", error=str(error))
+            await asyncio.sleep(self._interval)
+
+    async def _sweep_forever(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._interval)
+            self._wake.clear()
+            try:
+                while self._broker.connected and await self.sweep() == _BATCH:
+                    pass
+            except TRANSIENT as error:
+                log.warning("relay_waits_for_database", error=str(error))
+
+    async def sweep(self) -> int:
+        """Publish one batch of what is due; the number of events now known to be with the broker."""
+        async with self._database.transaction() as connection:
+            cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LEADER])
+            leader = await cursor.fetchone()
+            if leader is None or not leader[0]:
+                return 0
+            rows = await self._due(connection)
+            if not rows:
+                return 0
+            errors = await self._broker.publish_all([outgoing(envelope) for _, envelope in rows])
+            published = [seq for (seq, _), error in zip(rows, errors, strict=True) if error is None]
+            await connection.execute("DELETE FROM outbox WHERE seq = ANY(%s)", [published])
+        failures = [error for error in errors if error is not None]
+        if failures:
+            log.warning("relay_failed", events=len(failures), error=str(failures[0]))
+        log.info("relayed", events=len(published))
+        return len(published)
+
+    async def _due(self, connection: Connection) -> Sequence[tuple[int, Envelope]]:
+        cursor = await connection.execute(
+            f"SELECT o.seq, {EVENT_COLUMNS} FROM outbox o JOIN event_log e USING (seq) WHERE o.order_id IN "
+            "(SELECT order_id FROM outbox WHERE deferred OR created_at < clock_timestamp() - make_interval(secs => %s))"
+            " ORDER BY o.seq LIMIT %s",
+            [self._grace, _BATCH],
+        )
+        names = [column.name for column in cursor.description or ()]
+        return [(row[0], logged_envelope(dict(zip(names, row, strict=True)))) for row in await cursor.fetchall()]

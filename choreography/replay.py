@@ -1,0 +1,61 @@
+"""Publish again what the event log holds; what already happened does not happen twice."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+
+from choreography.broker import Broker
+from choreography.publisher import outgoing
+from choreography.relay import EVENT_COLUMNS, logged_envelope
+from models.database import Database
+
+log = structlog.get_logger()
+
+_BATCH: Final = 500  # events
+
+
+class Replay:
+    """Replays events of one service's log, in their original order and under their original ids."""
+
+    def __init__(self, broker: Broker, database: Database) -> None:
+        self._broker = broker
+        self._database = database
+
+    async def __call__(
+        self,
+        *,
+        order_id: UUID | None = None,
+        event_type: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> int:
+        """Publish every event that fits all the filters given (since inclusive, until exclusive); how many there were.
+
+        Raises BrokerUnavailable when one was not confirmed; those before it were published.
+        """
+        filters = {
+            "e.order_id = %(order_id)s": order_id,
+            "e.event_type = %(event_type)s": event_type,
+            "e.occurred_at >= %(since)s": since,
+            "e.occurred_at < %(until)s": until,
+        }
+        where = " AND ".join(["e.seq > %(after)s", *(sql for sql, value in filters.items() if value is not None)])
+        params: dict[str, Any] = {"order_id": order_id, "event_type": event_type, "since": since, "until": until}
+        count, after = 0, 0
+        while True:
+            rows = await self._database.query(
+                f"SELECT e.seq, {EVENT_COLUMNS} FROM event_log e WHERE {where} ORDER BY e.seq LIMIT {_BATCH}",
+                {**params, "after": after},
+            )
+            if not rows:
+                log.info("replayed", events=count, order_id=order_id, event_type=event_type)
+                return count
+            errors = await self._broker.publish_all([outgoing(logged_envelope(row)) for row in rows])
+            for error in errors:
+                if error is not None:
+                    raise error
+            count, after = count + len(rows), rows[-1]["seq"]

@@ -1,0 +1,51 @@
+"""Bring a service's database to the schema this version needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
+
+import psycopg
+
+Service: TypeAlias = Literal["orders", "payments"]
+
+_HERE: Final = Path(__file__).parent
+_LOCK: Final = 0x5A6B  # advisory lock: instances that start together migrate one after the other
+
+
+def newest(service: Service) -> str:
+    """The revision this version of the code was written for; revision files are named after their numbers."""
+    return max(path.name.split("_")[0] for path in (_HERE / service / "versions").glob("[0-9]*.py"))
+
+
+def migrate(service: Service, url: str) -> None:
+    """Upgrade to the newest revision; several callers at once are safe. Raises psycopg.OperationalError.
+
+    A database already there costs one query, without loading Alembic.
+    """
+    with psycopg.connect(
+        url, autocommit=True, connect_timeout=5, application_name=f"{service}-migrations"
+    ) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        if _revision(connection) != newest(service):
+            upgrade(service, url)
+
+
+def upgrade(service: Service, url: str, revision: str = "head") -> None:
+    """Run the migrations up to `revision`; the caller sees to it that nobody else does."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_HERE / service))
+    config.set_main_option("path_separator", "os")
+    config.attributes["url"] = url.replace("postgresql://", "postgresql+psycopg://", 1)
+    command.upgrade(config, revision)
+
+
+def _revision(connection: psycopg.Connection) -> str | None:
+    row = connection.execute("SELECT to_regclass('alembic_version') IS NOT NULL").fetchone()
+    if row is None or not row[0]:
+        return None
+    version = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    return str(version[0]) if version else None
