@@ -16,6 +16,7 @@ from psycopg import AsyncCursor
 from psycopg.types.json import Jsonb
 
 from activities.batch import Batcher
+from activities.faults import crash_point
 from models.database import TRANSIENT, Connection, Database
 from models.messages import Envelope, envelope_of
 from models.saga import Become, Coordinator, Decision, Illegal, OrderId, derived_id
@@ -131,6 +132,7 @@ async def apply(
         page = await _Page.lock(connection, book, keys)
         results = [page.decide(entry) for entry in entries]
         written = await page.save(connection, outlet)
+    crash_point("ledger.committed")
     events = await page.logged(written)
     if events:
         outlet.offer(events)

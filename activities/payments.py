@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
+from activities.faults import crash_point
 from activities.ledger import Applied, Book, Entry, Ledger
 from activities.providers import PaymentProvider, ProviderUnavailable
 from models.payment import Due, Outcome, Payment, PaymentStatus, Unanswered, decide
@@ -51,7 +52,9 @@ class PaymentActivities:
 
     async def _settle(self, payment: Payment, entry: Entry, last_try: bool) -> None:
         while payment.due is not None:
+            crash_point("payment.due")
             outcome = await self._ask(payment, entry, last_try)
+            crash_point("payment.answered")
             answer = Entry(
                 message=outcome,
                 event_id=entry.event_id,

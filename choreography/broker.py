@@ -49,11 +49,11 @@ class Outgoing:
 class Broker:
     """A connection to RabbitMQ that comes back by itself, with a channel for confirmed publishing."""
 
-    def __init__(self, url: str, *, name: str, topology: Topology, on_connect: Sequence[OnConnect] = ()) -> None:
+    def __init__(self, url: str, *, name: str, topology: Topology) -> None:
         self.topology = topology
         self._url = url
         self._name = name
-        self._on_connect = tuple(on_connect)
+        self._on_connect: list[OnConnect] = []
         self._channel: AbstractChannel | None = None
         self._lost = asyncio.Event()
         self._ready = asyncio.Event()
@@ -62,6 +62,10 @@ class Broker:
     @property
     def connected(self) -> bool:
         return self._channel is not None and not self._lost.is_set()
+
+    def on_connect(self, hook: OnConnect) -> None:
+        """Have this called with every new connection, before the connection counts as made."""
+        self._on_connect.append(hook)
 
     async def wait_connected(self, timeout: float) -> None:
         """Return once there is a usable connection. Raises BrokerUnavailable after `timeout` seconds."""
@@ -131,33 +135,11 @@ class Broker:
         channel = self._channel
         if channel is None or self._lost.is_set():
             raise BrokerUnavailable("there is no connection to RabbitMQ")
-        amqp_message = aio_pika.Message(
-            message.body,
-            content_type="application/json",
-            delivery_mode=DeliveryMode.PERSISTENT,
-            message_id=message.message_id,
-            correlation_id=message.correlation_id,
-            headers=message.headers,
-            expiration=message.expiration,
-        )
         try:
-            underlay = await channel.get_underlay_channel()
-            await underlay.basic_publish(
-                message.body,
-                exchange=message.exchange,
-                routing_key=message.routing_key,
-                properties=amqp_message.properties,
-                mandatory=message.mandatory,
-                timeout=timeout,
-            )
-        except PublishError as error:
+            await publish_confirmed(channel, message, timeout=timeout)
+        except Unroutable:
             self._incomplete.set()
-            where = f"exchange {message.exchange!r} with routing key {message.routing_key!r}"
-            raise Unroutable(f"no queue is bound to {where}") from error
-        except DeliveryError as error:
-            raise BrokerUnavailable(f"RabbitMQ rejected the message: {_describe(error)}") from error
-        except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
-            raise BrokerUnavailable(f"RabbitMQ gave no confirm: {_describe(error)}") from error
+            raise
 
     async def publish_all(self, messages: Sequence[Outgoing]) -> list[BrokerUnavailable | None]:
         """Publish in the given order with pipelined confirms; for each message, what went wrong, or None."""
@@ -166,6 +148,36 @@ class Broker:
             if isinstance(result, BaseException) and not isinstance(result, BrokerUnavailable):
                 raise result
         return [result if isinstance(result, BrokerUnavailable) else None for result in results]
+
+
+async def publish_confirmed(channel: AbstractChannel, message: Outgoing, *, timeout: float = 10.0) -> None:
+    """Publish on a channel that confirms. Raises Unroutable, or BrokerUnavailable after `timeout` seconds."""
+    amqp_message = aio_pika.Message(
+        message.body,
+        content_type="application/json",
+        delivery_mode=DeliveryMode.PERSISTENT,
+        message_id=message.message_id,
+        correlation_id=message.correlation_id,
+        headers=message.headers,
+        expiration=message.expiration,
+    )
+    try:
+        underlay = await channel.get_underlay_channel()
+        await underlay.basic_publish(
+            message.body,
+            exchange=message.exchange,
+            routing_key=message.routing_key,
+            properties=amqp_message.properties,
+            mandatory=message.mandatory,
+            timeout=timeout,
+        )
+    except PublishError as error:
+        where = f"exchange {message.exchange!r} with routing key {message.routing_key!r}"
+        raise Unroutable(f"no queue is bound to {where}") from error
+    except DeliveryError as error:
+        raise BrokerUnavailable(f"RabbitMQ rejected the message: {_describe(error)}") from error
+    except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+        raise BrokerUnavailable(f"RabbitMQ gave no confirm: {_describe(error)}") from error
 
 
 def _describe(error: BaseException) -> str:

@@ -13,6 +13,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError
 from aiormq.abc import DeliveredMessage
 
+from activities.faults import crash_point
 from activities.ledger import Entry
 from choreography.broker import Broker, BrokerUnavailable, Outgoing
 from choreography.disposition import MOST_REDELIVERIES, Ack, DeadLetter, Disposition, RetryAfter, dispose
@@ -48,13 +49,13 @@ class Consumer:
         self._tag = ""
         self._handling: set[asyncio.Task[Any]] = set()
         self._draining = False
+        broker.on_connect(self._attach)
 
     @property
     def consuming(self) -> bool:
         return self._channel is not None and not self._channel.is_closed and self._broker.connected
 
-    async def attach(self, connection: AbstractConnection) -> None:
-        """Start to consume on a new connection (an `on_connect` of the broker)."""
+    async def _attach(self, connection: AbstractConnection) -> None:
         if self._draining:
             return
         channel = await connection.channel(publisher_confirms=False)
@@ -135,6 +136,7 @@ class Consumer:
             )
             # Stored elsewhere before it is acknowledged here: a crash in between repeats, never loses.
             await self._store(self._set_aside(delivery, attempt, disposition), delivery)
+        crash_point("consumer.settled")
         if delivery.delivery_tag is not None:
             await delivery.channel.basic_ack(delivery.delivery_tag)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Final
 
 import structlog
 
+from activities.faults import crash_point
 from choreography.broker import Broker, Outgoing
 from models.database import TRANSIENT, Database
 from models.messages import Envelope, encode
@@ -54,6 +56,8 @@ class Publisher:
         self._waiting: deque[tuple[int, Envelope]] = deque()
         self._on_the_way: set[int] = set()
         self._arrived = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     def offer(self, events: Sequence[tuple[int, Envelope]]) -> None:
         if not self._broker.connected or len(self._waiting) + len(events) > _MOST_WAITING:
@@ -61,6 +65,7 @@ class Publisher:
         self._waiting.extend(events)
         self._on_the_way.update(seq for seq, _ in events)
         self._arrived.set()
+        self._idle.clear()
 
     def carries(self, seq: int) -> bool:
         return seq in self._on_the_way
@@ -76,6 +81,13 @@ class Publisher:
                 await self._publish(batch)
             finally:
                 self._on_the_way.difference_update(seq for seq, _ in batch)
+                if not self._waiting:
+                    self._idle.set()
+
+    async def flush(self, timeout: float) -> None:
+        """Return when all that was offered has left or failed, at the latest after `timeout` seconds."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._idle.wait(), timeout)
 
     async def _publish(self, batch: Sequence[tuple[int, Envelope]]) -> None:
         errors = await self._broker.publish_all([outgoing(envelope) for _, envelope in batch])
@@ -83,6 +95,7 @@ class Publisher:
             if error is not None:
                 log.warning("publish_failed", seq=seq, event_type=envelope.event_type, error=str(error))
         published = [seq for (seq, _), error in zip(batch, errors, strict=True) if error is None]
+        crash_point("publisher.confirmed")
         # Confirm before forgetting: a crash here repeats, never loses.
         try:
             if published:

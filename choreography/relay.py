@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 
+from activities.faults import crash_point
 from choreography.broker import Broker
 from choreography.publisher import outgoing
 from models.database import TRANSIENT, Connection, Database
@@ -95,6 +96,7 @@ class Relay:
             if not rows:
                 return 0
             errors = await self._broker.publish_all([outgoing(envelope) for _, envelope in rows])
+            crash_point("relay.published")
             published = [seq for (seq, _), error in zip(rows, errors, strict=True) if error is None]
             await connection.execute("DELETE FROM outbox WHERE seq = ANY(%s)", [published])
         failures = [error for error in errors if error is not None]

@@ -123,6 +123,7 @@ class PaymentCancelled:
     """Event: the order was cancelled before its payment was settled; no money will be kept."""
 
     order_id: OrderId
+    transaction_id: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,7 +131,7 @@ class PaymentRefunded:
     """Event: captured money was given back in full."""
 
     order_id: OrderId
-    transaction_id: str
+    transaction_id: str | None = None
 
 
 OrderEvent: TypeAlias = OrderCreated | OrderPaid | OrderCancelled | OrderFailed

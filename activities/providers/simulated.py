@@ -1,0 +1,243 @@
+"""A payment provider with books of its own, steered by the payment method as Stripe's test mode is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from hashlib import sha256
+from typing import Any, Final, TypeAlias
+
+import structlog
+
+from activities.batch import Batcher
+from activities.providers import VOIDED, ProviderUnavailable, RefundRefused
+from models.database import TRANSIENT, Connection, Database
+from models.payment import Charged, Declined, Payment, Refunded, Refused, Voided
+from models.saga import OrderId, PaymentId
+
+Settlement: TypeAlias = Charged | Declined | Refused | Voided
+
+_DECLINES: Final = {
+    "pm_card_chargeDeclined": "Your card was declined",
+    "pm_card_chargeDeclinedInsufficientFunds": "Insufficient funds",
+}
+_APPROVED: Final = frozenset({"pm_card_visa", "pm_slow", "pm_timeout_then_approve"})
+
+# The first line written for a payment stands for good. Whoever comes later, from whatever process, waits for that
+# commit and then reads it: this is where a charge and a void race. In id order, so that two batches can't deadlock.
+_SETTLE: Final = """
+    INSERT INTO provider_charges
+        (payment_id, amount, currency, outcome, transaction_id, reason, captured, refunded)
+    SELECT payment_id, amount, currency, outcome, transaction_id, reason,
+           CASE outcome WHEN 'Charged' THEN amount ELSE 0 END, 0
+    FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])
+         AS line (payment_id, amount, currency, outcome, transaction_id, reason)
+    ORDER BY payment_id
+    ON CONFLICT (payment_id) DO NOTHING
+    RETURNING payment_id"""
+_REFUND: Final = """
+    UPDATE provider_charges SET refunded = captured, updated_at = now()
+    WHERE payment_id IN (
+        SELECT payment_id FROM provider_charges
+        WHERE payment_id = ANY(%s::uuid[]) AND refunded < captured ORDER BY payment_id FOR UPDATE)"""
+_READ: Final = """
+    SELECT payment_id, outcome, transaction_id, reason, captured, refunded
+    FROM provider_charges WHERE payment_id = ANY(%s::uuid[])"""
+
+_log = structlog.get_logger()
+
+
+class _Verb(Enum):
+    SETTLE = auto()  # a charge's or a void's line
+    REFUND = auto()
+    LOOK_UP = auto()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Request:
+    verb: _Verb
+    payment: Payment
+    settlement: Settlement | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Line:
+    """A payment's line in the books; `first` if this very request wrote it."""
+
+    outcome: str
+    transaction_id: str | None
+    reason: str | None
+    captured: int
+    refunded: int
+    first: bool
+
+    def settlement(self, order_id: OrderId) -> Settlement:
+        match self.outcome:
+            case "Charged":
+                return Charged(order_id=order_id, transaction_id=self.transaction_id or "")
+            case "Declined":
+                return Declined(order_id=order_id, reason=self.reason or "")
+            case "Refused":
+                return Refused(order_id=order_id, error=self.reason or "")
+            case "Voided":
+                return Voided(order_id=order_id)
+            case other:
+                raise ValueError(f"provider_charges holds the outcome {other}, which no version has ever written")
+
+
+class SimulatedProvider:
+    """Keeps its promises by its books in the database, so any number of processes may share them.
+
+    Answers only while `run()` runs. Times are in seconds: a charge takes `latency` (pm_slow: `slow`), and waits for
+    an answer of the books, or in vain (pm_unavailable), for `timeout`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        latency: float = 1.5,
+        decline_rate: float = 0.2,
+        timeout: float = 30.0,
+        slow: float = 10.0,
+    ) -> None:
+        self._database = database
+        self._latency = latency
+        self._decline_rate = decline_rate
+        self._timeout = timeout
+        self._slow = slow
+        self._batcher: Batcher[_Request, _Line | None] = Batcher(self._handle)
+
+    async def run(self) -> None:
+        """Keep the books until cancelled."""
+        await self._batcher.run()
+
+    async def charge(self, payment: Payment, *, correlation_id: str) -> Charged | Declined | Refused:
+        """Capture after the latency unless the books then hold a line for this payment, which is told instead."""
+        if payment.payment_method == "pm_unavailable":
+            await asyncio.sleep(self._timeout)
+            raise ProviderUnavailable(f"The simulated provider gave no answer to the charge of payment {payment.id}")
+        await asyncio.sleep(self._slow if payment.payment_method == "pm_slow" else self._latency)
+        line = await self._settle(payment, self._toss(payment))
+        if line.first and payment.payment_method == "pm_timeout_then_approve":
+            raise ProviderUnavailable(f"The answer to the charge of payment {payment.id} was lost")
+        settlement = line.settlement(payment.order_id)
+        _log.debug("provider_charge", payment_id=payment.id, correlation_id=correlation_id, outcome=line.outcome)
+        return Refused(order_id=payment.order_id, error=VOIDED) if isinstance(settlement, Voided) else settlement
+
+    async def void(self, payment: Payment) -> Voided | Charged:
+        """Leave a tombstone, also for a payment never seen, so that a charge still in its latency captures nothing."""
+        line = await self._settle(payment, Voided(order_id=payment.order_id))
+        settlement = line.settlement(payment.order_id)
+        # A declined or refused line stands for good too: nothing will ever be captured for it.
+        return settlement if isinstance(settlement, Charged) else Voided(order_id=payment.order_id)
+
+    async def refund(self, payment: Payment) -> Refunded:
+        """Give back all that was captured, once; raises RefundRefused if nothing was."""
+        line = await self._ask(_Request(verb=_Verb.REFUND, payment=payment))
+        if line is None or line.captured == 0:
+            raise RefundRefused(f"Nothing was captured for payment {payment.id}, so nothing can be given back")
+        return Refunded(order_id=payment.order_id)
+
+    async def look_up(self, payment: Payment) -> Charged | Declined | Refused | Voided | Refunded | None:
+        line = await self._ask(_Request(verb=_Verb.LOOK_UP, payment=payment))
+        if line is None:
+            return None
+        return Refunded(order_id=payment.order_id) if line.refunded else line.settlement(payment.order_id)
+
+    def _toss(self, payment: Payment) -> Charged | Declined | Refused:
+        """What comes of a charge of this payment: the same for the same order, on every machine, in every run."""
+        method = payment.payment_method
+        if method == "pm_error":
+            return Refused(order_id=payment.order_id, error="The provider does not accept pm_error")
+        reason = _DECLINES.get(method or "")
+        if reason is None and method not in _APPROVED:
+            coin = int.from_bytes(sha256(payment.order_id.bytes).digest()[:8]) / 2**64
+            reason = "Insufficient funds" if coin < self._decline_rate else None
+        if reason is not None:
+            return Declined(order_id=payment.order_id, reason=reason)
+        return Charged(order_id=payment.order_id, transaction_id=f"txn_{payment.id.hex}")
+
+    async def _settle(self, payment: Payment, settlement: Settlement) -> _Line:
+        line = await self._ask(_Request(verb=_Verb.SETTLE, payment=payment, settlement=settlement))
+        if line is None:
+            raise ProviderUnavailable(f"The books lost the line of payment {payment.id} while it was read")
+        return line
+
+    async def _ask(self, request: _Request) -> _Line | None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await self._batcher.submit(request)
+        except TimeoutError:
+            raise ProviderUnavailable(f"The books gave no answer on payment {request.payment.id}") from None
+
+    async def _handle(self, batch: Sequence[_Request]) -> Sequence[_Line | Exception | None]:
+        try:
+            async with self._database.transaction() as connection:
+                return await _write_and_read(connection, batch)
+        except TRANSIENT as error:
+            return [ProviderUnavailable(f"The simulated provider's books: {error}") for _ in batch]
+
+
+async def _write_and_read(connection: Connection, batch: Sequence[_Request]) -> list[_Line | None]:
+    """Three statements at most, whatever the size of the batch; of two requests for one payment the first writes."""
+    writers: dict[PaymentId, _Request] = {}
+    for request in batch:
+        if request.verb is _Verb.SETTLE:
+            writers.setdefault(request.payment.id, request)
+    written: set[PaymentId] = set()
+    if writers:
+        lines = [_columns(request) for request in writers.values()]
+        cursor = await connection.execute(_SETTLE, [list(column) for column in zip(*lines, strict=True)])
+        written = {payment_id for (payment_id,) in await cursor.fetchall()}
+    refunds = [request.payment.id for request in batch if request.verb is _Verb.REFUND]
+    if refunds:
+        await connection.execute(_REFUND, [refunds])
+    # A statement of its own, so that it sees lines that others committed while the first one waited for them.
+    cursor = await connection.execute(_READ, [list({request.payment.id for request in batch})])
+    rows = {row[0]: row[1:] for row in await cursor.fetchall()}
+    return [_line(rows.get(r.payment.id), writers.get(r.payment.id) is r and r.payment.id in written) for r in batch]
+
+
+def _line(row: tuple[Any, ...] | None, first: bool) -> _Line | None:
+    if row is None:
+        return None
+    outcome, transaction_id, reason, captured, refunded = row
+    return _Line(
+        outcome=outcome,
+        transaction_id=transaction_id,
+        reason=reason,
+        captured=captured,
+        refunded=refunded,
+        first=first,
+    )
+
+
+def _columns(request: _Request) -> tuple[PaymentId, int, str, str, str | None, str | None]:
+    payment, settlement = request.payment, request.settlement
+    transaction_id = settlement.transaction_id if isinstance(settlement, Charged) else None
+    reason: str | None = None
+    match settlement:
+        case Declined():
+            reason = settlement.reason
+        case Refused():
+            reason = settlement.error
+    return payment.id, payment.amount, payment.currency, type(settlement).__name__, transaction_id, reason
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BookEntry:
+    """What the provider holds of one payment, in minor units of `currency`."""
+
+    currency: str
+    outcome: str
+    captured: int
+    refunded: int
+
+
+async def books(database: Database) -> dict[PaymentId, BookEntry]:
+    """The provider's side of an audit: every payment it has a line for."""
+    rows = await database.query("SELECT payment_id, currency, outcome, captured, refunded FROM provider_charges")
+    return {PaymentId(row.pop("payment_id")): BookEntry(**row) for row in rows}

@@ -1,0 +1,89 @@
+"""What can be configured, by environment variables named SAGA_…, validated at start."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from choreography.topology import DEFAULT_RETRY_DELAYS
+from models.saga import Coordinator
+from stack.errors import StackError
+
+Process = Literal["gateway", "order", "payment"]
+
+
+def _numbers(value: Any) -> Any:
+    return [part for part in value.replace(" ", "").split(",") if part] if isinstance(value, str) else value
+
+
+class Settings(BaseSettings):
+    """One process's configuration; every field is documented in docs/configuration.md from its description here."""
+
+    model_config = SettingsConfigDict(env_prefix="SAGA_", frozen=True, extra="ignore")
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int | None = Field(
+        None, ge=1, le=65535, description="port to listen on; by default 3000 (gateway), 3001 (order), 3002 (payment)"
+    )
+    amqp_url: SecretStr = Field(
+        SecretStr("amqp://guest:guest@127.0.0.1:5672/"), description="RabbitMQ, with user and password"
+    )
+    orders_database_url: SecretStr = Field(
+        SecretStr("postgresql://orders:orders@127.0.0.1:5432/orders"), description="the order service's database"
+    )
+    payments_database_url: SecretStr = Field(
+        SecretStr("postgresql://payments:payments@127.0.0.1:5432/payments"),
+        description="the payment service's database",
+    )
+    database_connections: int = Field(8, ge=2, le=200, description="connections each service keeps to its database")
+    order_service_url: str = Field("http://127.0.0.1:3001", description="where the gateway asks the order service")
+    payment_service_url: str = Field("http://127.0.0.1:3002", description="where the gateway asks the payment service")
+    internal_token: SecretStr = Field(
+        SecretStr(""), description="bearer token that ports 3001 and 3002 ask of the gateway; empty: they answer nobody"
+    )
+    temporal_address: str = Field("127.0.0.1:7233", description="Temporal's frontend, host:port")
+    default_coordinator: Coordinator = Field(
+        Coordinator.CHOREOGRAPHY, description="coordinator of an order that names none"
+    )
+    provider: Literal["simulated", "stripe"] = Field("simulated", description="payment provider")
+    provider_latency_ms: int = Field(1500, ge=0, le=600_000, description="how long a simulated charge takes, in ms")
+    provider_decline_rate: float = Field(0.2, ge=0, le=1, description="share of simulated charges declined by the coin")
+    provider_timeout: float = Field(15.0, gt=0, le=600, description="seconds to wait for an answer of the provider")
+    stripe_api_key: SecretStr = Field(SecretStr(""), description="secret key of the Stripe account, for `stripe`")
+    retry_delays: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_numbers)] = Field(
+        DEFAULT_RETRY_DELAYS,
+        min_length=1,
+        max_length=20,
+        description="seconds before each retry of a failed message, comma-separated; after the last, a dead letter",
+    )
+    prefetch: int = Field(
+        5000, ge=1, le=65535, description="messages a service handles at once, provider calls included"
+    )
+    batch_limit: int = Field(300, ge=1, le=5000, description="messages that one transaction applies at most")
+    relay_grace: float = Field(
+        2.0, ge=0, description="seconds an event waits for the fast path before the relay takes it"
+    )
+    relay_interval: float = Field(1.0, gt=0, description="seconds between sweeps of the outbox that nothing asked for")
+    shutdown_timeout: float = Field(8.0, ge=0, description="seconds to finish what was begun when told to stop")
+    crash_at: str = Field("", description="for tests: points at which the process kills itself, `name:nth passage`")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    log_format: Literal["json", "console"] = Field("json", description="how log lines are written to standard error")
+
+    def port_of(self, process: Process) -> int:
+        """The port that a process listens on."""
+        return self.port or {"gateway": 3000, "order": 3001, "payment": 3002}[process]
+
+
+def load() -> Settings:
+    """The configuration of this environment. Raises StackError, which names each variable that is off and its rule."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = "; ".join(f"SAGA_{_name(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False))
+        raise StackError(f"The configuration is not valid. {faults}. See docs/configuration.md") from None
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    return str(location[0]).upper() if location else "?"
