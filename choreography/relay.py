@@ -112,5 +112,6 @@ class Relay:
             " ORDER BY o.seq LIMIT %s",
             [self._grace, _BATCH],
         )
+        rows = await cursor.fetchall()  # in pipeline mode the description, too, is there only now
         names = [column.name for column in cursor.description or ()]
-        return [(row[0], logged_envelope(dict(zip(names, row, strict=True)))) for row in await cursor.fetchall()]
+        return [(row[0], logged_envelope(dict(zip(names, row, strict=True)))) for row in rows]
