@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias, assert_never
 
 from activities.payments import ContradictoryOutcome
-from activities.providers import ProviderUnavailable
+from activities.providers import ProviderUnavailable, RefundRefused
 from models.messages import MalformedMessage
 from models.saga import Become, Decision, Illegal, Stale, TooEarly
 
@@ -50,7 +50,7 @@ def dispose(result: Decision[Any] | Exception | None, attempt: int, delays: Sequ
             return _retry("TOO_EARLY", why, attempt, delays)
         case MalformedMessage():
             return DeadLetter(reason="MALFORMED", error=str(result))
-        case ContradictoryOutcome():
+        case ContradictoryOutcome() | RefundRefused():
             return DeadLetter(reason="ILLEGAL", error=str(result))
         case ProviderUnavailable():
             # Money may hang on it: after the tries for a charge come as many for its void or refund.

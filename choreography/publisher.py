@@ -47,6 +47,17 @@ async def forget(database: Database, published: Sequence[int]) -> None:
         await connection.execute("DELETE FROM outbox WHERE seq = ANY(%s)", [list(published)])
 
 
+class CommandPublisher:
+    """Publishes commands for those who own no event log: confirmed, or an error."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def publish(self, envelope: Envelope) -> None:
+        """Publish; confirmed and in a queue on return. Raises BrokerUnavailable, at once without a connection."""
+        await self._broker.publish(outgoing(envelope, mandatory=True))
+
+
 class Publisher:
     """The fast path out of the event log (an `Outlet` of the ledger)."""
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Final
 
-# ISO 4217 list one, amendment 179 (2025): currencies in use, funds codes included; metals, test and "no currency"
-# codes (XAU, XTS, XXX, …) are not money that anybody can be charged.
-CURRENCIES: Final = frozenset(
-    """
+_CODES: Final = """
     AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF
     CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD
     HKD HNL HTG HUF IDR ILS INR IQD IRR ISK JMD JOD JPY KES KGS KHR KMF KPW KRW KWD KYD KZT LAK LBP LKR LRD LSL LYD
     MAD MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MXV MYR MZN NAD NGN NIO NOK NPR NZD OMR PAB PEN PGK PHP PKR PLN
     PYG QAR RON RSD RUB RWF SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TND TOP TRY TTD
     TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
-    """.split()
-)
+    """
+
+# ISO 4217 list one as of 2026, funds codes included; metals, units of account, test and "no currency" codes (XAU,
+# XDR, XTS, XXX, …) are nothing that anybody could be charged in.
+CURRENCIES: Final = frozenset(_CODES.split())

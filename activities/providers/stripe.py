@@ -68,11 +68,14 @@ class StripeProvider:
 
     async def charge(self, payment: Payment, *, correlation_id: str) -> Charged | Declined | Refused:
         """Open the payment's intent and confirm it, each at most once."""
+        method = payment.payment_method or self._default_method
+        if method is None:
+            return Refused(order_id=payment.order_id, error="The payment names no payment method")
         try:
             intent = await self._open(payment)
         except stripe.InvalidRequestError as error:
             return Refused(order_id=payment.order_id, error=_message(error))
-        outcome = _charge_outcome(payment, intent) or await self._confirm(payment, intent)
+        outcome = _charge_outcome(payment, intent) or await self._confirm(payment, intent, method)
         _log.debug("provider_charge", payment_id=payment.id, correlation_id=correlation_id, intent_id=intent.id)
         return outcome
 
@@ -148,11 +151,8 @@ class StripeProvider:
             )
         )
 
-    async def _confirm(self, payment: Payment, intent: PaymentIntent) -> Charged | Declined | Refused:
+    async def _confirm(self, payment: Payment, intent: PaymentIntent, method: str) -> Charged | Declined | Refused:
         """Capture the money, unless a void has cancelled the intent."""
-        method = payment.payment_method or self._default_method
-        if method is None:
-            return Refused(order_id=payment.order_id, error="The payment names no payment method")
         refusal = None
         try:
             intent = await self._ask(

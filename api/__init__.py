@@ -1,0 +1,1 @@
+"""HTTP: the gateway, and the read APIs of the two services."""

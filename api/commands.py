@@ -1,0 +1,139 @@
+"""Accept commands: check them, publish them, and promise nothing that isn't confirmed."""
+
+from __future__ import annotations
+
+import asyncio
+from hashlib import sha256
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from api.ports import Clock, CommandPort, Limits
+from api.problems import Kind, Problem, unavailable
+from api.queries import Queries, ServiceAway, unknown_order
+from api.schemas import CreateOrder
+from choreography.broker import BrokerUnavailable
+from models.ids import uuid7
+from models.messages import Envelope, envelope_of
+from models.order import OrderStatus
+from models.saga import CancelReason, CreateOrderRequested, OrderCancelRequested, OrderId, UserId, derived_id
+
+_SCOPE: Final = "public"  # whose Idempotency-Keys these are
+_NOT_CANCELLABLE: Final = frozenset({OrderStatus.CANCELLED, OrderStatus.FAILED})
+
+
+class Commands:
+    """The gateway's side of every command."""
+
+    def __init__(self, *, port: CommandPort, queries: Queries, clock: Clock, limits: Limits) -> None:
+        self._port = port
+        self._queries = queries
+        self._clock = clock
+        self._limits = limits
+
+    async def order_id_for(self, body: CreateOrder, key: str | None, correlation_id: str) -> OrderId:
+        """A new order id; with an Idempotency-Key the one that the key stands for, for good.
+
+        Raises Problem: the key came with another body before, or the order service, which keeps them, is away.
+        """
+        minted = uuid7(self._clock())
+        if key is None:
+            return OrderId(minted)
+        digest = digest_of(body)
+        wanted = {"scope": _SCOPE, "key": key, "digest": digest, "orderId": minted}
+        try:
+            answer = await self._queries.orders.put(
+                "/idempotency-keys",
+                msgspec.json.encode(wanted),
+                correlation_id=correlation_id,
+                timeout=self._limits.query,
+            )
+        except ServiceAway as away:
+            raise unavailable(f"{away}, and it keeps the Idempotency-Keys; try again with the same key") from away
+        kept = msgspec.json.decode(answer, type=_Kept)
+        if kept.digest != digest:
+            raise Problem(
+                Kind.CONFLICT,
+                f"This Idempotency-Key came with another body before, for order {kept.order_id}; use a new key",
+            )
+        return OrderId(kept.order_id)
+
+    async def create(self, order_id: OrderId, body: CreateOrder, correlation_id: str) -> None:
+        """Publish the command, confirmed on return; once more for the same order changes nothing. Raises Problem."""
+        command = CreateOrderRequested(
+            order_id=order_id,
+            user_id=UserId(body.user_id),
+            total=body.total,
+            currency=body.currency,
+            payment_method=body.payment_method,
+        )
+        await self._publish(command, correlation_id)
+
+    async def cancel(self, order_id: UUID, correlation_id: str) -> None:
+        """Publish the command, confirmed on return. Raises Problem: unknown order, or one beyond cancelling.
+
+        With the order service away the command is accepted unseen: that service will decide.
+        """
+        try:
+            found = await self._queries.orders.get(
+                f"/orders/{order_id}", correlation_id=correlation_id, timeout=self._limits.cancel_query
+            )
+        except ServiceAway:
+            pass
+        else:
+            self._check_cancellable(order_id, found)
+        await self._publish(OrderCancelRequested(order_id=OrderId(order_id)), correlation_id)
+
+    def _check_cancellable(self, order_id: UUID, found: bytes | None) -> None:
+        if found is None:
+            if not self._queries.is_new(order_id, seconds=self._limits.unknown_cancel):
+                raise unknown_order(order_id)
+            return
+        status = msgspec.json.decode(found, type=_Order).status
+        if status in _NOT_CANCELLABLE:
+            raise Problem(Kind.CONFLICT, f"Order {order_id} is {status}; it cannot be cancelled any more")
+
+    async def _publish(self, command: CreateOrderRequested | OrderCancelRequested, correlation_id: str) -> None:
+        try:
+            async with asyncio.timeout(self._limits.command):
+                await self._port.publish(self._envelope(command, correlation_id))
+        except (BrokerUnavailable, TimeoutError) as error:
+            # Without an answer the command may have arrived or not; with an Idempotency-Key, trying again is safe.
+            raise unavailable("The message broker did not confirm the command; try again") from error
+
+    def _envelope(self, command: CreateOrderRequested | OrderCancelRequested, correlation_id: str) -> Envelope:
+        # The same command for the same order has the same id: a repetition is recognised wherever it arrives.
+        names = [type(command).__name__]
+        if isinstance(command, OrderCancelRequested):
+            names.append(CancelReason.USER_REQUESTED)
+        return envelope_of(
+            command,
+            event_id=derived_id(command.order_id, *names),
+            occurred_at=self._clock(),
+            correlation_id=correlation_id,
+        )
+
+
+def digest_of(body: CreateOrder) -> str:
+    """SHA-256 of the checked body: white space, order of keys and spelled-out defaults make no difference.
+
+    A coordinator that was left out stays left out: another default must not turn a repetition into a conflict.
+    """
+    canonical = [
+        body.user_id,
+        body.total,
+        body.currency,
+        body.coordinator,
+        body.payment_method,
+    ]
+    return sha256(msgspec.json.encode(canonical)).hexdigest()
+
+
+class _Kept(msgspec.Struct, rename="camel"):
+    order_id: UUID
+    digest: str
+
+
+class _Order(msgspec.Struct):
+    status: str

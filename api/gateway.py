@@ -1,0 +1,89 @@
+"""The gateway (port 3000): commands go to the broker, queries to the services; it owns no data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
+from typing import Any, Final, TypeAlias
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from api import problems
+from api.commands import Commands
+from api.health import health_routes
+from api.openapi import describe
+from api.order_routes import order_routes
+from api.payment_routes import payment_routes
+from api.ports import Clock, CommandPort, FeedPort, QueryClient, Readiness, Settings
+from api.queries import Queries, Service
+from api.schemas import CancelOrder, CreateOrder, UpdateOrder
+from api.security import Edge
+
+Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+_DESCRIPTION: Final = """
+Orders and their payments, kept consistent across two services by a saga.
+
+Commands (`POST`, `PATCH`) are **accepted**, not done: the answer is 202 once the broker has confirmed the message, and
+the saga then runs by itself. Watch it with `GET /api/orders/{id}/stream`, read its story with
+`GET /api/orders/{id}/timeline`, or let `POST` wait for the end with `Prefer: wait=10`.
+
+Money is an integer in minor units: `999` with `USD` is 9.99 dollars. Times are ISO 8601 in UTC.
+Errors are problem details as RFC 9457 defines them. Every answer carries an `X-Correlation-Id`.
+"""
+_TAGS: Final[list[dict[str, Any]]] = [
+    {"name": "orders", "description": "Place, cancel and look up orders."},
+    {"name": "saga", "description": "What happened to an order and its payment, and what is happening."},
+    {"name": "payments", "description": "Look up payments; they are made by the saga alone."},
+    {"name": "operation", "description": "Health of this process."},
+]
+
+
+def create_gateway(
+    *,
+    commands: CommandPort,
+    feed: FeedPort,
+    orders: QueryClient,
+    payments: QueryClient,
+    clock: Clock,
+    readiness: Readiness,
+    settings: Settings | None = None,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """The gateway's application; `orders` and `payments` are clients of the services' read APIs."""
+    settings = settings or Settings()
+    limits = settings.limits
+    queries = Queries(
+        orders=Service("order service", orders),
+        payments=Service("payment service", payments),
+        feed=feed,
+        clock=clock,
+        limits=limits,
+    )
+    app = FastAPI(
+        title="Payment saga",
+        summary="Orders and payments, choreographed or orchestrated",
+        description=_DESCRIPTION,
+        version=version("payment-saga"),
+        license_info={"name": "MIT", "identifier": "MIT"},
+        openapi_tags=_TAGS,
+        redirect_slashes=False,
+        middleware=[Middleware(Edge)],
+        lifespan=lifespan,
+    )
+    problems.install(app)
+    app.include_router(
+        order_routes(
+            commands=Commands(port=commands, queries=queries, clock=clock, limits=limits),
+            queries=queries,
+            feed=feed,
+            settings=settings,
+        ),
+        prefix="/api",
+    )
+    app.include_router(payment_routes(queries), prefix="/api")
+    app.include_router(health_routes(readiness))
+    describe(app, CreateOrder, CancelOrder, UpdateOrder)
+    return app

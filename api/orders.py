@@ -1,0 +1,132 @@
+"""The order service's read API (port 3001), and the Idempotency-Keys it keeps for the gateway."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+from fastapi import FastAPI, Query
+from sqlmodel import col, func, select
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.openapi import answers, problems, takes
+from api.ports import Readiness, ReplayPort
+from api.reads import Lifespan, Row, create_read_app, event_log, found, json_response, newest, offset, paged
+from api.requests import read_body
+from api.schemas import EventLog, KeepKey, KeptKey, NoQuery, OrderBody, OrdersPage, Paged
+from models.database import Database
+from models.tables import OrderEventRow, OrderRow, OrderTotalRow
+from models.times import wire_time
+
+_KEEP_KEY: Final = """
+    WITH kept AS (
+        INSERT INTO idempotency_keys (scope, key, digest, order_id)
+        VALUES (%(scope)s, %(key)s, %(digest)s, %(order_id)s)
+        ON CONFLICT DO NOTHING
+        RETURNING order_id, digest
+    )
+    SELECT order_id, digest FROM kept
+    UNION ALL
+    SELECT order_id, digest FROM idempotency_keys WHERE scope = %(scope)s AND key = %(key)s
+"""
+
+
+def create_orders_app(
+    *,
+    database: Database,
+    token: str,
+    readiness: Readiness,
+    replay: ReplayPort | None = None,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """The order service's application."""
+    app = create_read_app(name="order service", token=token, readiness=readiness, replay=replay, lifespan=lifespan)
+
+    @app.get("/orders", responses=answers(200, Paged[OrderBody], "A page") | problems(401, 503), openapi_extra=takes())
+    async def list_orders(query: Annotated[OrdersPage, Query()]) -> Response:
+        total = await _count(database, query)
+        rows = await database.read(newest(OrderRow, query, *_conditions(query))) if offset(query) < total else []
+        return paged(query, total, map(_order, rows))
+
+    @app.get(
+        "/orders/{order_id}",
+        responses=answers(200, OrderBody, "The order") | problems(401, 404, 503),
+        openapi_extra=takes(),
+    )
+    async def get_order(order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+        rows = await database.read(select(OrderRow).where(col(OrderRow.id) == order_id))
+        return json_response(_order(found(rows, f"Order {order_id}")))
+
+    @app.get(
+        "/orders/{order_id}/events",
+        responses=answers(200, EventLog, "Its events; none if it is unknown") | problems(401, 503),
+        openapi_extra=takes(),
+    )
+    async def get_events(order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+        return await event_log(database, OrderEventRow, order_id)
+
+    @app.put(
+        "/idempotency-keys",
+        responses=answers(200, KeptKey, "What the key stands for, for good") | problems(401, 503),
+        openapi_extra=takes(KeepKey),
+    )
+    async def keep_key(request: Request) -> Response:
+        wanted = await read_body(request, KeepKey)
+        kept = await _keep(database, wanted)
+        return json_response({"orderId": kept[0], "digest": kept[1].hex()})
+
+    return app
+
+
+async def _keep(database: Database, wanted: KeepKey) -> tuple[UUID, bytes]:
+    """The order and the digest that the key stands for: those given, unless it was known before."""
+    params = {
+        "scope": wanted.scope,
+        "key": wanted.key,
+        "digest": bytes.fromhex(wanted.digest),
+        "order_id": wanted.order_id,
+    }
+    while True:
+        async with database.transaction() as connection:
+            cursor = await connection.execute(_KEEP_KEY, params)
+            kept = await cursor.fetchone()
+        # None: somebody else's insert was committed after this statement began; the next one sees it.
+        if kept is not None:
+            return kept[0], kept[1]
+
+
+async def _count(database: Database, query: OrdersPage) -> int:
+    """How many orders match, exactly; only a customer's own are counted one by one."""
+    if query.user_id is not None:
+        rows = await database.read(select(func.count().label("total")).where(*_conditions(query)))
+    else:
+        total = func.coalesce(func.sum(OrderTotalRow.count), 0).label("total")
+        statement = select(total)
+        if query.status is not None:
+            statement = statement.where(col(OrderTotalRow.status) == query.status.value)
+        rows = await database.read(statement)
+    return int(rows[0]["total"])
+
+
+def _conditions(query: OrdersPage) -> list[Any]:
+    conditions: list[Any] = []
+    if query.status is not None:
+        conditions.append(col(OrderRow.status) == query.status.value)
+    if query.user_id is not None:
+        conditions.append(col(OrderRow.user_id) == query.user_id)
+    return conditions
+
+
+def _order(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "userId": row["user_id"],
+        "total": row["total"],
+        "status": row["status"],
+        "createdAt": wire_time(row["created_at"]),
+        "updatedAt": wire_time(row["updated_at"]),
+        "currency": row["currency"],
+        "coordinator": row["coordinator"],
+        "cancelReason": row["cancel_reason"],
+    }

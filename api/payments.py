@@ -1,0 +1,104 @@
+"""The payment service's read API (port 3002)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import FastAPI, Query
+from sqlmodel import col, func, select
+from starlette.responses import Response
+
+from api.openapi import answers, problems, takes
+from api.ports import Readiness, ReplayPort
+from api.reads import Lifespan, Row, create_read_app, event_log, found, json_response, newest, offset, paged
+from api.schemas import EventLog, NoQuery, Paged, PaymentBody, PaymentsPage, Stats
+from models.database import Database
+from models.tables import PaymentEventRow, PaymentRow, PaymentTotalRow
+from models.times import wire_time
+
+
+def create_payments_app(
+    *,
+    database: Database,
+    token: str,
+    readiness: Readiness,
+    replay: ReplayPort | None = None,
+    lifespan: Lifespan | None = None,
+) -> FastAPI:
+    """The payment service's application."""
+    app = create_read_app(name="payment service", token=token, readiness=readiness, replay=replay, lifespan=lifespan)
+
+    @app.get(
+        "/payments", responses=answers(200, Paged[PaymentBody], "A page") | problems(401, 503), openapi_extra=takes()
+    )
+    async def list_payments(query: Annotated[PaymentsPage, Query()]) -> Response:
+        total = sum(row["count"] for row in await _totals(database))
+        rows = await database.read(newest(PaymentRow, query)) if offset(query) < total else []
+        return paged(query, total, map(_payment, rows))
+
+    @app.get("/payments/stats", responses=answers(200, Stats, "By status") | problems(401, 503), openapi_extra=takes())
+    async def payment_stats(_: Annotated[NoQuery, Query()]) -> Response:
+        rows = await _totals(database)
+        return json_response(
+            {
+                "byStatus": [
+                    {"status": row["status"], "count": int(row["count"]), "totalAmount": int(row["amount"])}
+                    for row in rows
+                ]
+            }
+        )
+
+    @app.get(
+        "/payments/order/{order_id}",
+        responses=answers(200, PaymentBody, "The order's payment") | problems(401, 404, 503),
+        openapi_extra=takes(),
+    )
+    async def payment_of_order(order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+        rows = await database.read(select(PaymentRow).where(col(PaymentRow.order_id) == order_id))
+        return json_response(_payment(found(rows, f"The payment of order {order_id}")))
+
+    @app.get(
+        "/payments/order/{order_id}/events",
+        responses=answers(200, EventLog, "Its events; none if it is unknown") | problems(401, 503),
+        openapi_extra=takes(),
+    )
+    async def get_events(order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+        return await event_log(database, PaymentEventRow, order_id)
+
+    @app.get(
+        "/payments/{payment_id}",
+        responses=answers(200, PaymentBody, "The payment") | problems(401, 404, 503),
+        openapi_extra=takes(),
+    )
+    async def get_payment(payment_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+        rows = await database.read(select(PaymentRow).where(col(PaymentRow.id) == payment_id))
+        return json_response(_payment(found(rows, f"Payment {payment_id}")))
+
+    return app
+
+
+async def _totals(database: Database) -> list[dict[str, Any]]:
+    """Payments and their amounts, for each status that occurs."""
+    count = func.sum(PaymentTotalRow.count)
+    amount = func.sum(PaymentTotalRow.amount)
+    statement = (
+        select(PaymentTotalRow.status, count.label("count"), amount.label("amount"))
+        .group_by(PaymentTotalRow.status)
+        .having(count > 0)
+        .order_by(PaymentTotalRow.status)
+    )
+    return await database.read(statement)
+
+
+def _payment(row: Row) -> dict[str, Any]:
+    return {
+        "id": row["id"],
+        "orderId": row["order_id"],
+        "amount": row["amount"],
+        "status": row["status"],
+        "createdAt": wire_time(row["created_at"]),
+        "updatedAt": wire_time(row["updated_at"]),
+        "currency": row["currency"],
+        "reason": row["reason"],
+    }

@@ -1,0 +1,89 @@
+"""What the HTTP layer needs from the rest of the house."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, TypeAlias
+from uuid import UUID
+
+from models.messages import Envelope
+from models.saga import Coordinator
+
+Clock: TypeAlias = Callable[[], datetime]  # aware, UTC
+
+# What a process depends on, by name: "ok", or what is wrong with it.
+Readiness: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
+
+
+class CommandPort(Protocol):
+    async def publish(self, envelope: Envelope) -> None:
+        """Publish a command to where its route says; confirmed on return.
+
+        Raises choreography.broker.BrokerUnavailable: at once when there is no connection.
+        """
+
+
+class FeedPort(Protocol):
+    def subscribe(self, order_id: UUID) -> AbstractAsyncContextManager[AsyncIterator[Envelope | None]]:
+        """An order's events as they are published; once entered, every later one arrives.
+
+        None says that some may have been missed: read the event logs again. Giving up a wait for the next one loses
+        nothing. The iterator ends when the feed is closed. Entering raises choreography.broker.BrokerUnavailable.
+        """
+
+
+class ReplayPort(Protocol):
+    async def __call__(
+        self, *, order_id: UUID | None, event_type: str | None, since: datetime | None, until: datetime | None
+    ) -> int:
+        """Publish the logged events that match once more, in order; answers how many."""
+
+
+class Answer(Protocol):
+    """The part of httpx.Response that is used."""
+
+    @property
+    def status_code(self) -> int: ...
+
+    @property
+    def content(self) -> bytes: ...
+
+
+class QueryClient(Protocol):
+    """The part of httpx.AsyncClient that is used; its base URL and its token are set by whoever made it."""
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Any = None,
+        content: bytes | None = None,
+        headers: Any = None,
+        timeout: Any = None,
+    ) -> Answer: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How long the gateway waits for others, in seconds."""
+
+    command: float = 1.5
+    query: float = 2.0
+    cancel_query: float = 0.5
+    moment: float = 2.0  # an order accepted less than this ago may still be on its way to be stored …
+    grace: float = 1.0  # … and is waited for, this long
+    unknown_cancel: float = 60.0  # a cancellation of an order accepted less than this ago is believed
+    heartbeat: float = 15.0
+    longest_wait: int = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the gateway is told about itself."""
+
+    default_coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+    limits: Limits = Limits()

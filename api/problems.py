@@ -1,0 +1,190 @@
+"""Answer every error as RFC 9457 problem details: what, which, why and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+import structlog
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
+
+log = structlog.get_logger()
+
+MEDIA_TYPE: Final = "application/problem+json"
+CORRELATION_ID: Final = "saga.correlation_id"  # where the correlation id is kept in an ASGI scope
+
+_MOST_ERRORS: Final = 20
+_LONGEST_TEXT: Final = 200
+
+
+class Kind(Enum):
+    """The problems there are: slug, status and title."""
+
+    UNAUTHORIZED = ("unauthorized", 401, "Credentials are missing or wrong")
+    NOT_FOUND = ("not-found", 404, "Not found")
+    METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "Method not allowed")
+    CONFLICT = ("conflict", 409, "Conflicts with what is there")
+    TOO_LARGE = ("body-too-large", 413, "The request body is too large")
+    INVALID = ("invalid-request", 422, "The request breaks a rule")
+    REFUSED = ("refused", 400, "The request was refused")
+    INTERNAL = ("internal-error", 500, "Something went wrong here")
+    NOT_IMPLEMENTED = ("not-implemented", 501, "Not available yet")
+    UNAVAILABLE = ("unavailable", 503, "Temporarily unavailable")
+
+    def __init__(self, slug: str, status: int, title: str) -> None:
+        self.type = f"urn:payment-saga:problem:{slug}"
+        self.status = status
+        self.title = title
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Violation:
+    """A rule that a request breaks; `part` is body, query, path or header."""
+
+    part: str
+    field: str
+    rule: str
+    message: str
+
+
+class Problem(Exception):
+    """An error to answer with."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        detail: str,
+        *,
+        errors: Sequence[Violation] = (),
+        headers: Mapping[str, str] | None = None,
+        status: int | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+        self.headers = headers
+        self.status = status or kind.status
+
+
+def unavailable(detail: str, *, retry_after: int = 1) -> Problem:
+    """A 503 that says when to try again, in seconds."""
+    return Problem(Kind.UNAVAILABLE, detail, headers={"Retry-After": str(retry_after)})
+
+
+def invalid(*violations: Violation) -> Problem:
+    """A 422 that names every field and the rule it breaks."""
+    shown = violations[:_MOST_ERRORS]
+    detail = "; ".join(f"{violation.field} {violation.message}" for violation in shown)
+    return Problem(Kind.INVALID, detail, errors=shown)
+
+
+def violations_of(errors: Sequence[Any], part: str | None = None) -> list[Violation]:
+    """Pydantic's errors in our words; without `part`, their locations start with it."""
+    found = []
+    for error in errors[:_MOST_ERRORS]:
+        location = [str(step) for step in error["loc"]]
+        where = part or (location.pop(0) if location else "request")
+        rule = str(error["type"])
+        message = _in_our_words(rule, str(error["msg"]))
+        # What Pydantic reports about the body as a whole (its syntax, its type) has no field to name.
+        field = ".".join(location) if location and rule != "json_invalid" else where
+        found.append(Violation(part=where, field=field[:_LONGEST_TEXT], rule=rule, message=message[:_LONGEST_TEXT]))
+    return found
+
+
+def _in_our_words(rule: str, message: str) -> str:
+    match rule:
+        case "missing":
+            return "is required"
+        case "extra_forbidden":
+            return "is not known here; leave it out"
+        case "json_invalid":
+            return message.replace("Invalid JSON:", "is not JSON:")
+        case "value_error":
+            return message.removeprefix("Value error, ")
+        case _:
+            return message.replace("Input should be", "must be").replace("Input should", "must")
+
+
+def respond(problem: Problem, scope: Scope) -> Response:
+    """The answer to the request of this scope."""
+    content: dict[str, Any] = {
+        "type": problem.kind.type,
+        "title": problem.kind.title,
+        "status": problem.status,
+        "detail": problem.detail,
+        "instance": quote(scope["path"], safe="/:@!$&'()*+,;=-._~"),
+        "correlationId": scope.get(CORRELATION_ID),
+    }
+    if problem.errors:
+        content["errors"] = [
+            {"field": error.field, "in": error.part, "rule": error.rule, "message": error.message}
+            for error in problem.errors
+        ]
+    body = msgspec.json.encode(content)
+    return Response(body, status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+def unexpected(error: Exception, scope: Scope) -> Response:
+    """A 500 that tells the client nothing but the correlation id, under which the log tells the rest."""
+    log.error("request_failed", method=scope["method"], path=scope["path"], exc_info=error)
+    problem = Problem(
+        Kind.INTERNAL, "The request could not be handled; the log has more under this correlation id. Try again later."
+    )
+    return respond(problem, scope)
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of this application a problem."""
+
+    async def on_problem(request: Request, error: Any) -> Response:
+        return respond(error, request.scope)
+
+    async def on_validation_error(request: Request, error: Any) -> Response:
+        return respond(invalid(*violations_of(error.errors())), request.scope)
+
+    async def on_http_exception(request: Request, error: Any) -> Response:
+        return respond(_as_problem(error, request, app), request.scope)
+
+    app.add_exception_handler(Problem, on_problem)
+    app.add_exception_handler(RequestValidationError, on_validation_error)
+    app.add_exception_handler(HTTPException, on_http_exception)
+
+
+def _as_problem(error: HTTPException, request: Request, app: FastAPI) -> Problem:
+    match error.status_code:
+        case 404:
+            return Problem(Kind.NOT_FOUND, f"There is nothing at {request.url.path}; see /docs for what there is")
+        case 405:
+            allowed = ", ".join(allowed_methods(app, request.scope))
+            detail = f"{request.method} is not possible at {request.url.path}; use {allowed}"
+            return Problem(Kind.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
+        case status:
+            return Problem(Kind.REFUSED, str(error.detail), status=status, headers=error.headers)
+
+
+def allowed_methods(app: FastAPI, scope: Scope) -> list[str]:
+    """What RFC 9110, section 15.5.6, wants a 405 to list: the methods of every route at this path."""
+    methods: set[str] = set()
+    for route in app.routes:
+        match, _ = route.matches(dict(scope))
+        if match is not Match.NONE:
+            methods |= getattr(route, "methods", None) or set()
+    return sorted(methods)
+
+
+def from_pydantic(error: ValidationError, part: str) -> Problem:
+    """The 422 for a part of a request that Pydantic has refused."""
+    return invalid(*violations_of(error.errors(include_url=False, include_context=False, include_input=False), part))

@@ -1,0 +1,181 @@
+"""Ask the two services: pass on what they know, and wait a moment for what was accepted a moment ago."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import httpx
+import msgspec
+import structlog
+
+from api.ports import Clock, FeedPort, Limits, QueryClient
+from api.problems import Kind, Problem, unavailable
+from choreography.broker import BrokerUnavailable
+from models.ids import minted_at
+from models.messages import Envelope, MalformedMessage, decode
+from workflows.timeline import causes_known
+
+log = structlog.get_logger()
+
+# Clocks of two gateways differ a little: an id from the near future is a new one, too.
+_CLOCK_SKEW: Final = timedelta(seconds=5)
+
+
+class ServiceAway(Exception):
+    """A service gave no usable answer in time."""
+
+
+class Service:
+    """A service's read API."""
+
+    def __init__(self, name: str, client: QueryClient) -> None:
+        self.name = name
+        self._client = client
+
+    async def get(
+        self, path: str, *, correlation_id: str, timeout: float, params: Mapping[str, Any] | None = None
+    ) -> bytes | None:
+        """The JSON at this path, None if there is none. Raises ServiceAway after `timeout` seconds."""
+        status, content = await self.request("GET", path, correlation_id, timeout, params=params)
+        if status == 404:
+            return None
+        if status == 200:
+            return content
+        raise self._misunderstood(status)
+
+    async def put(self, path: str, content: bytes, *, correlation_id: str, timeout: float) -> bytes:
+        """The JSON that a PUT answers with. Raises ServiceAway after `timeout` seconds."""
+        status, answer = await self.request("PUT", path, correlation_id, timeout, content=content)
+        if status == 200:
+            return answer
+        raise self._misunderstood(status)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        correlation_id: str,
+        timeout: float,
+        *,
+        params: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+    ) -> tuple[int, bytes]:
+        """Status and body. Raises ServiceAway after `timeout` seconds, whatever it is that takes so long."""
+        headers = {"X-Correlation-Id": correlation_id}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            async with asyncio.timeout(timeout):
+                answer = await self._client.request(
+                    method, path, params=params, content=content, headers=headers, timeout=timeout
+                )
+        except (httpx.TransportError, OSError, TimeoutError) as error:
+            log.warning("service_away", service=self.name, path=path, error=f"{type(error).__name__}: {error}")
+            raise ServiceAway(f"The {self.name} does not answer") from error
+        return answer.status_code, answer.content
+
+    def _misunderstood(self, status: int) -> ServiceAway:
+        if status < 500:
+            # The gateway has checked what it asks: the two disagree about the token, or about their API.
+            log.error("service_refused_query", service=self.name, status=status)
+        return ServiceAway(f"The {self.name} cannot answer now (it said {status})")
+
+
+class Queries:
+    """What the gateway finds out from the services' databases, by way of their read APIs."""
+
+    def __init__(self, *, orders: Service, payments: Service, feed: FeedPort, clock: Clock, limits: Limits) -> None:
+        self.orders = orders
+        self.payments = payments
+        self._feed = feed
+        self._clock = clock
+        self._limits = limits
+
+    def is_new(self, order_id: UUID, *, seconds: float) -> bool:
+        """Whether the gateway accepted this order less than `seconds` ago, as its id tells."""
+        minted = minted_at(order_id)
+        return minted is not None and -_CLOCK_SKEW <= self._clock() - minted < timedelta(seconds=seconds)
+
+    async def ask(
+        self, service: Service, path: str, correlation_id: str, params: Mapping[str, Any] | None = None
+    ) -> bytes | None:
+        """The JSON at this path, None if there is none. Raises Problem when the service is away."""
+        try:
+            return await service.get(path, correlation_id=correlation_id, params=params, timeout=self._limits.query)
+        except ServiceAway as away:
+            raise unavailable(f"{away}; try again") from away
+
+    async def order(self, order_id: UUID, correlation_id: str) -> bytes:
+        """The order; one accepted a moment ago is waited for. Raises Problem: unknown, or the service is away."""
+        path = f"/orders/{order_id}"
+        found = await self.ask(self.orders, path, correlation_id)
+        if found is None and self.is_new(order_id, seconds=self._limits.moment):
+            found = await self._wait_for(order_id, path, correlation_id)
+        if found is None:
+            raise unknown_order(order_id)
+        return found
+
+    async def events(self, order_id: UUID, correlation_id: str) -> list[Envelope]:
+        """What both event logs have of this saga, no effect without its cause. Raises Problem when one is away."""
+        found = await self._read_logs(order_id, correlation_id)
+        seen = {event.event_id for event in found}
+        if all(causes_known(event, seen) for event in found):
+            return found
+        # One log was read just before the other grew; by now the causes of all that was found can be read, too.
+        return found + await self._read_logs(order_id, correlation_id)
+
+    async def _read_logs(self, order_id: UUID, correlation_id: str) -> list[Envelope]:
+        logs = await asyncio.gather(
+            self.ask(self.orders, f"/orders/{order_id}/events", correlation_id),
+            self.ask(self.payments, f"/payments/order/{order_id}/events", correlation_id),
+        )
+        return [event for log_of_service in logs for event in _envelopes(log_of_service)]
+
+    async def events_of_new(self, order_id: UUID, correlation_id: str) -> list[Envelope]:
+        """The same; an order accepted a moment ago is waited for. Raises Problem for an unknown one."""
+        found = await self.events(order_id, correlation_id)
+        if not found:
+            await self.order(order_id, correlation_id)
+            found = await self.events(order_id, correlation_id)
+        return found
+
+    async def _wait_for(self, order_id: UUID, path: str, correlation_id: str) -> bytes | None:
+        try:
+            async with asyncio.timeout(self._limits.grace), self._feed.subscribe(order_id) as events:
+                # It may have been stored between the first question and the subscription.
+                found = await self.ask(self.orders, path, correlation_id)
+                return found if found is not None else await self._after_next(events, path, correlation_id)
+        except (TimeoutError, BrokerUnavailable):
+            return None
+
+    async def _after_next(self, events: AsyncIterator[Envelope | None], path: str, correlation_id: str) -> bytes | None:
+        async for _ in events:
+            found = await self.ask(self.orders, path, correlation_id)
+            if found is not None:
+                return found
+        return None
+
+
+def unknown_order(order_id: UUID) -> Problem:
+    return Problem(Kind.NOT_FOUND, f"Order {order_id} is not known; check the id, or list orders at /api/orders")
+
+
+def _envelopes(body: bytes | None) -> list[Envelope]:
+    if body is None:
+        return []
+    found = []
+    for raw in msgspec.json.decode(body, type=_EventLog).data:
+        try:
+            found.append(decode(bytes(raw)))
+        except MalformedMessage as error:
+            # A newer service may log what this gateway can't read yet; the rest of the story is still true.
+            log.warning("event_not_understood", error=str(error))
+    return found
+
+
+class _EventLog(msgspec.Struct):
+    data: list[msgspec.Raw]

@@ -1,0 +1,139 @@
+"""What the read APIs of both services share: the application, pages, events, and a database that may be away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from importlib.metadata import version
+from typing import Any, Final, TypeAlias
+from uuid import UUID
+
+import msgspec
+import structlog
+from fastapi import APIRouter, FastAPI
+from sqlmodel import col, select
+from sqlmodel.sql.expression import Select, SelectOfScalar
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.health import health_routes
+from api.openapi import answers, describe, problems, takes
+from api.ports import Readiness, ReplayPort
+from api.problems import Kind, Problem, Violation, install, invalid, respond, unavailable
+from api.requests import read_body
+from api.schemas import KeepKey, Page, Replay, Replayed
+from api.security import Edge, InternalToken
+from choreography.broker import BrokerUnavailable
+from models.database import TRANSIENT, Database
+from models.messages import MESSAGE_TYPES, Envelope, encode
+from models.saga import Coordinator
+from models.tables import OrderEventRow, OrderRow, PaymentEventRow, PaymentRow
+
+log = structlog.get_logger()
+
+Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+Row: TypeAlias = Mapping[str, Any]
+
+JSON: Final = "application/json"
+
+
+def create_read_app(
+    *, name: str, token: str, readiness: Readiness, replay: ReplayPort | None, lifespan: Lifespan | None
+) -> FastAPI:
+    """A service's application: errors are problems, nobody gets in without the token; health, and replay if any."""
+    app = FastAPI(
+        title=f"Payment saga: {name}",
+        description="What the gateway asks; it answers nobody without the internal token.",
+        version=version("payment-saga"),
+        redirect_slashes=False,
+        middleware=[Middleware(Edge), Middleware(InternalToken, token=token)],
+        lifespan=lifespan,
+    )
+    install(app)
+    for error in TRANSIENT:
+        app.add_exception_handler(error, _on_database_away)
+    app.include_router(health_routes(readiness))
+    if replay is not None:
+        app.include_router(_replay_routes(replay))
+    describe(app, KeepKey, Replay)
+    return app
+
+
+async def _on_database_away(request: Request, error: Exception) -> Response:
+    log.warning("database_unavailable", path=request.url.path, error=f"{type(error).__name__}: {error}")
+    return respond(unavailable("The database does not answer; try again"), request.scope)
+
+
+def _replay_routes(replay: ReplayPort) -> APIRouter:
+    router = APIRouter(prefix="/events", tags=["operation"])
+
+    @router.post(
+        "/replay",
+        summary="Publish logged events once more",
+        responses=answers(200, Replayed, "The broker has confirmed them") | problems(401, 503),
+        openapi_extra=takes(Replay),
+    )
+    async def replay_events(request: Request) -> Response:
+        which = await read_body(request, Replay)
+        conditions = which.model_dump()
+        if which.event_type is not None and which.event_type not in MESSAGE_TYPES:
+            message = f"must be one of {', '.join(sorted(MESSAGE_TYPES))}"
+            raise invalid(Violation(part="body", field="eventType", rule="enum", message=message))
+        if all(condition is None for condition in conditions.values()):
+            message = "must name at least one of orderId, eventType, since and until"
+            raise invalid(Violation(part="body", field="body", rule="condition_missing", message=message))
+        try:
+            return json_response({"replayed": await replay(**conditions)})
+        except BrokerUnavailable as error:
+            raise unavailable("The message broker does not answer; replaying again is safe") from error
+
+    return router
+
+
+def newest(model: type[OrderRow] | type[PaymentRow], page: Page, *conditions: Any) -> Select[Any] | SelectOfScalar[Any]:
+    """The page's rows, newest first; what is skipped is skipped in the index, without a look at the rows."""
+    order = (col(model.created_at).desc(), col(model.id).desc())
+    ids = select(model.id).where(*conditions).order_by(*order).offset(offset(page)).limit(page.limit).subquery()
+    return select(model).join(ids, col(model.id) == ids.c.id).order_by(*order)
+
+
+def offset(page: Page) -> int:
+    """How many rows come before this page."""
+    return (page.page - 1) * page.limit
+
+
+def paged(page: Page, total: int, rows: Iterable[Mapping[str, Any]]) -> Response:
+    """A page as it travels."""
+    meta = {"page": page.page, "limit": page.limit, "total": total, "totalPages": -(-total // page.limit)}
+    return json_response({"data": list(rows), "meta": meta})
+
+
+async def event_log(database: Database, model: type[OrderEventRow] | type[PaymentEventRow], order_id: UUID) -> Response:
+    """An order's events as they were published, in the order in which they happened here."""
+    statement = select(model).where(col(model.order_id) == order_id).order_by(col(model.seq))
+    rows = await database.read(statement)
+    return Response(b'{"data":[%s]}' % b",".join(encode(_envelope(row)) for row in rows), media_type=JSON)
+
+
+def found(rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
+    """The one row. Raises Problem when there is none."""
+    if not rows:
+        raise Problem(Kind.NOT_FOUND, f"{what} is not known; check the id")
+    return rows[0]
+
+
+def json_response(content: Any) -> Response:
+    return Response(msgspec.json.encode(content), media_type=JSON)
+
+
+def _envelope(row: Row) -> Envelope:
+    return Envelope(
+        event_type=row["event_type"],
+        event_id=row["event_id"],
+        occurred_at=row["occurred_at"],
+        correlation_id=row["correlation_id"],
+        causation_id=row["causation_id"],
+        coordinator=Coordinator(row["coordinator"]),
+        payload=row["payload"],
+    )

@@ -1,0 +1,88 @@
+"""Stream a saga's timeline as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from typing import Final
+from uuid import UUID
+
+import msgspec
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from api.follow import Follower
+from api.ports import FeedPort, Limits
+from api.problems import Problem, unavailable
+from api.queries import Queries
+from choreography.broker import BrokerUnavailable
+from workflows.timeline import Entry, entry_as_json
+
+_HEARTBEAT: Final = b": still here\n\n"
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class EventStream(StreamingResponse):
+    """A stream that gives its subscription back however it ends, even before the first byte."""
+
+    media_type = "text/event-stream"
+
+    def __init__(self, chunks: AsyncIterator[bytes], subscription: AsyncExitStack) -> None:
+        super().__init__(chunks, headers=_HEADERS)
+        self._subscription = subscription
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with self._subscription:
+            await super().__call__(scope, receive, send)
+
+
+async def open_stream(
+    *,
+    order_id: UUID,
+    last_event_id: str | None,
+    correlation_id: str,
+    queries: Queries,
+    feed: FeedPort,
+    limits: Limits,
+) -> Response:
+    """Each event once: first what is known, then live, until the saga is over; 204 if nothing is left to tell.
+
+    Raises Problem before the first byte: unknown order, or a service or the broker is away.
+    """
+    async with AsyncExitStack() as stack:
+        try:
+            async with asyncio.timeout(limits.query):
+                live = await stack.enter_async_context(feed.subscribe(order_id))
+        except (BrokerUnavailable, TimeoutError) as error:
+            raise unavailable("The message broker does not answer, so nothing can be followed; try again") from error
+        follower = Follower(live, lambda: queries.events_of_new(order_id, correlation_id))
+        await follower.read_logs()
+        told = follower.told_up_to(last_event_id)
+        # An EventSource reconnects whenever a stream ends; 204 is what tells it to stop.
+        if follower.timeline.over and len(told) == len(follower.timeline.entries):
+            return Response(status_code=204)
+        chunks = _chunks(follower, told, limits.heartbeat)
+        response: Response = EventStream(chunks, stack.pop_all())
+    return response
+
+
+async def _chunks(follower: Follower, told: set[UUID], heartbeat: float) -> AsyncIterator[bytes]:
+    while True:
+        for entry in follower.entries_after(told):
+            yield _event(entry)
+        if follower.timeline.over:
+            return
+        try:
+            async with asyncio.timeout(heartbeat):
+                if not await follower.advance():
+                    return
+        except TimeoutError:
+            yield _HEARTBEAT
+        except Problem:
+            return  # the reader reconnects, and learns by a 503 what is away
+
+
+def _event(entry: Entry) -> bytes:
+    data = msgspec.json.encode(entry_as_json(entry))
+    return b"id: %s\nevent: %s\ndata: %s\n\n" % (str(entry.event_id).encode(), entry.event_type.encode(), data)

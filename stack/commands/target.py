@@ -1,0 +1,159 @@
+"""Find the system that a command is for, and ask it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+import typer
+
+from stack.commands import origin
+from stack.errors import StackError
+
+if TYPE_CHECKING:
+    import httpx
+
+
+Need = Literal["gateway", "order_service", "payment_service", "amqp_url", "internal_token"]
+
+Data = Annotated[
+    Path,
+    typer.Option("--data", envvar="SAGA_DATA", help="Data folder of `saga up`; the SAGA_…_URL variables come first."),
+]
+DEFAULT_DATA: Final = Path(".saga")
+
+_ADDRESSES: Final[Mapping[Need, str]] = {
+    "gateway": "SAGA_GATEWAY_URL",
+    "order_service": "SAGA_ORDER_SERVICE_URL",
+    "payment_service": "SAGA_PAYMENT_SERVICE_URL",
+    "amqp_url": "SAGA_AMQP_URL",
+}
+_SCHEMES: Final[Mapping[Need, tuple[str, ...]]] = {"amqp_url": ("amqp://", "amqps://")}
+_SERVICE_PORTS: Final = {"order": 3001, "payment": 3002}
+_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Target:
+    """Where a system is reached, and what opens it; empty is what isn't known."""
+
+    gateway: str = ""
+    order_service: str = ""
+    payment_service: str = ""
+    amqp_url: str = ""
+    internal_token: str = ""
+    api_key: str = ""
+
+
+def find(data: Path, *needs: Need, environ: Mapping[str, str] = os.environ) -> Target:
+    """The system that the environment names, else the one that runs from `data`.
+
+    Never a mixture of both: a token or a command must not reach another system than the one meant. Only
+    SAGA_API_KEY and SAGA_INTERNAL_TOKEN go with either. Raises StackError unless all `needs` are known.
+    """
+    named = any(environ.get(variable) for variable in _ADDRESSES.values())
+    found = _from_environment(environ) if named else _from_folder(data, environ)
+    for need in needs:
+        value = getattr(found, need)
+        variable = _ADDRESSES.get(need, "SAGA_INTERNAL_TOKEN")
+        if not value:
+            where = "the environment" if named else f"{data}/state.json or {data}/secrets.json"
+            raise StackError(f"This needs {variable}, and {where} does not have it; set {variable}")
+        schemes = _SCHEMES.get(need, ("http://", "https://"))
+        if need in _ADDRESSES and not value.startswith(schemes):
+            raise StackError(f"{variable} must be an address that starts with {' or '.join(schemes)}; correct it")
+    return found
+
+
+def _from_environment(environ: Mapping[str, str]) -> Target:
+    address = {need: environ.get(variable, "").rstrip("/") for need, variable in _ADDRESSES.items()}
+    return Target(
+        gateway=address["gateway"].removesuffix("/api"),
+        order_service=address["order_service"],
+        payment_service=address["payment_service"],
+        amqp_url=environ.get("SAGA_AMQP_URL", ""),
+        internal_token=environ.get("SAGA_INTERNAL_TOKEN", ""),
+        api_key=environ.get("SAGA_API_KEY", ""),
+    )
+
+
+def _from_folder(data: Path, environ: Mapping[str, str]) -> Target:
+    try:
+        state = _read(data / "state.json")
+    except FileNotFoundError:
+        start = "saga up" if data == DEFAULT_DATA else f"saga up --data {data}"
+        raise StackError(
+            f"No running system found in {data}; start one with `{start}` or set SAGA_GATEWAY_URL"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise StackError(
+            f"{data}/state.json cannot be read ({error}); restart `saga up` or set SAGA_GATEWAY_URL"
+        ) from None
+    secrets: dict[str, Any] = {}
+    with suppress(OSError, ValueError):  # whoever needs what is in it is told so
+        secrets = _read(data / "secrets.json")
+    urls = state.get("urls") or {}
+    return Target(
+        gateway=str(urls.get("gateway") or "").rstrip("/").removesuffix("/api"),
+        order_service=_service_address(state, "order"),
+        payment_service=_service_address(state, "payment"),
+        amqp_url=str(urls.get("amqp") or ""),
+        internal_token=environ.get("SAGA_INTERNAL_TOKEN") or str(secrets.get("internal_token") or ""),
+        api_key=environ.get("SAGA_API_KEY") or str(secrets.get("api_key") or ""),
+    )
+
+
+def _service_address(state: Mapping[str, Any], service: str) -> str:
+    ports = {process.get("name"): process.get("port") for process in state.get("processes") or ()}
+    port = ports.get(service) or _SERVICE_PORTS[service] + int(state.get("port_offset") or 0)
+    return f"http://127.0.0.1:{port}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    value = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(value, dict):
+        raise ValueError("not a JSON object")  # noqa: TRY004 - it is the file that is wrong
+    return value
+
+
+def ask(
+    method: str,
+    url: str,
+    *,
+    bearer: str = "",
+    params: Mapping[str, Any] | None = None,
+    body: Mapping[str, Any] | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float | None = 10.0,
+) -> httpx.Response:
+    """The answer, waited for `timeout` seconds. Raises httpx.HTTPError, also for an answer that isn't a success."""
+    with client(url, bearer) as http:
+        answer = http.request(method, url, params=_given(params), json=body, headers=headers, timeout=timeout)
+        return answer.raise_for_status()
+
+
+def client(url: str, bearer: str) -> httpx.Client:
+    """A client for this address; what runs on this machine is never looked for behind a proxy."""
+    import httpx
+
+    loopback = httpx.URL(url).host in _LOOPBACK
+    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+    return httpx.Client(headers=headers, trust_env=not loopback, timeout=httpx.Timeout(10.0, connect=5.0))
+
+
+def content(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON object that was answered. Raises StackError for anything else."""
+    with suppress(ValueError):
+        value = answer.json()
+        if isinstance(value, dict):
+            return value
+    raise StackError(f"{origin(answer.request)} does not answer as this system does; check the address")
+
+
+def _given(params: Mapping[str, Any] | None) -> dict[str, str]:
+    return {name: str(value) for name, value in (params or {}).items() if value is not None}

@@ -1,0 +1,160 @@
+"""The embedded stack: which programs it has, what they need to know of one another, and where they are found."""
+
+import json
+import os
+import secrets
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from stack import postgres, rabbitmq, temporal
+from stack.errors import StackError
+from stack.ports import LOOPBACK, Ports
+from stack.program import Program, Stage, http_ok
+
+# Where the embedded servers are is not the user's to say; which process may know what of it is below.
+ADDRESSES = frozenset(
+    {
+        "SAGA_PORT",
+        "SAGA_AMQP_URL",
+        "SAGA_ORDERS_DATABASE_URL",
+        "SAGA_PAYMENTS_DATABASE_URL",
+        "SAGA_ORDER_SERVICE_URL",
+        "SAGA_PAYMENT_SERVICE_URL",
+        "SAGA_TEMPORAL_ADDRESS",
+    }
+)
+SERVICES = ("order", "payment", "gateway")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Secrets:
+    """The passwords of one folder of data; never shown by repr."""
+
+    orders: str = field(repr=False)
+    payments: str = field(repr=False)
+    broker: str = field(repr=False)
+    cookie: str = field(repr=False)
+    internal_token: str = field(repr=False)
+
+    @classmethod
+    def of(cls, data: Path) -> "Secrets":
+        """Those kept in `data`, made on first use, readable by the owner alone; safe against two first uses at once."""
+        kept = data / "secrets.json"
+        if not kept.exists():
+            _make_secrets(data, kept, cls)
+        try:
+            return cls(**json.loads(kept.read_text()))
+        except (TypeError, ValueError) as error:
+            raise StackError(f"{kept} is damaged ({error}): restore it, or delete {data} to begin anew") from error
+
+
+def _make_secrets(data: Path, kept: Path, cls: type[Secrets]) -> None:
+    if (data / "rabbitmq" / "mnesia").exists():
+        raise StackError(f"{kept} is missing, with the passwords of the data beside it: restore it, or delete {data}")
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    fresh = cls(**{name: secrets.token_urlsafe(24) for name in cls.__dataclass_fields__})
+    draft = data / f".secrets-{os.getpid()}"
+    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - a mode
+        json.dump(asdict(fresh), file)
+    try:
+        os.link(draft, kept)  # fails, other than a rename, when somebody else was first
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()
+
+
+def servers(data: Path, port_offset: int, secrets: Secrets, environ: Mapping[str, str] = os.environ) -> list[Program]:
+    """PostgreSQL, RabbitMQ and Temporal on `data`; StackError when one isn't installed. Nothing is started yet."""
+    data, ports = data.absolute(), Ports.shifted(port_offset)
+    env = {
+        "PATH": environ.get("PATH", os.defpath),
+        "LANG": "C.UTF-8",
+        "LC_ALL": "C.UTF-8",
+        "TZ": "UTC",
+        "SAGA_DATA": str(data),  # tells whose process it is
+    }
+    return [
+        rabbitmq.program(  # first: it takes longest
+            data=data,
+            amqp=ports.amqp,
+            ui=ports.rabbitmq_ui,
+            distribution=ports.rabbitmq_distribution,
+            password=secrets.broker,
+            cookie=secrets.cookie,
+            env=env,
+        ),
+        postgres.program(
+            data=data,
+            port=ports.postgres,
+            passwords={"orders": secrets.orders, "payments": secrets.payments},
+            env=env,
+        ),
+        temporal.program(
+            data=data,
+            grpc=ports.temporal,
+            http=ports.temporal_http,
+            metrics=ports.temporal_metrics,
+            ui=ports.temporal_ui,
+            env=env,
+        ),
+    ]
+
+
+def urls(port_offset: int, secrets: Secrets) -> dict[str, str]:
+    """Where everything is, with the passwords that open it."""
+    ports = Ports.shifted(port_offset)
+    return {
+        "gateway": f"http://{LOOPBACK}:{ports.gateway}",
+        "temporal_ui": f"http://{LOOPBACK}:{ports.temporal_ui}",
+        "temporal": f"{LOOPBACK}:{ports.temporal}",
+        "amqp": f"amqp://{rabbitmq.USER}:{secrets.broker}@{LOOPBACK}:{ports.amqp}/",
+        "rabbitmq_ui": f"http://{LOOPBACK}:{ports.rabbitmq_ui}",
+        "orders_db": f"postgresql://orders:{secrets.orders}@{LOOPBACK}:{ports.postgres}/orders",
+        "payments_db": f"postgresql://payments:{secrets.payments}@{LOOPBACK}:{ports.postgres}/payments",
+    }
+
+
+def services(
+    data: Path,
+    port_offset: int,
+    secrets: Secrets,
+    environ: Mapping[str, str] = os.environ,
+    names: Sequence[str] = SERVICES,
+) -> list[Program]:
+    """Our own processes, each told the addresses it has a use for; SAGA_ variables in `environ` win otherwise."""
+    ports = vars(Ports.shifted(port_offset))
+    where = urls(port_offset, secrets)
+    known = {
+        "order": {"SAGA_ORDERS_DATABASE_URL": where["orders_db"]},
+        "payment": {"SAGA_PAYMENTS_DATABASE_URL": where["payments_db"]},
+        "gateway": {
+            "SAGA_ORDER_SERVICE_URL": f"http://{LOOPBACK}:{ports['order']}",
+            "SAGA_PAYMENT_SERVICE_URL": f"http://{LOOPBACK}:{ports['payment']}",
+        },
+    }
+    inherited = {name: value for name, value in environ.items() if name not in ADDRESSES}
+    return [
+        Program(
+            name=name,
+            argv=(sys.executable, "-m", "stack.cli", "run", name),
+            env={
+                "SAGA_HOST": LOOPBACK,
+                "SAGA_INTERNAL_TOKEN": secrets.internal_token,
+                **inherited,
+                "SAGA_DATA": str(data.absolute()),
+                "SAGA_PORT": str(ports[name]),
+                "SAGA_AMQP_URL": where["amqp"],
+                "SAGA_TEMPORAL_ADDRESS": where["temporal"],
+                **known.get(name, {}),
+            },
+            cwd=Path.cwd(),
+            ports={name: ports[name]},
+            ready=lambda port=ports[name]: http_ok(port, "/readyz"),  # type: ignore[misc]
+            stage=Stage.SERVICE,
+            stop_within=12.0,  # more than they take to finish what they began
+        )
+        for name in names
+    ]

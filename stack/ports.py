@@ -1,0 +1,74 @@
+"""Which port belongs to which part, and who sits on it when it is taken."""
+
+import errno
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import psutil
+
+from stack.errors import StackError
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Every port of one stack, on loopback; two stacks differ in their offset."""
+
+    gateway: int = 3000
+    order: int = 3001
+    payment: int = 3002
+    worker: int = 3003
+    postgres: int = 5433  # not 5432: a PostgreSQL of the machine's own may live there
+    amqp: int = 5673
+    rabbitmq_ui: int = 15673
+    rabbitmq_distribution: int = 25673
+    temporal: int = 7233
+    temporal_http: int = 7243
+    temporal_metrics: int = 7253
+    temporal_ui: int = 8233
+
+    @classmethod
+    def shifted(cls, offset: int) -> "Ports":
+        """All ports moved by `offset`; StackError when one would leave the range of ports."""
+        ports = cls()
+        shifted = {name: port + offset for name, port in vars(ports).items()}
+        for name, port in shifted.items():
+            if not 1024 <= port <= 65535:
+                raise StackError(f"--port-offset {offset} moves {name} to port {port}; it must end within 1024-65535")
+        return cls(**shifted)
+
+
+def require_free(wanted: Mapping[str, int]) -> None:
+    """Return when every port can be bound on loopback; StackError naming port, part and holder otherwise."""
+    for part, port in wanted.items():
+        if _is_taken(port):
+            raise StackError(
+                f"Port {port}, which {part} needs, is taken{_by_whom(port)}: "
+                "stop that or move this stack with --port-offset, for example --port-offset 100"
+            )
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As the servers do: connections that linger after a stop don't keep the port from being bound again.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+            probe.listen(1)  # only listening clashes where another socket bound with the same option
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return True
+            raise StackError(f"Port {port} cannot be bound on {LOOPBACK}: {error.strerror}") from error
+    return False
+
+
+def _by_whom(port: int) -> str:
+    try:
+        for connection in psutil.net_connections(kind="tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.pid:
+                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    except psutil.Error:
+        pass  # another user's process may not be looked at; the port is taken all the same
+    return ""

@@ -1,0 +1,93 @@
+"""Run a wired process: its port, its background parts, its readiness, and an end that finishes what was begun."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+import uvicorn
+from fastapi import FastAPI
+
+from stack.errors import StackError
+
+log = structlog.get_logger()
+
+
+@dataclass(kw_only=True)
+class Wired:
+    """A process ready to run: what it answers, what runs beside it, and what is to be finished before it stops."""
+
+    app: FastAPI
+    background: list[Coroutine[Any, Any, None]] = field(default_factory=list)
+    finish: list[Callable[[float], Awaitable[None]]] = field(default_factory=list)  # each within so many seconds
+
+
+def stop_signal() -> asyncio.Event:
+    """Set once this process has been told to stop, by SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def listen(host: str, port: int, process: str) -> socket.socket:
+    """A listening socket, before anything else is started. Raises StackError, naming the port, if it is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        raise StackError(
+            f"The {process} process cannot listen on {host}:{port}: {error.strerror}. "
+            "Stop what uses the port, or choose another with SAGA_PORT"
+        ) from None
+    return listener
+
+
+async def serve(wired: Wired, listener: socket.socket, stop: asyncio.Event, timeout: float) -> None:
+    """Run until told to stop, then finish what was begun within `timeout` seconds.
+
+    Raises what a background part has failed with: they must run for ever, and whoever started us may start us again.
+    """
+    config = uvicorn.Config(
+        wired.app,
+        http="httptools",
+        lifespan="off",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        date_header=False,
+        timeout_graceful_shutdown=max(1, round(timeout)),
+    )
+    server = _Server(config)
+    stopping = asyncio.create_task(stop.wait())
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    background = [asyncio.create_task(each) for each in wired.background]
+    done, _ = await asyncio.wait({stopping, serving, *background}, return_when=asyncio.FIRST_COMPLETED)
+    if stopping in done:
+        log.info("stopping")
+        for finish in wired.finish:
+            await finish(timeout)
+    server.should_exit = True
+    await serving
+    for task in (stopping, *background):
+        task.cancel()
+    for result in await asyncio.gather(*background, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise result
+    log.info("stopped")
+
+
+class _Server(uvicorn.Server):
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        """Leave signals to `stop_signal`: what was begun is finished before the server stops answering."""
+        return nullcontext()

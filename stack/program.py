@@ -1,0 +1,146 @@
+"""A program the stack runs, and how it is started so that it never outlives us."""
+
+import asyncio
+import ctypes
+import http.client
+import os
+import pwd
+import signal
+import socket
+import subprocess
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from signal import Signals
+
+from stack.errors import StackError
+from stack.ports import LOOPBACK
+
+PR_SET_PDEATHSIG = 1
+PROBE_TIMEOUT = 2.0
+# Looked up before any fork: a child between fork and exec must not load libraries.
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Stage(IntEnum):
+    """What must be ready before what; a stage stops only after the later ones have."""
+
+    SERVER = 0
+    SERVICE = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Program:
+    """One process of the stack: how to prepare, start, probe and stop it."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(repr=False)  # carries passwords
+    cwd: Path
+    ports: Mapping[str, int]  # by the part that wants it; the first is the program's own
+    ready: Callable[[], bool]  # may block for PROBE_TIMEOUT; called in a thread, repeatedly
+    prepare: Callable[[], Awaitable[None]] | None = None  # idempotent; before the first start, under the data's lock
+    user: str | None = None
+    stage: Stage = Stage.SERVER
+    stop_signal: Signals = Signals.SIGTERM
+    stop_within: float = 10.0  # seconds, then SIGKILL
+    death_signal: Signals = Signals.SIGTERM  # what it gets when the supervisor dies
+
+    @property
+    def port(self) -> int:
+        """The port it is known by."""
+        return next(iter(self.ports.values()))
+
+
+def spawn(program: Program, log: Path) -> subprocess.Popen[bytes]:
+    """Start it with its output in `log`, in a session of its own, bound to die with the calling thread."""
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        # Runs after the change of user, which would clear the setting.
+        _libc.prctl(PR_SET_PDEATHSIG, program.death_signal, 0, 0, 0)
+        if os.getppid() != parent:  # it died between fork and prctl: nobody is left to signal us
+            os._exit(1)
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+
+    try:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                program.argv,
+                cwd=program.cwd,
+                env=dict(program.env),
+                user=program.user,
+                group=pwd.getpwnam(program.user).pw_gid if program.user else None,
+                extra_groups=[] if program.user else None,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in the terminal is for the supervisor alone
+                preexec_fn=die_with_parent,
+            )
+    except OSError as error:
+        raise StackError(f"{program.name} cannot be started: {error}") from error
+
+
+async def ended(process: subprocess.Popen[bytes]) -> int:
+    """Wait for the process to end and reap it; returns its exit code, negative for a signal."""
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    pidfd = os.pidfd_open(process.pid)
+    loop.add_reader(pidfd, over.set)
+    try:
+        await over.wait()
+    finally:
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
+    return process.wait()
+
+
+async def run_once(program: Program, log: Path) -> None:
+    """Run it to its end; StackError with the last line it wrote unless it succeeds, killed when cancelled."""
+    process = spawn(program, log)
+    try:
+        code = await ended(process)
+    except asyncio.CancelledError:
+        process.kill()
+        process.wait()
+        raise
+    if code:
+        raise StackError(f"{program.name} failed ({how(code)}): {last_line(log)}; see {log}")
+
+
+def how(code: int) -> str:
+    """An exit code in words."""
+    return f"killed by {Signals(-code).name}" if code < 0 else f"exit code {code}"
+
+
+def last_line(log: Path) -> str:
+    """The last line of a log that says something."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 4096))
+        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines if "FATAL" in line or "error" in line.lower()]
+    return (errors or lines or ["it wrote nothing"])[-1]
+
+
+def http_ok(port: int, path: str) -> bool:
+    """Whether a GET on loopback answers 200."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def amqp_greets(port: int) -> bool:
+    """Whether a broker answers the AMQP 0-9-1 header with a method frame (it listens only once booted)."""
+    try:
+        with socket.create_connection((LOOPBACK, port), timeout=PROBE_TIMEOUT) as connection:
+            connection.sendall(b"AMQP\x00\x00\x09\x01")
+            return connection.recv(1) == b"\x01"
+    except OSError:
+        return False

@@ -1,0 +1,124 @@
+"""What one stack leaves on disk about itself: the lock that makes it the only one, and the state others read."""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from stack.errors import StackError
+
+STATE = "state.json"
+LEFTOVERS_WITHIN = 10.0  # seconds for what an earlier supervisor left to end by itself
+KILLED_WITHIN = 2.0
+ROTATE_ABOVE = 10 * 1024 * 1024
+SAME_START = 2.0  # seconds; a pid that is in use again was given to something younger
+
+
+class Lock:
+    """The right to run on a folder of data, held until release or the process's death."""
+
+    def __init__(self, data: Path) -> None:
+        """Take it; StackError naming the holder when another stack runs on the same data."""
+        self._file = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)  # not inherited by children
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._file, 32).decode() or "unknown"
+            os.close(self._file)
+            raise StackError(
+                f"A stack already runs on {data} (pid {holder}): stop it with `saga down`, "
+                "or give this one --data and --port-offset of its own"
+            ) from None
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        """Give it up."""
+        os.close(self._file)
+
+
+def write(data: Path, state: Mapping[str, Any]) -> None:
+    """Replace the state atomically; readable by its owner alone, since urls carry passwords."""
+    fresh = data / f".{STATE}"
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - a mode
+        json.dump(state, file, indent=1)
+    fresh.replace(data / STATE)
+
+
+def read(data: Path) -> dict[str, Any] | None:
+    """What the last supervisor wrote, which may have died since; None when it stopped in order."""
+    try:
+        state = json.loads((data / STATE).read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return state if isinstance(state, dict) else None
+
+
+def clear(data: Path) -> None:
+    """Say that nothing runs."""
+    (data / STATE).unlink(missing_ok=True)
+
+
+def started_at(pid: int) -> float | None:
+    """When a process started, seconds since the epoch; None when it is gone."""
+    with contextlib.suppress(psutil.Error):
+        return float(psutil.Process(pid).create_time())
+    return None
+
+
+def end_leftovers(data: Path) -> None:
+    """Wait for the processes of a supervisor that was killed, and kill what is left of them after LEFTOVERS_WITHIN."""
+    leftovers: list[psutil.Process] = []
+    for known in (read(data) or {}).get("processes", []):
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(known["pid"] or 0)
+            if known["started"] and abs(process.create_time() - known["started"]) < SAME_START:
+                leftovers += [process, *process.children(recursive=True)]
+    if not _all_end(leftovers, LEFTOVERS_WITHIN):
+        kill(leftovers)
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """SIGKILL each that still runs, and wait a moment for it to be gone."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(signal.SIGKILL)
+    _all_end(processes, KILLED_WITHIN)
+
+
+def _all_end(processes: Sequence[psutil.Process], within: float) -> bool:
+    deadline = time.monotonic() + within
+    while any(_runs(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        # An orphan waits as a zombie until init reaps it, which may take its time in a container.
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def log_of(data: Path, name: str) -> Path:
+    """Where a program's output goes."""
+    return data / "logs" / f"{name}.log"
+
+
+def open_log(data: Path, name: str) -> None:
+    """Set a log that has grown large aside, and mark where this start begins."""
+    log = log_of(data, name)
+    if log.exists() and log.stat().st_size > ROTATE_ABOVE:
+        log.replace(log.with_suffix(".log.1"))
+    with log.open("a") as file:
+        file.write(f"--- {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} start of {name}\n")

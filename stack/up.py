@@ -1,0 +1,113 @@
+"""Bring the embedded stack up and down."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+
+from stack import local, state, tour
+from stack.errors import StackError
+from stack.supervisor import Event, Supervisor
+
+START_WITHIN = 120.0  # seconds
+STOP_WITHIN = 60.0  # seconds
+DETACHED_LOG = "saga-up.log"
+
+
+def attached(data: Path, port_offset: int, *, tour: bool) -> None:
+    """Run the stack in the foreground until a signal. Raises StackError."""
+    console = Console(highlight=False)
+    began = time.monotonic()
+    secrets = local.Secrets.of(data)
+    urls = local.urls(port_offset, secrets)
+    supervisor = Supervisor(
+        data=data,
+        programs=[*local.servers(data, port_offset, secrets), *local.services(data, port_offset, secrets)],
+        urls=urls,
+        on_event=lambda event: _tell(console, event),
+    )
+
+    async def then() -> None:
+        console.print(f"[bold green]Ready[/] after {time.monotonic() - began:.1f} s\n")
+        if tour:
+            await asyncio.to_thread(_tour, urls["gateway"], console)
+        _links(console, urls, data)
+
+    asyncio.run(supervisor.run_until_signal(then))
+    console.print("Everything is stopped; the data are kept.")
+
+
+def detached(data: Path, port_offset: int, *, tour: bool) -> None:
+    """Start the stack in the background and return when it is ready. Raises StackError with what stopped it."""
+    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (data / "logs").mkdir(mode=0o700, exist_ok=True)
+    log = data / "logs" / DETACHED_LOG
+    arguments = ["up", "--data", str(data), "--port-offset", str(port_offset), *(["--tour"] if tour else [])]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "stack.cli", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + START_WITHIN
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            lines = log.read_text(errors="replace").strip().splitlines() or ["it wrote nothing"]
+            raise StackError(lines[-1].removeprefix("saga: "))
+        known = state.read(data)
+        if known and known["pid"] == process.pid and known["ready"]:
+            console = Console(highlight=False)
+            console.print("[bold green]Ready[/]")
+            _links(console, known["urls"], data)
+            return
+        time.sleep(0.05)
+    process.terminate()
+    raise StackError(f"The stack was not ready within {START_WITHIN:g} s; see {data / 'logs'}")
+
+
+def down(data: Path) -> None:
+    """Stop the stack on this data and wait for its end. Raises StackError if it doesn't end."""
+    known = state.read(data)
+    if known is None or not psutil.pid_exists(known["pid"]):
+        print(f"Nothing runs on {data}.")
+        return
+    os.kill(known["pid"], signal.SIGTERM)
+    deadline = time.monotonic() + STOP_WITHIN
+    while time.monotonic() < deadline:
+        if state.read(data) is None:
+            print("Everything is stopped; the data are kept.")
+            return
+        time.sleep(0.05)
+    raise StackError(f"The stack (pid {known['pid']}) has not stopped within {STOP_WITHIN:g} s; see {data / 'logs'}")
+
+
+def _tell(console: Console, event: Event) -> None:
+    match event.state:
+        case "ready":
+            console.print(f"  [green]✓[/] {event.name:<10} {event.seconds:5.1f} s")
+        case "died":
+            console.print(f"  [red]✗[/] {event.name:<10} died ({event.detail}); it will be started again")
+
+
+def _tour(gateway: str, console: Console) -> None:
+    tour.drive(gateway, console)
+    console.print()
+
+
+def _links(console: Console, urls: dict[str, str], data: Path) -> None:
+    password = urls["amqp"].split(":")[2].split("@")[0]
+    console.print(f"API docs     {urls['gateway']}/docs")
+    console.print(f"Temporal UI  {urls['temporal_ui']}")
+    console.print(f"RabbitMQ UI  {urls['rabbitmq_ui']}  (user saga, password {password})", soft_wrap=True)
+    console.print(f"Logs         {data / 'logs'}\n")
+    console.print("Try: saga order create --wait 10, saga order list, saga status. Stop: Ctrl-C or saga down.")

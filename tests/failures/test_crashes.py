@@ -1,0 +1,234 @@
+"""FAILURES.md, the rows about processes and servers that die: killed for real, at the worst moment."""
+
+from __future__ import annotations
+
+import time
+from uuid import uuid4
+
+import pytest
+
+from tests.failures.test_messages import cancel, create, order_event
+from tests.waiting import until
+from tests.world import USER, World
+
+
+def test_05_an_event_committed_but_not_published_is_published_by_the_relay(world: World) -> None:
+    world.start("order", crash_at="ledger.committed:1")
+    world.start("payment")
+    order_id = str(uuid4())
+    world.publish(create(order_id))
+    world.wait_dead("order")
+    assert world.events("orders", order_id) == ["OrderCreated"]
+    assert world.payment(order_id) is None
+    world.start("order")
+    world.wait_status(order_id, "PAID", "APPROVED")
+    world.wait_at_rest()
+
+
+def test_06_a_crash_between_the_payment_row_and_the_charge_resumes_with_one_charge(world: World) -> None:
+    world.start("order")
+    world.start("payment", crash_at="payment.due:1")
+    order_id = str(uuid4())
+    world.publish(create(order_id))
+    world.wait_dead("payment")
+    assert world.payment(order_id)["status"] == "PROCESSING"
+    assert world.books(order_id) == (0, 0)
+    world.start("payment")
+    world.wait_status(order_id, "PAID", "APPROVED")
+    world.wait_at_rest()
+    assert world.books(order_id) == (999, 0)
+
+
+def test_06_a_crash_between_the_charge_and_its_record_charges_once(world: World) -> None:
+    world.start("order")
+    world.start("payment", crash_at="payment.answered:1")
+    order_id = str(uuid4())
+    world.publish(create(order_id))
+    world.wait_dead("payment")
+    assert world.payment(order_id)["status"] == "PROCESSING"
+    assert world.books(order_id) == (999, 0)
+    world.start("payment")
+    world.wait_status(order_id, "PAID", "APPROVED")
+    world.wait_at_rest()
+    assert world.books(order_id) == (999, 0)
+
+
+@pytest.mark.parametrize("process", ["order", "payment"])
+def test_07_a_crash_after_the_commit_and_before_the_ack_has_no_second_effect(world: World, process: str) -> None:
+    world.start({"order": "payment", "payment": "order"}[process])
+    world.start(process, crash_at="consumer.settled:1")
+    order_id = str(uuid4())
+    world.publish(create(order_id))
+    world.wait_dead(process)
+    world.start(process)
+    world.wait_status(order_id, "PAID", "APPROVED")
+    world.wait_at_rest()
+    assert world.books(order_id) == (999, 0)
+
+
+def test_08_a_payment_stays_approved_when_publishing_that_fails(world: World) -> None:
+    """The order service's queue rejects what is published until it is there again."""
+    world.start("order", "payment", provider_latency_ms=500)
+    order_id = str(uuid4())
+    world.publish(create(order_id))
+    until(lambda: world.payment(order_id), what="the charge is under way")
+
+    world.kill("order")
+    world.amqp(lambda channel: channel.queue_delete("order-service"))
+    until(lambda: (world.payment(order_id) or {})["status"] == "APPROVED", what="the approval is committed")
+    until(lambda: "publish_failed" in world.log("payment"), what="publishing it fails")
+    assert world.payment(order_id)["status"] == "APPROVED"
+    world.start("order")
+    world.wait_status(order_id, "PAID", "APPROVED")
+    world.wait_at_rest()
+
+
+def test_09_a_relay_that_dies_before_marking_publishes_the_same_event_again(world: World) -> None:
+    world.start("payment")
+    world.start("order", crash_at="ledger.committed:1")
+    order_id = str(uuid4())
+    world.publish(create(order_id))
+    world.wait_dead("order")
+    world.start("order", wait=False, crash_at="relay.published:1")
+    world.wait_dead("order")
+    assert world.rows("orders", "SELECT count(*) FROM outbox")[0]["count"] == 1
+    world.start("order")
+    world.wait_status(order_id, "PAID", "APPROVED")
+    world.wait_at_rest()
+    assert world.books(order_id) == (999, 0)
+    assert world.events("payments", order_id) == ["PaymentApproved"]
+
+
+def test_10_an_event_that_commits_late_is_not_skipped_by_the_relay(world: World) -> None:
+    """The earlier number in the log becomes visible after a later one has been published."""
+    import psycopg
+
+    world.start("order", "payment")
+    early, late = str(uuid4()), str(uuid4())
+    record = (
+        "WITH o AS (INSERT INTO orders VALUES (%(id)s, %(user)s, 999, 'USD', 'pm_card_visa', 'choreography',"
+        " 'PENDING_PAYMENT', NULL, now(), now())), t AS (INSERT INTO order_totals VALUES (0, 'PENDING_PAYMENT', 1, 999)"
+        " ON CONFLICT (shard, status) DO UPDATE SET count = order_totals.count + 1,"
+        " amount = order_totals.amount + 999), l AS (INSERT INTO event_log (event_id, order_id, event_type,"
+        " occurred_at, correlation_id, causation_id, coordinator, payload) VALUES (gen_random_uuid(), %(id)s,"
+        " 'OrderCreated', now(), 'c', NULL, 'choreography', jsonb_build_object('orderId', %(id)s::text, 'userId',"
+        " %(user)s::text, 'total', 999, 'paymentMethod', 'pm_card_visa')) RETURNING seq, order_id)"
+        " INSERT INTO outbox SELECT seq, order_id, false FROM l RETURNING seq"
+    )
+    with psycopg.connect(world.dsn("orders")) as connection:
+        first = connection.execute(record, {"id": early, "user": USER}).fetchone()
+        world.publish(create(late))  # takes a later number, commits and is published first
+        world.wait_status(late, "PAID", "APPROVED")
+        later = world.rows("orders", "SELECT min(seq) FROM event_log WHERE order_id = %s", late)[0]["min"]
+        assert first is not None
+        assert first[0] < later
+        assert world.payment(early) is None
+    world.wait_status(early, "PAID", "APPROVED")
+    world.wait_at_rest()
+
+
+def test_17_consumers_come_back_when_the_broker_restarts(world: World) -> None:
+    world.start("order", "payment", provider_latency_ms=200)
+    ids = [str(uuid4()) for _ in range(50)]
+    world.publish(*map(create, ids))
+    before = world.servers.pids()["rabbitmq"]
+    world.servers.kill("rabbitmq")
+    until(lambda: world.servers.pids()["rabbitmq"] not in (None, before), within=30, what="the broker is started again")
+    until(lambda: _publish(world, create(after := str(uuid4()))) or after, within=60, what="the broker answers")
+    world.wait_at_rest(ids, within=90)
+
+
+def _publish(world: World, message: tuple) -> bool:
+    try:
+        world.publish(message)
+    except Exception as error:
+        raise OSError(str(error)) from error
+    return False
+
+
+@pytest.mark.parametrize("victim", ["order", "payment", "rabbitmq", "postgres"])
+def test_kill_9_in_the_middle_of_500_orders_loses_none(world: World, victim: str) -> None:
+    world.start("order", "payment", provider_latency_ms=300, batch_limit=50)
+    methods = ["pm_card_visa", "pm_card_chargeDeclined", "pm_error", "pm_timeout_then_approve", "pm_coin"]
+    ids = [str(uuid4()) for _ in range(500)]
+    world.publish(*(create(order_id, methods[n % 5]) for n, order_id in enumerate(ids)))
+    world.publish(*map(cancel, ids[::7]))
+    until(lambda: world.rows("orders", "SELECT 1 FROM orders WHERE status <> 'PENDING_PAYMENT'"), what="some are over")
+    if victim in world.processes:
+        world.kill(victim)
+        world.start(victim)
+    else:
+        world.servers.kill(victim)
+    until(lambda: _known(world, ids), within=60, what="every order is known")
+    world.wait_at_rest(ids, within=90)
+
+
+def _known(world: World, ids: list[str]) -> bool:
+    try:
+        return world.rows("orders", "SELECT count(*) n FROM orders")[0]["n"] == len(ids)
+    except Exception as error:
+        raise OSError(str(error)) from error
+
+
+def test_events_of_one_order_leave_in_order_although_the_first_was_left_behind(world: World) -> None:
+    """One order service dies before publishing order.created; another, at once, commits its cancellation."""
+    world.start("order", crash_at="ledger.committed:1")
+    order_id = str(uuid4())
+    world.publish(create(order_id))
+    world.wait_dead("order")
+    heard: list[str] = []
+
+    async def listen(channel) -> None:
+        queue = await channel.declare_queue("listener", durable=True, arguments={"x-queue-type": "quorum"})
+        await queue.bind("orders.exchange", "order.*")
+
+    world.amqp(listen)
+    world.start("order2", relay_grace=30)
+    world.publish(cancel(order_id))
+    until(lambda: (world.order(order_id) or {})["status"] == "CANCELLED", what="it is cancelled")
+
+    async def hear(channel) -> None:
+        queue = await channel.get_queue("listener")
+        while message := await queue.get(fail=False):
+            heard.append(message.routing_key)
+            await message.ack()
+
+    def both() -> bool:
+        world.amqp(hear)
+        return len(heard) >= 2
+
+    until(both, what="both events are published")
+    assert heard == ["order.created", "order.cancelled"]
+
+
+def test_time_is_not_wasted_on_a_database_that_is_away(world: World) -> None:
+    """No hot loop: while PostgreSQL is stopped, a service uses little of a processor, and goes on afterwards."""
+    import os
+    import signal
+
+    import psutil
+
+    world.start("order")
+    pid = world.servers.pids()["postgres"]
+    backends = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    order_id = str(uuid4())
+    for each in backends:
+        os.kill(each, signal.SIGSTOP)
+    try:
+        world.publish(create(order_id))
+        service = psutil.Process(world.processes["order"].pid)
+        used, began = sum(service.cpu_times()[:2]), time.monotonic()
+        until(lambda: time.monotonic() - began > 1, what="a second has passed")
+        assert sum(service.cpu_times()[:2]) - used < 0.5
+    finally:
+        for each in backends:
+            os.kill(each, signal.SIGCONT)
+    until(lambda: world.order(order_id), what="the order is stored")
+
+
+def test_a_message_for_the_wrong_service_is_a_dead_letter(world: World) -> None:
+    world.start("order")
+    exchange, _, message = order_event("OrderPaid", str(uuid4()))
+    world.publish((exchange, "order.create.requested", message))
+    (letter,) = until(world.dead_letters, what="it is a dead letter")
+    assert (letter.reason, letter.queue) == ("MALFORMED", "order-service")

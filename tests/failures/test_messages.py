@@ -1,0 +1,197 @@
+"""FAILURES.md, the rows about messages that come late, twice, out of order or broken."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from tests.waiting import until
+from tests.world import USER, World, envelope
+
+ORDERS, PAYMENTS = "orders.exchange", "payments.exchange"
+
+
+def create(order_id: str, payment_method: str = "pm_card_visa", **more: object) -> tuple[str, str, dict]:
+    payload = {"orderId": order_id, "userId": USER, "total": 999, "paymentMethod": payment_method}
+    return ORDERS, "order.create.requested", envelope("CreateOrderRequested", payload, **more)
+
+
+def cancel(order_id: str, **more: object) -> tuple[str, str, dict]:
+    return ORDERS, "order.cancel.requested", envelope("OrderCancelRequested", {"orderId": order_id}, **more)
+
+
+def order_event(event_type: str, order_id: str, **payload: object) -> tuple[str, str, dict]:
+    key = f"order.{event_type.removeprefix('Order').lower()}"
+    return ORDERS, key, envelope(event_type, {"orderId": order_id, **payload})
+
+
+def payment_event(event_type: str, order_id: str, **payload: object) -> tuple[str, str, dict]:
+    key = f"payment.{event_type.removeprefix('Payment').lower()}"
+    return PAYMENTS, key, envelope(event_type, {"orderId": order_id, **payload})
+
+
+def test_01_an_approval_that_lands_after_the_cancellation_is_refunded(world: World) -> None:
+    """The charge is under way while the order is cancelled; it is captured all the same, then given back."""
+    world.start("order", "payment", provider_latency_ms=300)
+    order_id = str(uuid4())
+    # The provider captures at once, but its answer is lost: only the cancellation's void learns of the capture.
+    world.publish(create(order_id, "pm_timeout_then_approve"))
+    until(lambda: world.books(order_id) == (999, 0), what="the provider has captured")
+    world.publish(cancel(order_id))
+    world.wait_status(order_id, "CANCELLED", "REFUNDED")
+    world.wait_at_rest()
+    assert world.books(order_id) == (999, 999)
+    assert world.events("payments", order_id) == ["PaymentCancelled", "PaymentRefunded"]
+
+
+def test_02_a_cancellation_that_overtakes_its_order_leaves_a_tombstone(world: World) -> None:
+    world.start("payment")
+    order_id = str(uuid4())
+    world.publish(order_event("OrderCancelled", order_id, reason="USER_REQUESTED"))
+    until(lambda: world.payment(order_id), what="there is a tombstone")
+    world.publish(order_event("OrderCreated", order_id, userId=USER, total=999))
+    until(lambda: world.waiting() == 0, what="both are handled")
+    payment = world.payment(order_id)
+    assert payment is not None
+    assert (payment["status"], payment["due"]) == ("CANCELLED", None)
+    assert world.books(order_id) == (0, 0)
+    assert world.events("payments", order_id) == ["PaymentCancelled"]
+    assert world.dead_letters() == []
+
+
+def test_03_cancellations_at_any_moment_never_leave_a_payment_both_paid_and_cancelled(world: World) -> None:
+    """Two payment services, and a cancellation for each order at another moment around its approval."""
+    world.start("order", "payment", "payment2", provider_latency_ms=20)
+    ids = [str(uuid4()) for _ in range(60)]
+    for order_id in ids:
+        world.publish(create(order_id), create(order_id), cancel(order_id), cancel(order_id))
+    world.wait_at_rest(ids)
+    assert {world.order(order_id)["status"] for order_id in ids} == {"CANCELLED"}
+
+
+def test_04_an_order_requested_twice_is_one_order(world: World) -> None:
+    world.start("order", "payment")
+    order_id = str(uuid4())
+    world.publish(create(order_id), create(order_id))
+    world.wait_status(order_id, "PAID", "APPROVED")
+    world.wait_at_rest()
+    assert world.rows("orders", "SELECT count(*) FROM orders")[0]["count"] == 1
+    assert world.books(order_id) == (999, 0)
+
+
+def test_04_an_original_gateways_request_delivered_twice_is_one_order(world: World) -> None:
+    """Without an orderId, the same eventId stands for the same order."""
+    world.start("order", "payment")
+    message = (ORDERS, "order.create.requested", envelope("CreateOrderRequested", {"userId": USER, "total": 999.0}))
+    world.publish(message, message)
+    rows = until(lambda: world.rows("orders", "SELECT id FROM orders"), what="the order is stored")
+    world.wait_at_rest([str(rows[0]["id"])])
+    assert world.rows("orders", "SELECT count(*) FROM orders")[0]["count"] == 1
+
+
+def test_12_a_poison_message_neither_holds_back_nor_fails_its_neighbours(world: World) -> None:
+    """Malformed, illegal and unheard-of messages among good ones: dead letters that tell the whole story."""
+    world.start("order", "payment")
+    first, *others = [str(uuid4()) for _ in range(20)]
+    contradiction = create(first)
+    contradiction[2]["payload"]["total"] = 1
+    world.publish(
+        create(first),
+        (ORDERS, "order.create.requested", b"not json"),
+        contradiction,
+        (ORDERS, "order.create.requested", envelope("CreateOrderRequested", {"userId": USER, "total": 9.99})),
+        payment_event("PaymentApproved", str(uuid4()), transactionId="for nobody"),
+        *map(create, others),
+    )
+    world.wait_at_rest([first, *others])
+    letters = {letter.reason: letter for letter in until(lambda: _letters(world, 4), what="four dead letters")}
+    assert letters.keys() == {"MALFORMED", "ILLEGAL", "TOO_EARLY"}
+    early = letters["TOO_EARLY"]
+    assert early.attempts == 4  # the first try and three retries
+    assert (early.queue, early.exchange, early.routing_key) == ("order-service", PAYMENTS, "payment.approved")
+    assert early.event_type == "PaymentApproved"
+    assert "not known yet" in early.error
+    assert early.first_failed_at is not None
+    assert early.failed_at is not None
+    assert early.first_failed_at < early.failed_at
+    assert letters["ILLEGAL"].attempts == letters["MALFORMED"].attempts == 1
+    assert first in letters["ILLEGAL"].error
+
+
+def _letters(world: World, count: int) -> list:
+    letters = world.dead_letters()
+    assert len(letters) == count, [(letter.reason, letter.error) for letter in letters]
+    return letters
+
+
+@pytest.mark.parametrize(
+    ("late", "payload"),
+    [("PaymentFailed", {"error": "too late"}), ("PaymentDeclined", {"reason": "too late"})],
+)
+def test_32_a_failure_reported_after_the_order_was_paid_is_ignored(world: World, late: str, payload: dict) -> None:
+    world.start("order", "payment")
+    order_id = str(uuid4())
+    world.publish(create(order_id))
+    world.wait_status(order_id, "PAID", "APPROVED")
+    world.publish(payment_event(late, order_id, **payload))
+    world.wait_at_rest()
+    assert world.order(order_id)["status"] == "PAID"
+    assert world.dead_letters() == []
+
+
+def test_20_a_payment_event_that_arrives_before_its_order_is_retried_until_the_order_is_there(world: World) -> None:
+    world.start("order")
+    order_id = str(uuid4())
+    world.publish(payment_event("PaymentApproved", order_id, transactionId="t"))
+    until(lambda: "message_retried" in world.log("order"), what="it is set aside")
+    world.publish(create(order_id))
+    world.wait_status(order_id, "PAID")
+    assert world.dead_letters() == []
+
+
+def test_21_an_event_after_the_end_changes_nothing(world: World) -> None:
+    world.start("order", "payment")
+    order_id = str(uuid4())
+    world.publish(create(order_id, "pm_error"))
+    world.wait_status(order_id, "FAILED", "FAILED")
+    world.publish(
+        payment_event("PaymentApproved", order_id, transactionId="late"),
+        cancel(order_id),
+        order_event("OrderCancelled", order_id, reason="USER_REQUESTED"),
+    )
+    until(lambda: world.log("order").count("message_ignored") >= 2, what="both are ignored")
+    world.wait_at_rest()
+    assert world.order(order_id)["status"] == "FAILED"
+    assert world.dead_letters() == []
+
+
+def test_23_when_the_providers_answer_is_lost_the_same_charge_is_asked_for_again(world: World) -> None:
+    world.start("order", "payment")
+    order_id = str(uuid4())
+    world.publish(create(order_id, "pm_timeout_then_approve"))
+    world.wait_status(order_id, "PAID", "APPROVED")
+    world.wait_at_rest()
+    assert world.books(order_id) == (999, 0)
+    assert "message_retried" in world.log("payment")
+
+
+def test_23_a_charge_that_is_never_answered_fails_only_after_a_confirmed_void(world: World) -> None:
+    world.start("order", "payment", provider_timeout=0.1)
+    order_id = str(uuid4())
+    world.publish(create(order_id, "pm_unavailable"))
+    world.wait_status(order_id, "FAILED", "FAILED")
+    world.wait_at_rest()
+    assert world.books(order_id) == (0, 0)
+    assert world.events("payments", order_id) == ["PaymentFailed"]
+
+
+def test_an_orchestrated_sagas_events_trigger_no_choreographed_reaction(world: World) -> None:
+    world.start("order", "payment")
+    order_id, other = str(uuid4()), str(uuid4())
+    exchange, key, created = order_event("OrderCreated", order_id, userId=USER, total=999)
+    world.publish((exchange, key, {**created, "coordinator": "orchestration"}), create(other))
+    world.wait_status(other, "PAID", "APPROVED")
+    until(lambda: world.waiting() == 0, what="both are handled")
+    assert world.payment(order_id) is None
+    assert world.dead_letters() == []

@@ -1,0 +1,24 @@
+"""Wait for a condition, never for a time."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Result = TypeVar("Result")
+
+
+def until(condition: Callable[[], Result], *, within: float = 15.0, what: str = "") -> Result:
+    """The first true answer of `condition`. Fails after `within` seconds, with the last answer or error."""
+    deadline = time.monotonic() + within
+    last: object = None
+    while time.monotonic() < deadline:
+        try:
+            answer = condition()
+        except (OSError, AssertionError) as error:
+            last = error
+        else:
+            if answer:
+                return answer
+            last = answer
+        time.sleep(0.01)
+    raise AssertionError(f"not within {within:g} s: {what or condition}; last: {last!r}")

@@ -1,0 +1,321 @@
+"""The system as a test sees it: real processes on databases and a virtual host of the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import aio_pika
+import httpx
+import psycopg
+from aio_pika.abc import AbstractChannel
+from psycopg.rows import dict_row
+
+from choreography.dead_letters import DeadLetterRecord, DeadLetters
+from tests.waiting import until
+
+Result = TypeVar("Result")
+
+USER = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"
+# Quick where the defaults are patient; the same code otherwise.
+QUICK = {
+    "SAGA_RETRY_DELAYS": "0.1,0.2,0.4",
+    "SAGA_RELAY_GRACE": "0.3",
+    "SAGA_RELAY_INTERVAL": "0.1",
+    "SAGA_PROVIDER_LATENCY_MS": "0",
+    "SAGA_PROVIDER_TIMEOUT": "0.5",
+    "SAGA_SHUTDOWN_TIMEOUT": "3",
+    "SAGA_INTERNAL_TOKEN": "internal",
+    "SAGA_DATABASE_CONNECTIONS": "4",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Servers:
+    """PostgreSQL and RabbitMQ, shared by the tests of a session."""
+
+    admin_dsn: str  # PostgreSQL's superuser
+    database_passwords: Mapping[str, str]  # by role: orders, payments
+    postgres_port: int
+    amqp_url: str  # of the default virtual host
+    rabbitmq_api: str
+    pids: Callable[[], Mapping[str, int]]  # by server
+
+    def kill(self, name: str) -> None:
+        """Kill a server -9; its supervisor starts it again."""
+        os.kill(self.pids()[name], signal.SIGKILL)
+
+
+class World:
+    """Two services and a gateway, started and killed at will, on nobody else's data."""
+
+    _numbers = itertools.count(1)
+
+    def __init__(self, servers: Servers, logs: Path) -> None:
+        self.servers = servers
+        self.name = f"world{os.getpid()}_{next(World._numbers)}"
+        self._logs = logs
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.ports: dict[str, int] = {}
+        with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
+            for role in ("orders", "payments"):
+                admin.execute(f"CREATE DATABASE {role}_{self.name} OWNER {role}")
+        self._rabbitmq("PUT", f"vhosts/{self.name}")
+        self._rabbitmq("PUT", f"permissions/{self.name}/saga", {"configure": ".*", "write": ".*", "read": ".*"})
+        self.amqp_url = servers.amqp_url.rstrip("/") + "/" + self.name
+        self.env = {
+            **os.environ,
+            **QUICK,
+            "SAGA_AMQP_URL": self.amqp_url,
+            "SAGA_ORDERS_DATABASE_URL": self.dsn("orders"),
+            "SAGA_PAYMENTS_DATABASE_URL": self.dsn("payments"),
+        }
+
+    def dsn(self, role: str) -> str:
+        password = self.servers.database_passwords[role]
+        return f"postgresql://{role}:{password}@127.0.0.1:{self.servers.postgres_port}/{role}_{self.name}"
+
+    # processes
+
+    def start(self, *names: str, wait: bool = True, **settings: object) -> None:
+        """Start processes (`order`, `payment`, `gateway`; `order2` is a second order service) and wait until ready."""
+        for name in names:
+            process = name.rstrip("0123456789")
+            self.ports[name] = self.ports.get(name) or _free_port()
+            env = {
+                **self.env,
+                **{f"SAGA_{key.upper()}": str(value) for key, value in settings.items()},
+                "SAGA_PORT": str(self.ports[name]),
+                "SAGA_ORDER_SERVICE_URL": f"http://127.0.0.1:{self._port_of('order')}",
+                "SAGA_PAYMENT_SERVICE_URL": f"http://127.0.0.1:{self._port_of('payment')}",
+            }
+            with (self._logs / f"{name}.log").open("ab") as log:
+                self.processes[name] = subprocess.Popen(
+                    [sys.executable, "-m", "stack.cli", "run", process], env=env, stdout=log, stderr=log
+                )
+        if wait:
+            for name in names:
+                self.wait_ready(name)
+
+    def wait_ready(self, name: str) -> None:
+        def ready() -> bool:
+            assert self.processes[name].poll() is None, f"{name} has ended: {self.log(name)[-2000:]}"
+            return httpx.get(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=2).status_code == 200
+
+        def answered() -> bool:
+            try:
+                return ready()
+            except httpx.TransportError:
+                return False
+
+        until(answered, within=30, what=f"{name} is ready")
+
+    def kill(self, *names: str) -> None:
+        """Kill -9."""
+        for name in names:
+            self.processes[name].kill()
+            self.processes[name].wait()
+
+    def terminate(self, *names: str) -> None:
+        """Stop as an operator would (SIGTERM), and wait."""
+        for name in names:
+            self.processes[name].terminate()
+        for name in names:
+            self.processes[name].wait(timeout=20)
+
+    def wait_dead(self, name: str, within: float = 20) -> None:
+        """Wait until the process has killed itself at a crash point."""
+        code = until(lambda: self.processes[name].poll(), within=within, what=f"{name} dies at its crash point")
+        assert code == -signal.SIGKILL, f"{name} ended with {code}: {self.log(name)[-2000:]}"
+
+    def log(self, name: str) -> str:
+        return (self._logs / f"{name}.log").read_text(errors="replace")
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+        with psycopg.connect(self.servers.admin_dsn, autocommit=True) as admin:
+            for role in ("orders", "payments"):
+                admin.execute(f"DROP DATABASE {role}_{self.name} WITH (FORCE)")
+        self._rabbitmq("DELETE", f"vhosts/{self.name}")
+
+    # the API
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return httpx.request(method, f"http://127.0.0.1:{self.ports['gateway']}/api{path}", timeout=40, **options)
+
+    def post(self, payment_method: str | None = "pm_card_visa", total: int = 999, **headers: str) -> str:
+        """Create an order; its id."""
+        body = {"userId": USER, "total": total, **({"paymentMethod": payment_method} if payment_method else {})}
+        answer = self.request("POST", "/orders", json=body, headers=headers)
+        assert answer.status_code in (200, 202), answer.text
+        return str(answer.json().get("orderId") or answer.json()["id"])
+
+    # messages, as anybody may send them
+
+    def publish(self, *messages: tuple[str, str, bytes | Mapping[str, Any]]) -> None:
+        """Publish (exchange, routing key, body) in this order, confirmed."""
+
+        async def send(channel: AbstractChannel) -> None:
+            for exchange, routing_key, body in messages:
+                data = body if isinstance(body, bytes) else json.dumps(body).encode()
+                target = await channel.get_exchange(exchange, ensure=False)
+                message = aio_pika.Message(
+                    data, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, message_id=str(uuid4())
+                )
+                await target.publish(message, routing_key)
+
+        self.amqp(send)
+
+    def amqp(self, act: Callable[[AbstractChannel], Any]) -> Any:
+        async def run() -> Any:
+            async with await aio_pika.connect(self.amqp_url) as connection:
+                return await act(await connection.channel(on_return_raises=True))
+
+        return asyncio.run(run())
+
+    def dead_letters(self) -> list[DeadLetterRecord]:
+        return asyncio.run(DeadLetters(self.amqp_url).all())
+
+    def waiting(self) -> int:
+        """Messages in the services' queues, retries included, dead letters not."""
+        queues = self._rabbitmq("GET", f"queues/{self.name}?disable_stats=true&enable_queue_totals=true") or []
+        return sum(queue.get("messages", 0) for queue in queues if not queue["name"].endswith(".dead-letters"))
+
+    # facts
+
+    def rows(self, role: str, sql: str, *params: Any) -> list[dict[str, Any]]:
+        with psycopg.connect(self.dsn(role), row_factory=dict_row, connect_timeout=5) as connection:
+            return connection.execute(sql, params).fetchall()
+
+    def order(self, order_id: str) -> dict[str, Any] | None:
+        rows = self.rows("orders", "SELECT * FROM orders WHERE id = %s", order_id)
+        return rows[0] if rows else None
+
+    def payment(self, order_id: str) -> dict[str, Any] | None:
+        rows = self.rows("payments", "SELECT * FROM payments WHERE order_id = %s", order_id)
+        return rows[0] if rows else None
+
+    def books(self, order_id: str) -> tuple[int, int]:
+        """Captured and refunded, as the provider's own books have it."""
+        payment = self.payment(order_id)
+        rows = payment and self.rows("payments", "SELECT * FROM provider_charges WHERE payment_id = %s", payment["id"])
+        return (rows[0]["captured"], rows[0]["refunded"]) if rows else (0, 0)
+
+    def events(self, role: str, order_id: str) -> list[str]:
+        rows = self.rows(role, "SELECT event_type FROM event_log WHERE order_id = %s ORDER BY seq", order_id)
+        return [row["event_type"] for row in rows]
+
+    def wait_status(self, order_id: str, order: str, payment: str | None = None, within: float = 15) -> None:
+        """Wait until the order, and its payment, have these statuses."""
+
+        def reached() -> bool:
+            found, paid = self.order(order_id), self.payment(order_id)
+            statuses = (found and found["status"], paid and paid["status"])
+            assert statuses == (order, payment or statuses[1]), statuses
+            return True
+
+        until(reached, within=within, what=f"{order_id} is {order}, {payment}")
+
+    def wait_at_rest(self, order_ids: Iterable[str] = (), within: float = 60) -> None:
+        """Wait until nothing is under way any more, then prove the invariants of every order."""
+
+        def at_rest() -> bool:
+            pending = self.rows("orders", "SELECT count(*) n FROM orders WHERE status = 'PENDING_PAYMENT'")[0]["n"]
+            known = {str(row["id"]) for row in self.rows("orders", "SELECT id FROM orders")}
+            due = self.rows(
+                "payments", "SELECT count(*) n FROM payments WHERE due IS NOT NULL OR status = 'PROCESSING'"
+            )[0]["n"]
+            outbox = sum(self.rows(r, "SELECT count(*) n FROM outbox")[0]["n"] for r in ("orders", "payments"))
+            state = {"pending": pending, "due": due, "outbox": outbox, "unknown": len(set(order_ids) - known)}
+            assert not any(state.values()), state
+            assert self.waiting() == 0
+            return True
+
+        until(at_rest, within=within, what="everything is at rest")
+        self.prove_invariants()
+
+    def prove_invariants(self) -> None:
+        """SPEC section 5, from the tables alone."""
+        payments = {row["order_id"]: row for row in self.rows("payments", "SELECT * FROM payments")}
+        books = {row["payment_id"]: row for row in self.rows("payments", "SELECT * FROM provider_charges")}
+        orders = self.rows("orders", "SELECT * FROM orders")
+        for order in orders:
+            payment = payments.get(order["id"])
+            book = books.get(payment["id"]) if payment else None
+            captured, refunded = (book["captured"], book["refunded"]) if book else (0, 0)
+            story = (order, payment, book)
+            assert order["status"] in ("PAID", "CANCELLED", "FAILED"), story
+            if order["status"] == "PAID":
+                assert payment and payment["status"] == "APPROVED", story
+                assert (captured, refunded) == (order["total"], 0), story
+            else:
+                assert payment and payment["status"] in ("CANCELLED", "DECLINED", "FAILED", "REFUNDED"), story
+                assert captured == refunded, story
+                assert (payment["status"] == "REFUNDED") == (captured > 0), story
+        self._prove_event_logs(orders, payments)
+        for role, table, amount in (("orders", "orders", "total"), ("payments", "payments", "amount")):
+            counted = self.rows(role, f"SELECT status, count(*) c, sum({amount})::bigint s FROM {table} GROUP BY 1")
+            totals = self.rows(
+                role,
+                f"SELECT status, sum(count)::bigint c, sum(amount)::bigint s FROM {role[:-1]}_totals "
+                "GROUP BY 1 HAVING sum(count) <> 0",
+            )
+            assert {tuple(row.values()) for row in counted} == {tuple(row.values()) for row in totals}
+
+    def _prove_event_logs(self, orders: list[dict[str, Any]], payments: Mapping[UUID, dict[str, Any]]) -> None:
+        logs: dict[UUID, list[str]] = {}
+        for role in ("orders", "payments"):
+            events = self.rows(role, "SELECT * FROM event_log ORDER BY seq")
+            assert len({event["event_id"] for event in events}) == len(events), "an event was logged twice"
+            for event in events:
+                logs.setdefault(event["order_id"], []).append(event["event_type"])
+        for order in orders:
+            log = logs[order["id"]]
+            assert len(set(log)) == len(log), (order, log)
+            assert log[0] == "OrderCreated", (order, log)
+            last = {"PAID": "OrderPaid", "CANCELLED": "OrderCancelled", "FAILED": "OrderFailed"}[order["status"]]
+            assert [event for event in log if event.startswith("Order")][-1] == last, (order, log)
+            payment = payments[order["id"]]["status"]
+            assert f"Payment{payment.capitalize()}" in log, (order, log)
+
+    # the rest
+
+    def _port_of(self, process: str) -> int:
+        return self.ports.setdefault(process, _free_port())
+
+    def _rabbitmq(self, method: str, path: str, body: Any = None) -> Any:
+        answer = httpx.request(method, f"{self.servers.rabbitmq_api}/{path}", json=body, timeout=20)
+        assert answer.status_code < 300, answer.text
+        return answer.json() if answer.content else None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def envelope(event_type: str, payload: Mapping[str, Any], event_id: str | None = None, **more: Any) -> dict[str, Any]:
+    """A message in the original services' envelope."""
+    return {
+        "eventType": event_type,
+        "eventId": event_id or str(uuid4()),
+        "occurredAt": "2026-02-15T01:42:19.000Z",
+        "correlationId": str(uuid4()),
+        "payload": payload,
+        **more,
+    }

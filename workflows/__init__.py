@@ -1,0 +1,1 @@
+"""Temporal sequences the steps."""
