@@ -10,7 +10,6 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
-from models.messages import MESSAGE_TYPES
 from models.money import CURRENCIES
 from models.order import OrderStatus
 from models.payment import PaymentStatus

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 import msgspec
@@ -65,7 +64,7 @@ class Subscription(AsyncIterator[Envelope | None]):
 class Feed:
     """A queue of its own at the broker, which exists only while somebody is subscribed.
 
-    Hand `on_connect` to the Broker whose connection it is to use. After a lost connection every subscription gets a
+    Hand `on_connect` to the Broker whose connection it is to use. After an interruption every subscription gets a
     None: what was published meanwhile is in the event logs.
     """
 
@@ -73,17 +72,20 @@ class Feed:
         self._linger = linger  # seconds that the queue outlives its last subscription
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
-        self._opening = asyncio.Lock()
-        self._subscriptions: defaultdict[str, set[Subscription]] = defaultdict(set)
-        self._farewell: asyncio.Task[None] | None = None
+        self._opening: asyncio.Task[Exception | None] | None = None
+        self._subscriptions: dict[str, set[Subscription]] = {}
+        self._background: set[asyncio.Task[None]] = set()
 
     async def on_connect(self, connection: AbstractConnection) -> None:
         """Use this connection from now on, and tell every subscription that there may be a gap."""
         self._connection = connection
         self._channel = None
-        if self._subscriptions:
-            async with self._opening:
-                await self._open()
+        self._opening = None  # whatever was being opened on the connection before fails by itself
+        try:
+            if self._subscriptions:
+                await self._ensure_open()
+        except BrokerUnavailable as error:
+            raise ConnectionError(str(error)) from error  # the broker's own loop connects anew
         self._broadcast(None)
 
     @asynccontextmanager
@@ -91,69 +93,96 @@ class Feed:
         """An order's events: once entered, every later one arrives. Raises BrokerUnavailable."""
         key = str(order_id)
         subscription = Subscription()
-        self._subscriptions[key].add(subscription)
+        self._subscriptions.setdefault(key, set()).add(subscription)
         try:
             await self._ensure_open()
             yield subscription
         finally:
-            self._subscriptions[key].discard(subscription)
-            if not self._subscriptions[key]:
+            watchers = self._subscriptions[key]
+            watchers.discard(subscription)
+            if not watchers:
                 del self._subscriptions[key]
             if not self._subscriptions:
-                self._farewell = asyncio.create_task(self._close_when_idle())
+                self._in_background(self._close_when_idle())
 
     async def close(self) -> None:
         """End every subscription, and give the queue up."""
         self._broadcast(_Closed())
+        for task in self._background:
+            task.cancel()
         await self._drop()
 
     async def _ensure_open(self) -> None:
-        async with self._opening:
-            if self._channel is not None and not self._channel.is_closed:
-                return
-            try:
-                await self._open()
-            except _BROKER_ERRORS as error:
-                raise BrokerUnavailable(f"RabbitMQ gave no queue for the feed: {error}") from error
+        if self._channel is not None:
+            return
+        if self._opening is None or self._opening.done():
+            self._opening = asyncio.create_task(self._try_open())
+        # Shielded: one subscriber that gives up must not leave a half-open channel, nor disappoint the others.
+        error = await asyncio.shield(self._opening)
+        if error is not None:
+            raise BrokerUnavailable(f"RabbitMQ gave no queue to watch events with: {error}") from error
 
-    async def _open(self) -> None:
+    async def _try_open(self) -> Exception | None:
         connection = self._connection
         if connection is None or connection.is_closed:
-            raise BrokerUnavailable("there is no connection to RabbitMQ")
+            return BrokerUnavailable("there is no connection")
+        try:
+            channel = await self._open(connection)
+        except _BROKER_ERRORS as error:
+            return error
+        if connection is not self._connection:
+            return BrokerUnavailable("the connection was lost")
+        self._channel = channel
+        return None
+
+    async def _open(self, connection: AbstractConnection) -> AbstractChannel:
         channel = await connection.channel(publisher_confirms=False)
+        channel.close_callbacks.add(self._on_channel_closed)
         queue = await channel.declare_queue(exclusive=True, auto_delete=True, durable=False)
         for exchange, routing_key in _BINDINGS:
             await queue.bind(exchange, routing_key)
-        channel.close_callbacks.add(self._on_channel_closed)
         # aiormq's own consumer: every event of every order comes by here, and most are of no interest.
         underlay = await channel.get_underlay_channel()
+        underlay.on_consumer_cancel_callbacks.add(lambda _: channel.close())  # somebody has deleted the queue
         await underlay.basic_consume(queue.name, self._on_message, no_ack=True, exclusive=True)
-        self._channel = channel
+        return channel
 
     async def _on_message(self, message: DeliveredMessage) -> None:
         try:
             watchers = self._subscriptions.get(_glance.decode(message.body).payload.order_id)
             event = decode(message.body) if watchers else None
         except (msgspec.DecodeError, UnicodeDecodeError, MalformedMessage):
-            return  # what nobody can read, the services dead-letter; there is nothing to show
+            return  # the services dead-letter what nobody can read; there is nothing to show
         for watcher in watchers or ():
             watcher.put(event)
 
-    def _on_channel_closed(self, channel: AbstractChannel, *_: object) -> None:
-        if channel is self._channel:
+    def _on_channel_closed(self, channel: AbstractChannel | None, error: BaseException | None) -> None:
+        if channel is not None and channel is self._channel:
             self._channel = None
-            log.warning("feed_interrupted")
+            log.warning("feed_interrupted", error=str(error))
+            self._in_background(self._recover())
+
+    async def _recover(self) -> None:
+        if self._subscriptions:
+            # Without a connection this fails at once, and `on_connect` does it later.
+            with suppress(BrokerUnavailable):
+                await self._ensure_open()
+                self._broadcast(None)
 
     def _broadcast(self, item: _Item) -> None:
-        for subscriptions in self._subscriptions.values():
-            for subscription in subscriptions:
-                subscription.put(item)
+        for watchers in self._subscriptions.values():
+            for watcher in watchers:
+                watcher.put(item)
+
+    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
     async def _close_when_idle(self) -> None:
         await asyncio.sleep(self._linger)
-        async with self._opening:
-            if not self._subscriptions:
-                await self._drop()
+        if not self._subscriptions:
+            await self._drop()
 
     async def _drop(self) -> None:
         channel, self._channel = self._channel, None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from stack.commands import dead_letters, events, orders
 from stack.errors import StackError
+
+Process = Literal["gateway", "order", "payment"]
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(orders.app, name="order")
@@ -68,7 +70,7 @@ def doctor(data: Data = DEFAULT_DATA, port_offset: Offset = 0) -> None:
 
 
 @app.command()
-def run(process: Annotated[str, typer.Argument(help="gateway, order or payment", metavar="PROCESS")]) -> None:
+def run(process: Annotated[Process, typer.Argument(metavar="PROCESS", help="gateway, order or payment")]) -> None:
     """Run one process in the foreground, configured by SAGA_… variables, as the containers do."""
     import asyncio
 
@@ -76,8 +78,6 @@ def run(process: Annotated[str, typer.Argument(help="gateway, order or payment",
 
     from stack import logs, services, settings
 
-    if process not in ("gateway", "order", "payment"):
-        raise StackError(f"There is no process {process!r}; it is gateway, order or payment")
     configuration = settings.load()
     logs.configure(level=configuration.log_level, log_format=configuration.log_format, service=process)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

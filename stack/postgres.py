@@ -115,21 +115,25 @@ def _runnable(binaries: Path, user: str | None) -> Path:
         -1
     ]
     copy = BINARIES_COPY / f"postgres-{version}"
+    package = binaries.parent.parent
     if not copy.exists():
         half = BINARIES_COPY / f".postgres-{version}-{os.getpid()}"
-        for part in ("bin", "lib", "share"):
-            shutil.copytree(binaries.parent / part, half / part, symlinks=True)
+        # As they lie to one another in site-packages: the binaries look for the libraries by relative paths.
+        for part in (*(binaries.parent / name for name in ("bin", "lib", "share")), package.with_suffix(".libs")):
+            if part.exists():
+                shutil.copytree(part, half / part.relative_to(package.parent), symlinks=True)
         for path in (BINARIES_COPY, half, *half.rglob("*")):
             if not path.is_symlink():
                 path.chmod(path.stat().st_mode | (0o755 if path.is_dir() or path.parent.name == "bin" else 0o644))
         half.rename(copy)
-    if not _runs(copy / "bin", user):
-        raise StackError(f"PostgreSQL in {copy} cannot be run by the system user {user}: make that folder readable")
-    return copy / "bin"
+    copied = copy / binaries.relative_to(package.parent)
+    if not _runs(copied, user):
+        raise StackError(f"PostgreSQL in {copy} cannot be run by the system user {user}: delete or open that folder")
+    return copied
 
 
 def _runs(binaries: Path, user: str) -> bool:
-    command = [str(binaries / "postgres"), "-V"]
+    command = [str(binaries / "initdb"), "-V"]  # it needs the wheel's libraries, the server doesn't
     group = pwd.getpwnam(user).pw_gid
     try:
         ran = subprocess.run(command, user=user, group=group, extra_groups=[], capture_output=True, check=False)

@@ -68,10 +68,10 @@ async def _wire(process: Process, settings: Settings, stack: AsyncExitStack, sto
             return await _gateway(settings, stack)
         case "order":
             database = await _database("orders", settings, stack, stop)
-            return database and _order_service(settings, database)
+            return _order_service(settings, database) if database else None
         case "payment":
             database = await _database("payments", settings, stack, stop)
-            return database and _payment_service(settings, database)
+            return _payment_service(settings, database) if database else None
         case _ as never:
             assert_never(never)
 
@@ -80,7 +80,8 @@ async def _gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
     topology = Topology(retry_delays=settings.retry_delays)
     publishing = _broker(settings, "gateway publisher", topology)
     listening = _broker(settings, "gateway feed", topology)
-    feed = Feed(listening)
+    feed = Feed()
+    listening.on_connect(feed.on_connect)
 
     async def client(url: str) -> httpx.AsyncClient:
         token = settings.internal_token.get_secret_value()

@@ -144,8 +144,9 @@ class Supervisor:
         except TimeoutError:
             await self._kill(child)
         else:
-            child.ready.set()
-            self._became(child, "ready")
+            if child.keeper:  # not told to stop meanwhile
+                child.ready.set()
+                self._became(child, "ready")
 
     async def stop(self) -> None:
         """Stop the services, then the servers; whatever doesn't end in its time is killed. Leaves no process."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from models.migrations import migrate
 from stack import local, state
 from stack.ports import Ports
 from tests.waiting import until
@@ -31,11 +32,14 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
 
         until(ready, within=60, what="PostgreSQL and RabbitMQ are ready")
         secrets, ports = local.Secrets.of(data), Ports.shifted(OFFSET)
+        urls = local.urls(OFFSET, secrets)
+        migrate("orders", urls["orders_db"])
+        migrate("payments", urls["payments_db"])
         yield Servers(
             admin_dsn=f"host={data}/postgres port={ports.postgres} user=postgres dbname=postgres",
             database_passwords={"orders": secrets.orders, "payments": secrets.payments},
             postgres_port=ports.postgres,
-            amqp_url=local.urls(OFFSET, secrets)["amqp"],
+            amqp_url=urls["amqp"],
             rabbitmq_api=f"http://saga:{secrets.broker}@127.0.0.1:{ports.rabbitmq_ui}/api",
             pids=lambda: {each["name"]: each["pid"] for each in (state.read(data) or {})["processes"]},
         )

@@ -43,7 +43,7 @@ QUICK = {
 
 @dataclass(frozen=True, kw_only=True)
 class Servers:
-    """PostgreSQL and RabbitMQ, shared by the tests of a session."""
+    """PostgreSQL and RabbitMQ, shared by the tests of a session; databases `orders` and `payments` are migrated."""
 
     admin_dsn: str  # PostgreSQL's superuser
     database_passwords: Mapping[str, str]  # by role: orders, payments
@@ -70,7 +70,7 @@ class World:
         self.ports: dict[str, int] = {}
         with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
             for role in ("orders", "payments"):
-                admin.execute(f"CREATE DATABASE {role}_{self.name} OWNER {role}")
+                admin.execute(f"CREATE DATABASE {role}_{self.name} OWNER {role} TEMPLATE {role}")
         self._rabbitmq("PUT", f"vhosts/{self.name}")
         self._rabbitmq("PUT", f"permissions/{self.name}/saga", {"configure": ".*", "write": ".*", "read": ".*"})
         self.amqp_url = servers.amqp_url.rstrip("/") + "/" + self.name

@@ -6,7 +6,7 @@ import functools
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, Final, ParamSpec, TypeVar
 
@@ -48,14 +48,19 @@ def echo_fields(fields: Mapping[str, object]) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, framed: bool = True) -> Table:
-    """The rows as a table; only its last column is folded."""
+    """The rows as a table; where there is little room, all but the first column are folded."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(box=box.SIMPLE_HEAD if framed else None, pad_edge=framed, header_style="bold", padding=(0, 1))
+    made = Table(
+        box=box.SIMPLE_HEAD if framed else None,
+        pad_edge=False,
+        header_style="bold",
+        padding=(0, 1 if framed else 2, 0, 0),
+    )
     for column in columns:
-        made.add_column(column, no_wrap=column is not columns[-1], overflow="fold")
+        made.add_column(column, no_wrap=column is columns[0], overflow="fold")
     for row in rows:
         made.add_row(*(Text(text(cell)) for cell in row))
     return made
@@ -86,17 +91,24 @@ def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
     """The command, ending with one line on standard error and exit code 1 where something outside it failed."""
 
     @functools.wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
         except Exception as error:
             line = explain(error)
             if line is None:
                 raise
-            typer.echo(" ".join(line.split()), err=True)
+            typer.echo(f"saga: {' '.join(line.split())}", err=True)
             raise typer.Exit(1) from None
 
-    return run
+    return guarded
+
+
+def run(work: Coroutine[Any, Any, R]) -> R:
+    """What this asynchronous work returns."""
+    import asyncio
+
+    return asyncio.run(work)
 
 
 def explain(error: Exception) -> str | None:

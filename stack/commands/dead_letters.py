@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import sys
@@ -14,15 +13,17 @@ from uuid import UUID
 
 import typer
 
-from stack.commands import AsJson, counted, echo_fields, echo_json, echo_table, may_go_on, one_line_errors, text
+from stack.commands import AsJson, counted, echo_fields, echo_json, echo_table, may_go_on, one_line_errors, run, text
 from stack.commands.target import DEFAULT_DATA, Data, find
 from stack.errors import StackError
 
 if TYPE_CHECKING:
     from choreography.dead_letters import DeadLetterRecord, Wanted
 
+    Act: TypeAlias = Callable[[Wanted], Awaitable[list[DeadLetterRecord]]]
+
 app = typer.Typer(
-    name="dead-letters", help="See to the messages that were given up: show, redrive, discard.", no_args_is_help=True
+    help="See to the messages that were given up: show, redrive, discard.", no_args_is_help=True, rich_markup_mode=None
 )
 
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids or unique beginnings of them.")]
@@ -47,7 +48,6 @@ class DeadLetterStore(Protocol):
 
 
 Key: TypeAlias = tuple[str, str, bytes]
-Act: TypeAlias = "Callable[[Wanted], Awaitable[list[DeadLetterRecord]]]"
 
 
 def _at_broker(url: str) -> DeadLetterStore:
@@ -76,8 +76,8 @@ def list_dead_letters(
     as_json: AsJson = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """List dead letters, by queue and oldest first, for example `saga dead-letters list --reason MALFORMED`."""
-    records = list(filter(_matching(reason, queue, event_type, order), asyncio.run(_store(context, data).all())))
+    """List dead letters, by queue and oldest first. For example: `saga dead-letters list --reason MALFORMED`."""
+    records = list(filter(_matching(reason, queue, event_type, order), run(_store(context, data).all())))
     if as_json:
         echo_json({"data": [_as_json(record) for record in records]})
     elif not records:
@@ -96,8 +96,8 @@ def show(
     as_json: AsJson = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Show all there is to know of a dead letter, its body too, for example `saga dead-letters show 7f3c`."""
-    known = asyncio.run(_store(context, data).all())
+    """Show all there is to know of a dead letter, its body too. For example: `saga dead-letters show 7f3c`."""
+    known = run(_store(context, data).all())
     chosen = _choose(known, [dead_letter_id])
     _check_found(chosen, [dead_letter_id])
     shown = _as_json(chosen[0])
@@ -121,17 +121,17 @@ def redrive(
     order: Order = None,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Send dead letters back to the queue they failed in, for example `saga dead-letters redrive --all --order ID`.
+    """Send dead letters back to the queue they failed in. For example: `saga dead-letters redrive --all --order ID`.
 
     Safe to interrupt and to run twice: none is lost, and each has its effect once.
     """
     _check_choice(ids, every, reason, queue, event_type, order)
     store = _store(context, data)
     if every:
-        _tell("Redrove", asyncio.run(store.redrive(_matching(reason, queue, event_type, order))))
+        _tell("Redrove", run(store.redrive(_matching(reason, queue, event_type, order))))
         return
-    chosen = _choose(asyncio.run(store.all()), ids or [])
-    _tell("Redrove", asyncio.run(_apply(store.redrive, chosen)))
+    chosen = _choose(run(store.all()), ids or [])
+    _tell("Redrove", run(_apply(store.redrive, chosen)))
     _check_found(chosen, ids or [])
 
 
@@ -148,14 +148,13 @@ def discard(
     yes: Yes = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Delete dead letters for good, for example `saga dead-letters discard 7f3c`; what arrives meanwhile stays."""
+    """Delete dead letters for good; what arrives meanwhile stays. For example: `saga dead-letters discard 7f3c`."""
     _check_choice(ids, every, reason, queue, event_type, order)
-    store = _store(context, data)
-    known = asyncio.run(store.all())
+    known = run((store := _store(context, data)).all())
     chosen = list(filter(_matching(reason, queue, event_type, order), known)) if every else _choose(known, ids or [])
     if chosen:
         may_go_on(f"Delete {counted(len(chosen), 'dead letter')} for good?", yes=yes)
-    _tell("Discarded", asyncio.run(_apply(store.discard, chosen)))
+    _tell("Discarded", run(_apply(store.discard, chosen)))
     _check_found(chosen, ids or [])
 
 
@@ -165,12 +164,14 @@ def _store(context: typer.Context, data: Path) -> DeadLetterStore:
 
 async def _apply(act: Act, chosen: Sequence[DeadLetterRecord]) -> list[DeadLetterRecord]:
     """Act on these, and only these; those that are gone by now are left out."""
+    from asyncio import sleep
+
     done: list[DeadLetterRecord] = []
     for pause in _LOOKS:
         missing = {_key(record) for record in chosen} - {_key(record) for record in done}
         if not missing:
             break
-        await asyncio.sleep(pause)
+        await sleep(pause)
         done += await act(_among(missing))
     return done
 
@@ -230,8 +231,8 @@ def _tell(done: str, records: Sequence[DeadLetterRecord]) -> None:
 
 def _row(record: DeadLetterRecord) -> tuple[object, ...]:
     shown = record.id[:8] if sys.stdout.isatty() else record.id
-    why = (record.failed_at, record.queue, record.reason, record.attempts)
-    return (shown, *why, record.event_type, record.order_id, record.error)
+    names = ("failed_at", "queue", "reason", "attempts", "event_type", "order_id", "error")
+    return shown, *(getattr(record, name) for name in names)
 
 
 def _as_json(record: DeadLetterRecord) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -18,7 +18,7 @@ from stack.commands.target import DEFAULT_DATA, Data, Need, Target, ask, content
 if TYPE_CHECKING:
     import httpx
 
-app = typer.Typer(name="events", help="Read the event logs, and publish from them again.", no_args_is_help=True)
+app = typer.Typer(help="Read the event logs, and publish from them again.", no_args_is_help=True, rich_markup_mode=None)
 
 
 class Service(StrEnum):
@@ -35,7 +35,11 @@ _NEEDS: Final[dict[Service, tuple[Need, ...]]] = {
     Service.PAYMENT: ("payment_service",),
     Service.BOTH: ("order_service", "payment_service"),
 }
-_FIRST_EVER: Final = "1970-01-01T00:00:00.000Z"
+_OF_ORDER: Final[dict[Need, str]] = {
+    "order_service": "/orders/{}/events",
+    "payment_service": "/payments/order/{}/events",
+}
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 OrderId = Annotated[UUID | None, typer.Option("--order", help="Only events about this order.")]
 EventType = Annotated[str | None, typer.Option("--type", help="Only events of this type, such as OrderPaid.")]
@@ -56,11 +60,11 @@ def list_events(
     as_json: AsJson = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """List logged events in the order they occurred, for example `saga events list --type OrderPaid --since 2h`."""
-    params = {**_conditions(order, event_type, since, until), "limit": limit}
+    """List logged events in the order they occurred. For example: `saga events list --type OrderPaid --since 2h`."""
+    conditions = _conditions(order, event_type, since, until)
     target = find(data, *_NEEDS[service], "internal_token")
-    logs = [_events(_ask(target, need, "GET", "", params=params)) for need in _NEEDS[service]]
-    events = sorted((event for log in logs for event in log), key=lambda event: str(event.get("occurredAt")))
+    logs = [_log(target, need, conditions, limit) for need in _NEEDS[service]]
+    events = sorted((event for log in logs for event in log), key=_occurred_at)
     if as_json:
         echo_json({"data": events})
         return
@@ -80,15 +84,16 @@ def replay(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before replaying whole event logs.")] = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Publish logged events again, for example `saga events replay --since 2h`; what already happened stays."""
+    """Publish logged events again; what already happened stays. For example: `saga events replay --since 2h`."""
     conditions = _conditions(order, event_type, since, until)
     target = find(data, *_NEEDS[service], "internal_token")
     if not conditions:
         may_go_on("Replay every event there ever was?", yes=yes)
-        conditions = {"since": _FIRST_EVER}  # a service wants at least one condition
+        conditions = {"since": wire_time(_EPOCH)}  # a service wants at least one condition
     for need in _NEEDS[service]:
         # As long as it takes: a service answers when it has published everything.
-        answer = content(_ask(target, need, "POST", "/replay", body=conditions, timeout=None))
+        url = f"{getattr(target, need)}/events/replay"
+        answer = content(ask("POST", url, bearer=target.internal_token, body=conditions, timeout=None))
         typer.echo(f"Replayed {counted(int(answer.get('replayed') or 0), 'event')} of the {need.replace('_', ' ')}")
 
 
@@ -118,13 +123,38 @@ def _conditions(order: UUID | None, event_type: str | None, since: str | None, u
     return {name: value for name, value in conditions.items() if value is not None}
 
 
-def _ask(target: Target, need: Need, method: str, path: str, **request: Any) -> httpx.Response:
-    return ask(method, f"{getattr(target, need)}/events{path}", bearer=target.internal_token, **request)
+def _log(target: Target, need: Need, conditions: Mapping[str, str], limit: int) -> Sequence[dict[str, Any]]:
+    """The first `limit` events of a service's log that meet all conditions."""
+    address = getattr(target, need)
+    if order_id := conditions.get("orderId"):
+        # One order's events are few: the service gives all of them, and the choice is made here.
+        url = f"{address}{_OF_ORDER[need].format(order_id)}"
+        found = _events(ask("GET", url, bearer=target.internal_token))
+        return [event for event in found if _meets(event, conditions)][:limit]
+    params = {**conditions, "limit": limit}
+    return _events(ask("GET", f"{address}/events", bearer=target.internal_token, params=params))
 
 
 def _events(answer: httpx.Response) -> Sequence[dict[str, Any]]:
     found = content(answer).get("data")
     return [event for event in found if isinstance(event, dict)] if isinstance(found, list) else []
+
+
+def _meets(event: Mapping[str, Any], conditions: Mapping[str, str]) -> bool:
+    at = _occurred_at(event)
+    return (
+        conditions.get("eventType", event.get("eventType")) == event.get("eventType")
+        and ("since" not in conditions or datetime.fromisoformat(conditions["since"]) <= at)
+        and ("until" not in conditions or at < datetime.fromisoformat(conditions["until"]))
+    )
+
+
+def _occurred_at(event: Mapping[str, Any]) -> datetime:
+    """When an event occurred; times of different precision don't sort as text."""
+    try:
+        return instant(str(event.get("occurredAt")), now=_EPOCH)
+    except typer.BadParameter:
+        return _EPOCH
 
 
 def _row(event: dict[str, Any]) -> tuple[object, ...]:

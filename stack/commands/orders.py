@@ -16,7 +16,7 @@ from models.saga import MAX_TOTAL, Coordinator
 from stack.commands import AsJson, echo_fields, echo_table, one_line_errors, table, text
 from stack.commands.target import DEFAULT_DATA, Data, Target, ask, client, content, find
 
-app = typer.Typer(name="order", help="Create orders and follow their sagas.", no_args_is_help=True)
+app = typer.Typer(help="Create orders and follow their sagas.", no_args_is_help=True, rich_markup_mode=None)
 
 OrderId = Annotated[UUID, typer.Argument(metavar="ID", help="The order's id, a full UUID.", show_default=False)]
 
@@ -38,7 +38,7 @@ def create(
     as_json: AsJson = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """Create an order, for example `saga order create --total 999 --payment-method pm_card_visa --wait 10`."""
+    """Create an order. For example: `saga order create --total 999 --payment-method pm_card_visa --wait 10`."""
     target = find(data, "gateway")
     # The same key must come with the same body, so a user nobody named is derived from it.
     stranger = uuid5(NAMESPACE_OID, idempotency_key) if idempotency_key else uuid4()
@@ -67,7 +67,7 @@ def list_orders(
     as_json: AsJson = False,
     data: Data = DEFAULT_DATA,
 ) -> None:
-    """List orders, newest first, for example `saga order list --status PAID --limit 20`."""
+    """List orders, newest first. For example: `saga order list --status PAID --limit 20`."""
     target = find(data, "gateway")
     params = {"page": page, "limit": limit, "status": status, "userId": user}
     answer = ask("GET", f"{target.gateway}/api/orders", bearer=target.api_key, params=params)
@@ -85,7 +85,7 @@ def list_orders(
 @app.command("get")
 @one_line_errors
 def get(order_id: OrderId, as_json: AsJson = False, data: Data = DEFAULT_DATA) -> None:
-    """Show an order, for example `saga order get 019c5ef4-0d8f-7a3c-9f1e-5b1d2c3e4f50`."""
+    """Show an order. For example: `saga order get 019c5ef4-0d8f-7a3c-9f1e-5b1d2c3e4f50`."""
     target = find(data, "gateway")
     answer = ask("GET", _url(target, order_id), bearer=target.api_key)
     order = content(answer)
@@ -98,7 +98,7 @@ def get(order_id: OrderId, as_json: AsJson = False, data: Data = DEFAULT_DATA) -
 @app.command("cancel")
 @one_line_errors
 def cancel(order_id: OrderId, as_json: AsJson = False, data: Data = DEFAULT_DATA) -> None:
-    """Ask for an order to be cancelled and its payment refunded, for example `saga order cancel ID`."""
+    """Ask for an order to be cancelled and its payment refunded. For example: `saga order cancel ID`."""
     target = find(data, "gateway")
     answer = ask("PATCH", _url(target, order_id) + "/cancel", bearer=target.api_key)
     content(answer)
@@ -111,7 +111,7 @@ def cancel(order_id: OrderId, as_json: AsJson = False, data: Data = DEFAULT_DATA
 @app.command("timeline")
 @one_line_errors
 def timeline(order_id: OrderId, as_json: AsJson = False, data: Data = DEFAULT_DATA) -> None:
-    """Show what happened to an order, by whom, why and when, for example `saga order timeline ID`."""
+    """Show what happened to an order, by whom, why and when. For example: `saga order timeline ID`."""
     target = find(data, "gateway")
     answer = ask("GET", _url(target, order_id) + "/timeline", bearer=target.api_key)
     told = content(answer)
@@ -128,7 +128,7 @@ def timeline(order_id: OrderId, as_json: AsJson = False, data: Data = DEFAULT_DA
 @app.command("watch")
 @one_line_errors
 def watch(order_id: OrderId, as_json: AsJson = False, data: Data = DEFAULT_DATA) -> None:
-    """Follow an order live until its saga is over, for example `saga order watch ID`; Ctrl-C leaves it alone."""
+    """Follow an order live until its saga is over; Ctrl-C leaves it alone. For example: `saga order watch ID`."""
     events = _stream(find(data, "gateway"), order_id)
     if as_json:
         for event in events:
@@ -225,7 +225,7 @@ def _row(entry: Mapping[str, Any]) -> tuple[object, ...]:
     return (
         f"+{elapsed / 1000:.3f} s" if isinstance(elapsed, int | float) else None,
         entry.get("eventType"),
-        entry.get("actor"),
+        str(entry.get("actor") or "").removesuffix("-service"),
         cause.get("name") if isinstance(cause, dict) else cause,
         entry.get("orderStatus"),
         entry.get("paymentStatus"),

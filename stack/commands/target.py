@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import typer
 
@@ -65,9 +66,17 @@ def find(data: Path, *needs: Need, environ: Mapping[str, str] = os.environ) -> T
             where = "the environment" if named else f"{data}/state.json or {data}/secrets.json"
             raise StackError(f"This needs {variable}, and {where} does not have it; set {variable}")
         schemes = _SCHEMES.get(need, ("http://", "https://"))
-        if need in _ADDRESSES and not value.startswith(schemes):
+        if need in _ADDRESSES and not _is_address(value, schemes):
             raise StackError(f"{variable} must be an address that starts with {' or '.join(schemes)}; correct it")
     return found
+
+
+def _is_address(value: str, schemes: tuple[str, ...]) -> bool:
+    try:
+        parts = urlsplit(value)
+        return value.startswith(schemes) and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _from_environment(environ: Mapping[str, str]) -> Target:

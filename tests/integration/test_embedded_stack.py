@@ -223,7 +223,7 @@ def test_everything_listens_on_loopback_alone_and_secrets_are_private(stack: Sta
     listening = [
         connection.laddr
         for connection in psutil.net_connections(kind="tcp")
-        if connection.pid in ours and connection.status == psutil.CONN_LISTEN
+        if connection.laddr and connection.pid in ours and connection.status == psutil.CONN_LISTEN
     ]
     assert {Ports.shifted(stack.offset).amqp, Ports.shifted(stack.offset).postgres} <= {at.port for at in listening}
     assert {"127.0.0.1"} == {at.ip for at in listening}

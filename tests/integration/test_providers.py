@@ -19,7 +19,6 @@ from activities.providers import PaymentProvider, ProviderUnavailable, RefundRef
 from activities.providers.simulated import SimulatedProvider, books
 from activities.providers.stripe import StripeProvider
 from models.database import Database
-from models.migrations import migrate
 from models.payment import Charged, Declined, Payment, PaymentStatus, Refunded, Refused, Voided, payment_id
 from models.saga import Coordinator, OrderId
 from tests.fakes.stripe_server import TEST_KEY, StripeServer
@@ -100,11 +99,9 @@ def anyio_backend() -> str:
 @pytest.fixture(scope="module")
 def database_url(servers: Servers) -> str:
     with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
-        admin.execute("CREATE DATABASE providers OWNER payments")
+        admin.execute("CREATE DATABASE providers OWNER payments TEMPLATE payments")
     password = servers.database_passwords["payments"]
-    url = f"postgresql://payments:{password}@127.0.0.1:{servers.postgres_port}/providers"
-    migrate("payments", url)
-    return url
+    return f"postgresql://payments:{password}@127.0.0.1:{servers.postgres_port}/providers"
 
 
 @pytest.fixture

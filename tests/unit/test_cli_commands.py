@@ -188,7 +188,7 @@ def logged(arguments: str, answers: Answers) -> Result:
 
 def fails_with(line: str, result: Result) -> None:
     """It ended with exit code 1 and this line alone on standard error."""
-    assert (line + "\n", 1) == (result.stderr, result.exit_code)
+    assert (f"saga: {line}\n", 1) == (result.stderr, result.exit_code)
 
 
 # Where the system is
@@ -231,9 +231,10 @@ def test_a_broken_state_file_is_one_line(tmp_path: Path) -> None:
     assert "state.json cannot be read" in result.stderr
 
 
-def test_an_address_without_scheme_is_one_line() -> None:
+@pytest.mark.parametrize("address", ["localhost:3000", "http://", "http://[", "http://localhost:port"])
+def test_what_is_no_address_is_one_line(address: str) -> None:
     line = "SAGA_GATEWAY_URL must be an address that starts with http:// or https://; correct it"
-    fails_with(line, CliRunner().invoke(orders.app, "list", env={"SAGA_GATEWAY_URL": "localhost:3000"}))
+    fails_with(line, CliRunner().invoke(orders.app, "list", env={"SAGA_GATEWAY_URL": address}))
 
 
 def test_a_gateway_that_is_down_is_one_line() -> None:
@@ -250,7 +251,7 @@ def test_a_broker_that_is_down_is_one_line_without_its_password() -> None:
         url = f"amqp://u:secret@127.0.0.1:{taken.getsockname()[1]}/"
         result = CliRunner().invoke(dead_letters.app, "list", env={"SAGA_AMQP_URL": url})
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
-    assert result.stderr.startswith("RabbitMQ could not be reached")
+    assert result.stderr.startswith("saga: RabbitMQ could not be reached")
     assert "secret" not in result.output
 
 
@@ -361,7 +362,7 @@ def test_timeline_tells_what_happened_and_where_it_stands(answers: Answers) -> N
 
     _, row, standing = order(f"timeline {ORDER}", answers).stdout.splitlines()
 
-    shown = "+1.613 s OrderPaid order-service PaymentApproved PAID APPROVED \\x1b[31mPaid. Twice"
+    shown = "+1.613 s OrderPaid order PaymentApproved PAID APPROVED \\x1b[31mPaid. Twice"
     assert shown == " ".join(row.split())
     assert standing == (
         f"Order {ORDER} is PAID, its payment APPROVED; its saga is over (choreography, from event logs)"
@@ -484,17 +485,28 @@ def logged_event(number: int, kind: str, at: str) -> dict[str, Any]:
 
 
 def test_events_of_both_logs_are_listed_in_order(answers: Answers) -> None:
-    paid = logged_event(3, "OrderPaid", "2026-02-15T01:42:21.000Z")
-    approved = logged_event(2, "PaymentApproved", "2026-02-15T01:42:20.000Z")
+    paid = logged_event(3, "OrderPaid", "2026-02-15T01:42:21.000001Z")
+    approved = logged_event(2, "PaymentApproved", "2026-02-15T01:42:21Z")
     answers.give("GET", "/o/events", {"data": [paid]})
     answers.give("GET", "/p/events", {"data": [approved]})
 
-    result = logged(f"list --order {ORDER} --limit 7 --json", answers)
+    result = logged("list --type OrderPaid --limit 7 --json", answers)
 
     assert [approved, paid] == json.loads(result.stdout)["data"]
-    assert [asked.query for asked in answers.asked] == [{"orderId": [ORDER], "limit": ["7"]}] * 2
+    assert [asked.query for asked in answers.asked] == [{"eventType": ["OrderPaid"], "limit": ["7"]}] * 2
     assert answers.asked[0].headers["authorization"] == "Bearer inside"
     assert logged("list", answers).stdout.splitlines()[-1] == "2 events"
+
+
+def test_events_of_one_order_are_chosen_among_all_it_has(answers: Answers) -> None:
+    times = ("2026-02-15T01:42:19.999999Z", "2026-02-15T01:42:20Z", "2026-02-15T01:42:21Z")
+    log = [logged_event(number, "OrderPaid", at) for number, at in enumerate(times)]
+    answers.give("GET", f"/o/orders/{ORDER}/events", {"data": [*log, logged_event(9, "OrderCreated", times[1])]})
+    answers.give("GET", f"/p/payments/order/{ORDER}/events", {"data": []})
+
+    result = logged(f"list --order {ORDER} --type OrderPaid --since {times[1]} --until {times[2]} --json", answers)
+
+    assert json.loads(result.stdout)["data"] == [log[1]]
 
 
 def test_a_list_that_was_cut_says_so(answers: Answers) -> None:
@@ -518,6 +530,7 @@ def test_replaying_everything_takes_a_yes(answers: Answers) -> None:
     answers.give("POST", "/p/events/replay", {"replayed": 9})
     assert (logged("replay --service payment", answers).exit_code, answers.asked) == (2, [])
     result = logged("replay --service payment --yes", answers)
+    assert answers.asked[0].body == {"since": "1970-01-01T00:00:00.000Z"}
     assert result.stdout == "Replayed 9 events of the payment service\n"
 
 
@@ -558,4 +571,4 @@ def test_a_range_that_ends_before_it_begins_is_refused(answers: Answers) -> None
 def test_every_command_explains_itself_by_example(app: typer.Typer) -> None:
     for command in app.registered_commands:
         assert isinstance(command.callback, Callable)  # type: ignore[arg-type]
-        assert "for example `saga " in (command.callback.__doc__ or "")
+        assert ". For example: `saga " in (command.callback.__doc__ or "")

@@ -1,0 +1,61 @@
+"""Print docs/configuration.md from the settings themselves: `python -m stack.configuration`."""
+
+from __future__ import annotations
+
+import re
+from enum import Enum
+from typing import Any, Final, Literal, get_args, get_origin
+
+from pydantic import SecretStr
+from pydantic.fields import FieldInfo
+
+from stack.settings import Settings
+
+_HEAD: Final = """\
+# Configuration
+
+Every process reads its configuration from environment variables when it starts, and from nothing else. A value that
+breaks its rule stops the process with one line that names the variable and the rule. A variable that is set but empty
+counts as given. `saga up` gives addresses and passwords to the processes it starts, and hands on all other variables.
+
+This page is made by `python -m stack.configuration > docs/configuration.md`; a test keeps it up to date.
+
+| variable | default | rule | meaning |
+|---|---|---|---|
+"""
+_TAIL: Final = """
+Errors about the configuration never show a secret's value; the passwords among the defaults above are masked.
+
+The command line reads `SAGA_DATA` (the folder of `saga up`, by default `.saga`) and, to reach another system,
+`SAGA_GATEWAY_URL` and `SAGA_API_KEY` beside the addresses and the token above. The tests read `SAGA_TEST_PORT_OFFSET`.
+"""
+_BOUNDS: Final = {"ge": "at least {}", "gt": "more than {}", "min_length": "at least {} values", "le": "at most {}"}
+
+
+def page() -> str:
+    """docs/configuration.md, as it must be committed."""
+    rows = (_row(f"`SAGA_{name.upper()}`", field) for name, field in Settings.model_fields.items())
+    return _HEAD + "".join(rows) + _TAIL
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    cells = (name, _default(field.default), _rule(field), field.description)
+    return "|" + "".join(f" {cell} |" if cell else " |" for cell in cells) + "\n"
+
+
+def _default(value: Any) -> str:
+    text = value.get_secret_value() if isinstance(value, SecretStr) else value
+    text = ",".join(map(str, text)) if isinstance(text, tuple) else text
+    return "" if text in (None, "") else f"`{re.sub(r':[^:/@]+@', ':***@', str(text))}`"
+
+
+def _rule(field: FieldInfo) -> str:
+    kind = field.annotation
+    choices = get_args(kind) if get_origin(kind) is Literal else kind if isinstance(kind, type(Enum)) else ()
+    known = [(key, getattr(each, key)) for key in _BOUNDS for each in field.metadata if hasattr(each, key)]
+    bounds = [_BOUNDS[key].format(value) for key, value in known]
+    return "secret" if kind is SecretStr else " or ".join(f"`{choice}`" for choice in choices) or ", ".join(bounds)
+
+
+if __name__ == "__main__":
+    print(page(), end="")

@@ -1,0 +1,179 @@
+"""What the gateway talks to, as fakes at its ports."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import httpx
+from fastapi import FastAPI
+
+from api.gateway import create_gateway
+from api.ports import Limits, Settings
+from choreography.broker import BrokerUnavailable
+from models.messages import Envelope, encode
+from models.saga import Coordinator
+
+NOW = datetime(2026, 2, 15, 1, 42, 19, tzinfo=UTC)
+
+
+class FakeBroker:
+    """Confirms what is published, unless it is away or doesn't answer."""
+
+    def __init__(self) -> None:
+        self.published: list[Envelope] = []
+        self.away = False
+        self.hangs = False
+        self.on_publish: Callable[[Envelope], None] = lambda _: None
+
+    async def publish(self, envelope: Envelope) -> None:
+        if self.away:
+            raise BrokerUnavailable("there is no connection to RabbitMQ")
+        if self.hangs:
+            await asyncio.Event().wait()
+        self.published.append(envelope)
+        self.on_publish(envelope)
+
+
+class _Watcher:
+    def __init__(self) -> None:
+        self.items: asyncio.Queue[Envelope | None] = asyncio.Queue()
+        self.closed = False
+
+    def __aiter__(self) -> AsyncIterator[Envelope | None]:
+        return self
+
+    async def __anext__(self) -> Envelope | None:
+        return await self.items.get()
+
+
+class FakeFeed:
+    """Delivers what is pushed to whoever is subscribed."""
+
+    def __init__(self) -> None:
+        self.away = False
+        self.watchers: defaultdict[UUID, list[_Watcher]] = defaultdict(list)
+        self.on_subscribe: Callable[[UUID], None] = lambda _: None
+        self._changed = asyncio.Condition()
+
+    @asynccontextmanager
+    async def subscribe(self, order_id: UUID) -> AsyncIterator[AsyncIterator[Envelope | None]]:
+        if self.away:
+            raise BrokerUnavailable("there is no connection to RabbitMQ")
+        watcher = _Watcher()
+        self.watchers[order_id].append(watcher)
+        self.on_subscribe(order_id)
+        async with self._changed:
+            self._changed.notify_all()
+        try:
+            yield watcher
+        finally:
+            self.watchers[order_id].remove(watcher)
+
+    def push(self, order_id: UUID, *events: Envelope | None) -> None:
+        for watcher in self.watchers[order_id]:
+            for event in events:
+                watcher.items.put_nowait(event)
+
+    async def subscribed(self, order_id: UUID) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: bool(self.watchers[order_id]))
+
+    @property
+    def idle(self) -> bool:
+        return not any(self.watchers.values())
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that a fake service got."""
+
+    method: str
+    path: str
+    params: dict[str, Any]
+    content: Any
+    correlation_id: str
+
+
+class FakeService:
+    """A service's read API: what it says at each path, 404 elsewhere."""
+
+    def __init__(self) -> None:
+        self.says: dict[str, tuple[int, bytes]] = {}
+        self.keys: dict[str, dict[str, Any]] = {}
+        self.asked: list[Asked] = []
+        self.away = False
+        self.hangs = False
+        self.on_request: Callable[[Asked], None] = lambda _: None
+
+    def tell(self, path: str, content: Any, status: int = 200) -> None:
+        self.says[path] = (status, json.dumps(content, separators=(",", ":")).encode())
+
+    def log(self, path: str, *events: Envelope) -> None:
+        self.says[path] = (200, b'{"data":[%s]}' % b",".join(map(encode, events)))
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Any = None,
+        content: bytes | None = None,
+        headers: Any = None,
+        timeout: Any = None,
+    ) -> httpx.Response:
+        body = json.loads(content) if content else None
+        asked = Asked(method, url, dict(params or {}), body, headers["X-Correlation-Id"])
+        self.asked.append(asked)
+        self.on_request(asked)
+        if self.away:
+            raise httpx.ConnectError("connection refused")
+        if self.hangs:
+            await asyncio.Event().wait()
+        if url == "/idempotency-keys":
+            kept = self.keys.setdefault(body["key"], {"orderId": body["orderId"], "digest": body["digest"]})
+            return httpx.Response(200, json=kept)
+        status, answer = self.says.get(url, (404, b"{}"))
+        return httpx.Response(status, content=answer)
+
+
+@dataclass
+class Neighbours:
+    """Everything around a gateway, and the gateway."""
+
+    broker: FakeBroker = field(default_factory=FakeBroker)
+    feed: FakeFeed = field(default_factory=FakeFeed)
+    orders: FakeService = field(default_factory=FakeService)
+    payments: FakeService = field(default_factory=FakeService)
+    now: datetime = NOW
+    checks: dict[str, str] = field(default_factory=lambda: {"broker": "ok"})
+    limits: Limits = field(default_factory=lambda: Limits(command=0.05, query=0.2, cancel_query=0.05, grace=0.1))
+    default_coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+
+    def gateway(self) -> FastAPI:
+        async def readiness() -> dict[str, str]:
+            return self.checks
+
+        return create_gateway(
+            commands=self.broker,
+            feed=self.feed,
+            orders=self.orders,
+            payments=self.payments,
+            clock=lambda: self.now,
+            readiness=readiness,
+            settings=Settings(limits=self.limits, default_coordinator=self.default_coordinator),
+        )
+
+    def client(self) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(self.gateway(), raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://gateway")
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)

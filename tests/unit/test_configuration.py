@@ -1,0 +1,107 @@
+"""stack.settings and the page that documents it: one line for every mistake, and no secret in any of them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from stack import configuration, settings
+from stack.errors import StackError
+
+PAGE = Path(configuration.__file__).parent.parent / "docs" / "configuration.md"
+SECRETS = [name for name, field in settings.Settings.model_fields.items() if field.annotation is settings.SecretStr]
+HIDDEN = "hunter2-hunter2"
+
+# A value that breaks the variable's rule, and what the error says about it.
+BAD = [
+    ("PORT", "0", "greater than or equal to 1"),
+    ("PORT", "65536", "less than or equal to 65535"),
+    ("PORT", "", "valid integer"),
+    ("DATABASE_CONNECTIONS", "1", "greater than or equal to 2"),
+    ("DATABASE_CONNECTIONS", "many", "valid integer"),
+    ("DEFAULT_COORDINATOR", "nobody", "'choreography' or 'orchestration'"),
+    ("PROVIDER", "bank", "'simulated' or 'stripe'"),
+    ("PROVIDER_LATENCY_MS", "-1", "greater than or equal to 0"),
+    ("PROVIDER_DECLINE_RATE", "1.1", "less than or equal to 1"),
+    ("PROVIDER_DECLINE_RATE", "nan", "less than or equal to 1"),
+    ("PROVIDER_TIMEOUT", "0", "greater than 0"),
+    ("RETRY_DELAYS", "", "at least 1 item"),
+    ("RETRY_DELAYS", "1,two", "valid number"),
+    ("RETRY_DELAYS", ",".join(["1"] * 21), "at most 20 items"),
+    ("PREFETCH", "0", "greater than or equal to 1"),
+    ("BATCH_LIMIT", "5001", "less than or equal to 5000"),
+    ("RELAY_GRACE", "-0.1", "greater than or equal to 0"),
+    ("RELAY_INTERVAL", "0", "greater than 0"),
+    ("SHUTDOWN_TIMEOUT", "soon", "valid number"),
+    ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
+    ("LOG_FORMAT", "xml", "'json' or 'console'"),
+]
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("SAGA_")]:
+        monkeypatch.delenv(name)
+
+
+def test_the_documented_settings_are_the_ones_there_are() -> None:
+    """If this fails: python -m stack.configuration > docs/configuration.md"""
+    assert configuration.page() == PAGE.read_text(encoding="utf-8")
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert [name for name, field in settings.Settings.model_fields.items() if not field.description] == []
+
+
+def test_the_page_shows_no_password() -> None:
+    shown = settings.Settings()
+    passwords = [getattr(shown, name).get_secret_value().partition("@")[0].rpartition(":")[2] for name in SECRETS]
+    assert [word for word in passwords if word and f":{word}@" in configuration.page()] == []
+
+
+def test_an_empty_environment_is_a_valid_configuration() -> None:
+    ports = [settings.load().port_of(process) for process in ("gateway", "order", "payment")]
+    assert ports == [3000, 3001, 3002]
+
+
+def test_retry_delays_are_seconds_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGA_RETRY_DELAYS", "0.1, 2,30")
+    assert settings.load().retry_delays == (0.1, 2.0, 30.0)
+
+
+@pytest.mark.parametrize(("name", "value", "rule"), BAD)
+def test_a_bad_value_is_one_line_that_names_variable_and_rule(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
+) -> None:
+    monkeypatch.setenv(f"SAGA_{name}", value)
+    with pytest.raises(StackError) as refused:
+        settings.load()
+    line = str(refused.value)
+    assert (f"SAGA_{name}: " in line, rule in line, "\n" in line) == (True, True, False), line
+
+
+def test_all_bad_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGA_PORT", "0")
+    monkeypatch.setenv("SAGA_PROVIDER", "bank")
+    with pytest.raises(StackError, match=r"SAGA_PORT: .*; SAGA_PROVIDER: "):
+        settings.load()
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(f"SAGA_{name.upper()}", f"scheme://user:{HIDDEN}@host/{HIDDEN}")
+    loaded = settings.load()
+    assert [text for text in (repr(loaded), str(loaded), f"{loaded.model_dump()}") if HIDDEN in text] == []
+    monkeypatch.setenv("SAGA_PORT", "0")
+    with pytest.raises(StackError) as refused:
+        settings.load()
+    assert HIDDEN not in str(refused.value)
+    assert refused.value.__suppress_context__, "a traceback would show what was loaded"
+
+
+def test_whatever_carries_a_password_is_a_secret() -> None:
+    telling = ("password", "token", "api_key", "amqp_url", "database_url")
+    named = {name for name in settings.Settings.model_fields if name.endswith(telling)}
+    assert named == set(SECRETS)

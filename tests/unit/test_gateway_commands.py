@@ -1,0 +1,390 @@
+"""POST and PATCH at the gateway: what is accepted, what is refused, and what each refusal says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from models.ids import minted_at, uuid7
+from models.messages import Envelope
+from models.saga import Coordinator
+from tests.fakes.gateway import NOW, Neighbours
+
+pytestmark = pytest.mark.anyio
+
+USER = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"
+BODY: dict[str, Any] = {"userId": USER, "total": 999}
+OLD = UUID("019c5ef4-0d8f-4a3c-9f1e-5b1d2c3e4f50")
+PROBLEM = "application/problem+json"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def around() -> Neighbours:
+    return Neighbours()
+
+
+@pytest.fixture
+async def client(around: Neighbours) -> AsyncIterator[httpx.AsyncClient]:
+    async with around.client() as client:
+        yield client
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    """The problem details, checked for what all of them have."""
+    assert (status, PROBLEM) == (answer.status_code, answer.headers["content-type"]), answer.text
+    body: dict[str, Any] = answer.json()
+    assert {"type", "title", "status", "detail", "instance", "correlationId"} == set(body) - {"errors"}
+    assert (status, answer.headers["x-correlation-id"]) == (body["status"], body["correlationId"])
+    return body
+
+
+def violations(answer: httpx.Response) -> list[tuple[str, str, str]]:
+    return [(error["in"], error["field"], error["rule"]) for error in problem(answer, 422)["errors"]]
+
+
+# Accepting
+
+
+async def test_an_order_is_accepted_with_its_id_and_its_place(client: httpx.AsyncClient, around: Neighbours) -> None:
+    answer = await client.post("/api/orders", json=BODY)
+
+    order_id = answer.json()["orderId"]
+    assert 202 == answer.status_code
+    assert {
+        "orderId": order_id,
+        "message": "Order creation request accepted",
+        "status": "PENDING_PAYMENT",
+    } == answer.json()
+    assert f"/api/orders/{order_id}" == answer.headers["location"]
+    assert NOW == minted_at(UUID(order_id))
+
+
+async def test_the_command_carries_all_that_the_order_needs(client: httpx.AsyncClient, around: Neighbours) -> None:
+    body = BODY | {"currency": "EUR", "paymentMethod": "pm_card_visa", "coordinator": "choreography"}
+    answer = await client.post("/api/orders", json=body, headers={"X-Correlation-Id": "trace-7"})
+
+    [command] = around.broker.published
+    assert ("CreateOrderRequested", "trace-7", NOW, Coordinator.CHOREOGRAPHY) == (
+        command.event_type,
+        command.correlation_id,
+        command.occurred_at,
+        command.coordinator,
+    )
+    assert {
+        "orderId": UUID(answer.json()["orderId"]),
+        "userId": UUID(USER),
+        "total": 999,
+        "currency": "EUR",
+        "paymentMethod": "pm_card_visa",
+    } == command.payload
+
+
+async def test_an_order_is_accepted_with_both_services_down(client: httpx.AsyncClient, around: Neighbours) -> None:
+    around.orders.away = around.payments.away = True
+
+    assert 202 == (await client.post("/api/orders", json=BODY)).status_code
+
+
+# Refusing
+
+
+@pytest.mark.parametrize(
+    ("change", "field", "rule"),
+    [
+        ({"userId": "42"}, "userId", "uuid_parsing"),
+        ({"userId": None}, "userId", "uuid_type"),
+        ({"total": 0}, "total", "greater_than_equal"),
+        ({"total": -1}, "total", "greater_than_equal"),
+        ({"total": 10**12 + 1}, "total", "less_than_equal"),
+        ({"total": 10**40}, "total", "less_than_equal"),
+        ({"total": 9.99}, "total", "int_type"),
+        ({"total": 9.0}, "total", "int_type"),
+        ({"total": True}, "total", "int_type"),
+        ({"total": "999"}, "total", "int_type"),
+        ({"total": None}, "total", "int_type"),
+        ({"currency": "usd"}, "currency", "value_error"),
+        ({"currency": "XXX"}, "currency", "value_error"),
+        ({"currency": None}, "currency", "string_type"),
+        ({"paymentMethod": "card"}, "paymentMethod", "string_pattern_mismatch"),
+        ({"paymentMethod": "pm_"}, "paymentMethod", "string_pattern_mismatch"),
+        ({"paymentMethod": "pm_" + "a" * 65}, "paymentMethod", "string_pattern_mismatch"),
+        ({"paymentMethod": "pm_a\n"}, "paymentMethod", "string_pattern_mismatch"),
+        ({"coordinator": "nobody"}, "coordinator", "enum"),
+        ({"colour": "red"}, "colour", "extra_forbidden"),
+        ({"user_id": USER}, "user_id", "extra_forbidden"),
+    ],
+)
+async def test_a_body_that_breaks_a_rule_is_refused_by_field_and_rule(
+    client: httpx.AsyncClient, around: Neighbours, change: dict[str, Any], field: str, rule: str
+) -> None:
+    answer = await client.post("/api/orders", json=BODY | change)
+
+    assert [("body", field, rule)] == violations(answer)
+    assert field in answer.json()["detail"]
+    assert [] == around.broker.published
+
+
+@pytest.mark.parametrize("missing", ["userId", "total"])
+async def test_a_missing_field_is_named(client: httpx.AsyncClient, missing: str) -> None:
+    answer = await client.post("/api/orders", json={name: value for name, value in BODY.items() if name != missing})
+
+    assert [("body", missing, "missing")] == violations(answer)
+    assert f"{missing} is required" == answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (b"", "json_invalid"),
+        (b"{", "json_invalid"),
+        (b'{"total": NaN, "userId": 1}', "int_type"),
+        (b"\xff\xfe", "json_invalid"),
+        (b"[" * 50_000, "json_invalid"),
+        (b'{"userId": "\\ud800"}', "json_invalid"),
+        (b"[]", "model_type"),
+        (b"null", "model_type"),
+    ],
+)
+async def test_a_body_that_is_no_json_object_is_refused(client: httpx.AsyncClient, content: bytes, rule: str) -> None:
+    answer = await client.post("/api/orders", content=content, headers={"Content-Type": "application/json"})
+
+    assert rule in [found for _, _, found in violations(answer)]
+
+
+@pytest.mark.parametrize("media_type", [None, "text/plain", "application/x-www-form-urlencoded"])
+async def test_a_body_that_does_not_say_it_is_json_is_refused(
+    client: httpx.AsyncClient, media_type: str | None
+) -> None:
+    headers = {"Content-Type": media_type} if media_type else {}
+    answer = await client.post("/api/orders", content=b"{}", headers=headers)
+
+    assert [("header", "Content-Type", "media_type")] == violations(answer)
+
+
+async def test_thousands_of_unknown_fields_do_not_make_a_long_answer(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/api/orders", json=BODY | {f"f{n}" * 20: 1 for n in range(500)})
+
+    assert 20 == len(violations(answer))
+
+
+async def test_a_body_over_64_kib_is_refused_unread(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/api/orders", json=BODY | {"note": "x" * 65536})
+
+    assert "65536 bytes" in problem(answer, 413)["detail"]
+
+
+async def test_a_body_over_64_kib_is_refused_when_it_comes_in_chunks(client: httpx.AsyncClient) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        for _ in range(20):
+            yield b" " * 8192
+
+    answer = await client.post("/api/orders", content=chunks(), headers={"Content-Type": "application/json"})
+
+    problem(answer, 413)
+
+
+async def test_orchestration_is_not_available_yet(client: httpx.AsyncClient, around: Neighbours) -> None:
+    answer = await client.post("/api/orders", json=BODY | {"coordinator": "orchestration"})
+
+    assert "choreography" in problem(answer, 501)["detail"]
+    assert [] == around.broker.published
+
+
+@pytest.mark.parametrize("how", ["away", "hangs"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/api/orders"), ("PATCH", f"/api/orders/{OLD}/cancel"), ("PATCH", f"/api/orders/{OLD}")],
+)
+async def test_a_command_without_the_broker_is_a_503(
+    client: httpx.AsyncClient, around: Neighbours, how: str, method: str, path: str
+) -> None:
+    setattr(around.broker, how, True)
+    around.orders.tell(f"/orders/{OLD}", {"status": "PAID"})
+    body = BODY if method == "POST" else {"status": "CANCELLED"}
+
+    answer = await client.request(method, path, json=body)
+
+    problem(answer, 503)
+    assert int(answer.headers["retry-after"]) > 0
+
+
+# Idempotency-Key
+
+
+async def post_with_key(client: httpx.AsyncClient, key: str = "k1", **change: Any) -> httpx.Response:
+    return await client.post("/api/orders", json=BODY | change, headers={"Idempotency-Key": key})
+
+
+async def test_the_same_key_and_body_give_the_same_order(client: httpx.AsyncClient, around: Neighbours) -> None:
+    first = await post_with_key(client)
+    around.pass_time(3600)
+    second = await post_with_key(client, currency="USD")
+
+    assert (202, first.json(), first.headers["location"]) == (
+        second.status_code,
+        second.json(),
+        second.headers["location"],
+    )
+
+
+async def test_a_repetition_publishes_the_same_command_again(client: httpx.AsyncClient, around: Neighbours) -> None:
+    around.broker.away = True
+    problem(await post_with_key(client), 503)
+    around.broker.away = False
+    await post_with_key(client)
+    await post_with_key(client)
+
+    [first, second] = around.broker.published
+    assert (first.event_id, first.payload) == (second.event_id, second.payload)
+
+
+async def test_the_same_key_with_another_body_is_a_409(client: httpx.AsyncClient, around: Neighbours) -> None:
+    await post_with_key(client)
+
+    problem(await post_with_key(client, total=1000), 409)
+    assert 1 == len(around.broker.published)
+
+
+async def test_the_order_service_gets_the_digest_and_never_the_body(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    await post_with_key(client)
+
+    [asked] = around.orders.asked
+    assert ("PUT", "/idempotency-keys") == (asked.method, asked.path)
+    assert {"scope", "key", "digest", "orderId"} == set(asked.content)
+    assert 64 == len(asked.content["digest"])
+
+
+@pytest.mark.parametrize("how", ["away", "hangs"])
+async def test_a_key_without_the_order_service_is_a_503(
+    client: httpx.AsyncClient, around: Neighbours, how: str
+) -> None:
+    setattr(around.orders, how, True)
+
+    answer = await post_with_key(client)
+
+    problem(answer, 503)
+    assert "retry-after" in answer.headers
+    assert [] == around.broker.published
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "caf\xe9"])
+async def test_an_unusable_key_is_refused(client: httpx.AsyncClient, key: str) -> None:
+    answer = await client.post("/api/orders", json=BODY, headers=[(b"Idempotency-Key", key.encode("latin-1"))])
+
+    assert [("header", "Idempotency-Key", "idempotency_key")] == violations(answer)
+
+
+async def test_two_keys_at_once_are_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/api/orders", json=BODY, headers=[("Idempotency-Key", "a"), ("Idempotency-Key", "b")])
+
+    assert [("header", "Idempotency-Key", "idempotency_key")] == violations(answer)
+
+
+# Cancelling
+
+
+def cancel_requests(around: Neighbours) -> list[Envelope]:
+    return [command for command in around.broker.published if command.event_type == "OrderCancelRequested"]
+
+
+@pytest.mark.parametrize("status", ["PENDING_PAYMENT", "PAID"])
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"status":"CANCELLED"}'])
+async def test_an_order_can_be_cancelled(
+    client: httpx.AsyncClient, around: Neighbours, status: str, content: bytes
+) -> None:
+    around.orders.tell(f"/orders/{OLD}", {"id": str(OLD), "status": status})
+
+    headers = {"Content-Type": "application/json"} if content else {}
+    answer = await client.patch(f"/api/orders/{OLD}/cancel", content=content, headers=headers)
+
+    assert 202 == answer.status_code
+    assert {"orderId": str(OLD), "message": "Order cancellation request accepted"} == answer.json()
+    assert [{"orderId": OLD, "reason": "USER_REQUESTED"}] == [command.payload for command in cancel_requests(around)]
+
+
+async def test_setting_the_status_to_cancelled_is_the_same(client: httpx.AsyncClient, around: Neighbours) -> None:
+    around.orders.tell(f"/orders/{OLD}", {"status": "PAID"})
+
+    answer = await client.patch(f"/api/orders/{OLD}", json={"status": "CANCELLED"})
+
+    assert 202 == answer.status_code
+    assert 1 == len(cancel_requests(around))
+
+
+@pytest.mark.parametrize("path", [f"/api/orders/{OLD}", f"/api/orders/{OLD}/cancel"])
+async def test_any_other_status_is_refused(client: httpx.AsyncClient, path: str) -> None:
+    answer = await client.patch(path, json={"status": "PAID"})
+
+    assert [("body", "status", "literal_error")] == violations(answer)
+
+
+async def test_a_change_of_status_needs_one(client: httpx.AsyncClient) -> None:
+    assert [("body", "status", "missing")] == violations(await client.patch(f"/api/orders/{OLD}", json={}))
+
+
+async def test_an_unknown_field_in_a_cancellation_is_refused(client: httpx.AsyncClient) -> None:
+    answer = await client.patch(f"/api/orders/{OLD}/cancel", json={"reason": "PAYMENT_TIMEOUT"})
+
+    assert [("body", "reason", "extra_forbidden")] == violations(answer)
+
+
+async def test_cancelling_an_unknown_order_is_a_404(client: httpx.AsyncClient, around: Neighbours) -> None:
+    answer = await client.patch(f"/api/orders/{OLD}/cancel")
+
+    assert str(OLD) in problem(answer, 404)["detail"]
+    assert [] == around.broker.published
+
+
+@pytest.mark.parametrize("path", ["/api/orders/42/cancel", "/api/orders/42"])
+async def test_cancelling_by_something_that_is_no_id_is_refused(client: httpx.AsyncClient, path: str) -> None:
+    assert [("path", "order_id", "uuid_parsing")] == violations(await client.patch(path, json={"status": "CANCELLED"}))
+
+
+async def test_an_order_accepted_a_moment_ago_is_not_unknown(client: httpx.AsyncClient, around: Neighbours) -> None:
+    order_id = (await client.post("/api/orders", json=BODY)).json()["orderId"]
+    around.pass_time(59)
+
+    assert 202 == (await client.patch(f"/api/orders/{order_id}/cancel")).status_code
+    assert 1 == len(cancel_requests(around))
+
+
+async def test_an_order_never_stored_becomes_unknown_after_a_minute(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    order_id = uuid7(around.now)
+    around.pass_time(61)
+
+    problem(await client.patch(f"/api/orders/{order_id}/cancel"), 404)
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "FAILED"])
+async def test_cancelling_an_order_at_its_end_is_a_409(
+    client: httpx.AsyncClient, around: Neighbours, status: str
+) -> None:
+    around.orders.tell(f"/orders/{OLD}", {"status": status})
+
+    answer = await client.patch(f"/api/orders/{OLD}/cancel")
+
+    assert f"Order {OLD} is {status}" in problem(answer, 409)["detail"]
+    assert [] == around.broker.published
+
+
+@pytest.mark.parametrize("how", ["away", "hangs"])
+async def test_a_cancellation_is_accepted_unseen_with_the_order_service_down(
+    client: httpx.AsyncClient, around: Neighbours, how: str
+) -> None:
+    setattr(around.orders, how, True)
+
+    assert 202 == (await client.patch(f"/api/orders/{OLD}/cancel")).status_code
+    assert 1 == len(cancel_requests(around))

@@ -1,0 +1,382 @@
+"""GET at the gateway: passed on, waited for a moment, or refused with a reason."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from models.ids import uuid7
+from tests.fakes.gateway import Asked, Neighbours
+from tests.unit.test_gateway_commands import OLD, USER, problem, violations
+from tests.unit.test_timeline import APPROVED, CREATED, ORDER, PAID
+
+pytestmark = pytest.mark.anyio
+
+STORED = {"id": str(OLD), "status": "PAID", "total": 999}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def around() -> Neighbours:
+    return Neighbours()
+
+
+@pytest.fixture
+async def client(around: Neighbours) -> AsyncIterator[httpx.AsyncClient]:
+    async with around.client() as client:
+        yield client
+
+
+# Passing on
+
+PATHS = {
+    "/api/orders": ("orders", "/orders"),
+    f"/api/orders/{OLD}": ("orders", f"/orders/{OLD}"),
+    "/api/payments": ("payments", "/payments"),
+    "/api/payments/stats": ("payments", "/payments/stats"),
+    f"/api/payments/{OLD}": ("payments", f"/payments/{OLD}"),
+    f"/api/payments/order/{OLD}": ("payments", f"/payments/order/{OLD}"),
+}
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_what_a_service_answers_is_passed_on_byte_for_byte(
+    client: httpx.AsyncClient, around: Neighbours, path: str
+) -> None:
+    service, inner = PATHS[path]
+    getattr(around, service).says[inner] = (200, b'{"a" :\t1}')
+
+    answer = await client.get(path, headers={"X-Correlation-Id": "trace-7"})
+
+    assert (200, b'{"a" :\t1}', "application/json") == (
+        answer.status_code,
+        answer.content,
+        answer.headers["content-type"],
+    )
+    assert "trace-7" == getattr(around, service).asked[0].correlation_id
+
+
+@pytest.mark.parametrize("path", [*PATHS, f"/api/orders/{OLD}/timeline", f"/api/orders/{OLD}/stream"])
+@pytest.mark.parametrize("how", ["away", "hangs"])
+async def test_a_service_that_does_not_answer_is_a_503(
+    client: httpx.AsyncClient, around: Neighbours, path: str, how: str
+) -> None:
+    setattr(around.orders, how, True)
+    setattr(around.payments, how, True)
+
+    answer = await client.get(path)
+
+    problem(answer, 503)
+    assert int(answer.headers["retry-after"]) > 0
+
+
+@pytest.mark.parametrize("status", [401, 500, 502, 503])
+async def test_a_service_that_cannot_answer_is_a_503(
+    client: httpx.AsyncClient, around: Neighbours, status: int
+) -> None:
+    around.orders.tell("/orders", {}, status)
+
+    problem(await client.get("/api/orders"), 503)
+
+
+async def test_one_event_log_alone_makes_no_timeline(client: httpx.AsyncClient, around: Neighbours) -> None:
+    around.orders.log(f"/orders/{ORDER}/events", CREATED)
+    around.payments.away = True
+
+    problem(await client.get(f"/api/orders/{ORDER}/timeline"), 503)
+
+
+async def test_page_and_filters_are_passed_on(client: httpx.AsyncClient, around: Neighbours) -> None:
+    around.orders.tell("/orders", {"data": []})
+
+    await client.get("/api/orders", params={"page": "3", "limit": "100", "status": "PAID", "userId": USER})
+
+    assert {"page": 3, "limit": 100, "status": "PAID", "userId": USER} == around.orders.asked[0].params
+
+
+@pytest.mark.parametrize("path", ["/api/orders", "/api/payments"])
+async def test_a_list_starts_with_a_page_of_ten(client: httpx.AsyncClient, around: Neighbours, path: str) -> None:
+    service, inner = PATHS[path]
+    getattr(around, service).tell(inner, {})
+
+    await client.get(path)
+
+    assert {"page": 1, "limit": 10} == getattr(around, service).asked[0].params
+
+
+# Refusing
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "rule"),
+    [
+        ("page=0", "page", "greater_than_equal"),
+        ("page=-1", "page", "greater_than_equal"),
+        ("page=2147483648", "page", "less_than_equal"),
+        ("page=one", "page", "value_error"),
+        ("page=1.0", "page", "value_error"),
+        ("page=1_0", "page", "value_error"),
+        ("page=", "page", "value_error"),
+        ("limit=0", "limit", "greater_than_equal"),
+        ("limit=101", "limit", "less_than_equal"),
+        ("colour=red", "colour", "extra_forbidden"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/api/orders", "/api/payments"])
+async def test_a_list_query_that_breaks_a_rule_is_refused(
+    client: httpx.AsyncClient, path: str, query: str, field: str, rule: str
+) -> None:
+    assert [("query", field, rule)] == violations(await client.get(f"{path}?{query}"))
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "rule"), [("status=LOST", "status", "enum"), ("userId=42", "userId", "uuid_parsing")]
+)
+async def test_an_order_filter_that_breaks_a_rule_is_refused(
+    client: httpx.AsyncClient, query: str, field: str, rule: str
+) -> None:
+    assert [("query", field, rule)] == violations(await client.get(f"/api/orders?{query}"))
+
+
+@pytest.mark.parametrize(
+    "path", [f"/api/orders/{OLD}", f"/api/orders/{OLD}/timeline", f"/api/orders/{OLD}/stream", "/api/payments/stats"]
+)
+async def test_an_unknown_query_parameter_is_refused_everywhere(client: httpx.AsyncClient, path: str) -> None:
+    assert [("query", "colour", "extra_forbidden")] == violations(await client.get(f"{path}?colour=red"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/orders/42",
+        "/api/orders/42/timeline",
+        "/api/orders/42/stream",
+        "/api/payments/42",
+        "/api/payments/order/42",
+    ],
+)
+async def test_something_that_is_no_id_is_refused(client: httpx.AsyncClient, path: str) -> None:
+    [(part, _, rule)] = violations(await client.get(path))
+
+    assert ("path", "uuid_parsing") == (part, rule)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"/api/orders/{OLD}",
+        f"/api/orders/{OLD}/timeline",
+        f"/api/orders/{OLD}/stream",
+        f"/api/payments/{OLD}",
+        f"/api/payments/order/{OLD}",
+    ],
+)
+async def test_an_unknown_id_is_a_404(client: httpx.AsyncClient, around: Neighbours, path: str) -> None:
+    for events in (around.orders, around.payments):
+        events.log(f"/orders/{OLD}/events")
+        events.log(f"/payments/order/{OLD}/events")
+
+    assert str(OLD) in problem(await client.get(path), 404)["detail"]
+    assert around.feed.idle
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/api/nothing", "/api/orders/", f"/api/orders/{OLD}/nothing"])
+async def test_a_path_that_is_not_there_is_a_404(client: httpx.AsyncClient, path: str) -> None:
+    assert path == problem(await client.get(path), 404)["instance"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/api/orders", "GET, POST"),
+        ("PUT", f"/api/orders/{OLD}", "GET, PATCH"),
+        ("POST", "/api/payments", "GET"),
+        ("GET", f"/api/orders/{OLD}/cancel", "PATCH"),
+    ],
+)
+async def test_a_method_that_is_not_there_is_a_405_that_names_those_that_are(
+    client: httpx.AsyncClient, method: str, path: str, allowed: str
+) -> None:
+    answer = await client.request(method, path)
+
+    problem(answer, 405)
+    assert allowed == answer.headers["allow"]
+
+
+async def test_what_nobody_expected_is_a_bare_500(client: httpx.AsyncClient, around: Neighbours) -> None:
+    def fail(_: Asked) -> None:
+        raise ZeroDivisionError("secret")
+
+    around.orders.on_request = fail
+
+    answer = await client.get("/api/orders", headers={"X-Correlation-Id": "trace-7"})
+
+    problem(answer, 500)
+    assert "trace-7" == answer.headers["x-correlation-id"]
+    assert "secret" not in answer.text
+
+
+# Correlation ids
+
+
+@pytest.mark.parametrize("given", ["a", "trace 7", "x" * 128])
+async def test_a_correlation_id_is_taken_over(client: httpx.AsyncClient, given: str) -> None:
+    assert given == (await client.get("/healthz", headers={"X-Correlation-Id": given})).headers["x-correlation-id"]
+
+
+@pytest.mark.parametrize("given", [b"", b" ", b"x" * 129, b"a\tb", "é".encode()])
+async def test_an_unusable_correlation_id_is_replaced(client: httpx.AsyncClient, given: bytes) -> None:
+    answer = await client.get("/healthz", headers=[(b"X-Correlation-Id", given)])
+
+    assert (200, 4) == (answer.status_code, UUID(answer.headers["x-correlation-id"]).version)
+
+
+async def test_every_request_gets_a_correlation_id_of_its_own(client: httpx.AsyncClient) -> None:
+    ids = {(await client.get("/healthz")).headers["x-correlation-id"] for _ in range(3)}
+
+    assert 3 == len(ids)
+
+
+# Reading what was just accepted
+
+
+async def test_an_order_accepted_a_moment_ago_is_waited_for(client: httpx.AsyncClient, around: Neighbours) -> None:
+    order_id = uuid7(around.now)
+    reading = asyncio.create_task(client.get(f"/api/orders/{order_id}"))
+    await around.feed.subscribed(order_id)
+    around.orders.tell(f"/orders/{order_id}", STORED)
+    around.feed.push(order_id, CREATED)
+
+    answer = await reading
+
+    assert (200, STORED) == (answer.status_code, answer.json())
+    assert around.feed.idle
+
+
+async def test_an_order_stored_before_the_wait_began_is_not_waited_for(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    order_id = uuid7(around.now)
+    around.feed.on_subscribe = lambda _: around.orders.tell(f"/orders/{order_id}", STORED)
+
+    assert 200 == (await client.get(f"/api/orders/{order_id}")).status_code
+
+
+async def test_an_order_that_is_not_stored_in_time_is_a_404(client: httpx.AsyncClient, around: Neighbours) -> None:
+    problem(await client.get(f"/api/orders/{uuid7(around.now)}"), 404)
+    assert around.feed.idle
+
+
+async def test_an_order_is_not_waited_for_once_it_should_be_there(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    order_id = uuid7(around.now)
+    around.pass_time(2)
+
+    problem(await client.get(f"/api/orders/{order_id}"), 404)
+    assert 1 == len(around.orders.asked)
+
+
+async def test_without_the_broker_nothing_is_waited_for(client: httpx.AsyncClient, around: Neighbours) -> None:
+    around.feed.away = True
+
+    problem(await client.get(f"/api/orders/{uuid7(around.now)}"), 404)
+
+
+# Timeline
+
+
+async def test_the_timeline_is_put_together_from_both_event_logs(client: httpx.AsyncClient, around: Neighbours) -> None:
+    around.orders.log(f"/orders/{ORDER}/events", CREATED, PAID)
+    around.payments.log(f"/payments/order/{ORDER}/events", APPROVED)
+
+    body = (await client.get(f"/api/orders/{ORDER}/timeline")).json()
+
+    assert ["OrderCreated", "PaymentApproved", "OrderPaid"] == [entry["eventType"] for entry in body["entries"]]
+    assert (str(ORDER), "PAID", "APPROVED", True) == (
+        body["orderId"],
+        body["orderStatus"],
+        body["paymentStatus"],
+        body["over"],
+    )
+
+
+async def test_an_effect_is_never_told_without_its_cause(client: httpx.AsyncClient, around: Neighbours) -> None:
+    around.orders.log(f"/orders/{ORDER}/events", CREATED, PAID)
+    around.payments.log(f"/payments/order/{ORDER}/events")  # read a moment too early
+    asked: list[str] = []
+
+    def payment_appears(request: Asked) -> None:
+        asked.append(request.path)
+        if len(asked) == 2:
+            around.payments.log(f"/payments/order/{ORDER}/events", APPROVED)
+
+    around.payments.on_request = payment_appears
+
+    entries = (await client.get(f"/api/orders/{ORDER}/timeline")).json()["entries"]
+
+    assert ["OrderCreated", "PaymentApproved", "OrderPaid"] == [entry["eventType"] for entry in entries]
+
+
+async def test_an_event_that_this_gateway_cannot_read_does_not_hide_the_others(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    around.orders.tell(f"/orders/{ORDER}/events", {"data": [{"eventType": "OrderFramed"}]})
+    around.payments.log(f"/payments/order/{ORDER}/events", APPROVED)
+
+    assert 1 == len((await client.get(f"/api/orders/{ORDER}/timeline")).json()["entries"])
+
+
+# Health
+
+
+async def test_a_gateway_with_all_it_needs_is_ready(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/readyz")
+
+    assert (200, {"ready": True, "checks": {"broker": "ok"}}) == (answer.status_code, answer.json())
+
+
+async def test_a_gateway_that_lacks_something_says_what(client: httpx.AsyncClient, around: Neighbours) -> None:
+    around.checks = {"broker": "no connection to RabbitMQ"}
+
+    answer = await client.get("/readyz")
+
+    assert (503, {"ready": False, "checks": around.checks}) == (answer.status_code, answer.json())
+
+
+async def test_a_gateway_is_alive_whatever_it_lacks(client: httpx.AsyncClient, around: Neighbours) -> None:
+    around.checks = {"broker": "no connection to RabbitMQ"}
+
+    assert (200, {"status": "ok"}) == ((await client.get("/healthz")).status_code, {"status": "ok"})
+
+
+# OpenAPI
+
+
+async def test_every_error_is_declared_as_a_problem(client: httpx.AsyncClient) -> None:
+    document: Any = json.loads((await client.get("/openapi.json")).content)
+
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for status, answer in operation["responses"].items():
+                if int(status) >= 400 and path != "/readyz":
+                    assert ["application/problem+json"] == list(answer["content"]), (method, path, status)
+
+
+async def test_every_reference_in_the_document_leads_somewhere(client: httpx.AsyncClient) -> None:
+    text = (await client.get("/openapi.json")).text
+    document = json.loads(text)
+    names = {part.split('"')[0] for part in text.split('"#/components/schemas/')[1:]}
+
+    assert names <= set(document["components"]["schemas"])
+    assert {"CreateOrder", "Problem", "OrderBody", "TimelineBody"} <= names

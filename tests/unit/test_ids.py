@@ -1,0 +1,48 @@
+"""Order ids are UUIDv7s that only grow, and tell when they were minted."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from uuid import RFC_4122, UUID, uuid4
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.ids import Uuid7Mint, minted_at
+
+NOW = datetime(2026, 2, 15, 1, 42, 19, 123000, tzinfo=UTC)
+INSTANTS = st.datetimes(datetime(1971, 1, 1), datetime(9000, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+@given(INSTANTS)
+def test_an_id_has_the_layout_of_rfc_9562(now: datetime) -> None:
+    minted = Uuid7Mint()(now)
+
+    assert (7, RFC_4122) == (minted.version, minted.variant)
+    assert int(now.timestamp() * 1000) == minted.int >> 80
+
+
+@given(st.lists(st.integers(-9_000, 50), max_size=30))
+def test_ids_grow_even_if_the_clock_stands_still_or_steps_back_a_little(steps: list[int]) -> None:
+    mint = Uuid7Mint()
+
+    minted = [mint(NOW)] + [mint(NOW + timedelta(milliseconds=step)) for step in steps]
+
+    assert sorted(set(minted)) == minted
+
+
+def test_after_a_large_step_back_the_new_time_counts() -> None:
+    mint = Uuid7Mint()
+    mint(NOW)
+    earlier = NOW - timedelta(hours=1)
+
+    assert earlier == minted_at(mint(earlier))
+
+
+def test_an_id_tells_when_it_was_minted() -> None:
+    assert NOW == minted_at(Uuid7Mint()(NOW))
+
+
+def test_other_ids_tell_nothing() -> None:
+    assert minted_at(uuid4()) is None
+    assert minted_at(UUID("ffffffff-ffff-7fff-8fff-ffffffffffff")) is None

@@ -1,0 +1,218 @@
+"""The timeline tells every event once, causes first, whatever order the events come in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid5
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from models.messages import Envelope
+from models.order import OrderStatus
+from models.payment import PaymentStatus
+from workflows.timeline import build, timeline_as_json
+
+START = datetime(2026, 2, 15, 1, 42, 19, tzinfo=UTC)
+ORDER = UUID("019c5ef4-0d8f-7a3c-9f1e-5b1d2c3e4f50")
+COMMAND = uuid5(ORDER, "command")
+
+
+def event(kind: str, *, cause: UUID = COMMAND, at: float = 0.0, **payload: object) -> Envelope:
+    return Envelope(
+        event_type=kind,
+        event_id=uuid5(ORDER, kind),
+        occurred_at=START + timedelta(seconds=at),
+        correlation_id="c",
+        payload={"orderId": str(ORDER), **payload},
+        causation_id=cause,
+    )
+
+
+CREATED = event("OrderCreated", total=999, currency="USD")
+APPROVED = event("PaymentApproved", cause=CREATED.event_id, at=1.5, transactionId="tx_1")
+PAID = event("OrderPaid", cause=APPROVED.event_id, at=1.6)
+DECLINED = event("PaymentDeclined", cause=CREATED.event_id, at=1.5, reason="Insufficient funds")
+FAILED = event("PaymentFailed", cause=CREATED.event_id, at=1.5, error="card refused")
+ORDER_FAILED = event("OrderFailed", cause=FAILED.event_id, at=1.6, reason="card refused")
+CANCELLED_AS_DECLINED = event("OrderCancelled", cause=DECLINED.event_id, at=1.6, reason="PAYMENT_DECLINED")
+CANCELLED_BY_USER = event("OrderCancelled", at=3, reason="USER_REQUESTED")
+TIMED_OUT = event("OrderCancelled", at=900, reason="PAYMENT_TIMEOUT")
+PAYMENT_CANCELLED = event("PaymentCancelled", cause=CANCELLED_BY_USER.event_id, at=3.1)
+REFUNDED = event("PaymentRefunded", cause=CANCELLED_BY_USER.event_id, at=4, transactionId="tx_1")
+LATE_REFUND = event("PaymentRefunded", cause=CREATED.event_id, at=4, transactionId="tx_1")
+
+SAGAS = {
+    "approved": [CREATED, APPROVED, PAID],
+    "declined": [CREATED, DECLINED, CANCELLED_AS_DECLINED],
+    "failed": [CREATED, FAILED, ORDER_FAILED],
+    "refunded": [CREATED, APPROVED, PAID, CANCELLED_BY_USER, REFUNDED],
+    "cancelled": [CREATED, CANCELLED_BY_USER, PAYMENT_CANCELLED],
+    "cancelled during the charge": [CREATED, CANCELLED_BY_USER, PAYMENT_CANCELLED, LATE_REFUND],
+}
+
+
+@pytest.mark.parametrize("saga", SAGAS.values(), ids=SAGAS)
+@given(data=st.data())
+def test_the_timeline_depends_on_the_events_alone(saga: list[Envelope], data: st.DataObject) -> None:
+    shuffled = data.draw(st.permutations(saga + data.draw(st.lists(st.sampled_from(saga)))))
+
+    assert build(saga) == build(shuffled)
+    assert [one.event_id for one in saga] == [entry.event_id for entry in build(shuffled).entries]
+
+
+@pytest.mark.parametrize("saga", SAGAS.values(), ids=SAGAS)
+@given(data=st.data())
+def test_a_clock_that_is_set_back_never_puts_an_effect_before_its_cause(
+    saga: list[Envelope], data: st.DataObject
+) -> None:
+    skews = data.draw(st.lists(st.integers(-3600, 3600), min_size=len(saga), max_size=len(saga)))
+    skewed = [
+        replace(one, occurred_at=one.occurred_at + timedelta(seconds=seconds))
+        for one, seconds in zip(saga, skews, strict=True)
+    ]
+
+    told = [entry.event_id for entry in build(skewed).entries]
+
+    for one in skewed:
+        if one.causation_id in told:
+            assert told.index(one.causation_id) < told.index(one.event_id)
+    assert told[0] == CREATED.event_id
+
+
+KINDS = [one.event_type for saga in SAGAS.values() for one in saga]
+IDS = st.integers(0, 7).map(lambda n: UUID(int=n))
+ANY_EVENTS = st.lists(
+    st.builds(
+        lambda kind, event_id, cause, at: Envelope(
+            event_type=kind,
+            event_id=event_id,
+            occurred_at=START + timedelta(seconds=at),
+            correlation_id="c",
+            payload={"orderId": str(ORDER)},
+            causation_id=cause,
+        ),
+        st.sampled_from(KINDS),
+        IDS,
+        st.none() | IDS,
+        st.integers(0, 3),
+    )
+)
+
+
+@given(events=ANY_EVENTS, data=st.data())
+def test_events_that_contradict_each_other_are_still_told_once_each_and_always_alike(
+    events: list[Envelope], data: st.DataObject
+) -> None:
+    timeline = build(events)
+
+    assert sorted({one.event_id for one in events}) == sorted(entry.event_id for entry in timeline.entries)
+    assert timeline == build(data.draw(st.permutations(events)))
+
+
+@pytest.mark.parametrize(
+    ("events", "over"),
+    [
+        ([], False),
+        ([CREATED], False),
+        ([CREATED, APPROVED], False),
+        ([CREATED, APPROVED, PAID], True),
+        ([CREATED, DECLINED], False),
+        ([CREATED, DECLINED, CANCELLED_AS_DECLINED], True),
+        ([CREATED, FAILED], False),
+        ([CREATED, FAILED, ORDER_FAILED], True),
+        ([CREATED, CANCELLED_BY_USER], False),
+        ([CREATED, CANCELLED_BY_USER, PAYMENT_CANCELLED], True),
+        ([CREATED, CANCELLED_BY_USER, PAYMENT_CANCELLED, LATE_REFUND], True),
+        ([CREATED, APPROVED, PAID, CANCELLED_BY_USER], False),
+        ([CREATED, APPROVED, CANCELLED_BY_USER], False),
+        ([CREATED, APPROVED, PAID, CANCELLED_BY_USER, REFUNDED], True),
+    ],
+    ids=lambda value: "-".join(one.event_type for one in value) if isinstance(value, list) else str(value),
+)
+def test_a_saga_is_over_when_neither_a_step_nor_a_compensation_is_outstanding(
+    events: Sequence[Envelope], over: bool
+) -> None:
+    assert over is build(events).over
+
+
+def test_every_entry_says_where_order_and_payment_stand() -> None:
+    entries = build(SAGAS["refunded"]).entries
+
+    assert [
+        (OrderStatus.PENDING_PAYMENT, None),
+        (OrderStatus.PENDING_PAYMENT, PaymentStatus.APPROVED),
+        (OrderStatus.PAID, PaymentStatus.APPROVED),
+        (OrderStatus.CANCELLED, PaymentStatus.APPROVED),
+        (OrderStatus.CANCELLED, PaymentStatus.REFUNDED),
+    ] == [(entry.order_status, entry.payment_status) for entry in entries]
+
+
+def test_a_cause_outside_the_log_is_named_after_its_command() -> None:
+    names = {entry.event_type: entry.cause.name for entry in build(SAGAS["refunded"]).entries}
+
+    assert {
+        "OrderCreated": "CreateOrderRequested",
+        "PaymentApproved": "OrderCreated",
+        "OrderPaid": "PaymentApproved",
+        "OrderCancelled": "OrderCancelRequested",
+        "PaymentRefunded": "OrderCancelled",
+    } == names
+
+
+def test_a_cancellation_follows_from_the_decline_that_caused_it() -> None:
+    entry = build(SAGAS["declined"]).entries[-1]
+
+    assert ("OrderCancelled", "PaymentDeclined") == (entry.event_type, entry.cause.name)
+
+
+def test_commands_among_the_events_are_not_told() -> None:
+    command = event("CreateOrderRequested", userId="u", total=999)
+
+    assert build([CREATED]) == build([CREATED, command])
+
+
+def test_a_timed_out_order_says_so() -> None:
+    assert "Order cancelled because its payment was not settled in time." == build([TIMED_OUT]).entries[0].summary
+
+
+def test_the_wire_form_has_milliseconds_and_names_in_camel_case() -> None:
+    wire = json.loads(msgspec.json.encode(timeline_as_json(build([CREATED, APPROVED]))))
+
+    assert {
+        "orderId": str(ORDER),
+        "coordinator": "choreography",
+        "orderStatus": "PENDING_PAYMENT",
+        "paymentStatus": "APPROVED",
+        "over": False,
+        "source": "event logs",
+        "entries": [
+            {
+                "eventId": str(CREATED.event_id),
+                "eventType": "OrderCreated",
+                "at": "2026-02-15T01:42:19.000Z",
+                "actor": "order-service",
+                "cause": {"causationId": str(COMMAND), "name": "CreateOrderRequested"},
+                "elapsedMs": 0,
+                "summary": "Order accepted: 999 USD in minor units to pay.",
+                "orderStatus": "PENDING_PAYMENT",
+                "paymentStatus": None,
+            },
+            {
+                "eventId": str(APPROVED.event_id),
+                "eventType": "PaymentApproved",
+                "at": "2026-02-15T01:42:20.500Z",
+                "actor": "payment-service",
+                "cause": {"causationId": str(CREATED.event_id), "name": "OrderCreated"},
+                "elapsedMs": 1500,
+                "summary": "Payment approved as transaction tx_1.",
+                "orderStatus": "PENDING_PAYMENT",
+                "paymentStatus": "APPROVED",
+            },
+        ],
+    } == wire
