@@ -29,7 +29,7 @@ Errors about the configuration never show a secret's value; the passwords among 
 The command line reads `SAGA_DATA` (the folder of `saga up`, by default `.saga`) and, to reach another system,
 `SAGA_GATEWAY_URL` and `SAGA_API_KEY` beside the addresses and the token above. The tests read `SAGA_TEST_PORT_OFFSET`.
 """
-_BOUNDS: Final = {"ge": "at least {}", "gt": "more than {}", "min_length": "at least {} values", "le": "at most {}"}
+_BOUNDS: Final = {"ge": "at least {}", "gt": "more than {}", "min_length": "{} or more", "le": "at most {}"}
 
 
 def page() -> str:
@@ -52,8 +52,7 @@ def _default(value: Any) -> str:
 def _rule(field: FieldInfo) -> str:
     kind = field.annotation
     choices = get_args(kind) if get_origin(kind) is Literal else kind if isinstance(kind, type(Enum)) else ()
-    known = [(key, getattr(each, key)) for key in _BOUNDS for each in field.metadata if hasattr(each, key)]
-    bounds = [_BOUNDS[key].format(value) for key, value in known]
+    bounds = [rule.format(getattr(m, key)) for key, rule in _BOUNDS.items() for m in field.metadata if hasattr(m, key)]
     return "secret" if kind is SecretStr else " or ".join(f"`{choice}`" for choice in choices) or ", ".join(bounds)
 
 

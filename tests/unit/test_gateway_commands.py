@@ -58,14 +58,14 @@ async def test_an_order_is_accepted_with_its_id_and_its_place(client: httpx.Asyn
     answer = await client.post("/api/orders", json=BODY)
 
     order_id = answer.json()["orderId"]
-    assert 202 == answer.status_code
+    assert answer.status_code == 202
     assert {
         "orderId": order_id,
         "message": "Order creation request accepted",
         "status": "PENDING_PAYMENT",
     } == answer.json()
     assert f"/api/orders/{order_id}" == answer.headers["location"]
-    assert NOW == minted_at(UUID(order_id))
+    assert minted_at(UUID(order_id)) == NOW
 
 
 async def test_the_command_carries_all_that_the_order_needs(client: httpx.AsyncClient, around: Neighbours) -> None:
@@ -73,12 +73,12 @@ async def test_the_command_carries_all_that_the_order_needs(client: httpx.AsyncC
     answer = await client.post("/api/orders", json=body, headers={"X-Correlation-Id": "trace-7"})
 
     [command] = around.broker.published
-    assert ("CreateOrderRequested", "trace-7", NOW, Coordinator.CHOREOGRAPHY) == (
+    assert (
         command.event_type,
         command.correlation_id,
         command.occurred_at,
         command.coordinator,
-    )
+    ) == ("CreateOrderRequested", "trace-7", NOW, Coordinator.CHOREOGRAPHY)
     assert {
         "orderId": UUID(answer.json()["orderId"]),
         "userId": UUID(USER),
@@ -91,7 +91,7 @@ async def test_the_command_carries_all_that_the_order_needs(client: httpx.AsyncC
 async def test_an_order_is_accepted_with_both_services_down(client: httpx.AsyncClient, around: Neighbours) -> None:
     around.orders.away = around.payments.away = True
 
-    assert 202 == (await client.post("/api/orders", json=BODY)).status_code
+    assert (await client.post("/api/orders", json=BODY)).status_code == 202
 
 
 # Refusing
@@ -130,7 +130,7 @@ async def test_a_body_that_breaks_a_rule_is_refused_by_field_and_rule(
 
     assert [("body", field, rule)] == violations(answer)
     assert field in answer.json()["detail"]
-    assert [] == around.broker.published
+    assert around.broker.published == []
 
 
 @pytest.mark.parametrize("missing", ["userId", "total"])
@@ -167,13 +167,13 @@ async def test_a_body_that_does_not_say_it_is_json_is_refused(
     headers = {"Content-Type": media_type} if media_type else {}
     answer = await client.post("/api/orders", content=b"{}", headers=headers)
 
-    assert [("header", "Content-Type", "media_type")] == violations(answer)
+    assert violations(answer) == [("header", "Content-Type", "media_type")]
 
 
 async def test_thousands_of_unknown_fields_do_not_make_a_long_answer(client: httpx.AsyncClient) -> None:
     answer = await client.post("/api/orders", json=BODY | {f"f{n}" * 20: 1 for n in range(500)})
 
-    assert 20 == len(violations(answer))
+    assert len(violations(answer)) == 20
 
 
 async def test_a_body_over_64_kib_is_refused_unread(client: httpx.AsyncClient) -> None:
@@ -196,7 +196,7 @@ async def test_orchestration_is_not_available_yet(client: httpx.AsyncClient, aro
     answer = await client.post("/api/orders", json=BODY | {"coordinator": "orchestration"})
 
     assert "choreography" in problem(answer, 501)["detail"]
-    assert [] == around.broker.published
+    assert around.broker.published == []
 
 
 @pytest.mark.parametrize("how", ["away", "hangs"])
@@ -251,7 +251,7 @@ async def test_the_same_key_with_another_body_is_a_409(client: httpx.AsyncClient
     await post_with_key(client)
 
     problem(await post_with_key(client, total=1000), 409)
-    assert 1 == len(around.broker.published)
+    assert len(around.broker.published) == 1
 
 
 async def test_the_order_service_gets_the_digest_and_never_the_body(
@@ -260,9 +260,9 @@ async def test_the_order_service_gets_the_digest_and_never_the_body(
     await post_with_key(client)
 
     [asked] = around.orders.asked
-    assert ("PUT", "/idempotency-keys") == (asked.method, asked.path)
+    assert (asked.method, asked.path) == ("PUT", "/idempotency-keys")
     assert {"scope", "key", "digest", "orderId"} == set(asked.content)
-    assert 64 == len(asked.content["digest"])
+    assert len(asked.content["digest"]) == 64
 
 
 @pytest.mark.parametrize("how", ["away", "hangs"])
@@ -275,20 +275,20 @@ async def test_a_key_without_the_order_service_is_a_503(
 
     problem(answer, 503)
     assert "retry-after" in answer.headers
-    assert [] == around.broker.published
+    assert around.broker.published == []
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "tab\there", "caf\xe9"])
 async def test_an_unusable_key_is_refused(client: httpx.AsyncClient, key: str) -> None:
     answer = await client.post("/api/orders", json=BODY, headers=[(b"Idempotency-Key", key.encode("latin-1"))])
 
-    assert [("header", "Idempotency-Key", "idempotency_key")] == violations(answer)
+    assert violations(answer) == [("header", "Idempotency-Key", "idempotency_key")]
 
 
 async def test_two_keys_at_once_are_refused(client: httpx.AsyncClient) -> None:
     answer = await client.post("/api/orders", json=BODY, headers=[("Idempotency-Key", "a"), ("Idempotency-Key", "b")])
 
-    assert [("header", "Idempotency-Key", "idempotency_key")] == violations(answer)
+    assert violations(answer) == [("header", "Idempotency-Key", "idempotency_key")]
 
 
 # Cancelling
@@ -308,9 +308,9 @@ async def test_an_order_can_be_cancelled(
     headers = {"Content-Type": "application/json"} if content else {}
     answer = await client.patch(f"/api/orders/{OLD}/cancel", content=content, headers=headers)
 
-    assert 202 == answer.status_code
+    assert answer.status_code == 202
     assert {"orderId": str(OLD), "message": "Order cancellation request accepted"} == answer.json()
-    assert [{"orderId": OLD, "reason": "USER_REQUESTED"}] == [command.payload for command in cancel_requests(around)]
+    assert [command.payload for command in cancel_requests(around)] == [{"orderId": OLD, "reason": "USER_REQUESTED"}]
 
 
 async def test_setting_the_status_to_cancelled_is_the_same(client: httpx.AsyncClient, around: Neighbours) -> None:
@@ -318,45 +318,45 @@ async def test_setting_the_status_to_cancelled_is_the_same(client: httpx.AsyncCl
 
     answer = await client.patch(f"/api/orders/{OLD}", json={"status": "CANCELLED"})
 
-    assert 202 == answer.status_code
-    assert 1 == len(cancel_requests(around))
+    assert answer.status_code == 202
+    assert len(cancel_requests(around)) == 1
 
 
 @pytest.mark.parametrize("path", [f"/api/orders/{OLD}", f"/api/orders/{OLD}/cancel"])
 async def test_any_other_status_is_refused(client: httpx.AsyncClient, path: str) -> None:
     answer = await client.patch(path, json={"status": "PAID"})
 
-    assert [("body", "status", "literal_error")] == violations(answer)
+    assert violations(answer) == [("body", "status", "literal_error")]
 
 
 async def test_a_change_of_status_needs_one(client: httpx.AsyncClient) -> None:
-    assert [("body", "status", "missing")] == violations(await client.patch(f"/api/orders/{OLD}", json={}))
+    assert violations(await client.patch(f"/api/orders/{OLD}", json={})) == [("body", "status", "missing")]
 
 
 async def test_an_unknown_field_in_a_cancellation_is_refused(client: httpx.AsyncClient) -> None:
     answer = await client.patch(f"/api/orders/{OLD}/cancel", json={"reason": "PAYMENT_TIMEOUT"})
 
-    assert [("body", "reason", "extra_forbidden")] == violations(answer)
+    assert violations(answer) == [("body", "reason", "extra_forbidden")]
 
 
 async def test_cancelling_an_unknown_order_is_a_404(client: httpx.AsyncClient, around: Neighbours) -> None:
     answer = await client.patch(f"/api/orders/{OLD}/cancel")
 
     assert str(OLD) in problem(answer, 404)["detail"]
-    assert [] == around.broker.published
+    assert around.broker.published == []
 
 
 @pytest.mark.parametrize("path", ["/api/orders/42/cancel", "/api/orders/42"])
 async def test_cancelling_by_something_that_is_no_id_is_refused(client: httpx.AsyncClient, path: str) -> None:
-    assert [("path", "order_id", "uuid_parsing")] == violations(await client.patch(path, json={"status": "CANCELLED"}))
+    assert violations(await client.patch(path, json={"status": "CANCELLED"})) == [("path", "order_id", "uuid_parsing")]
 
 
 async def test_an_order_accepted_a_moment_ago_is_not_unknown(client: httpx.AsyncClient, around: Neighbours) -> None:
     order_id = (await client.post("/api/orders", json=BODY)).json()["orderId"]
     around.pass_time(59)
 
-    assert 202 == (await client.patch(f"/api/orders/{order_id}/cancel")).status_code
-    assert 1 == len(cancel_requests(around))
+    assert (await client.patch(f"/api/orders/{order_id}/cancel")).status_code == 202
+    assert len(cancel_requests(around)) == 1
 
 
 async def test_an_order_never_stored_becomes_unknown_after_a_minute(
@@ -377,7 +377,7 @@ async def test_cancelling_an_order_at_its_end_is_a_409(
     answer = await client.patch(f"/api/orders/{OLD}/cancel")
 
     assert f"Order {OLD} is {status}" in problem(answer, 409)["detail"]
-    assert [] == around.broker.published
+    assert around.broker.published == []
 
 
 @pytest.mark.parametrize("how", ["away", "hangs"])
@@ -386,5 +386,5 @@ async def test_a_cancellation_is_accepted_unseen_with_the_order_service_down(
 ) -> None:
     setattr(around.orders, how, True)
 
-    assert 202 == (await client.patch(f"/api/orders/{OLD}/cancel")).status_code
-    assert 1 == len(cancel_requests(around))
+    assert (await client.patch(f"/api/orders/{OLD}/cancel")).status_code == 202
+    assert len(cancel_requests(around)) == 1

@@ -58,12 +58,12 @@ async def test_what_a_service_answers_is_passed_on_byte_for_byte(
 
     answer = await client.get(path, headers={"X-Correlation-Id": "trace-7"})
 
-    assert (200, b'{"a" :\t1}', "application/json") == (
+    assert (
         answer.status_code,
         answer.content,
         answer.headers["content-type"],
-    )
-    assert "trace-7" == getattr(around, service).asked[0].correlation_id
+    ) == (200, b'{"a" :\t1}', "application/json")
+    assert getattr(around, service).asked[0].correlation_id == "trace-7"
 
 
 @pytest.mark.parametrize("path", [*PATHS, f"/api/orders/{OLD}/timeline", f"/api/orders/{OLD}/stream"])
@@ -101,7 +101,7 @@ async def test_page_and_filters_are_passed_on(client: httpx.AsyncClient, around:
 
     await client.get("/api/orders", params={"page": "3", "limit": "100", "status": "PAID", "userId": USER})
 
-    assert {"page": 3, "limit": 100, "status": "PAID", "userId": USER} == around.orders.asked[0].params
+    assert around.orders.asked[0].params == {"page": 3, "limit": 100, "status": "PAID", "userId": USER}
 
 
 @pytest.mark.parametrize("path", ["/api/orders", "/api/payments"])
@@ -111,7 +111,7 @@ async def test_a_list_starts_with_a_page_of_ten(client: httpx.AsyncClient, aroun
 
     await client.get(path)
 
-    assert {"page": 1, "limit": 10} == getattr(around, service).asked[0].params
+    assert getattr(around, service).asked[0].params == {"page": 1, "limit": 10}
 
 
 # Refusing
@@ -152,7 +152,7 @@ async def test_an_order_filter_that_breaks_a_rule_is_refused(
     "path", [f"/api/orders/{OLD}", f"/api/orders/{OLD}/timeline", f"/api/orders/{OLD}/stream", "/api/payments/stats"]
 )
 async def test_an_unknown_query_parameter_is_refused_everywhere(client: httpx.AsyncClient, path: str) -> None:
-    assert [("query", "colour", "extra_forbidden")] == violations(await client.get(f"{path}?colour=red"))
+    assert violations(await client.get(f"{path}?colour=red")) == [("query", "colour", "extra_forbidden")]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ async def test_an_unknown_query_parameter_is_refused_everywhere(client: httpx.As
 async def test_something_that_is_no_id_is_refused(client: httpx.AsyncClient, path: str) -> None:
     [(part, _, rule)] = violations(await client.get(path))
 
-    assert ("path", "uuid_parsing") == (part, rule)
+    assert (part, rule) == ("path", "uuid_parsing")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ async def test_what_nobody_expected_is_a_bare_500(client: httpx.AsyncClient, aro
     answer = await client.get("/api/orders", headers={"X-Correlation-Id": "trace-7"})
 
     problem(answer, 500)
-    assert "trace-7" == answer.headers["x-correlation-id"]
+    assert answer.headers["x-correlation-id"] == "trace-7"
     assert "secret" not in answer.text
 
 
@@ -238,13 +238,13 @@ async def test_a_correlation_id_is_taken_over(client: httpx.AsyncClient, given: 
 async def test_an_unusable_correlation_id_is_replaced(client: httpx.AsyncClient, given: bytes) -> None:
     answer = await client.get("/healthz", headers=[(b"X-Correlation-Id", given)])
 
-    assert (200, 4) == (answer.status_code, UUID(answer.headers["x-correlation-id"]).version)
+    assert (answer.status_code, UUID(answer.headers["x-correlation-id"]).version) == (200, 4)
 
 
 async def test_every_request_gets_a_correlation_id_of_its_own(client: httpx.AsyncClient) -> None:
     ids = {(await client.get("/healthz")).headers["x-correlation-id"] for _ in range(3)}
 
-    assert 3 == len(ids)
+    assert len(ids) == 3
 
 
 # Reading what was just accepted
@@ -259,7 +259,7 @@ async def test_an_order_accepted_a_moment_ago_is_waited_for(client: httpx.AsyncC
 
     answer = await reading
 
-    assert (200, STORED) == (answer.status_code, answer.json())
+    assert (answer.status_code, answer.json()) == (200, STORED)
     assert around.feed.idle
 
 
@@ -269,7 +269,7 @@ async def test_an_order_stored_before_the_wait_began_is_not_waited_for(
     order_id = uuid7(around.now)
     around.feed.on_subscribe = lambda _: around.orders.tell(f"/orders/{order_id}", STORED)
 
-    assert 200 == (await client.get(f"/api/orders/{order_id}")).status_code
+    assert (await client.get(f"/api/orders/{order_id}")).status_code == 200
 
 
 async def test_an_order_that_is_not_stored_in_time_is_a_404(client: httpx.AsyncClient, around: Neighbours) -> None:
@@ -284,7 +284,7 @@ async def test_an_order_is_not_waited_for_once_it_should_be_there(
     around.pass_time(2)
 
     problem(await client.get(f"/api/orders/{order_id}"), 404)
-    assert 1 == len(around.orders.asked)
+    assert len(around.orders.asked) == 1
 
 
 async def test_without_the_broker_nothing_is_waited_for(client: httpx.AsyncClient, around: Neighbours) -> None:
@@ -302,7 +302,7 @@ async def test_the_timeline_is_put_together_from_both_event_logs(client: httpx.A
 
     body = (await client.get(f"/api/orders/{ORDER}/timeline")).json()
 
-    assert ["OrderCreated", "PaymentApproved", "OrderPaid"] == [entry["eventType"] for entry in body["entries"]]
+    assert [entry["eventType"] for entry in body["entries"]] == ["OrderCreated", "PaymentApproved", "OrderPaid"]
     assert (str(ORDER), "PAID", "APPROVED", True) == (
         body["orderId"],
         body["orderStatus"],
@@ -325,7 +325,7 @@ async def test_an_effect_is_never_told_without_its_cause(client: httpx.AsyncClie
 
     entries = (await client.get(f"/api/orders/{ORDER}/timeline")).json()["entries"]
 
-    assert ["OrderCreated", "PaymentApproved", "OrderPaid"] == [entry["eventType"] for entry in entries]
+    assert [entry["eventType"] for entry in entries] == ["OrderCreated", "PaymentApproved", "OrderPaid"]
 
 
 async def test_an_event_that_this_gateway_cannot_read_does_not_hide_the_others(
@@ -334,7 +334,7 @@ async def test_an_event_that_this_gateway_cannot_read_does_not_hide_the_others(
     around.orders.tell(f"/orders/{ORDER}/events", {"data": [{"eventType": "OrderFramed"}]})
     around.payments.log(f"/payments/order/{ORDER}/events", APPROVED)
 
-    assert 1 == len((await client.get(f"/api/orders/{ORDER}/timeline")).json()["entries"])
+    assert len((await client.get(f"/api/orders/{ORDER}/timeline")).json()["entries"]) == 1
 
 
 # Health
@@ -343,7 +343,7 @@ async def test_an_event_that_this_gateway_cannot_read_does_not_hide_the_others(
 async def test_a_gateway_with_all_it_needs_is_ready(client: httpx.AsyncClient) -> None:
     answer = await client.get("/readyz")
 
-    assert (200, {"ready": True, "checks": {"broker": "ok"}}) == (answer.status_code, answer.json())
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "checks": {"broker": "ok"}})
 
 
 async def test_a_gateway_that_lacks_something_says_what(client: httpx.AsyncClient, around: Neighbours) -> None:
@@ -357,7 +357,7 @@ async def test_a_gateway_that_lacks_something_says_what(client: httpx.AsyncClien
 async def test_a_gateway_is_alive_whatever_it_lacks(client: httpx.AsyncClient, around: Neighbours) -> None:
     around.checks = {"broker": "no connection to RabbitMQ"}
 
-    assert (200, {"status": "ok"}) == ((await client.get("/healthz")).status_code, {"status": "ok"})
+    assert ((await client.get("/healthz")).status_code, {"status": "ok"}) == (200, {"status": "ok"})
 
 
 # OpenAPI
@@ -370,7 +370,7 @@ async def test_every_error_is_declared_as_a_problem(client: httpx.AsyncClient) -
         for method, operation in operations.items():
             for status, answer in operation["responses"].items():
                 if int(status) >= 400 and path != "/readyz":
-                    assert ["application/problem+json"] == list(answer["content"]), (method, path, status)
+                    assert list(answer["content"]) == ["application/problem+json"], (method, path, status)
 
 
 async def test_every_reference_in_the_document_leads_somewhere(client: httpx.AsyncClient) -> None:

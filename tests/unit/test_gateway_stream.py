@@ -56,7 +56,7 @@ async def client(around: Neighbours) -> AsyncIterator[httpx.AsyncClient]:
 
 def told(answer: httpx.Response) -> list[str]:
     """The event types in a stream, in its order."""
-    assert (200, "text/event-stream; charset=utf-8") == (answer.status_code, answer.headers["content-type"])
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
     return [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
 
 
@@ -73,7 +73,7 @@ async def follow(client: httpx.AsyncClient, around: Neighbours, *live: Envelope 
 async def test_a_stream_tells_what_is_known_then_what_happens_and_ends_with_the_saga(
     client: httpx.AsyncClient, around: Neighbours
 ) -> None:
-    assert ["OrderCreated", "PaymentApproved", "OrderPaid"] == told(await follow(client, around, APPROVED, PAID))
+    assert told(await follow(client, around, APPROVED, PAID)) == ["OrderCreated", "PaymentApproved", "OrderPaid"]
 
 
 async def test_an_event_that_is_logged_and_arrives_as_well_is_told_once(
@@ -81,7 +81,7 @@ async def test_an_event_that_is_logged_and_arrives_as_well_is_told_once(
 ) -> None:
     answer = await follow(client, around, CREATED, CREATED, APPROVED, APPROVED, PAID)
 
-    assert ["OrderCreated", "PaymentApproved", "OrderPaid"] == told(answer)
+    assert told(answer) == ["OrderCreated", "PaymentApproved", "OrderPaid"]
 
 
 async def test_an_event_without_its_cause_sends_the_reader_back_to_the_event_logs(
@@ -94,7 +94,7 @@ async def test_an_event_without_its_cause_sends_the_reader_back_to_the_event_log
     around.payments.log(PAYMENT_EVENTS, APPROVED)
     around.feed.push(ORDER, PAID)
 
-    assert ["OrderCreated", "PaymentApproved", "OrderPaid"] == told(await reading)
+    assert told(await reading) == ["OrderCreated", "PaymentApproved", "OrderPaid"]
 
 
 async def until_asked(around: Neighbours, times: int) -> None:
@@ -115,7 +115,7 @@ async def test_after_an_interruption_of_the_feed_the_event_logs_fill_the_gap(
     around.payments.log(PAYMENT_EVENTS, APPROVED)
     around.feed.push(ORDER, None)
 
-    assert ["OrderCreated", "PaymentApproved", "OrderPaid"] == told(await reading)
+    assert told(await reading) == ["OrderCreated", "PaymentApproved", "OrderPaid"]
 
 
 async def test_an_entry_is_the_timelines_own(client: httpx.AsyncClient, around: Neighbours) -> None:
@@ -137,7 +137,7 @@ async def test_a_stream_goes_on_behind_the_last_event_received(client: httpx.Asy
 
     answer = await client.get(STREAM, headers={"Last-Event-ID": str(APPROVED.event_id)})
 
-    assert ["OrderPaid"] == told(answer)
+    assert told(answer) == ["OrderPaid"]
 
 
 async def test_a_last_event_that_is_not_known_starts_the_stream_from_the_beginning(
@@ -146,7 +146,7 @@ async def test_a_last_event_that_is_not_known_starts_the_stream_from_the_beginni
     around.orders.log(ORDER_EVENTS, CREATED, PAID)
     around.payments.log(PAYMENT_EVENTS, APPROVED)
 
-    assert 3 == len(told(await client.get(STREAM, headers={"Last-Event-ID": "nonsense"})))
+    assert len(told(await client.get(STREAM, headers={"Last-Event-ID": "nonsense"}))) == 3
 
 
 async def test_a_reader_who_has_seen_the_end_is_told_to_stop(client: httpx.AsyncClient, around: Neighbours) -> None:
@@ -155,7 +155,7 @@ async def test_a_reader_who_has_seen_the_end_is_told_to_stop(client: httpx.Async
 
     answer = await client.get(STREAM, headers={"Last-Event-ID": str(PAID.event_id)})
 
-    assert (204, b"") == (answer.status_code, answer.content)
+    assert (answer.status_code, answer.content) == (204, b"")
     assert around.feed.idle
 
 
@@ -165,7 +165,7 @@ async def test_a_cancelled_paid_order_is_followed_until_its_refund(
     around.orders.log(ORDER_EVENTS, CREATED, PAID, CANCELLED_BY_USER)
     around.payments.log(PAYMENT_EVENTS, APPROVED)
 
-    assert "PaymentRefunded" == told(await follow(client, around, REFUNDED))[-1]
+    assert told(await follow(client, around, REFUNDED))[-1] == "PaymentRefunded"
 
 
 async def test_a_stream_ends_with_the_cancelled_payment_though_a_refund_may_follow(
@@ -173,7 +173,7 @@ async def test_a_stream_ends_with_the_cancelled_payment_though_a_refund_may_foll
 ) -> None:
     answer = await follow(client, around, CANCELLED_BY_USER, PAYMENT_CANCELLED, LATE_REFUND)
 
-    assert ["OrderCreated", "OrderCancelled", "PaymentCancelled"] == told(answer)
+    assert told(answer) == ["OrderCreated", "OrderCancelled", "PaymentCancelled"]
 
 
 async def test_an_idle_stream_shows_signs_of_life(client: httpx.AsyncClient, around: Neighbours) -> None:
@@ -185,7 +185,7 @@ async def test_an_idle_stream_shows_signs_of_life(client: httpx.AsyncClient, aro
         answer = await reading
 
     assert ": still here" in answer.text
-    assert 3 == len(told(answer))
+    assert len(told(answer)) == 3
 
 
 async def test_a_stream_without_the_broker_is_a_503(client: httpx.AsyncClient, around: Neighbours) -> None:
@@ -212,7 +212,7 @@ async def test_a_stream_ends_when_a_service_goes_away_so_that_the_reader_comes_b
     around.payments.away = True
     around.feed.push(ORDER, None)
 
-    assert ["OrderCreated"] == told(await reading)
+    assert told(await reading) == ["OrderCreated"]
 
 
 # Prefer: wait
@@ -244,11 +244,11 @@ async def test_with_wait_the_answer_is_the_order_once_its_saga_is_over(
 
     answer = await place(client, "wait=10")
 
-    assert (200, "PAID", "wait=10") == (
+    assert (
         answer.status_code,
         answer.json()["status"],
         answer.headers["preference-applied"],
-    )
+    ) == (200, "PAID", "wait=10")
     assert around.feed.idle
 
 
@@ -257,11 +257,11 @@ async def test_with_wait_the_answer_is_202_when_the_time_is_up(client: httpx.Asy
 
     answer = await place(client, "wait=0")
 
-    assert (202, "PENDING_PAYMENT", "wait=0") == (
+    assert (
         answer.status_code,
         answer.json()["status"],
         answer.headers["preference-applied"],
-    )
+    ) == (202, "PENDING_PAYMENT", "wait=0")
     assert around.feed.idle
 
 
@@ -270,7 +270,7 @@ async def test_with_wait_an_order_is_accepted_with_both_services_down(
 ) -> None:
     around.orders.away = around.payments.away = True
 
-    assert 202 == (await place(client, "wait=10")).status_code
+    assert (await place(client, "wait=10")).status_code == 202
 
 
 async def test_with_wait_a_repeated_order_that_is_over_is_answered_at_once(
@@ -321,4 +321,4 @@ async def test_a_preference_that_makes_no_sense_is_ignored(
 ) -> None:
     answer: Any = await place(client, prefer)
 
-    assert (202, False) == (answer.status_code, "preference-applied" in answer.headers)
+    assert (answer.status_code, "preference-applied" in answer.headers) == (202, False)

@@ -144,31 +144,31 @@ def test_a_saga_is_over_when_neither_a_step_nor_a_compensation_is_outstanding(
 def test_every_entry_says_where_order_and_payment_stand() -> None:
     entries = build(SAGAS["refunded"]).entries
 
-    assert [
+    assert [(entry.order_status, entry.payment_status) for entry in entries] == [
         (OrderStatus.PENDING_PAYMENT, None),
         (OrderStatus.PENDING_PAYMENT, PaymentStatus.APPROVED),
         (OrderStatus.PAID, PaymentStatus.APPROVED),
         (OrderStatus.CANCELLED, PaymentStatus.APPROVED),
         (OrderStatus.CANCELLED, PaymentStatus.REFUNDED),
-    ] == [(entry.order_status, entry.payment_status) for entry in entries]
+    ]
 
 
 def test_a_cause_outside_the_log_is_named_after_its_command() -> None:
     names = {entry.event_type: entry.cause.name for entry in build(SAGAS["refunded"]).entries}
 
-    assert {
+    assert names == {
         "OrderCreated": "CreateOrderRequested",
         "PaymentApproved": "OrderCreated",
         "OrderPaid": "PaymentApproved",
         "OrderCancelled": "OrderCancelRequested",
         "PaymentRefunded": "OrderCancelled",
-    } == names
+    }
 
 
 def test_a_cancellation_follows_from_the_decline_that_caused_it() -> None:
     entry = build(SAGAS["declined"]).entries[-1]
 
-    assert ("OrderCancelled", "PaymentDeclined") == (entry.event_type, entry.cause.name)
+    assert (entry.event_type, entry.cause.name) == ("OrderCancelled", "PaymentDeclined")
 
 
 def test_commands_among_the_events_are_not_told() -> None:
@@ -178,7 +178,7 @@ def test_commands_among_the_events_are_not_told() -> None:
 
 
 def test_a_timed_out_order_says_so() -> None:
-    assert "Order cancelled because its payment was not settled in time." == build([TIMED_OUT]).entries[0].summary
+    assert build([TIMED_OUT]).entries[0].summary == "Order cancelled because its payment was not settled in time."
 
 
 def test_the_wire_form_has_milliseconds_and_names_in_camel_case() -> None:
