@@ -20,7 +20,6 @@ _REF: Final = "#/components/schemas/{model}"
 _PROBLEMS: Final[Mapping[int, str]] = {
     401: "The internal token is missing or wrong",
     404: "Unknown id",
-    405: "This path has other methods; `Allow` names them",
     409: "The order's state, or an earlier use of the Idempotency-Key, forbids it",
     413: "The body is larger than 64 KiB",
     422: "The request breaks a rule; `errors` names every field and its rule",

@@ -58,8 +58,21 @@ _LAST_EVENT_ID: Final[dict[str, Any]] = {
     "schema": {"type": "string"},
 }
 
+_EVENT: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {
+        "id": {"type": "string", "format": "uuid", "description": "The event's id"},
+        "event": {"type": "string", "description": "Its type", "examples": ["OrderCreated"]},
+        "data": {
+            "type": "string",
+            "contentMediaType": JSON,
+            "contentSchema": {"$ref": "#/components/schemas/EntryBody"},
+        },
+    },
+    "required": ["id", "event", "data"],
+}
 _STREAM: Final[Responses] = {
-    200: {"description": "The events", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+    200: {"description": "The events", "content": {"text/event-stream": {"itemSchema": _EVENT}}},
     204: {"description": "The saga is over and `Last-Event-ID` was its last event"},
 }
 

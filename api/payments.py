@@ -33,7 +33,7 @@ def create_payments_app(
         "/payments", responses=answers(200, Paged[PaymentBody], "A page") | problems(401, 503), openapi_extra=takes()
     )
     async def list_payments(query: Annotated[PaymentsPage, Query()]) -> Response:
-        total = sum(row["count"] for row in await _totals(database))
+        total = sum(int(row["count"]) for row in await _totals(database))
         rows = await database.read(newest(PaymentRow, query)) if offset(query) < total else []
         return paged(query, total, map(_payment, rows))
 

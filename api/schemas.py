@@ -42,8 +42,8 @@ Currency = Annotated[
     WithJsonSchema({"type": "string", "enum": sorted(CURRENCIES), "description": "ISO 4217 code"}),
 ]
 MinorUnits = Annotated[int, Field(strict=True, ge=1, le=MAX_TOTAL, description="In minor units: 999 is 9.99")]
-PageNumber = Annotated[int, BeforeValidator(_digits_only), Field(ge=1, le=2**31 - 1)]
-PageLimit = Annotated[int, BeforeValidator(_digits_only), Field(ge=1, le=100)]
+PageNumber = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(_digits_only)]
+PageLimit = Annotated[int, Field(ge=1, le=100), BeforeValidator(_digits_only)]
 
 
 class _Camel(BaseModel):

@@ -129,7 +129,7 @@ class FakeService:
         headers: Any = None,
         timeout: Any = None,
     ) -> httpx.Response:
-        body = json.loads(content) if content else None
+        body = json.loads(content or b"{}")
         asked = Asked(method, url, dict(params or {}), body, headers["X-Correlation-Id"])
         self.asked.append(asked)
         self.on_request(asked)

@@ -10,6 +10,8 @@ from uuid import UUID
 
 import httpx
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from models.ids import uuid7
 from tests.fakes.gateway import Asked, Neighbours
@@ -213,17 +215,20 @@ async def test_a_method_that_is_not_there_is_a_405_that_names_those_that_are(
     assert allowed == answer.headers["allow"]
 
 
-async def test_what_nobody_expected_is_a_bare_500(client: httpx.AsyncClient, around: Neighbours) -> None:
+async def test_what_nobody_expected_is_a_bare_500_and_logged(client: httpx.AsyncClient, around: Neighbours) -> None:
     def fail(_: Asked) -> None:
         raise ZeroDivisionError("secret")
 
     around.orders.on_request = fail
 
-    answer = await client.get("/api/orders", headers={"X-Correlation-Id": "trace-7"})
+    with capture_logs(processors=[merge_contextvars]) as logs:
+        answer = await client.get("/api/orders", headers={"X-Correlation-Id": "trace-7"})
 
     problem(answer, 500)
-    assert answer.headers["x-correlation-id"] == "trace-7"
     assert "secret" not in answer.text
+    [logged] = logs
+    assert (logged["event"], logged["correlation_id"]) == ("request_failed", "trace-7")
+    assert "secret" in str(logged["exc_info"])
 
 
 # Correlation ids

@@ -1,0 +1,125 @@
+"""What an operator does: poisoned queues, dead letters, redrive, replay, and a stack that is looked after."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from uuid import uuid4
+
+import aio_pika
+import httpx
+import pytest
+
+from tests.e2e.conftest import Stack, run_saga
+from tests.waiting import until
+from tests.world import USER, envelope
+
+
+def publish(stack: Stack, routing_key: str, *bodies: bytes) -> None:
+    async def send() -> None:
+        async with await aio_pika.connect(stack.urls["amqp"]) as connection:
+            channel = await connection.channel(on_return_raises=True)
+            exchange = await channel.get_exchange(f"{routing_key.split('.')[0]}s.exchange", ensure=False)
+            for body in bodies:
+                await exchange.publish(aio_pika.Message(body, message_id=str(uuid4())), routing_key)
+
+    asyncio.run(send())
+
+
+def dead_letters(stack: Stack) -> list[dict]:
+    return stack.json("dead-letters", "list")["data"]
+
+
+def test_a_poisoned_queue_is_cleaned_by_redrive_and_discard(stack: Stack) -> None:
+    order_id = str(uuid4())
+    approval = json.dumps(envelope("PaymentApproved", {"orderId": order_id, "transactionId": "t"})).encode()
+    publish(stack, "payment.approved", b"poison", approval)
+    letters = until(lambda: found if len(found := dead_letters(stack)) == 2 else None, what="two dead letters")
+    by_reason = {letter["reason"]: letter for letter in letters}
+    assert by_reason.keys() == {"MALFORMED", "TOO_EARLY"}
+    shown = stack.saga("dead-letters", "show", by_reason["TOO_EARLY"]["id"]).stdout
+    assert order_id in shown
+    assert "payment.approved" in shown
+
+    # What the message waited for is there now.
+    create = envelope(
+        "CreateOrderRequested", {"orderId": order_id, "userId": USER, "total": 5, "paymentMethod": "pm_slow"}
+    )
+    publish(stack, "order.create.requested", json.dumps(create).encode())
+    until(lambda: httpx.get(f"{stack.gateway}/api/orders/{order_id}").status_code == 200)
+    stack.saga("dead-letters", "redrive", by_reason["TOO_EARLY"]["id"])
+
+    def paid() -> bool:
+        return httpx.get(f"{stack.gateway}/api/orders/{order_id}").json()["status"] == "PAID"
+
+    until(paid, what="the redriven approval has its effect")
+    stack.saga("dead-letters", "discard", by_reason["MALFORMED"]["id"], "--yes")
+    until(lambda: dead_letters(stack) == [], what="no dead letter is left")
+
+
+def test_a_replay_changes_nothing_that_already_happened(stack: Stack) -> None:
+    answer = httpx.post(
+        f"{stack.gateway}/api/orders",
+        json={"userId": USER, "total": 999, "paymentMethod": "pm_card_visa"},
+        headers={"Prefer": "wait=20"},
+        timeout=30,
+    )
+    order_id = answer.json()["id"]
+    before = httpx.get(f"{stack.gateway}/api/orders/{order_id}/timeline").json()
+    events = stack.json("events", "list", "--order", order_id)["data"]
+    assert {event["eventType"] for event in events} == {"OrderCreated", "OrderPaid", "PaymentApproved"}
+    output = stack.saga("events", "replay", "--order", order_id).stdout
+    assert "2" in output
+    assert "1" in output
+    stack.saga("events", "replay", "--type", "OrderCreated", "--since", "1h")
+    assert httpx.get(f"{stack.gateway}/api/orders/{order_id}/timeline").json() == before
+    assert httpx.get(f"{stack.gateway}/api/payments/order/{order_id}").json()["status"] == "APPROVED"
+    assert dead_letters(stack) == []
+
+
+def test_status_names_every_process_and_url(stack: Stack) -> None:
+    status = stack.json("status")
+    assert status["ready"] is True
+    assert {process["name"] for process in status["processes"]} == {
+        "postgres", "rabbitmq", "temporal", "order", "payment", "gateway",
+    }  # fmt: skip
+    assert all(process["healthy"] and process["pid"] and process["port"] for process in status["processes"])
+    assert status["urls"].keys() == {
+        "gateway", "temporal_ui", "temporal", "amqp", "rabbitmq_ui", "orders_db", "payments_db",
+    }  # fmt: skip
+    assert httpx.get(status["urls"]["temporal_ui"]).status_code == 200
+    assert httpx.get(status["urls"]["rabbitmq_ui"]).status_code == 200
+
+
+@pytest.mark.parametrize("port", [3001, 3002])
+def test_the_services_answer_the_gateway_alone(stack: Stack, port: int) -> None:
+    base = httpx.URL(stack.gateway)
+    url = f"http://127.0.0.1:{port - 3000 + int(base.port or 0)}"
+    assert httpx.get(f"{url}/healthz").status_code == 200
+    assert httpx.get(f"{url}/{'orders' if port == 3001 else 'payments'}").status_code == 401
+
+
+def test_a_second_stack_on_the_same_data_says_so_in_one_line(stack: Stack) -> None:
+    result = run_saga("up", "--data", str(stack.data), check=False)
+    assert result.returncode == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert "already runs" in line
+
+
+def test_bad_configuration_is_told_in_one_line() -> None:
+    import os
+    import subprocess
+    import sys
+
+    result = subprocess.run(
+        [sys.executable, "-m", "stack.cli", "run", "order"],
+        env={**os.environ, "SAGA_PROVIDER_DECLINE_RATE": "2", "SAGA_PORT": "no"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == 1
+    (line,) = result.stderr.strip().splitlines()
+    assert "SAGA_PROVIDER_DECLINE_RATE" in line
+    assert "SAGA_PORT" in line
