@@ -1,0 +1,148 @@
+"""The gateway's live feed on a real RabbitMQ: what is published reaches whoever watches that order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import httpx
+import pytest
+
+from choreography.broker import Broker, BrokerUnavailable, Outgoing
+from choreography.feed import Feed
+from choreography.topology import Topology
+from models.messages import ROUTES, Envelope, encode, envelope_of
+from models.saga import Event, OrderCancelRequested, OrderId, OrderPaid, PaymentApproved
+from tests.fakes.gateway import NOW
+from tests.waiting import until
+from tests.world import World
+
+pytestmark = pytest.mark.anyio
+
+ORDER, OTHER = OrderId(UUID(int=1)), OrderId(UUID(int=2))
+LINGER = 0.05
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def feed() -> Feed:
+    return Feed(linger=LINGER)
+
+
+@pytest.fixture
+async def broker(world: World, feed: Feed) -> AsyncIterator[Broker]:
+    broker = Broker(world.amqp_url, name="test", topology=Topology())
+    broker.on_connect(feed.on_connect)
+    running = asyncio.create_task(broker.run())
+    await broker.wait_connected(20)
+    yield broker
+    running.cancel()
+    await asyncio.wait([running])
+
+
+async def publish(broker: Broker, message: Event | OrderCancelRequested) -> Envelope:
+    envelope = envelope_of(message, event_id=UUID(int=9), occurred_at=NOW, correlation_id="c")
+    route = ROUTES[type(message)]
+    await broker.publish(
+        Outgoing(
+            body=encode(envelope),
+            exchange=route.exchange,
+            routing_key=route.routing_key,
+            message_id=str(envelope.event_id),
+            mandatory=False,
+        )
+    )
+    return envelope
+
+
+async def test_events_of_the_order_watched_arrive_and_no_others(broker: Broker, feed: Feed) -> None:
+    async with asyncio.timeout(10), feed.subscribe(ORDER) as events:
+        await publish(broker, OrderPaid(order_id=OTHER))
+        await publish(broker, OrderCancelRequested(order_id=ORDER))
+        approved = await publish(broker, PaymentApproved(order_id=ORDER, transaction_id="tx"))
+        paid = await publish(broker, OrderPaid(order_id=ORDER))
+
+        received = [await anext(events), await anext(events)]
+
+    assert [event.event_type for event in received if event] == [approved.event_type, paid.event_type]
+    assert [event.order_id for event in received if event] == [str(ORDER)] * 2
+
+
+async def test_what_nobody_can_read_stops_nothing(broker: Broker, feed: Feed) -> None:
+    async with asyncio.timeout(10), feed.subscribe(ORDER) as events:
+        for body in (b"", b"\xff", b"{}", b'{"payload":{"orderId":"%s"}}' % str(ORDER).encode()):
+            await broker.publish(
+                Outgoing(
+                    body=body,
+                    exchange="orders.exchange",
+                    routing_key="order.paid",
+                    message_id="m",
+                    mandatory=False,
+                )
+            )
+        await publish(broker, OrderPaid(order_id=ORDER))
+
+        event = await anext(events)
+
+    assert event is not None
+    assert event.event_type == "OrderPaid"
+
+
+async def test_everybody_who_watches_an_order_gets_its_events(broker: Broker, feed: Feed) -> None:
+    async with asyncio.timeout(10), feed.subscribe(ORDER) as first, feed.subscribe(ORDER) as second:
+        await publish(broker, OrderPaid(order_id=ORDER))
+
+        assert await anext(first) == await anext(second)
+
+
+async def test_giving_up_a_wait_loses_nothing(broker: Broker, feed: Feed) -> None:
+    async with asyncio.timeout(10), feed.subscribe(ORDER) as events:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await anext(events)
+        await publish(broker, OrderPaid(order_id=ORDER))
+
+        assert await anext(events) is not None
+
+
+async def test_after_a_lost_connection_the_watchers_are_told_and_events_arrive_again(
+    broker: Broker, feed: Feed
+) -> None:
+    async with asyncio.timeout(20), feed.subscribe(ORDER) as events:
+        broker.lose()
+
+        assert await anext(events) is None
+        await broker.wait_connected(10)
+        await publish(broker, OrderPaid(order_id=ORDER))
+        assert await anext(events) is not None
+
+
+async def test_without_a_connection_nobody_is_made_to_wait() -> None:
+    with pytest.raises(BrokerUnavailable):
+        async with asyncio.timeout(1), Feed().subscribe(ORDER):
+            pass
+
+
+async def test_closing_the_feed_ends_every_subscription(broker: Broker, feed: Feed) -> None:
+    async with asyncio.timeout(10), feed.subscribe(ORDER) as events:
+        await feed.close()
+
+        assert [event async for event in events] == []
+
+
+async def test_the_queue_is_gone_soon_after_its_last_watcher(world: World, broker: Broker, feed: Feed) -> None:
+    assert await asyncio.to_thread(queues_of_feed, world) == []
+    async with feed.subscribe(ORDER):
+        await asyncio.to_thread(until, lambda: len(queues_of_feed(world)) == 1)
+
+    await asyncio.to_thread(until, lambda: queues_of_feed(world) == [])
+
+
+def queues_of_feed(world: World) -> list[str]:
+    answer = httpx.get(f"{world.servers.rabbitmq_api}/queues/{world.name}", params={"columns": "name"}, timeout=20)
+    return [queue["name"] for queue in answer.json() if queue["name"].startswith("amq.gen-")]

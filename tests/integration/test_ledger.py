@@ -1,0 +1,233 @@
+"""The one transaction for a batch, on a real database: any split into batches gives what one at a time would."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Coroutine, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from activities.ledger import Applied, Entry, Ledger, apply
+from activities.orders import ORDERS
+from models.database import Database
+from models.messages import Envelope
+from models.order import Order, OrderMessage, decide
+from models.saga import (
+    Become,
+    CancelReason,
+    CreateOrderRequested,
+    OrderCancelRequested,
+    OrderId,
+    PaymentApproved,
+    PaymentDeclined,
+    PaymentFailed,
+    TooEarly,
+    UserId,
+)
+from tests.world import Servers
+
+Result = TypeVar("Result")
+
+
+class Nowhere:
+    """An outlet that takes everything and publishes nothing."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[int, Envelope]] = []
+
+    def offer(self, events: Sequence[tuple[int, Envelope]]) -> None:
+        self.events += events
+
+    def carries(self, seq: int) -> bool:
+        return any(seq == offered for offered, _ in self.events)
+
+
+class Bench:
+    """A database, and a loop to use it on."""
+
+    def __init__(self, runner: asyncio.Runner, url: str) -> None:
+        self._runner = runner
+        self.database = Database(url, name="test", max_connections=6)
+        self.run(self.database.open())
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return self._runner.run(work)
+
+    def apply(self, *entries: Entry, outlet: Nowhere | None = None) -> list[Applied[Order] | Exception]:
+        return self.run(apply(self.database, ORDERS, outlet or Nowhere(), entries))
+
+    def rows(self, sql: str, *params: Any) -> list[dict[str, Any]]:
+        return self.run(self.database.query(sql, params))
+
+    def clear(self) -> None:
+        self.rows("TRUNCATE orders, event_log, outbox, order_totals")
+
+
+@pytest.fixture(scope="module")
+def bench(servers: Servers) -> Iterator[Bench]:
+    with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
+        admin.execute("CREATE DATABASE ledger OWNER orders TEMPLATE orders")
+    password = servers.database_passwords["orders"]
+    with asyncio.Runner() as runner:
+        bench = Bench(runner, f"postgresql://orders:{password}@127.0.0.1:{servers.postgres_port}/ledger")
+        yield bench
+        bench.run(bench.database.close())
+
+
+IDS = [OrderId(UUID(int=n << 80)) for n in range(1, 4)]
+
+
+def entry(message: OrderMessage) -> Entry:
+    return Entry(message=message, event_id=uuid4(), correlation_id="c")
+
+
+def create(order_id: OrderId, payment_method: str | None = None) -> CreateOrderRequested:
+    return CreateOrderRequested(
+        order_id=order_id, user_id=UserId(UUID(int=7)), total=order_id.int % 97 + 1, payment_method=payment_method
+    )
+
+
+def messages_about(order_id: OrderId) -> list[OrderMessage]:
+    return [
+        create(order_id),
+        replace(create(order_id), total=1000),
+        PaymentApproved(order_id=order_id, transaction_id="t"),
+        PaymentDeclined(order_id=order_id, reason="no"),
+        PaymentFailed(order_id=order_id, error="no"),
+        OrderCancelRequested(order_id=order_id),
+        OrderCancelRequested(order_id=order_id, reason=CancelReason.PAYMENT_TIMEOUT),
+    ]
+
+
+BATCHES = st.lists(
+    st.lists(st.sampled_from([message for each in IDS for message in messages_about(each)]), min_size=1, max_size=8),
+    max_size=5,
+)
+
+
+@given(batches=BATCHES)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_batches_leave_what_deciding_one_by_one_in_memory_leaves(
+    bench: Bench, batches: list[list[OrderMessage]]
+) -> None:
+    bench.clear()
+    states: dict[OrderId, Order] = {}
+    events: list[tuple[UUID, str]] = []
+    for batch in batches:
+        for answer, message in zip(bench.apply(*map(entry, batch)), batch, strict=True):
+            decision = decide(states.get(message.order_id), message)
+            assert isinstance(answer, Applied)
+            assert answer.decision == decision
+            if isinstance(decision, Become):
+                states[message.order_id] = decision.state
+                events.append((message.order_id, type(decision.emit).__name__))
+
+    columns = ", ".join(ORDERS.columns)
+    stored = {row["id"]: ORDERS.load(list(row.values())) for row in bench.rows(f"SELECT {columns} FROM orders")}
+    assert stored == states
+    log = bench.rows("SELECT * FROM event_log ORDER BY seq")
+    assert [(row["order_id"], row["event_type"]) for row in log] == events
+    assert [row["seq"] for row in log] == [row["seq"] for row in bench.rows("SELECT seq FROM outbox ORDER BY seq")]
+    totals = bench.rows("SELECT status, sum(count)::int c, sum(amount)::int a FROM order_totals GROUP BY 1")
+    counts, amounts = Counter[str](), Counter[str]()
+    for state in states.values():
+        counts[state.status] += 1
+        amounts[state.status] += state.total
+    assert {row["status"]: (row["c"], row["a"]) for row in totals if row["c"]} == {
+        status: (counts[status], amounts[status]) for status in counts
+    }
+
+
+def test_offered_events_have_the_places_that_the_log_gave_them(bench: Bench) -> None:
+    bench.clear()
+    outlet = Nowhere()
+    bench.apply(*(entry(create(order_id)) for order_id in IDS), outlet=outlet)
+    log = bench.rows("SELECT seq, event_id, order_id FROM event_log ORDER BY seq")
+    assert [(seq, event.event_id) for seq, event in outlet.events] == [(row["seq"], row["event_id"]) for row in log]
+    assert [row["order_id"] for row in log] == IDS
+
+
+def test_an_order_with_an_event_left_behind_has_its_next_one_deferred_to_the_relay(bench: Bench) -> None:
+    bench.clear()
+    first, second = Nowhere(), Nowhere()
+    bench.apply(entry(create(IDS[0])), entry(create(IDS[1])), outlet=first)
+    bench.rows("DELETE FROM outbox WHERE order_id = %s", IDS[1])  # this one's event has been published
+    bench.apply(
+        entry(OrderCancelRequested(order_id=IDS[0])), entry(OrderCancelRequested(order_id=IDS[1])), outlet=second
+    )
+    assert [event.order_id for _, event in second.events] == [IDS[1]]
+    deferred = bench.rows("SELECT order_id FROM outbox WHERE deferred")
+    assert [row["order_id"] for row in deferred] == [IDS[0]]
+
+
+def test_an_outlet_that_still_carries_the_earlier_event_gets_the_next_one_too(bench: Bench) -> None:
+    bench.clear()
+    outlet = Nowhere()
+    bench.apply(entry(create(IDS[0])), outlet=outlet)
+    bench.apply(entry(OrderCancelRequested(order_id=IDS[0])), outlet=outlet)
+    assert [event.event_type for _, event in outlet.events] == ["OrderCreated", "OrderCancelled"]
+
+
+def test_a_decision_that_raises_fails_its_message_alone(bench: Bench) -> None:
+    bench.clear()
+
+    def faulty(state: Order | None, message: Any, coordinator: Any) -> Any:
+        if message.order_id == IDS[1]:
+            raise ZeroDivisionError("a bug")
+        return decide(state, message, coordinator)
+
+    book = replace(ORDERS, decide=faulty)
+    answers = bench.run(apply(bench.database, book, Nowhere(), [entry(create(each)) for each in IDS]))
+    assert [type(answer) for answer in answers] == [Applied, ZeroDivisionError, Applied]
+    assert [row["id"] for row in bench.rows("SELECT id FROM orders ORDER BY id")] == [IDS[0], IDS[2]]
+
+
+def test_a_message_that_the_database_refuses_fails_alone(bench: Bench) -> None:
+    """PostgreSQL stores no U+0000: the batch's transaction fails, and each message then has one of its own."""
+    bench.clear()
+
+    async def submit() -> list[Any]:
+        ledger = Ledger(bench.database, ORDERS, Nowhere())
+        running = asyncio.create_task(ledger.run())
+        futures = [ledger.submit(entry(create(each, "a\0b" if each == IDS[1] else None))) for each in IDS]
+        answers = await asyncio.gather(*futures, return_exceptions=True)
+        running.cancel()
+        return answers
+
+    answers = bench.run(submit())
+    assert [isinstance(answer, psycopg.DataError) for answer in answers] == [False, True, False]
+    assert [row["id"] for row in bench.rows("SELECT id FROM orders ORDER BY id")] == [IDS[0], IDS[2]]
+
+
+def test_two_instances_that_apply_the_same_messages_have_one_effect(bench: Bench) -> None:
+    bench.clear()
+    ids = [OrderId(uuid4()) for _ in range(200)]
+
+    async def race() -> None:
+        ledgers = [Ledger(bench.database, ORDERS, Nowhere(), limit=7 + n) for n in range(3)]
+        running = [asyncio.create_task(ledger.run()) for ledger in ledgers]
+        await asyncio.gather(*(ledger.submit(entry(create(each))) for each in ids for ledger in ledgers))
+        for task in running:
+            task.cancel()
+
+    bench.run(race())
+    (counts,) = bench.rows(
+        "SELECT (SELECT count(*) FROM orders) o, (SELECT count(*) FROM event_log) e,"
+        " (SELECT sum(count)::int FROM order_totals) t"
+    )
+    assert (counts["o"], counts["e"], counts["t"]) == (200, 200, 200)
+
+
+def test_an_order_that_is_not_known_changes_nothing(bench: Bench) -> None:
+    bench.clear()
+    (answer,) = bench.apply(entry(PaymentApproved(order_id=IDS[0], transaction_id="t")))
+    assert isinstance(answer, Applied)
+    assert isinstance(answer.decision, TooEarly)
+    assert bench.rows("SELECT 1 FROM orders UNION ALL SELECT 1 FROM event_log") == []

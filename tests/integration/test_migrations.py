@@ -1,0 +1,68 @@
+"""A new version starts against an old database, and the migrations lead to what the code declares."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+
+import psycopg
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import create_engine
+
+from models.migrations import Service, migrate, newest, upgrade
+from models.tables import OrdersBase, PaymentsBase
+from tests.world import Servers
+
+BASES = {"orders": OrdersBase, "payments": PaymentsBase}
+_numbers = count()
+
+
+@pytest.fixture
+def empty(servers: Servers, service: Service) -> str:
+    """The URL of a new database of this service."""
+    name = f"migrated{next(_numbers)}"
+    with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} OWNER {service}")
+    password = servers.database_passwords[service]
+    return f"postgresql://{service}:{password}@127.0.0.1:{servers.postgres_port}/{name}"
+
+
+@pytest.mark.parametrize("service", ["orders", "payments"])
+def test_the_migrations_lead_to_what_the_code_declares(service: Service, empty: str) -> None:
+    migrate(service, empty)
+    engine = create_engine(empty.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, BASES[service].metadata) == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize("service", ["orders", "payments"])
+def test_instances_that_start_together_migrate_once(service: Service, empty: str) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda _: migrate(service, empty), range(4)))
+    with psycopg.connect(empty) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(newest(service),)]
+
+
+GOOD = {"orders": "PAID", "payments": "APPROVED"}
+COLUMNS = {"orders": "NULL", "payments": "NULL, NULL, NULL"}  # those between status and created_at
+
+
+@pytest.mark.parametrize("service", ["orders", "payments"])
+def test_an_old_database_keeps_its_rows_and_gets_their_totals(service: Service, empty: str) -> None:
+    upgrade(service, empty, "0001")
+    with psycopg.connect(empty) as connection:
+        connection.execute(
+            f"INSERT INTO {service} SELECT gen_random_uuid(), gen_random_uuid(), 10, 'USD', NULL, 'choreography',"
+            f" CASE WHEN n < 3 THEN '{GOOD[service]}' ELSE 'FAILED' END, {COLUMNS[service]}, now(), now()"
+            " FROM generate_series(1, 5) n"
+        )
+    migrate(service, empty)
+    with psycopg.connect(empty) as connection:
+        totals = connection.execute(f"SELECT status, count, amount FROM {service[:-1]}_totals").fetchall()
+        assert set(totals) == {(GOOD[service], 2, 20), ("FAILED", 3, 30)}
+        (rows,) = connection.execute(f"SELECT count(*) FROM {service}").fetchall()
+    assert rows == (5,)

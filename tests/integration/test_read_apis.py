@@ -1,0 +1,318 @@
+"""The services' read APIs on a real PostgreSQL: pages, totals, events, kept keys, and a database that is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import httpx
+import psycopg
+import pytest
+from fastapi import FastAPI
+from psycopg.types.json import Jsonb
+
+from api.orders import create_orders_app
+from api.payments import create_payments_app
+from choreography.broker import BrokerUnavailable
+from models.database import Database
+from models.messages import decode
+from tests.world import Servers
+
+pytestmark = pytest.mark.anyio
+
+TOKEN = "internal"
+START = datetime(2026, 2, 15, 1, 42, 19, tzinfo=UTC)
+ALICE, BOB = UUID(int=1), UUID(int=2)
+KEY = {"scope": "s", "key": "k", "digest": "ab" * 32}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=["orders", "payments"])
+def service(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def _create_database(servers: Servers, service: str) -> str:
+    name = f"reads_{uuid4().hex}"
+    with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} OWNER {service} TEMPLATE {service}")
+    password = servers.database_passwords[service]
+    return f"postgresql://{service}:{password}@127.0.0.1:{servers.postgres_port}/{name}"
+
+
+async def ready() -> dict[str, str]:
+    return {"database": "ok"}
+
+
+def client_of(app: FastAPI, token: str = TOKEN) -> httpx.AsyncClient:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    headers = {"Authorization": f"Bearer {token}"}
+    return httpx.AsyncClient(transport=transport, base_url="http://service", headers=headers)
+
+
+@pytest.fixture
+async def orders_database(servers: Servers) -> AsyncIterator[Database]:
+    database = Database(_create_database(servers, "orders"), name="test", timeout=10)
+    await database.open()
+    async with database.transaction() as connection:
+        for number in range(25):
+            await connection.execute(
+                "INSERT INTO orders (id, user_id, total, currency, coordinator, status, cancel_reason, created_at,"
+                " updated_at) VALUES (%s, %s, %s, 'USD', 'choreography', %s, NULL, %s, %s)",
+                (
+                    UUID(int=100 + number),
+                    BOB if number < 2 else ALICE,
+                    number + 1,
+                    "PAID" if number % 5 == 0 else "CANCELLED",
+                    # Two at a time: among contemporaries the id decides.
+                    START + timedelta(seconds=number // 2),
+                    START + timedelta(hours=1),
+                ),
+            )
+        await connection.execute(
+            "INSERT INTO order_totals (shard, status, count, amount) VALUES (0, 'PAID', 2, 9), (1, 'PAID', 3, 46),"
+            " (2, 'CANCELLED', 20, 270), (3, 'FAILED', 0, 0)"
+        )
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def orders(orders_database: Database) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(create_orders_app(database=orders_database, token=TOKEN, readiness=ready)) as client:
+        yield client
+
+
+@pytest.fixture
+async def payments_database(servers: Servers) -> AsyncIterator[Database]:
+    database = Database(_create_database(servers, "payments"), name="test", timeout=10)
+    await database.open()
+    async with database.transaction() as connection:
+        await connection.execute(
+            "INSERT INTO payments (id, order_id, amount, currency, coordinator, status, reason, created_at, updated_at)"
+            " VALUES (%s, %s, 999, 'EUR', 'choreography', 'DECLINED', 'Insufficient funds', %s, %s)",
+            (UUID(int=7), UUID(int=100), START, START),
+        )
+        await connection.execute(
+            "INSERT INTO payment_totals (shard, status, count, amount) VALUES (0, 'DECLINED', 1, 999),"
+            " (1, 'APPROVED', 2, 5), (2, 'APPROVED', -2, -5)"
+        )
+        await connection.execute(
+            "INSERT INTO event_log (event_id, order_id, event_type, occurred_at, correlation_id, causation_id,"
+            " coordinator, payload) VALUES (%s, %s, 'PaymentDeclined', %s, 'c', %s, 'choreography', %s)",
+            (UUID(int=8), UUID(int=100), START, UUID(int=9), Jsonb({"orderId": str(UUID(int=100)), "reason": "no"})),
+        )
+    yield database
+    await database.close()
+
+
+@pytest.fixture
+async def payments(payments_database: Database) -> AsyncIterator[httpx.AsyncClient]:
+    async with client_of(create_payments_app(database=payments_database, token=TOKEN, readiness=ready)) as client:
+        yield client
+
+
+def numbers(answer: httpx.Response) -> list[int]:
+    """Which of the 25 orders are on a page."""
+    assert answer.status_code == 200, answer.text
+    return [UUID(order["id"]).int - 100 for order in answer.json()["data"]]
+
+
+async def test_orders_come_newest_first_and_every_one_on_exactly_one_page(orders: httpx.AsyncClient) -> None:
+    pages = [await orders.get("/orders", params={"page": page, "limit": 10}) for page in (1, 2, 3, 4)]
+
+    assert [number for page in pages for number in numbers(page)] == list(reversed(range(25)))
+    assert pages[2].json()["meta"] == {"page": 3, "limit": 10, "total": 25, "totalPages": 3}
+    assert numbers(pages[3]) == []
+
+
+@pytest.mark.parametrize(
+    ("query", "found", "total"),
+    [
+        ({"status": "PAID"}, [20, 15, 10, 5, 0], 5),
+        ({"status": "FAILED"}, [], 0),
+        ({"status": "PENDING_PAYMENT"}, [], 0),
+        ({"userId": str(BOB)}, [1, 0], 2),
+        ({"userId": str(BOB), "status": "PAID"}, [0], 1),
+        ({"page": 2**31 - 1, "limit": 100}, [], 25),
+    ],
+)
+async def test_filters_and_their_totals_are_exact(
+    orders: httpx.AsyncClient, query: dict[str, Any], found: list[int], total: int
+) -> None:
+    answer = await orders.get("/orders", params=query)
+
+    assert (numbers(answer), answer.json()["meta"]["total"]) == (found, total)
+
+
+async def test_an_order_has_its_wire_form(orders: httpx.AsyncClient) -> None:
+    assert (await orders.get(f"/orders/{UUID(int=103)}")).json() == {
+        "id": str(UUID(int=103)),
+        "userId": str(ALICE),
+        "total": 4,
+        "status": "CANCELLED",
+        "createdAt": "2026-02-15T01:42:20.000Z",
+        "updatedAt": "2026-02-15T02:42:19.000Z",
+        "currency": "USD",
+        "coordinator": "choreography",
+        "cancelReason": None,
+    }
+
+
+async def test_a_payment_has_its_wire_form_under_both_ids(payments: httpx.AsyncClient) -> None:
+    by_id = (await payments.get(f"/payments/{UUID(int=7)}")).json()
+
+    assert by_id == (await payments.get(f"/payments/order/{UUID(int=100)}")).json()
+    assert by_id == {
+        "id": str(UUID(int=7)),
+        "orderId": str(UUID(int=100)),
+        "amount": 999,
+        "status": "DECLINED",
+        "createdAt": "2026-02-15T01:42:19.000Z",
+        "updatedAt": "2026-02-15T01:42:19.000Z",
+        "currency": "EUR",
+        "reason": "Insufficient funds",
+    }
+
+
+async def test_payments_are_listed_with_a_total_that_is_a_number(payments: httpx.AsyncClient) -> None:
+    body = (await payments.get("/payments")).json()
+
+    assert (len(body["data"]), body["meta"]) == (1, {"page": 1, "limit": 10, "total": 1, "totalPages": 1})
+
+
+async def test_stats_leave_out_what_does_not_occur(payments: httpx.AsyncClient) -> None:
+    answer = await payments.get("/payments/stats")
+
+    assert answer.json() == {"byStatus": [{"status": "DECLINED", "count": 1, "totalAmount": 999}]}
+
+
+async def test_events_come_in_the_form_in_which_they_were_published(payments: httpx.AsyncClient) -> None:
+    [event] = (await payments.get(f"/payments/order/{UUID(int=100)}/events")).json()["data"]
+
+    envelope = decode(httpx.Response(200, json=event).content)
+    assert (envelope.event_type, envelope.event_id, envelope.causation_id, envelope.occurred_at) == (
+        "PaymentDeclined",
+        UUID(int=8),
+        UUID(int=9),
+        START,
+    )
+
+
+async def test_an_unknown_order_has_no_events(orders: httpx.AsyncClient) -> None:
+    assert (await orders.get(f"/orders/{UUID(int=1)}/events")).json() == {"data": []}
+
+
+@pytest.mark.parametrize("path", [f"/payments/{UUID(int=1)}", f"/payments/order/{UUID(int=1)}"])
+async def test_an_unknown_payment_is_a_404(payments: httpx.AsyncClient, path: str) -> None:
+    assert (await payments.get(path)).status_code == 404
+
+
+async def test_an_unknown_order_is_a_404(orders: httpx.AsyncClient) -> None:
+    assert (await orders.get(f"/orders/{UUID(int=1)}")).status_code == 404
+
+
+async def test_a_key_stands_for_the_order_it_came_with_first(orders: httpx.AsyncClient) -> None:
+    first = await orders.put("/idempotency-keys", json=KEY | {"orderId": str(UUID(int=1))})
+    second = await orders.put("/idempotency-keys", json=KEY | {"orderId": str(UUID(int=2)), "digest": "cd" * 32})
+    elsewhere = await orders.put("/idempotency-keys", json=KEY | {"orderId": str(UUID(int=3)), "scope": "other"})
+
+    assert first.json() == second.json() == {"orderId": str(UUID(int=1)), "digest": "ab" * 32}
+    assert elsewhere.json()["orderId"] == str(UUID(int=3))
+
+
+async def test_a_key_used_many_times_at_once_stands_for_one_order(orders: httpx.AsyncClient) -> None:
+    answers = await asyncio.gather(
+        *(orders.put("/idempotency-keys", json=KEY | {"orderId": str(UUID(int=n))}) for n in range(20))
+    )
+
+    assert [answer.status_code for answer in answers] == [200] * 20
+    assert len({answer.json()["orderId"] for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("token", ["", "wrong", "interna", "internal2"])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("GET", "/orders"), ("PUT", "/idempotency-keys"), ("GET", "/openapi.json"), ("GET", "/nothing")],
+)
+async def test_nobody_gets_in_without_the_internal_token(
+    orders_database: Database, token: str, method: str, path: str
+) -> None:
+    app = create_orders_app(database=orders_database, token=TOKEN, readiness=ready)
+    async with client_of(app, token) as client:
+        answer = await client.request(method, path)
+
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_health_needs_no_token(orders_database: Database, path: str) -> None:
+    app = create_orders_app(database=orders_database, token=TOKEN, readiness=ready)
+    async with client_of(app, "") as client:
+        assert (await client.get(path)).status_code == 200
+
+
+async def test_a_database_that_is_away_is_a_503(service: str) -> None:
+    database = Database("postgresql://nobody@127.0.0.1:1/nothing", name="test", timeout=0.2)
+    await database.open()
+    create: Any = create_orders_app if service == "orders" else create_payments_app
+    async with client_of(create(database=database, token=TOKEN, readiness=ready)) as client:
+        answer = await client.get(f"/{service}")
+    await database.close()
+
+    assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+    assert "retry-after" in answer.headers
+
+
+class Replayer:
+    """Notes what it is asked for."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.away = False
+
+    async def __call__(self, **conditions: Any) -> int:
+        if self.away:
+            raise BrokerUnavailable("there is no connection to RabbitMQ")
+        self.asked.append(conditions)
+        return 3
+
+
+async def replay(database: Database, replayer: Replayer, body: dict[str, Any]) -> httpx.Response:
+    app = create_orders_app(database=database, token=TOKEN, readiness=ready, replay=replayer)
+    async with client_of(app) as client:
+        return await client.post("/events/replay", json=body)
+
+
+async def test_a_replay_passes_its_conditions_on(orders_database: Database) -> None:
+    replayer = Replayer()
+    answer = await replay(orders_database, replayer, {"eventType": "OrderPaid", "since": "2026-02-15T01:42:19Z"})
+
+    assert (answer.status_code, answer.json()) == (200, {"replayed": 3})
+    assert replayer.asked == [{"order_id": None, "event_type": "OrderPaid", "since": START, "until": None}]
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"orderId": None}, {"eventType": "OrderLost"}, {"since": "2026-02-15T01:42:19"}, {"colour": "red"}]
+)
+async def test_a_replay_that_says_nothing_or_nonsense_is_refused(
+    orders_database: Database, body: dict[str, Any]
+) -> None:
+    replayer = Replayer()
+
+    assert ((await replay(orders_database, replayer, body)).status_code, replayer.asked) == (422, [])
+
+
+async def test_a_replay_without_the_broker_is_a_503(orders_database: Database) -> None:
+    replayer = Replayer()
+    replayer.away = True
+
+    assert (await replay(orders_database, replayer, {"orderId": str(UUID(int=1))})).status_code == 503
