@@ -13,7 +13,6 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from api.problems import CORRELATION_ID, Kind, Problem, respond, unexpected
 
-CORRELATION_HEADER: Final = "X-Correlation-Id"
 MAX_BODY: Final = 64 * 1024  # bytes
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 

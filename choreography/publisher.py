@@ -11,32 +11,14 @@ from typing import Final
 import structlog
 
 from activities.faults import crash_point
-from choreography.broker import Broker, Outgoing
+from choreography.broker import Broker
+from choreography.outgoing import outgoing
 from models.database import TRANSIENT, Database
-from models.messages import Envelope, encode
-from models.saga import OrderCancelled, OrderCreated, PaymentApproved, PaymentDeclined, PaymentFailed
+from models.messages import Envelope
 
 log = structlog.get_logger()
 
-# These have a reaction: if no queue takes them, they must not count as published.
-_AWAITED: Final = {
-    kind.__name__ for kind in (OrderCreated, OrderCancelled, PaymentApproved, PaymentDeclined, PaymentFailed)
-}
 _MOST_WAITING: Final = 5_000  # events; beyond that the relay's table is the better place to wait
-
-
-def outgoing(envelope: Envelope, *, mandatory: bool = False) -> Outgoing:
-    """The message that carries an envelope to its exchange."""
-    if envelope.route is None:
-        raise ValueError(f"{envelope.event_type} has no route")
-    return Outgoing(
-        body=encode(envelope),
-        exchange=envelope.route.exchange,
-        routing_key=envelope.route.routing_key,
-        message_id=str(envelope.event_id),
-        correlation_id=envelope.correlation_id,
-        mandatory=mandatory or envelope.event_type in _AWAITED,
-    )
 
 
 async def forget(database: Database, published: Sequence[int]) -> None:
@@ -45,17 +27,6 @@ async def forget(database: Database, published: Sequence[int]) -> None:
         # Losing this commit in a crash repeats a publication, which is harmless; so it need not wait for the disk.
         await connection.execute("SET LOCAL synchronous_commit = off")
         await connection.execute("DELETE FROM outbox WHERE seq = ANY(%s)", [list(published)])
-
-
-class CommandPublisher:
-    """Publishes commands for those who own no event log: confirmed, or an error."""
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-
-    async def publish(self, envelope: Envelope) -> None:
-        """Publish; confirmed and in a queue on return. Raises BrokerUnavailable, at once without a connection."""
-        await self._broker.publish(outgoing(envelope, mandatory=True))
 
 
 class Publisher:

@@ -12,7 +12,7 @@ import structlog
 
 from activities.faults import crash_point
 from choreography.broker import Broker
-from choreography.publisher import outgoing
+from choreography.outgoing import outgoing
 from models.database import TRANSIENT, Connection, Database
 from models.messages import MESSAGE_TYPES, ROUTES, Envelope
 from models.saga import Coordinator

@@ -9,7 +9,7 @@ from uuid import UUID
 import structlog
 
 from choreography.broker import Broker
-from choreography.publisher import outgoing
+from choreography.outgoing import outgoing
 from choreography.relay import EVENT_COLUMNS, logged_envelope
 from models.database import Database
 

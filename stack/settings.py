@@ -43,7 +43,6 @@ class Settings(BaseSettings):
     internal_token: SecretStr = Field(
         SecretStr(""), description="bearer token that ports 3001 and 3002 ask of the gateway; empty: they answer nobody"
     )
-    temporal_address: str = Field("127.0.0.1:7233", description="Temporal's frontend, host:port")
     default_coordinator: Coordinator = Field(
         Coordinator.CHOREOGRAPHY, description="coordinator of an order that names none"
     )

@@ -301,7 +301,15 @@ async def test_a_replay_passes_its_conditions_on(orders_database: Database) -> N
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"orderId": None}, {"eventType": "OrderLost"}, {"since": "2026-02-15T01:42:19"}, {"colour": "red"}]
+    "body",
+    [
+        {},
+        {"orderId": None},
+        {"eventType": "OrderLost"},
+        {"orderId": "42"},
+        {"since": "2026-02-15T01:42:19"},
+        {"colour": "red"},
+    ],
 )
 async def test_a_replay_that_says_nothing_or_nonsense_is_refused(
     orders_database: Database, body: dict[str, Any]

@@ -1,0 +1,39 @@
+"""Turn envelopes into messages for their exchange, and publish commands."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from choreography.broker import Broker, Outgoing
+from models.messages import Envelope, encode
+from models.saga import OrderCancelled, OrderCreated, PaymentApproved, PaymentDeclined, PaymentFailed
+
+# These have a reaction: if no queue takes them, they must not count as published.
+_AWAITED: Final = {
+    kind.__name__ for kind in (OrderCreated, OrderCancelled, PaymentApproved, PaymentDeclined, PaymentFailed)
+}
+
+
+def outgoing(envelope: Envelope, *, mandatory: bool = False) -> Outgoing:
+    """The message that carries an envelope to its exchange."""
+    if envelope.route is None:
+        raise ValueError(f"{envelope.event_type} has no route")
+    return Outgoing(
+        body=encode(envelope),
+        exchange=envelope.route.exchange,
+        routing_key=envelope.route.routing_key,
+        message_id=str(envelope.event_id),
+        correlation_id=envelope.correlation_id,
+        mandatory=mandatory or envelope.event_type in _AWAITED,
+    )
+
+
+class CommandPublisher:
+    """Publishes commands for those who own no event log: confirmed, or an error."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    async def publish(self, envelope: Envelope) -> None:
+        """Publish; confirmed and in a queue on return. Raises BrokerUnavailable, at once without a connection."""
+        await self._broker.publish(outgoing(envelope, mandatory=True))

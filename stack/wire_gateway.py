@@ -1,0 +1,50 @@
+"""Wire the gateway; it loads neither a database driver nor a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
+
+import httpx
+
+from api.gateway import create_gateway
+from api.ports import Settings as GatewaySettings
+from choreography.broker import Broker
+from choreography.feed import Feed
+from choreography.outgoing import CommandPublisher
+from choreography.topology import Topology
+from stack.process import Wired
+from stack.settings import Settings
+
+_QUERY_TIMEOUT = 5.0  # seconds; the gateway's own limits are shorter
+
+
+async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
+    """The gateway: it needs the broker for commands and the services for queries, and waits for neither to start."""
+    topology = Topology(retry_delays=settings.retry_delays)
+    amqp_url = settings.amqp_url.get_secret_value()
+    publishing = Broker(amqp_url, name="gateway publisher", topology=topology)
+    listening = Broker(amqp_url, name="gateway feed", topology=topology)
+    feed = Feed()
+    listening.on_connect(feed.on_connect)
+
+    async def client(url: str) -> httpx.AsyncClient:
+        token = settings.internal_token.get_secret_value()
+        return await stack.enter_async_context(
+            httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=_QUERY_TIMEOUT)
+        )
+
+    async def readiness() -> Mapping[str, str]:
+        return {"broker": "ok" if publishing.connected else "not connected"}
+
+    app = create_gateway(
+        commands=CommandPublisher(publishing),
+        feed=feed,
+        orders=await client(settings.order_service_url),
+        payments=await client(settings.payment_service_url),
+        clock=lambda: datetime.now(UTC),
+        readiness=readiness,
+        settings=GatewaySettings(default_coordinator=settings.default_coordinator),
+    )
+    return Wired(app=app, background=[publishing.run(), listening.run()])

@@ -1,0 +1,165 @@
+"""Wire the order service and the payment service: a database each, and the same parts around another book."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack, suppress
+from typing import Any, Protocol, TypeVar
+
+import psycopg
+import structlog
+from fastapi import FastAPI
+
+from activities.ledger import Book, Ledger
+from activities.orders import ORDERS
+from activities.payments import PAYMENTS, PaymentActivities
+from activities.providers import PaymentProvider
+from activities.providers.simulated import SimulatedProvider
+from api.orders import create_orders_app
+from api.payments import create_payments_app
+from api.ports import Readiness, ReplayPort
+from choreography.broker import Broker
+from choreography.consumer import Consumer
+from choreography.publisher import Publisher
+from choreography.reactions import Reactions, order_reactions, payment_reactions
+from choreography.relay import Relay
+from choreography.replay import Replay
+from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, Topology
+from models.database import Database
+from models.migrations import Service, migrate
+from stack.errors import StackError
+from stack.process import Wired
+from stack.settings import Settings
+
+log = structlog.get_logger()
+
+State = TypeVar("State")
+
+
+class _CreateApp(Protocol):
+    def __call__(self, *, database: Database, token: str, readiness: Readiness, replay: ReplayPort) -> FastAPI: ...
+
+
+async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Wired | None:
+    """The order service; None if told to stop before its database answered. Raises StackError if that refuses."""
+    database = await _database("orders", settings, stack, stop)
+    if database is None:
+        return None
+    return _service(
+        settings, database, ORDERS, queue=ORDER_QUEUE, reactions=order_reactions, create_app=create_orders_app
+    )
+
+
+async def wire_payment_service(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Wired | None:
+    """The payment service; None if told to stop before its database answered. Raises StackError if that refuses."""
+    database = await _database("payments", settings, stack, stop)
+    if database is None:
+        return None
+    provider, running = _provider(settings, database)
+    wired = _service(
+        settings,
+        database,
+        PAYMENTS,
+        queue=PAYMENT_QUEUE,
+        reactions=lambda ledger: payment_reactions(PaymentActivities(ledger, provider)),
+        create_app=create_payments_app,
+    )
+    wired.background.append(running)
+    return wired
+
+
+def _service(
+    settings: Settings,
+    database: Database,
+    book: Book[State],
+    *,
+    queue: str,
+    reactions: Callable[[Ledger[State]], Reactions],
+    create_app: _CreateApp,
+) -> Wired:
+    topology = Topology(retry_delays=settings.retry_delays)
+    # Two connections: a broker that throttles publishers must not hold back acknowledgements.
+    url = settings.amqp_url.get_secret_value()
+    publishing = Broker(url, name=f"{queue} publisher", topology=topology)
+    consuming = Broker(url, name=f"{queue} consumer", topology=topology)
+    publisher = Publisher(publishing, database)
+    ledger = Ledger(database, book, publisher, limit=settings.batch_limit)
+    consumer = Consumer(consuming, queue, reactions(ledger), prefetch=settings.prefetch)
+    relay = Relay(publishing, database, grace=settings.relay_grace, interval=settings.relay_interval)
+
+    async def readiness() -> Mapping[str, str]:
+        return {"database": await _answers(database), "broker": _consumes(publishing, consumer)}
+
+    app = create_app(
+        database=database,
+        token=settings.internal_token.get_secret_value(),
+        readiness=readiness,
+        replay=Replay(publishing, database),
+    )
+    return Wired(
+        app=app,
+        background=[publishing.run(), consuming.run(), publisher.run(), ledger.run(), relay.run()],
+        finish=[consumer.drain, publisher.flush],
+    )
+
+
+def _provider(settings: Settings, database: Database) -> tuple[PaymentProvider, Coroutine[Any, Any, None]]:
+    if settings.provider == "stripe":
+        from activities.providers.stripe import StripeProvider  # the library is large; the simulation needs none of it
+
+        stripe = StripeProvider(settings.stripe_api_key.get_secret_value(), timeout=settings.provider_timeout)
+        return stripe, stripe.run()
+    simulated = SimulatedProvider(
+        database,
+        latency=settings.provider_latency_ms / 1000,
+        decline_rate=settings.provider_decline_rate,
+        timeout=settings.provider_timeout,
+    )
+    return simulated, simulated.run()
+
+
+async def _database(
+    service: Service, settings: Settings, stack: AsyncExitStack, stop: asyncio.Event
+) -> Database | None:
+    """The service's database, migrated; waits for a server that is still starting, None if told to stop meanwhile."""
+    secret = settings.orders_database_url if service == "orders" else settings.payments_database_url
+    url = secret.get_secret_value()
+    while not stop.is_set():
+        try:
+            await asyncio.to_thread(migrate, service, url)
+        except psycopg.OperationalError as error:
+            if _is_final(error):
+                raise StackError(_refused(service, error)) from None
+            log.warning("database_unavailable", database=service, error=str(error).strip())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 0.3)
+        else:
+            database = Database(url, name=f"{service} service", max_connections=settings.database_connections)
+            await database.open()
+            stack.push_async_callback(database.close)
+            return database
+    return None
+
+
+def _is_final(error: psycopg.OperationalError) -> bool:
+    return any(sign in str(error) for sign in ("authentication failed", "does not exist", "no pg_hba.conf entry"))
+
+
+def _refused(service: Service, error: psycopg.OperationalError) -> str:
+    why = str(error).strip().splitlines()[-1]
+    return f"The database {service!r} refuses us: {why}. Check SAGA_{service.upper()}_DATABASE_URL"
+
+
+async def _answers(database: Database) -> str:
+    try:
+        await asyncio.wait_for(database.query("SELECT 1"), 1.0)
+    except Exception as error:
+        return f"does not answer: {type(error).__name__}"
+    return "ok"
+
+
+def _consumes(publishing: Broker, consumer: Consumer) -> str:
+    if not publishing.connected:
+        return "not connected"
+    return "ok" if consumer.consuming else "connected, but not consuming"
