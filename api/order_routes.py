@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import Annotated, Any, Final
 from uuid import UUID
@@ -115,8 +116,9 @@ def order_routes(*, commands: Commands, queries: Queries, feed: FeedPort, settin
         async with AsyncExitStack() as stack:
             try:
                 # Before the command, so that not even the quickest saga is missed.
-                live = await stack.enter_async_context(feed.subscribe(order_id))
-            except BrokerUnavailable as error:
+                async with asyncio.timeout(limits.command):
+                    live = await stack.enter_async_context(feed.subscribe(order_id))
+            except (BrokerUnavailable, TimeoutError) as error:
                 raise unavailable("The message broker does not answer; try again") from error
             await commands.create(order_id, body, correlation_id)
             follower = Follower(live, lambda: queries.events(order_id, correlation_id))

@@ -41,7 +41,15 @@ def create_orders_app(
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The order service's application."""
-    app = create_read_app(name="order service", token=token, readiness=readiness, replay=replay, lifespan=lifespan)
+    app = create_read_app(
+        name="order service",
+        token=token,
+        database=database,
+        log_model=OrderEventRow,
+        readiness=readiness,
+        replay=replay,
+        lifespan=lifespan,
+    )
 
     @app.get("/orders", responses=answers(200, Paged[OrderBody], "A page") | problems(401, 503), openapi_extra=takes())
     async def list_orders(query: Annotated[OrdersPage, Query()]) -> Response:

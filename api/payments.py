@@ -27,7 +27,15 @@ def create_payments_app(
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The payment service's application."""
-    app = create_read_app(name="payment service", token=token, readiness=readiness, replay=replay, lifespan=lifespan)
+    app = create_read_app(
+        name="payment service",
+        token=token,
+        database=database,
+        log_model=PaymentEventRow,
+        readiness=readiness,
+        replay=replay,
+        lifespan=lifespan,
+    )
 
     @app.get(
         "/payments", responses=answers(200, Paged[PaymentBody], "A page") | problems(401, 503), openapi_extra=takes()

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
-from typing import Any, Final, TypeAlias
+from typing import Annotated, Any, Final, TypeAlias
 from uuid import UUID
 
 import msgspec
 import structlog
 from fastapi import APIRouter, FastAPI
+from fastapi import Query as FromQuery
 from sqlmodel import col, select
 from sqlmodel.sql.expression import Select, SelectOfScalar
 from starlette.middleware import Middleware
@@ -22,7 +23,7 @@ from api.openapi import answers, describe, problems, takes
 from api.ports import Readiness, ReplayPort
 from api.problems import Kind, Problem, Violation, install, invalid, respond, unavailable
 from api.requests import read_body
-from api.schemas import KeepKey, Page, Replay, Replayed
+from api.schemas import EventLog, EventsQuery, KeepKey, Page, Replay, Replayed
 from api.security import Edge, InternalToken
 from choreography.broker import BrokerUnavailable
 from models.database import TRANSIENT, Database
@@ -34,12 +35,20 @@ log = structlog.get_logger()
 
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 Row: TypeAlias = Mapping[str, Any]
+EventRow: TypeAlias = type[OrderEventRow] | type[PaymentEventRow]
 
 JSON: Final = "application/json"
 
 
 def create_read_app(
-    *, name: str, token: str, readiness: Readiness, replay: ReplayPort | None, lifespan: Lifespan | None
+    *,
+    name: str,
+    token: str,
+    database: Database,
+    log_model: EventRow,
+    readiness: Readiness,
+    replay: ReplayPort | None,
+    lifespan: Lifespan | None,
 ) -> FastAPI:
     """A service's application: errors are problems, nobody gets in without the token; health, and replay if any."""
     app = FastAPI(
@@ -54,6 +63,7 @@ def create_read_app(
     for error in TRANSIENT:
         app.add_exception_handler(error, _on_database_away)
     app.include_router(health_routes(readiness))
+    app.include_router(_event_routes(database, log_model))
     if replay is not None:
         app.include_router(_replay_routes(replay))
     describe(app, KeepKey, Replay)
@@ -63,6 +73,28 @@ def create_read_app(
 async def _on_database_away(request: Request, error: Exception) -> Response:
     log.warning("database_unavailable", path=request.url.path, error=f"{type(error).__name__}: {error}")
     return respond(unavailable("The database does not answer; try again"), request.scope)
+
+
+def _event_routes(database: Database, model: EventRow) -> APIRouter:
+    router = APIRouter(tags=["operation"])
+
+    @router.get(
+        "/events",
+        summary="The event log, oldest first",
+        responses=answers(200, EventLog, "The events that match") | problems(401, 503),
+        openapi_extra=takes(),
+    )
+    async def list_events(query: Annotated[EventsQuery, FromQuery()]) -> Response:
+        conditions = (
+            (query.order_id, col(model.order_id) == query.order_id),
+            (query.event_type, col(model.event_type) == query.event_type),
+            (query.since, col(model.occurred_at) >= query.since),
+            (query.until, col(model.occurred_at) < query.until),
+        )
+        wanted = [condition for given, condition in conditions if given is not None]
+        return _event_log(await database.read(select(model).where(*wanted).order_by(col(model.seq)).limit(query.limit)))
+
+    return router
 
 
 def _replay_routes(replay: ReplayPort) -> APIRouter:
@@ -109,11 +141,10 @@ def paged(page: Page, total: int, rows: Iterable[Mapping[str, Any]]) -> Response
     return json_response({"data": list(rows), "meta": meta})
 
 
-async def event_log(database: Database, model: type[OrderEventRow] | type[PaymentEventRow], order_id: UUID) -> Response:
+async def event_log(database: Database, model: EventRow, order_id: UUID) -> Response:
     """An order's events as they were published, in the order in which they happened here."""
     statement = select(model).where(col(model.order_id) == order_id).order_by(col(model.seq))
-    rows = await database.read(statement)
-    return Response(b'{"data":[%s]}' % b",".join(encode(_envelope(row)) for row in rows), media_type=JSON)
+    return _event_log(await database.read(statement))
 
 
 def found(rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
@@ -125,6 +156,10 @@ def found(rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
 
 def json_response(content: Any) -> Response:
     return Response(msgspec.json.encode(content), media_type=JSON)
+
+
+def _event_log(rows: Iterable[Row]) -> Response:
+    return Response(b'{"data":[%s]}' % b",".join(encode(_envelope(row)) for row in rows), media_type=JSON)
 
 
 def _envelope(row: Row) -> Envelope:

@@ -108,6 +108,16 @@ class Replay(_Request):
     until: AwareDatetime | None = None
 
 
+class EventsQuery(_Request):
+    """Which events to list: the first `limit` that match every condition given."""
+
+    order_id: UUID | None = None
+    event_type: str | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+
+
 class NoQuery(_Request):
     """No query parameters."""
 

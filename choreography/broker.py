@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import struct
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -178,6 +179,9 @@ async def publish_confirmed(channel: AbstractChannel, message: Outgoing, *, time
         raise BrokerUnavailable(f"RabbitMQ rejected the message: {_describe(error)}") from error
     except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
         raise BrokerUnavailable(f"RabbitMQ gave no confirm: {_describe(error)}") from error
+    except (TypeError, ValueError, struct.error) as error:
+        # A message that AMQP cannot carry fails alone; it must not take its publisher down.
+        raise BrokerUnavailable(f"it cannot be written as an AMQP message: {_describe(error)}") from error
 
 
 def _describe(error: BaseException) -> str:

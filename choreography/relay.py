@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 
@@ -53,6 +54,7 @@ class Relay:
         self._grace = grace
         self._interval = interval
         self._wake = asyncio.Event()
+        self._stuck: set[UUID] = set()  # orders with an event that can't be published now: the others go on
 
     async def run(self) -> None:
         """Relay until cancelled."""
@@ -79,8 +81,9 @@ class Relay:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._interval)
             self._wake.clear()
+            self._stuck.clear()
             try:
-                while self._broker.connected and await self.sweep() == _BATCH:
+                while self._broker.connected and await self.sweep():
                     pass
             except TRANSIENT as error:
                 log.warning("relay_waits_for_database", error=str(error))
@@ -95,23 +98,24 @@ class Relay:
             rows = await self._due(connection)
             if not rows:
                 return 0
-            errors = await self._broker.publish_all([outgoing(envelope) for _, envelope in rows])
+            errors = await self._broker.publish_all([outgoing(envelope) for _, _, envelope in rows])
             crash_point("relay.published")
-            published = [seq for (seq, _), error in zip(rows, errors, strict=True) if error is None]
+            published = [seq for (seq, _, _), error in zip(rows, errors, strict=True) if error is None]
             await connection.execute("DELETE FROM outbox WHERE seq = ANY(%s)", [published])
-        failures = [error for error in errors if error is not None]
-        if failures:
-            log.warning("relay_failed", events=len(failures), error=str(failures[0]))
+        for (seq, order_id, _), error in zip(rows, errors, strict=True):
+            if error is not None:
+                self._stuck.add(order_id)
+                log.warning("relay_failed", seq=seq, order_id=str(order_id), error=str(error))
         log.info("relayed", events=len(published))
         return len(published)
 
-    async def _due(self, connection: Connection) -> Sequence[tuple[int, Envelope]]:
+    async def _due(self, connection: Connection) -> Sequence[tuple[int, UUID, Envelope]]:
         cursor = await connection.execute(
-            f"SELECT o.seq, {EVENT_COLUMNS} FROM outbox o JOIN event_log e USING (seq) WHERE o.order_id IN "
+            f"SELECT o.seq, o.order_id, {EVENT_COLUMNS} FROM outbox o JOIN event_log e USING (seq) WHERE o.order_id IN "
             "(SELECT order_id FROM outbox WHERE deferred OR created_at < clock_timestamp() - make_interval(secs => %s))"
-            " ORDER BY o.seq LIMIT %s",
-            [self._grace, _BATCH],
+            " AND o.order_id <> ALL(%s) ORDER BY o.seq LIMIT %s",
+            [self._grace, list(self._stuck), _BATCH],
         )
         rows = await cursor.fetchall()  # in pipeline mode the description, too, is there only now
         names = [column.name for column in cursor.description or ()]
-        return [(row[0], logged_envelope(dict(zip(names, row, strict=True)))) for row in rows]
+        return [(row[0], row[1], logged_envelope(dict(zip(names, row, strict=True)))) for row in rows]

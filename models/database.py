@@ -23,6 +23,7 @@ TRANSIENT: Final = (
     psycopg.InterfaceError,
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
+    psycopg.errors.ReadOnlySqlTransaction,
     PoolTimeout,
     OSError,
 )
@@ -53,6 +54,7 @@ class Database:
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
+                "autocommit": True,  # a read is one round trip; transaction() says BEGIN itself
                 "prepare_threshold": 2,
                 "options": "-c timezone=UTC",
             },
@@ -72,8 +74,11 @@ class Database:
         Statements go out in pipeline mode: BEGIN travels with the first ones, COMMIT with the last ones, so that a
         transaction costs a round trip only where it waits for a result. The commit is confirmed when this returns.
         """
-        async with self._pool.connection() as connection, connection.pipeline(), connection.transaction():
+        async with self._pool.connection() as connection, connection.pipeline():
+            # psycopg's own transaction() would wait for the answer to each of these.
+            await connection.execute("BEGIN")
             yield connection
+            await connection.execute("COMMIT")
 
     async def read(self, statement: ClauseElement) -> list[dict[str, Any]]:
         """The rows of a SQLModel or SQLAlchemy select, each by column name."""

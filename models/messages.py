@@ -30,6 +30,7 @@ from models.saga import (
 ORDERS_EXCHANGE: Final = "orders.exchange"
 PAYMENTS_EXCHANGE: Final = "payments.exchange"
 SCHEMA_VERSION: Final = 1
+_LONGEST_ID: Final = 255  # bytes: as properties of an AMQP message they are short strings
 
 
 class Route(NamedTuple):
@@ -103,14 +104,18 @@ def decode(body: bytes) -> Envelope:
     kind = MESSAGE_TYPES.get(wire.event_type)
     if kind is None:
         raise MalformedMessage(f"eventType {wire.event_type[:100]!r} is not one of {', '.join(MESSAGE_TYPES)}")
-    if not 0 < len(wire.event_id) <= 200 or not 0 < len(wire.correlation_id) <= 200:
-        raise MalformedMessage("eventId and correlationId must have 1 … 200 characters")
-    occurred_at = wire.occurred_at if wire.occurred_at.tzinfo else wire.occurred_at.replace(tzinfo=UTC)
+    for name, value in (("eventId", wire.event_id), ("correlationId", wire.correlation_id)):
+        if not 0 < len(value.encode()) <= _LONGEST_ID or "\0" in value:
+            raise MalformedMessage(f"{name} must have 1 … {_LONGEST_ID} bytes, none of them zero")
+    try:
+        occurred_at = wire.occurred_at.replace(tzinfo=wire.occurred_at.tzinfo or UTC).astimezone(UTC)
+    except OverflowError as error:
+        raise MalformedMessage(f"occurredAt is out of range: {error}") from error
     return Envelope(
         event_type=wire.event_type,
         event_id=_as_uuid(wire.event_id),
-        occurred_at=occurred_at.astimezone(UTC),
-        correlation_id=wire.correlation_id.replace("\0", ""),
+        occurred_at=occurred_at,
+        correlation_id=wire.correlation_id,
         payload=wire.payload,
         causation_id=_as_uuid(wire.causation_id) if wire.causation_id else None,
         schema_version=wire.schema_version,

@@ -123,7 +123,7 @@ def _decide_again(order: Order, message: CreateOrderRequested) -> Decision[Order
 def _cancel(order: Order, reason: CancelReason) -> Become[Order]:
     return Become(
         state=replace(order, status=OrderStatus.CANCELLED, cancel_reason=reason),
-        emit=OrderCancelled(order_id=order.id, reason=reason, total=order.total),
+        emit=OrderCancelled(order_id=order.id, reason=reason, total=order.total, currency=order.currency),
     )
 
 

@@ -174,7 +174,7 @@ def _decide_unknown(message: PaymentMessage, coordinator: Coordinator) -> Decisi
                 id=payment_id(order_id),
                 order_id=order_id,
                 amount=message.total or 0,
-                currency="USD",
+                currency=message.currency or "USD",
                 payment_method=None,
                 coordinator=coordinator,
                 status=PaymentStatus.CANCELLED,

@@ -84,6 +84,7 @@ class OrderCancelled:
     order_id: OrderId
     reason: str  # a CancelReason, or what another order service calls it
     total: int | None = None
+    currency: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

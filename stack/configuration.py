@@ -16,7 +16,7 @@ _HEAD: Final = """\
 
 Every process reads its configuration from environment variables when it starts, and from nothing else. A value that
 breaks its rule stops the process with one line that names the variable and the rule. A variable that is set but empty
-counts as given. `saga up` gives addresses and passwords to the processes it starts, and hands on all other variables.
+counts as not set. `saga up` gives addresses and passwords to the processes it starts, and hands on all other variables.
 
 This page is made by `python -m stack.configuration > docs/configuration.md`; a test keeps it up to date.
 

@@ -22,9 +22,9 @@ ADDRESSES = frozenset(
         "SAGA_PAYMENTS_DATABASE_URL",
         "SAGA_ORDER_SERVICE_URL",
         "SAGA_PAYMENT_SERVICE_URL",
-        "SAGA_TEMPORAL_ADDRESS",
     }
 )
+PROVIDER_SECRETS = frozenset({"SAGA_STRIPE_API_KEY"})  # the payment service alone talks to the provider
 SERVICES = ("order", "payment", "gateway")
 
 
@@ -143,11 +143,10 @@ def services(
             env={
                 "SAGA_HOST": LOOPBACK,
                 "SAGA_INTERNAL_TOKEN": secrets.internal_token,
-                **inherited,
+                **{key: value for key, value in inherited.items() if name == "payment" or key not in PROVIDER_SECRETS},
                 "SAGA_DATA": str(data.absolute()),
                 "SAGA_PORT": str(ports[name]),
                 "SAGA_AMQP_URL": where["amqp"],
-                "SAGA_TEMPORAL_ADDRESS": where["temporal"],
                 **known.get(name, {}),
             },
             cwd=Path.cwd(),

@@ -18,6 +18,8 @@ from stack.errors import StackError
 
 log = structlog.get_logger()
 
+_LAST_ANSWERS = 2  # seconds to answer the requests that are under way when all else is finished
+
 
 @dataclass(kw_only=True)
 class Wired:
@@ -66,7 +68,7 @@ async def serve(wired: Wired, listener: socket.socket, stop: asyncio.Event, time
         log_config=None,
         server_header=False,
         date_header=False,
-        timeout_graceful_shutdown=max(1, round(timeout)),
+        timeout_graceful_shutdown=_LAST_ANSWERS,
     )
     server = _Server(config)
     stopping = asyncio.create_task(stop.wait())
@@ -75,8 +77,9 @@ async def serve(wired: Wired, listener: socket.socket, stop: asyncio.Event, time
     done, _ = await asyncio.wait({stopping, serving, *background}, return_when=asyncio.FIRST_COMPLETED)
     if stopping in done:
         log.info("stopping")
+        deadline = asyncio.get_running_loop().time() + timeout
         for finish in wired.finish:
-            await finish(timeout)
+            await finish(max(0.1, deadline - asyncio.get_running_loop().time()))
     server.should_exit = True
     await serving
     for task in (stopping, *background):

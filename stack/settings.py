@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from choreography.topology import DEFAULT_RETRY_DELAYS
@@ -18,22 +20,39 @@ def _numbers(value: Any) -> Any:
     return [part for part in value.replace(" ", "").split(",") if part] if isinstance(value, str) else value
 
 
+def _url(*schemes: str) -> Callable[[SecretStr], SecretStr]:
+    def check(url: SecretStr) -> SecretStr:
+        try:
+            parts = urlsplit(url.get_secret_value())
+            valid = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            valid = False
+        if not valid:  # the value stays out of the message: it may carry a password
+            raise ValueError(f"must be like {schemes[0]}://user:password@host:port/name")
+        return url
+
+    return check
+
+
+_Delay = Annotated[float, Field(gt=0, le=86_400)]  # seconds
+
+
 class Settings(BaseSettings):
     """One process's configuration; every field is documented in docs/configuration.md from its description here."""
 
-    model_config = SettingsConfigDict(env_prefix="SAGA_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="SAGA_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int | None = Field(
         None, ge=1, le=65535, description="port to listen on; by default 3000 (gateway), 3001 (order), 3002 (payment)"
     )
-    amqp_url: SecretStr = Field(
+    amqp_url: Annotated[SecretStr, AfterValidator(_url("amqp", "amqps"))] = Field(
         SecretStr("amqp://guest:guest@127.0.0.1:5672/"), description="RabbitMQ, with user and password"
     )
-    orders_database_url: SecretStr = Field(
+    orders_database_url: Annotated[SecretStr, AfterValidator(_url("postgresql", "postgres"))] = Field(
         SecretStr("postgresql://orders:orders@127.0.0.1:5432/orders"), description="the order service's database"
     )
-    payments_database_url: SecretStr = Field(
+    payments_database_url: Annotated[SecretStr, AfterValidator(_url("postgresql", "postgres"))] = Field(
         SecretStr("postgresql://payments:payments@127.0.0.1:5432/payments"),
         description="the payment service's database",
     )
@@ -51,7 +70,7 @@ class Settings(BaseSettings):
     provider_decline_rate: float = Field(0.2, ge=0, le=1, description="share of simulated charges declined by the coin")
     provider_timeout: float = Field(15.0, gt=0, le=600, description="seconds to wait for an answer of the provider")
     stripe_api_key: SecretStr = Field(SecretStr(""), description="secret key of the Stripe account, for `stripe`")
-    retry_delays: Annotated[tuple[float, ...], NoDecode, BeforeValidator(_numbers)] = Field(
+    retry_delays: Annotated[tuple[_Delay, ...], NoDecode, BeforeValidator(_numbers)] = Field(
         DEFAULT_RETRY_DELAYS,
         min_length=1,
         max_length=20,
@@ -62,13 +81,19 @@ class Settings(BaseSettings):
     )
     batch_limit: int = Field(300, ge=1, le=5000, description="messages that one transaction applies at most")
     relay_grace: float = Field(
-        2.0, ge=0, description="seconds an event waits for the fast path before the relay takes it"
+        2.0, ge=0, le=3600, description="seconds an event waits for the fast path before the relay takes it"
     )
-    relay_interval: float = Field(1.0, gt=0, description="seconds between sweeps of the outbox that nothing asked for")
-    shutdown_timeout: float = Field(8.0, ge=0, description="seconds to finish what was begun when told to stop")
+    relay_interval: float = Field(1.0, gt=0, le=3600, description="seconds between unasked sweeps of the outbox")
+    shutdown_timeout: float = Field(8.0, ge=0, le=3600, description="seconds to finish what was begun, on SIGTERM")
     crash_at: str = Field("", description="for tests: points at which the process kills itself, `name:nth passage`")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     log_format: Literal["json", "console"] = Field("json", description="how log lines are written to standard error")
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.provider == "stripe" and not self.stripe_api_key.get_secret_value():
+            raise ValueError("SAGA_PROVIDER=stripe needs the account's secret key in SAGA_STRIPE_API_KEY")
+        return self
 
     def port_of(self, process: Process) -> int:
         """The port that a process listens on."""
@@ -80,9 +105,10 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = "; ".join(f"SAGA_{_name(fault['loc'])}: {fault['msg']}" for fault in error.errors(include_input=False))
+        faults = "; ".join(_told(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False))
         raise StackError(f"The configuration is not valid. {faults}. See docs/configuration.md") from None
 
 
-def _name(location: tuple[int | str, ...]) -> str:
-    return str(location[0]).upper() if location else "?"
+def _told(location: tuple[int | str, ...], message: str) -> str:
+    name = f"SAGA_{str(location[0]).upper()}: " if location else ""
+    return name + message.removeprefix("Value error, ")

@@ -110,4 +110,5 @@ def _links(console: Console, urls: dict[str, str], data: Path) -> None:
     console.print(f"Temporal UI  {urls['temporal_ui']}")
     console.print(f"RabbitMQ UI  {urls['rabbitmq_ui']}  (user saga, password {password})", soft_wrap=True)
     console.print(f"Logs         {data / 'logs'}\n")
-    console.print("Try: saga order create --wait 10, saga order list, saga status. Stop: Ctrl-C or saga down.")
+    console.print("Try:   saga order create --total 999 --wait 10    saga order list    saga status")
+    console.print("Stop:  Ctrl-C, or saga down")

@@ -17,6 +17,7 @@ from choreography.topology import Topology
 from stack.process import Wired
 from stack.settings import Settings
 
+_LIMITS = httpx.Limits(max_connections=500, max_keepalive_connections=100)
 _QUERY_TIMEOUT = 5.0  # seconds; the gateway's own limits are shorter
 
 
@@ -32,7 +33,9 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
     async def client(url: str) -> httpx.AsyncClient:
         token = settings.internal_token.get_secret_value()
         return await stack.enter_async_context(
-            httpx.AsyncClient(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=_QUERY_TIMEOUT)
+            httpx.AsyncClient(
+                base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=_QUERY_TIMEOUT, limits=_LIMITS
+            )
         )
 
     async def readiness() -> Mapping[str, str]:
@@ -47,4 +50,8 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
         readiness=readiness,
         settings=GatewaySettings(default_coordinator=settings.default_coordinator),
     )
-    return Wired(app=app, background=[publishing.run(), listening.run()])
+
+    async def end_streams(_timeout: float) -> None:
+        await feed.close()  # their readers reconnect, with Last-Event-ID, to whoever answers then
+
+    return Wired(app=app, background=[publishing.run(), listening.run()], finish=[end_streams])

@@ -128,6 +128,8 @@ async def _database(
     while not stop.is_set():
         try:
             await asyncio.to_thread(migrate, service, url)
+        except psycopg.ProgrammingError:  # its message would show the URL, and the password in it
+            raise StackError(f"SAGA_{service.upper()}_DATABASE_URL has options that PostgreSQL doesn't know") from None
         except psycopg.OperationalError as error:
             if _is_final(error):
                 raise StackError(_refused(service, error)) from None

@@ -18,7 +18,8 @@ HIDDEN = "hunter2-hunter2"
 BAD = [
     ("PORT", "0", "greater than or equal to 1"),
     ("PORT", "65536", "less than or equal to 65535"),
-    ("PORT", "", "valid integer"),
+    ("AMQP_URL", "amqp://localhost:x/", "must be like amqp://user:password@host:port/name"),
+    ("ORDERS_DATABASE_URL", "postgress://u:p@h/db", "must be like postgresql://user:password@host:port/name"),
     ("DATABASE_CONNECTIONS", "1", "greater than or equal to 2"),
     ("DATABASE_CONNECTIONS", "many", "valid integer"),
     ("DEFAULT_COORDINATOR", "nobody", "'choreography' or 'orchestration'"),
@@ -27,8 +28,10 @@ BAD = [
     ("PROVIDER_DECLINE_RATE", "1.1", "less than or equal to 1"),
     ("PROVIDER_DECLINE_RATE", "nan", "less than or equal to 1"),
     ("PROVIDER_TIMEOUT", "0", "greater than 0"),
-    ("RETRY_DELAYS", "", "at least 1 item"),
+    ("RETRY_DELAYS", ",", "at least 1 item"),
     ("RETRY_DELAYS", "1,two", "valid number"),
+    ("RETRY_DELAYS", "-1", "greater than 0"),
+    ("RETRY_DELAYS", "inf", "less than or equal to 86400"),
     ("RETRY_DELAYS", ",".join(["1"] * 21), "at most 20 items"),
     ("PREFETCH", "0", "greater than or equal to 1"),
     ("BATCH_LIMIT", "5001", "less than or equal to 5000"),
@@ -89,9 +92,28 @@ def test_all_bad_values_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> No
         settings.load()
 
 
+def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGA_PORT", "")
+    assert settings.load() == settings.Settings()
+
+
+def test_stripe_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGA_PROVIDER", "stripe")
+    with pytest.raises(StackError, match="SAGA_STRIPE_API_KEY"):
+        settings.load()
+
+
+def test_a_url_that_is_refused_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGA_AMQP_URL", f"http://user:{HIDDEN}@host/")
+    with pytest.raises(StackError) as refused:
+        settings.load()
+    assert HIDDEN not in str(refused.value)
+
+
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    monkeypatch.setenv(f"SAGA_{name.upper()}", f"scheme://user:{HIDDEN}@host/{HIDDEN}")
+    scheme = {"amqp_url": "amqp"}.get(name, "postgresql")
+    monkeypatch.setenv(f"SAGA_{name.upper()}", f"{scheme}://user:{HIDDEN}@host/{HIDDEN}")
     loaded = settings.load()
     assert [text for text in (repr(loaded), str(loaded), f"{loaded.model_dump()}") if HIDDEN in text] == []
     monkeypatch.setenv("SAGA_PORT", "0")

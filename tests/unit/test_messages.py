@@ -122,6 +122,8 @@ def test_any_other_total_is_malformed(total: object) -> None:
         original("OrderPaid", []),
         original("OrderPaid", {"orderId": ORDER}, occurredAt="yesterday"),
         original("OrderPaid", {"orderId": ORDER}, eventId=""),
+        original("OrderPaid", {"orderId": ORDER}, correlationId="é" * 128),
+        original("OrderPaid", {"orderId": ORDER}, occurredAt="0001-01-01T00:00:00+05:00"),
         original("OrderPaid", {"orderId": ORDER}, coordinator="anarchy"),
     ],
 )
