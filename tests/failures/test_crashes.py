@@ -6,8 +6,9 @@ import time
 from uuid import uuid4
 
 import pytest
+from aio_pika.exceptions import AMQPError
 
-from tests.failures.test_messages import cancel, create, order_event
+from tests.failures.test_messages import cancel, create, order_event, payment_event
 from tests.waiting import until
 from tests.world import USER, World
 
@@ -232,3 +233,53 @@ def test_a_message_for_the_wrong_service_is_a_dead_letter(world: World) -> None:
     world.publish((exchange, "order.create.requested", message))
     (letter,) = until(world.dead_letters, what="it is a dead letter")
     assert (letter.reason, letter.queue) == ("MALFORMED", "order-service")
+
+
+def test_13_attempts_are_counted_across_restarts_of_consumer_and_broker(world: World) -> None:
+    world.env["SAGA_RETRY_DELAYS"] = "0.2,0.2,0.2,0.2,0.2,0.2"
+    world.start("order")
+    world.publish(payment_event("PaymentApproved", str(uuid4()), transactionId="for nobody"))
+    until(lambda: "message_retried" in world.log("order"), what="it has failed once")
+    world.kill("order")
+    world.start("order")
+    until(lambda: '"attempt": 3' in world.log("order"), what="it has failed three times")
+    world.servers.kill("rabbitmq")
+    until(lambda: "broker_connection_lost" in world.log("order"), what="the broker is gone")
+    world.wait_ready("order")
+    (letter,) = until(world.dead_letters, what="it is a dead letter")
+    assert letter.attempts == 7
+    assert letter.reason == "TOO_EARLY"
+
+
+def test_14_a_dead_letter_whose_route_is_gone_is_neither_lost_nor_in_the_way(world: World) -> None:
+    world.start("order", "payment")
+    world.amqp(lambda channel: channel.queue_delete("order-service.dead-letters"))
+    order_id = str(uuid4())
+    world.publish(("orders.exchange", "order.create.requested", b"poison"), create(order_id))
+    world.wait_status(order_id, "PAID", "APPROVED")
+    (letter,) = until(lambda: _dead_letters(world), what="the route is declared anew and the dead letter is there")
+    assert letter.body == b"poison"
+
+
+def _dead_letters(world: World) -> list:
+    try:
+        return world.dead_letters()
+    except AMQPError as error:  # its queue is still missing
+        raise OSError(str(error)) from error
+
+
+def test_19_a_queue_deleted_under_its_consumer_is_declared_anew(world: World) -> None:
+    world.start("order", "payment")
+    world.amqp(lambda channel: channel.queue_delete("order-service"))
+    order_id = str(uuid4())
+    until(lambda: _accepted(world, create(order_id)), what="the queue is there again")
+    world.wait_status(order_id, "PAID", "APPROVED")
+    world.wait_at_rest([order_id])
+
+
+def _accepted(world: World, message: tuple) -> bool:
+    try:
+        world.publish(message)
+    except AMQPError as error:
+        raise OSError(str(error)) from error
+    return True
