@@ -30,8 +30,15 @@ class Follower:
         self._take(await self._logs())
         self._incomplete = False
 
-    async def advance(self) -> bool:
-        """Wait for news, at first from the event logs; False when there will be none. Raises what reading raises."""
+    def begins_now(self) -> None:
+        """Nothing has happened before the subscription: the event logs have nothing to add to what is live."""
+        self._incomplete = False
+
+    async def advance(self, *, to_the_last_event: bool = True) -> bool:
+        """Wait for news, at first from the event logs; False when there will be none. Raises what reading raises.
+
+        When the saga is over, what the feed has not brought yet is read from the event logs, if that is wanted.
+        """
         if self._incomplete:
             await self.read_logs()
             return True
@@ -42,7 +49,8 @@ class Follower:
         if event is not None:
             self._take([event])
         # The event logs are complete: every cause was committed before its effect was published.
-        if event is None or self.timeline.over or not causes_known(event, self._events):
+        at_its_end = self.timeline.over and to_the_last_event
+        if event is None or at_its_end or not causes_known(event, self._events):
             await self.read_logs()
         return True
 
@@ -51,7 +59,7 @@ class Follower:
         try:
             async with asyncio.timeout(seconds):
                 while not self.timeline.over:
-                    if not await self.advance():
+                    if not await self.advance(to_the_last_event=False):
                         return False
         except TimeoutError:
             return self.timeline.over

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any, Final, TypeAlias
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 
 from api import problems
@@ -62,7 +63,8 @@ def create_gateway(
         clock=clock,
         limits=limits,
     )
-    app = FastAPI(
+    app = FastAPIOffline(  # its pages bring their scripts along: no network is needed to read them
+        redoc_url=None,
         title="Payment saga",
         summary="Orders and payments, choreographed or orchestrated",
         description=_DESCRIPTION,

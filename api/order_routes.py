@@ -110,9 +110,11 @@ def order_routes(*, commands: Commands, queries: Queries, feed: FeedPort, settin
         if wait is None:
             await commands.create(order_id, body, correlation_id)
             return _accepted(order_id)
-        return await create_and_wait(order_id, body, wait, correlation_id)
+        return await create_and_wait(order_id, body, wait, correlation_id, repeatable=key is not None)
 
-    async def create_and_wait(order_id: OrderId, body: CreateOrder, wait: int, correlation_id: str) -> Response:
+    async def create_and_wait(
+        order_id: OrderId, body: CreateOrder, wait: int, correlation_id: str, *, repeatable: bool
+    ) -> Response:
         async with AsyncExitStack() as stack:
             try:
                 # Before the command, so that not even the quickest saga is missed.
@@ -122,6 +124,8 @@ def order_routes(*, commands: Commands, queries: Queries, feed: FeedPort, settin
                 raise unavailable("The message broker does not answer; try again") from error
             await commands.create(order_id, body, correlation_id)
             follower = Follower(live, lambda: queries.events(order_id, correlation_id))
+            if not repeatable:
+                follower.begins_now()
             order = await order_when_over(follower, order_id, wait, correlation_id)
         headers = {"Preference-Applied": f"wait={wait}"}
         return Response(order, media_type=JSON, headers=headers) if order else _accepted(order_id, headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -36,9 +37,9 @@ STOPS = (
         order="CANCELLED",
         payment="DECLINED",
     ),
-    Stop(title="refused for good", payment_method="pm_error", cancel=False, order="FAILED", payment="FAILED"),
+    Stop(title="refused", payment_method="pm_error", cancel=False, order="FAILED", payment="FAILED"),
     Stop(
-        title="paid, then cancelled",
+        title="refunded",
         payment_method="pm_card_visa",
         cancel=True,
         order="CANCELLED",
@@ -50,9 +51,9 @@ STOPS = (
 def drive(gateway: str, console: Console) -> None:
     """Create the orders of the tour, wait for their ends and print them. Raises StackError if one ends otherwise."""
     user = str(uuid4())
-    with httpx.Client(base_url=f"{gateway}/api", timeout=_PATIENCE) as client:
-        rows = [_drive(client, stop, user) for stop in STOPS]
-    table = Table(title="Orders and their payments", title_justify="left")
+    with httpx.Client(base_url=f"{gateway}/api", timeout=_PATIENCE) as client, ThreadPoolExecutor() as pool:
+        rows = list(pool.map(lambda stop: _drive(client, stop, user), STOPS))
+    table = Table(title="Orders and their payments", title_justify="left", box=None, padding=(0, 1, 0, 0))
     for column in ("the order is", "order", "payment", "took", "order id"):
         table.add_column(column, no_wrap=True)
     for row in rows:

@@ -9,6 +9,7 @@ import pytest
 from schemathesis import GenerationMode
 from schemathesis.openapi import from_asgi
 
+from api.ports import Limits
 from tests.fakes.gateway import Neighbours
 from tests.fuzz import fuzz
 from tests.unit.test_timeline import APPROVED, CREATED, PAID
@@ -60,6 +61,7 @@ def _order(status: str) -> dict[str, Any]:
 
 def _document() -> Any:
     around = Neighbours()
+    around.limits = Limits(longest_wait=0)  # nobody is there to bring a saga to its end
     around.orders.says = KnowsEverything()
     around.orders.log("order events", CREATED, PAID)
     around.orders.tell("list", {"data": [_order("PAID")], "meta": META})
