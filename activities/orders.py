@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from activities.ledger import Book
+from activities.book import Book
 from models.order import Order, OrderStatus, decide
 from models.saga import CancelReason, Coordinator
 

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
+from activities.book import Applied, Book, Entry
 from activities.faults import crash_point
-from activities.ledger import Applied, Book, Entry, Ledger
+from activities.ledger import Ledger
 from activities.providers import PaymentProvider, ProviderUnavailable
-from models.payment import Due, Outcome, Payment, PaymentStatus, Unanswered, decide
+from models.outcome import Outcome, Unanswered
+from models.payment import Due, Payment, PaymentStatus, decide
 from models.saga import Become, Coordinator, Decision, Illegal, PaymentId
 
 _InFlight: TypeAlias = dict[tuple[PaymentId, Due], asyncio.Task[None]]

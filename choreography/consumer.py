@@ -13,8 +13,8 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError
 from aiormq.abc import DeliveredMessage
 
+from activities.book import Entry
 from activities.faults import crash_point
-from activities.ledger import Entry
 from choreography.broker import Broker, BrokerUnavailable, Outgoing
 from choreography.disposition import MOST_REDELIVERIES, Ack, DeadLetter, Disposition, RetryAfter, dispose
 from choreography.reactions import Reactions

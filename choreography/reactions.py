@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
-from activities.ledger import Entry, Ledger
+from activities.book import Entry
+from activities.ledger import Ledger
 from activities.payments import PaymentActivities
 from models.order import Order
 from models.saga import (

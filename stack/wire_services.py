@@ -11,7 +11,8 @@ import psycopg
 import structlog
 from fastapi import FastAPI
 
-from activities.ledger import Book, Ledger
+from activities.book import Book
+from activities.ledger import Ledger
 from activities.orders import ORDERS
 from activities.payments import PAYMENTS, PaymentActivities
 from activities.providers import PaymentProvider

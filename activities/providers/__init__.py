@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from models.payment import Charged, Declined, Payment, Refunded, Refused, Voided
+from models.outcome import Charged, Declined, Refunded, Refused, Voided
+from models.payment import Payment
 
 VOIDED = "voided"  # the error of Refused for a charge that comes after its void
 

@@ -14,7 +14,8 @@ import structlog
 from activities.batch import Batcher
 from activities.providers import VOIDED, ProviderUnavailable, RefundRefused
 from models.database import TRANSIENT, Connection, Database
-from models.payment import Charged, Declined, Payment, Refunded, Refused, Voided
+from models.outcome import Charged, Declined, Refunded, Refused, Voided
+from models.payment import Payment
 from models.saga import OrderId, PaymentId
 
 Settlement: TypeAlias = Charged | Declined | Refused | Voided

@@ -18,7 +18,8 @@ import structlog
 from stripe import Charge, HTTPXClient, PaymentIntent, StripeClient
 
 from activities.providers import VOIDED, ProviderUnavailable, RefundRefused
-from models.payment import Charged, Declined, Payment, Refunded, Refused, Voided
+from models.outcome import Charged, Declined, Refunded, Refused, Voided
+from models.payment import Payment
 
 # Stripe forgets an idempotency key after 24 hours at the earliest, and its search knows an intent after a minute or,
 # in an outage, an hour: from this age of an order on (seconds), the search is asked before an intent is opened.

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from activities.ledger import Applied, Entry, Ledger, apply
+from activities.book import Applied, Entry
+from activities.ledger import Ledger, apply
 from activities.orders import ORDERS
 from models.database import Database
 from models.messages import Envelope

@@ -19,7 +19,8 @@ from activities.providers import PaymentProvider, ProviderUnavailable, RefundRef
 from activities.providers.simulated import SimulatedProvider, books
 from activities.providers.stripe import StripeProvider
 from models.database import Database
-from models.payment import Charged, Declined, Payment, PaymentStatus, Refunded, Refused, Voided, payment_id
+from models.outcome import Charged, Declined, Refunded, Refused, Voided
+from models.payment import Payment, PaymentStatus, payment_id
 from models.saga import Coordinator, OrderId
 from tests.fakes.stripe_server import TEST_KEY, StripeServer
 from tests.world import Servers

@@ -7,19 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.payment import (
-    Charged,
-    Declined,
-    Due,
-    Payment,
-    PaymentStatus,
-    Refunded,
-    Refused,
-    Unanswered,
-    Voided,
-    decide,
-    payment_id,
-)
+from models.outcome import Charged, Declined, Refunded, Refused, Unanswered, Voided
+from models.payment import Due, Payment, PaymentStatus, decide, payment_id
 from models.saga import (
     Become,
     Illegal,
