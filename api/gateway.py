@@ -1,4 +1,4 @@
-"""The gateway (port 3000): commands go to the broker, queries to the services; it owns no data."""
+"""The gateway (port 3000): commands go to their coordinator, queries to the services; it owns no data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from api.health import health_routes
 from api.openapi import describe
 from api.order_routes import order_routes
 from api.payment_routes import payment_routes
-from api.ports import Clock, CommandPort, FeedPort, QueryClient, Readiness, Settings
+from api.ports import Clock, CommandPort, FeedPort, OrchestrationPort, QueryClient, Readiness, Settings
 from api.queries import Queries, Service
 from api.schemas import CancelOrder, CreateOrder, UpdateOrder
 from api.security import Edge
@@ -27,9 +27,10 @@ Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 _DESCRIPTION: Final = """
 Orders and their payments, kept consistent across two services by a saga.
 
-Commands (`POST`, `PATCH`) are **accepted**, not done: the answer is 202 once the broker has confirmed the message, and
-the saga then runs by itself. Watch it with `GET /api/orders/{id}/stream`, read its story with
-`GET /api/orders/{id}/timeline`, or let `POST` wait for the end with `Prefer: wait=10`.
+Commands (`POST`, `PATCH`) are **accepted**, not done: the answer is 202 once the broker has confirmed the message, or
+Temporal the start of an orchestrated saga, and the saga then runs by itself. Watch it with
+`GET /api/orders/{id}/stream`, read its story with `GET /api/orders/{id}/timeline`, or let `POST` wait for the end with
+`Prefer: wait=10`.
 
 Money is an integer in minor units: `999` with `USD` is 9.99 dollars. Times are ISO 8601 in UTC.
 Errors are problem details as RFC 9457 defines them. Every answer carries an `X-Correlation-Id`.
@@ -45,6 +46,7 @@ _TAGS: Final[list[dict[str, Any]]] = [
 def create_gateway(
     *,
     commands: CommandPort,
+    orchestration: OrchestrationPort,
     feed: FeedPort,
     orders: QueryClient,
     payments: QueryClient,
@@ -78,7 +80,7 @@ def create_gateway(
     problems.install(app)
     app.include_router(
         order_routes(
-            commands=Commands(port=commands, queries=queries, clock=clock, limits=limits),
+            commands=Commands(port=commands, orchestration=orchestration, queries=queries, clock=clock, limits=limits),
             queries=queries,
             feed=feed,
             settings=settings,

@@ -9,7 +9,7 @@ from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.openapi import CORRELATION_PARAMETER, answers
-from api.ports import Readiness
+from api.ports import DEGRADED, Readiness
 from api.schemas import Health, Ready
 
 _ALIVE: Final = b'{"status":"ok"}'
@@ -37,7 +37,7 @@ def health_routes(readiness: Readiness) -> APIRouter:
     )
     async def readyz() -> Response:
         checks = await readiness()
-        ready = all(state == "ok" for state in checks.values())
+        ready = all(state == "ok" or state.startswith(DEGRADED) for state in checks.values())
         body = msgspec.json.encode({"ready": ready, "checks": checks})
         return Response(body, status_code=200 if ready else 503, media_type="application/json")
 

@@ -24,8 +24,7 @@ _PROBLEMS: Final[Mapping[int, str]] = {
     413: "The body is larger than 64 KiB",
     422: "The request breaks a rule; `errors` names every field and its rule",
     500: "Unexpected; the log has more under the correlation id",
-    501: "This coordinator is not available yet",
-    503: "The broker, or a service that is needed, does not answer; `Retry-After` says when to try again",
+    503: "The broker, Temporal, or a service that is needed, does not answer; `Retry-After` says when to try again",
 }
 _RETRY_AFTER: Final = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
 _CORRELATION: Final = {

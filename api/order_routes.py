@@ -16,7 +16,7 @@ from api.commands import Commands
 from api.follow import Follower
 from api.openapi import Responses, answers, problems, takes
 from api.ports import FeedPort, Settings
-from api.problems import Kind, Problem, unavailable
+from api.problems import Problem, unavailable
 from api.queries import Queries, unknown_order
 from api.requests import idempotency_key, preferred_wait, read_body, read_optional_body
 from api.schemas import (
@@ -96,21 +96,22 @@ def order_routes(*, commands: Commands, queries: Queries, feed: FeedPort, settin
             Preference_Applied="wait=N",
         )
         | answers(200, OrderBody, "With `Prefer: wait`: the saga is over", Preference_Applied="wait=N")
-        | problems(409, 501, 503),
+        | problems(409, 503),
         openapi_extra=takes(CreateOrder, _KEY, _PREFER),
     )
     async def create_order(request: Request) -> Response:
         body = await read_body(request, CreateOrder)
         key = idempotency_key(request)
         wait = preferred_wait(request, limits.longest_wait)
-        if (body.coordinator or settings.default_coordinator) is Coordinator.ORCHESTRATION:
-            raise Problem(Kind.NOT_IMPLEMENTED, "Orchestrated sagas are not available yet; use choreography")
         correlation_id = correlation_id_of(request.scope)
         order_id = await commands.order_id_for(body, key, correlation_id)
         if wait is None:
-            await commands.create(order_id, body, correlation_id)
+            await commands.create(order_id, body, coordinator_of(body), correlation_id)
             return _accepted(order_id)
         return await create_and_wait(order_id, body, wait, correlation_id, repeatable=key is not None)
+
+    def coordinator_of(body: CreateOrder) -> Coordinator:
+        return body.coordinator or settings.default_coordinator
 
     async def create_and_wait(
         order_id: OrderId, body: CreateOrder, wait: int, correlation_id: str, *, repeatable: bool
@@ -122,7 +123,7 @@ def order_routes(*, commands: Commands, queries: Queries, feed: FeedPort, settin
                     live = await stack.enter_async_context(feed.subscribe(order_id))
             except (BrokerUnavailable, TimeoutError) as error:
                 raise unavailable("The message broker does not answer; try again") from error
-            await commands.create(order_id, body, correlation_id)
+            await commands.create(order_id, body, coordinator_of(body), correlation_id)
             follower = Follower(live, lambda: queries.events(order_id, correlation_id))
             if not repeatable:
                 follower.begins_now()

@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID
 
 from models.messages import Envelope
-from models.saga import Coordinator
+from models.saga import Coordinator, CreateOrderRequested
 
 Clock: TypeAlias = Callable[[], datetime]  # aware, UTC
 
-# What a process depends on, by name: "ok", or what is wrong with it.
+# What a process depends on, by name: "ok", or what is wrong with it; behind DEGRADED, with what it can do without.
+DEGRADED: Final = "degraded: "
 Readiness: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
 
 
@@ -24,6 +25,23 @@ class CommandPort(Protocol):
 
         Raises choreography.broker.BrokerUnavailable: at once when there is no connection.
         """
+
+
+class OrchestratorUnavailable(Exception):
+    """Temporal did not answer: the request may or may not have arrived. Making it again is safe."""
+
+
+class OrchestrationPort(Protocol):
+    """Starts and cancels orchestrated sagas; every method may raise OrchestratorUnavailable."""
+
+    async def start(self, command: CreateOrderRequested, *, event_id: UUID, correlation_id: str) -> None:
+        """Start the saga, durable on return; once more for the same order changes nothing."""
+
+    async def cancel(self, order_id: UUID, *, correlation_id: str) -> None:
+        """Have the order's saga cancel it, durable on return; a saga that has ended already begins its compensation."""
+
+    async def orchestrates(self, order_id: UUID) -> bool:
+        """Whether this order has a saga here."""
 
 
 class FeedPort(Protocol):

@@ -39,7 +39,6 @@ class Kind(Enum):
     INVALID = ("invalid-request", 422, "The request breaks a rule")
     REFUSED = ("refused", 400, "The request was refused")
     INTERNAL = ("internal-error", 500, "Something went wrong here")
-    NOT_IMPLEMENTED = ("not-implemented", 501, "Not available yet")
     UNAVAILABLE = ("unavailable", 503, "Temporarily unavailable")
 
     def __init__(self, slug: str, status: int, title: str) -> None:

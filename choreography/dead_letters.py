@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, TypeAlias
+from uuid import uuid4
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aiormq.abc import DeliveredMessage
 
 from choreography import consumer
 from choreography.broker import Outgoing, publish_confirmed
-from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, dead_letter_queue
+from choreography.topology import DEAD_LETTER_EXCHANGE, MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, dead_letter_queue
 from models.messages import MalformedMessage, decode
+from models.times import wire_time
 
-SERVICES = (ORDER_QUEUE, PAYMENT_QUEUE)
+SERVICES = (ORDER_QUEUE, PAYMENT_QUEUE, MIRROR_QUEUE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -93,6 +97,29 @@ class DeadLetters:
         connection = await aio_pika.connect(self._url, timeout=5)
         async with connection:
             yield await connection.channel(publisher_confirms=True, on_return_raises=True)
+
+
+def dead_letter(message: DeliveredMessage, queue: str, *, reason: str, error: str) -> Outgoing:
+    """What to publish so that a message of `queue` becomes a dead letter at its first failure."""
+    properties, now = message.header.properties, wire_time(datetime.now(UTC))
+    return Outgoing(
+        body=message.body,
+        exchange=DEAD_LETTER_EXCHANGE,
+        routing_key=queue,
+        message_id=properties.message_id or str(uuid4()),
+        correlation_id=properties.correlation_id,
+        headers={
+            consumer.FIRST_EXCHANGE: message.exchange or "",
+            consumer.FIRST_ROUTING_KEY: message.routing_key or "",
+            consumer.FIRST_FAILED_AT: now,
+            consumer.FAILED_AT: now,
+            consumer.ERROR: error[:2000],
+            consumer.ATTEMPT: 1,
+            consumer.REASON: reason,
+            consumer.QUEUE: queue,
+            consumer.DEAD_LETTER_ID: str(uuid4()),
+        },
+    )
 
 
 async def _messages(channel: AbstractChannel, service: str) -> AsyncIterator[AbstractIncomingMessage]:

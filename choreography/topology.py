@@ -13,6 +13,7 @@ from models.messages import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
 DEAD_LETTER_EXCHANGE: Final = "dlx.exchange"
 ORDER_QUEUE: Final = "order-service"
 PAYMENT_QUEUE: Final = "payment-service"
+MIRROR_QUEUE: Final = "saga-mirror"
 
 # Seconds a message waits after its first, second, … failure; when the last has passed, it is a dead letter.
 DEFAULT_RETRY_DELAYS: Final = (0.5, 2.0, 8.0, 30.0, 120.0)
@@ -49,19 +50,18 @@ class Topology:
                 (PAYMENTS_EXCHANGE, "payment.failed"),
             ),
             *self._of_service(PAYMENT_QUEUE, (ORDERS_EXCHANGE, "order.created"), (ORDERS_EXCHANGE, "order.cancelled")),
+            # One feed at a time: an order's events reach its mirror in order, and a closed mirror has one successor.
+            # `order.*` covers every event and neither command: those have one word more.
+            _inbox(
+                MIRROR_QUEUE,
+                (ORDERS_EXCHANGE, "order.*"),
+                (PAYMENTS_EXCHANGE, "payment.*"),
+                **{"x-single-active-consumer": True},
+            ),
+            _dead_letters(MIRROR_QUEUE),
         )
 
     def _of_service(self, name: str, *bindings: tuple[str, str]) -> tuple[Queue, ...]:
-        inbox = Queue(
-            name=name,
-            bindings=bindings,
-            arguments={
-                "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE,
-                "x-dead-letter-routing-key": name,
-                "x-delivery-limit": _UNLIMITED,
-                **_AT_LEAST_ONCE,
-            },
-        )
         retries = (
             Queue(
                 name=retry_queue(name, delay),
@@ -69,13 +69,30 @@ class Topology:
             )
             for delay in self.retry_delays
         )
-        dead_letters = Queue(
-            name=dead_letter_queue(name),
-            bindings=((DEAD_LETTER_EXCHANGE, name),),
-            # Looking at dead letters returns them to the queue; no number of looks may lose one.
-            arguments={"x-delivery-limit": _UNLIMITED},
-        )
-        return inbox, *retries, dead_letters
+        return _inbox(name, *bindings), *retries, _dead_letters(name)
+
+
+def _inbox(name: str, *bindings: tuple[str, str], **arguments: str | int) -> Queue:
+    return Queue(
+        name=name,
+        bindings=bindings,
+        arguments={
+            "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE,
+            "x-dead-letter-routing-key": name,
+            "x-delivery-limit": _UNLIMITED,
+            **_AT_LEAST_ONCE,
+            **arguments,
+        },
+    )
+
+
+def _dead_letters(name: str) -> Queue:
+    return Queue(
+        name=dead_letter_queue(name),
+        bindings=((DEAD_LETTER_EXCHANGE, name),),
+        # Looking at dead letters returns them to the queue; no number of looks may lose one.
+        arguments={"x-delivery-limit": _UNLIMITED},
+    )
 
 
 # RabbitMQ 4 drops a message after 20 returns unless told otherwise; our own attempt count decides, never the broker's.

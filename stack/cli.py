@@ -12,7 +12,7 @@ import typer
 from stack.commands import dead_letters, events, orders
 from stack.errors import StackError
 
-Process = Literal["gateway", "order", "payment"]
+Process = Literal["gateway", "order", "payment", "worker"]
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(orders.app, name="order")
@@ -70,7 +70,9 @@ def doctor(data: Data = DEFAULT_DATA, port_offset: Offset = 0) -> None:
 
 
 @app.command()
-def run(process: Annotated[Process, typer.Argument(metavar="PROCESS", help="gateway, order or payment")]) -> None:
+def run(
+    process: Annotated[Process, typer.Argument(metavar="PROCESS", help="gateway, order, payment or worker")],
+) -> None:
     """Run one process in the foreground, configured by SAGA_… variables, as the containers do."""
     import asyncio
 

@@ -18,6 +18,7 @@ ADDRESSES = frozenset(
     {
         "SAGA_PORT",
         "SAGA_AMQP_URL",
+        "SAGA_TEMPORAL_ADDRESS",
         "SAGA_ORDERS_DATABASE_URL",
         "SAGA_PAYMENTS_DATABASE_URL",
         "SAGA_ORDER_SERVICE_URL",
@@ -25,7 +26,7 @@ ADDRESSES = frozenset(
     }
 )
 PROVIDER_SECRETS = frozenset({"SAGA_STRIPE_API_KEY"})  # the payment service alone talks to the provider
-SERVICES = ("order", "payment", "gateway")
+SERVICES = ("order", "payment", "gateway", "worker")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,6 +148,7 @@ def services(
                 "SAGA_DATA": str(data.absolute()),
                 "SAGA_PORT": str(ports[name]),
                 "SAGA_AMQP_URL": where["amqp"],
+                "SAGA_TEMPORAL_ADDRESS": where["temporal"],
                 **known.get(name, {}),
             },
             cwd=Path.cwd(),

@@ -19,6 +19,7 @@ class Ports:
     gateway: int = 3000
     order: int = 3001
     payment: int = 3002
+    worker: int = 3003
     postgres: int = 5433  # not 5432: a PostgreSQL of the machine's own may live there
     amqp: int = 5673
     rabbitmq_ui: int = 15673

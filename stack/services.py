@@ -36,5 +36,9 @@ async def _wire(process: Process, settings: Settings, stack: AsyncExitStack, sto
             from stack.wire_services import wire_payment_service
 
             return await wire_payment_service(settings, stack, stop)
+        case "worker":
+            from stack.wire_worker import wire_worker
+
+            return await wire_worker(settings)
         case _ as never:
             assert_never(never)

@@ -13,7 +13,7 @@ from choreography.topology import DEFAULT_RETRY_DELAYS
 from models.saga import Coordinator
 from stack.errors import StackError
 
-Process = Literal["gateway", "order", "payment"]
+Process = Literal["gateway", "order", "payment", "worker"]
 
 
 def _numbers(value: Any) -> Any:
@@ -44,7 +44,10 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int | None = Field(
-        None, ge=1, le=65535, description="port to listen on; by default 3000 (gateway), 3001 (order), 3002 (payment)"
+        None,
+        ge=1,
+        le=65535,
+        description="port to listen on; by default 3000 (gateway), 3001 (order), 3002 (payment), 3003 (worker)",
     )
     amqp_url: Annotated[SecretStr, AfterValidator(_url("amqp", "amqps"))] = Field(
         SecretStr("amqp://guest:guest@127.0.0.1:5672/"), description="RabbitMQ, with user and password"
@@ -70,6 +73,18 @@ class Settings(BaseSettings):
     provider_decline_rate: float = Field(0.2, ge=0, le=1, description="share of simulated charges declined by the coin")
     provider_timeout: float = Field(15.0, gt=0, le=600, description="seconds to wait for an answer of the provider")
     stripe_api_key: SecretStr = Field(SecretStr(""), description="secret key of the Stripe account, for `stripe`")
+    temporal_address: str = Field("127.0.0.1:7233", pattern=r"^[^\s/:]+:\d{1,5}$", description="Temporal, as host:port")
+    temporal_namespace: str = Field("default", min_length=1, description="Temporal namespace of the sagas")
+    payment_timeout: float = Field(
+        900.0, gt=0, le=31_536_000, description="seconds after which an order whose payment is not settled is cancelled"
+    )
+    compensation_timeout: float = Field(
+        60.0, gt=0, le=86_400, description="seconds for a refund or void, before order.cancelled is published again"
+    )
+    mirror_prefetch: int = Field(
+        1000, ge=1, le=65535, description="events that the worker holds for the mirrors at once"
+    )
+    mirror_concurrency: int = Field(32, ge=1, le=1000, description="mirrors that the worker tells of events at once")
     retry_delays: Annotated[tuple[_Delay, ...], NoDecode, BeforeValidator(_numbers)] = Field(
         DEFAULT_RETRY_DELAYS,
         min_length=1,
@@ -97,7 +112,7 @@ class Settings(BaseSettings):
 
     def port_of(self, process: Process) -> int:
         """The port that a process listens on."""
-        return self.port or {"gateway": 3000, "order": 3001, "payment": 3002}[process]
+        return self.port or {"gateway": 3000, "order": 3001, "payment": 3002, "worker": 3003}[process]
 
 
 def load() -> Settings:

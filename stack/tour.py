@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from stack.errors import StackError
+from workflows.naming import workflow_id
 
 _PATIENCE = 30.0  # seconds for one saga to end
 
@@ -23,47 +24,50 @@ class Stop:
 
     title: str
     payment_method: str
-    cancel: bool
+    coordinator: str = "choreography"
+    cancel: bool = False
     order: str
     payment: str
 
 
-STOPS = (
-    Stop(title="approved", payment_method="pm_card_visa", cancel=False, order="PAID", payment="APPROVED"),
-    Stop(
-        title="declined",
-        payment_method="pm_card_chargeDeclinedInsufficientFunds",
-        cancel=False,
-        order="CANCELLED",
-        payment="DECLINED",
-    ),
-    Stop(title="refused", payment_method="pm_error", cancel=False, order="FAILED", payment="FAILED"),
-    Stop(
-        title="refunded",
-        payment_method="pm_card_visa",
-        cancel=True,
-        order="CANCELLED",
-        payment="REFUNDED",
-    ),
+DECLINED = "pm_card_chargeDeclinedInsufficientFunds"
+STOPS = tuple(
+    Stop(title=title, payment_method=method, cancel=cancel, order=order, payment=payment, coordinator=coordinator)
+    for coordinator in ("choreography", "orchestration")
+    for title, method, cancel, order, payment in (
+        ("approved", "pm_card_visa", False, "PAID", "APPROVED"),
+        ("declined", DECLINED, False, "CANCELLED", "DECLINED"),
+        ("refused", "pm_error", False, "FAILED", "FAILED"),
+        ("refunded", "pm_card_visa", True, "CANCELLED", "REFUNDED"),
+    )
 )
 
 
-def drive(gateway: str, console: Console) -> None:
+def drive(gateway: str, temporal_ui: str, console: Console) -> None:
     """Create the orders of the tour, wait for their ends and print them. Raises StackError if one ends otherwise."""
     user = str(uuid4())
     with httpx.Client(base_url=f"{gateway}/api", timeout=_PATIENCE) as client, ThreadPoolExecutor() as pool:
         rows = list(pool.map(lambda stop: _drive(client, stop, user), STOPS))
     table = Table(title="Orders and their payments", title_justify="left", box=None, padding=(0, 1, 0, 0))
-    for column in ("the order is", "order", "payment", "took", "order id"):
+    for column in ("coordinator", "the order is", "order", "payment", "took"):
         table.add_column(column, no_wrap=True)
-    for row in rows:
+    for *row, _ in rows:
         table.add_row(*row)
     console.print(table)
+    console.print("\nEach has a page in the Temporal UI:")
+    for coordinator, title, *_, order_id in rows:
+        link = f"{temporal_ui}/namespaces/default/workflows/{workflow_id(order_id)}"
+        console.print(f"  {coordinator}, {title}: {link}", soft_wrap=True)
 
 
 def _drive(client: httpx.Client, stop: Stop, user: str) -> tuple[str, ...]:
     began = time.monotonic()
-    body = {"userId": user, "total": 999, "paymentMethod": stop.payment_method}
+    body = {
+        "userId": user,
+        "total": 999,
+        "paymentMethod": stop.payment_method,
+        "coordinator": stop.coordinator,
+    }
     order = _answer(client.post("/orders", json=body, headers={"Prefer": "wait=20"}))
     order_id = order.get("id") or order["orderId"]
     if stop.cancel:
@@ -78,7 +82,7 @@ def _drive(client: httpx.Client, stop: Stop, user: str) -> tuple[str, ...]:
     if statuses != (stop.order, stop.payment):
         raise StackError(f"Order {order_id} should have ended {stop.order} and {stop.payment}, not {statuses}")
     took = f"{time.monotonic() - began:.1f} s"
-    return stop.title, *statuses, took, order_id
+    return stop.coordinator, stop.title, *statuses, took, order_id
 
 
 def _answer(answer: httpx.Response) -> Any:

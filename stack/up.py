@@ -38,7 +38,7 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
     async def then() -> None:
         console.print(f"[bold green]Ready[/] after {time.monotonic() - began:.1f} s\n")
         if tour:
-            await asyncio.to_thread(_tour, urls["gateway"], console)
+            await asyncio.to_thread(_tour, urls, console)
         _links(console, urls, data)
 
     asyncio.run(supervisor.run_until_signal(then))
@@ -99,8 +99,8 @@ def _tell(console: Console, event: Event) -> None:
             console.print(f"  [red]✗[/] {event.name:<10} died ({event.detail}); it will be started again")
 
 
-def _tour(gateway: str, console: Console) -> None:
-    tour.drive(gateway, console)
+def _tour(urls: dict[str, str], console: Console) -> None:
+    tour.drive(urls["gateway"], urls["temporal_ui"], console)
     console.print()
 
 

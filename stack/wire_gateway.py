@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 import httpx
 
 from api.gateway import create_gateway
+from api.orchestration import Orchestration
+from api.ports import DEGRADED
 from api.ports import Settings as GatewaySettings
 from choreography.broker import Broker
 from choreography.feed import Feed
@@ -16,6 +18,7 @@ from choreography.outgoing import CommandPublisher
 from choreography.topology import Topology
 from stack.process import Wired
 from stack.settings import Settings
+from workflows.connection import answers, connect
 
 _LIMITS = httpx.Limits(max_connections=500, max_keepalive_connections=100)
 _QUERY_TIMEOUT = 5.0  # seconds; the gateway's own limits are shorter
@@ -38,11 +41,21 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
             )
         )
 
+    temporal = await connect(settings.temporal_address, settings.temporal_namespace)
+    orchestration = Orchestration(
+        temporal, payment_timeout=settings.payment_timeout, retry_delays=settings.retry_delays
+    )
+
     async def readiness() -> Mapping[str, str]:
-        return {"broker": "ok" if publishing.connected else "not connected"}
+        orchestrates = await answers(temporal)
+        return {
+            "broker": "ok" if publishing.connected else "not connected",
+            "temporal": orchestrates if orchestrates == "ok" else f"{DEGRADED}{orchestrates}",
+        }
 
     app = create_gateway(
         commands=CommandPublisher(publishing),
+        orchestration=orchestration,
         feed=feed,
         orders=await client(settings.order_service_url),
         payments=await client(settings.payment_service_url),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import psycopg
 import structlog
@@ -13,13 +13,13 @@ from fastapi import FastAPI
 
 from activities.book import Book
 from activities.ledger import Ledger
-from activities.orders import ORDERS
-from activities.payments import PAYMENTS, PaymentActivities
+from activities.orders import ORDERS, OrderSteps
+from activities.payments import PAYMENTS, PaymentActivities, PaymentSteps
 from activities.providers import PaymentProvider
 from activities.providers.simulated import SimulatedProvider
 from api.orders import create_orders_app
 from api.payments import create_payments_app
-from api.ports import Readiness, ReplayPort
+from api.ports import DEGRADED, Readiness, ReplayPort
 from choreography.broker import Broker
 from choreography.consumer import Consumer
 from choreography.publisher import Publisher
@@ -29,13 +29,20 @@ from choreography.replay import Replay
 from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, Topology
 from models.database import Database
 from models.migrations import Service, migrate
+from models.order import Order
+from models.payment import Payment
 from stack.errors import StackError
 from stack.process import Wired
 from stack.settings import Settings
+from workflows.activity_workers import ActivityWorker
+from workflows.connection import answers, connect
+from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE
 
 log = structlog.get_logger()
 
 State = TypeVar("State")
+# The same steps twice: as reactions to messages, and as activities for Temporal.
+Steps: TypeAlias = tuple[Reactions, Sequence[Callable[..., Any]]]
 
 
 class _CreateApp(Protocol):
@@ -47,8 +54,17 @@ async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: as
     database = await _database("orders", settings, stack, stop)
     if database is None:
         return None
-    return _service(
-        settings, database, ORDERS, queue=ORDER_QUEUE, reactions=order_reactions, create_app=create_orders_app
+
+    def steps(ledger: Ledger[Order]) -> Steps:
+        return order_reactions(ledger), OrderSteps(database, ledger).all
+
+    return await _service(
+        settings,
+        database,
+        ORDERS,
+        queues=(ORDER_QUEUE, ORDER_TASK_QUEUE),
+        steps=steps,
+        create_app=create_orders_app,
     )
 
 
@@ -58,27 +74,33 @@ async def wire_payment_service(settings: Settings, stack: AsyncExitStack, stop: 
     if database is None:
         return None
     provider, running = _provider(settings, database)
-    wired = _service(
+
+    def steps(ledger: Ledger[Payment]) -> Steps:
+        payments = PaymentActivities(ledger, provider)
+        return payment_reactions(payments), PaymentSteps(database, payments).all
+
+    wired = await _service(
         settings,
         database,
         PAYMENTS,
-        queue=PAYMENT_QUEUE,
-        reactions=lambda ledger: payment_reactions(PaymentActivities(ledger, provider)),
+        queues=(PAYMENT_QUEUE, PAYMENT_TASK_QUEUE),
+        steps=steps,
         create_app=create_payments_app,
     )
     wired.background.append(running)
     return wired
 
 
-def _service(
+async def _service(
     settings: Settings,
     database: Database,
     book: Book[State],
     *,
-    queue: str,
-    reactions: Callable[[Ledger[State]], Reactions],
+    queues: tuple[str, str],  # RabbitMQ's and Temporal's
+    steps: Callable[[Ledger[State]], Steps],
     create_app: _CreateApp,
 ) -> Wired:
+    queue, task_queue = queues
     topology = Topology(retry_delays=settings.retry_delays)
     # Two connections: a broker that throttles publishers must not hold back acknowledgements.
     url = settings.amqp_url.get_secret_value()
@@ -86,11 +108,23 @@ def _service(
     consuming = Broker(url, name=f"{queue} consumer", topology=topology)
     publisher = Publisher(publishing, database)
     ledger = Ledger(database, book, publisher, limit=settings.batch_limit)
-    consumer = Consumer(consuming, queue, reactions(ledger), prefetch=settings.prefetch)
+    reactions, activities = steps(ledger)
+    consumer = Consumer(consuming, queue, reactions, prefetch=settings.prefetch)
     relay = Relay(publishing, database, grace=settings.relay_grace, interval=settings.relay_interval)
 
+    temporal = await connect(settings.temporal_address, settings.temporal_namespace)
+    worker = ActivityWorker(temporal, task_queue, activities, limit=settings.prefetch, grace=settings.shutdown_timeout)
+
     async def readiness() -> Mapping[str, str]:
-        return {"database": await _answers(database), "broker": _consumes(publishing, consumer)}
+        found, orchestrates = await asyncio.gather(_answers(database), answers(temporal))
+        return {
+            "database": found,
+            "broker": _consumes(publishing, consumer),
+            "temporal": orchestrates if orchestrates == "ok" else f"{DEGRADED}{orchestrates}",
+        }
+
+    async def drain(timeout: float) -> None:
+        await asyncio.gather(consumer.drain(timeout), worker.drain(timeout))
 
     app = create_app(
         database=database,
@@ -100,8 +134,8 @@ def _service(
     )
     return Wired(
         app=app,
-        background=[publishing.run(), consuming.run(), publisher.run(), ledger.run(), relay.run()],
-        finish=[consumer.drain, publisher.flush],
+        background=[publishing.run(), consuming.run(), publisher.run(), ledger.run(), relay.run(), worker.run()],
+        finish=[drain, publisher.flush],
     )
 
 

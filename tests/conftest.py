@@ -13,6 +13,7 @@ import pytest
 from models.migrations import migrate
 from stack import local, state
 from stack.ports import Ports
+from tests.temporal import TemporalServer
 from tests.waiting import until
 from tests.world import Servers, World
 
@@ -56,3 +57,14 @@ def world(servers: Servers, tmp_path: Path) -> Iterator[World]:
         yield world
     finally:
         world.close()
+
+
+@pytest.fixture
+def temporal(tmp_path: Path) -> Iterator[TemporalServer]:
+    """A Temporal server of the test's own, with nothing in it."""
+    server = TemporalServer(tmp_path / "temporal")
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
@@ -25,8 +25,6 @@ def fuzz(operation: Any, mode: GenerationMode, *, examples: int) -> None:
         suppress_health_check=list(HealthCheck),
     )
     def send(case: Any) -> None:
-        # Answered with 501, as declared, until there is an orchestrated twin.
-        assume(not (isinstance(case.body, dict) and case.body.get("coordinator") == "orchestration"))
         case.call_and_validate(excluded_checks=[positive_data_acceptance] if _has_float(case) else [])
 
     try:

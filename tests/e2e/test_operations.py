@@ -34,10 +34,14 @@ def test_a_poisoned_queue_is_cleaned_by_redrive_and_discard(stack: Stack) -> Non
     order_id = str(uuid4())
     approval = json.dumps(envelope("PaymentApproved", {"orderId": order_id, "transactionId": "t"})).encode()
     publish(stack, "payment.approved", b"poison", approval)
-    letters = until(lambda: found if len(found := dead_letters(stack)) == 2 else None, what="two dead letters")
-    by_reason = {letter["reason"]: letter for letter in letters}
-    assert by_reason.keys() == {"MALFORMED", "TOO_EARLY"}
-    shown = stack.saga("dead-letters", "show", by_reason["TOO_EARLY"]["id"]).stdout
+    letters = until(lambda: found if len(found := dead_letters(stack)) == 3 else None, what="three dead letters")
+    ids = {(letter["queue"], letter["reason"]): letter["id"] for letter in letters}
+    # The mirrors' queue hears what the order service's hears; an approval that comes first is no trouble to a mirror.
+    assert ids.keys() == {
+        ("order-service", "MALFORMED"), ("order-service", "TOO_EARLY"), ("saga-mirror", "MALFORMED"),
+    }  # fmt: skip
+    early = ids.pop(("order-service", "TOO_EARLY"))
+    shown = stack.saga("dead-letters", "show", early).stdout
     assert order_id in shown
     assert "payment.approved" in shown
 
@@ -47,13 +51,14 @@ def test_a_poisoned_queue_is_cleaned_by_redrive_and_discard(stack: Stack) -> Non
     )
     publish(stack, "order.create.requested", json.dumps(create).encode())
     until(lambda: httpx.get(f"{stack.gateway}/api/orders/{order_id}").status_code == 200)
-    stack.saga("dead-letters", "redrive", by_reason["TOO_EARLY"]["id"])
+    stack.saga("dead-letters", "redrive", early)
 
     def paid() -> bool:
         return httpx.get(f"{stack.gateway}/api/orders/{order_id}").json()["status"] == "PAID"
 
     until(paid, what="the redriven approval has its effect")
-    stack.saga("dead-letters", "discard", by_reason["MALFORMED"]["id"], "--yes")
+    for malformed in ids.values():
+        stack.saga("dead-letters", "discard", malformed, "--yes")
     until(lambda: dead_letters(stack) == [], what="no dead letter is left")
 
 
@@ -81,7 +86,7 @@ def test_status_names_every_process_and_url(stack: Stack) -> None:
     status = stack.json("status")
     assert status["ready"] is True
     assert {process["name"] for process in status["processes"]} == {
-        "postgres", "rabbitmq", "temporal", "order", "payment", "gateway",
+        "postgres", "rabbitmq", "temporal", "order", "payment", "gateway", "worker",
     }  # fmt: skip
     assert all(process["healthy"] and process["pid"] and process["port"] for process in status["processes"])
     assert status["urls"].keys() == {

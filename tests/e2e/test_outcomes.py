@@ -129,9 +129,11 @@ def test_statistics_are_what_counting_would_give(stack: Stack) -> None:
     until(equal, what="no saga of another test ends between the two counts")
 
 
-def test_the_orchestrated_twin_is_refused_clearly_until_it_is_there(stack: Stack) -> None:
-    code, problem = curl(stack, "POST", "/orders", {"userId": USER, "total": 1, "coordinator": "orchestration"})
-    assert (code, problem["status"]) == (501, 501)
+def test_an_orchestrated_order_is_paid_as_a_choreographed_one_is(stack: Stack) -> None:
+    body = {"userId": USER, "total": 999, "paymentMethod": "pm_card_visa", "coordinator": "orchestration"}
+    code, answer = curl(stack, "POST", "/orders", body)
+    assert (code, answer["status"]) == (202, "PENDING_PAYMENT")
+    assert wait_for(stack, answer["orderId"], "PAID", "APPROVED")["coordinator"] == "orchestration"
 
 
 def test_an_event_stream_tells_each_change_and_ends(stack: Stack) -> None:

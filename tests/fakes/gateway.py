@@ -16,10 +16,10 @@ import httpx
 from fastapi import FastAPI
 
 from api.gateway import create_gateway
-from api.ports import Limits, Settings
+from api.ports import Limits, OrchestratorUnavailable, Settings
 from choreography.broker import BrokerUnavailable
 from models.messages import Envelope, encode
-from models.saga import Coordinator
+from models.saga import Coordinator, CreateOrderRequested
 
 NOW = datetime(2026, 2, 15, 1, 42, 19, tzinfo=UTC)
 
@@ -40,6 +40,43 @@ class FakeBroker:
             await asyncio.Event().wait()
         self.published.append(envelope)
         self.on_publish(envelope)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A saga that was started."""
+
+    command: CreateOrderRequested
+    event_id: UUID
+    correlation_id: str
+
+
+class FakeOrchestration:
+    """Keeps what it is asked for, unless it is away or doesn't answer."""
+
+    def __init__(self) -> None:
+        self.started: list[Started] = []
+        self.cancelled: list[tuple[UUID, str]] = []
+        self.away = False
+        self.hangs = False
+
+    async def start(self, command: CreateOrderRequested, *, event_id: UUID, correlation_id: str) -> None:
+        await self._answer()
+        self.started.append(Started(command, event_id, correlation_id))
+
+    async def cancel(self, order_id: UUID, *, correlation_id: str) -> None:
+        await self._answer()
+        self.cancelled.append((order_id, correlation_id))
+
+    async def orchestrates(self, order_id: UUID) -> bool:
+        await self._answer()
+        return any(saga.command.order_id == order_id for saga in self.started)
+
+    async def _answer(self) -> None:
+        if self.away:
+            raise OrchestratorUnavailable("Temporal does not answer")
+        if self.hangs:
+            await asyncio.Event().wait()
 
 
 class _Watcher:
@@ -149,6 +186,7 @@ class Neighbours:
     """Everything around a gateway, and the gateway."""
 
     broker: FakeBroker = field(default_factory=FakeBroker)
+    orchestration: FakeOrchestration = field(default_factory=FakeOrchestration)
     feed: FakeFeed = field(default_factory=FakeFeed)
     orders: FakeService = field(default_factory=FakeService)
     payments: FakeService = field(default_factory=FakeService)
@@ -163,6 +201,7 @@ class Neighbours:
 
         return create_gateway(
             commands=self.broker,
+            orchestration=self.orchestration,
             feed=self.feed,
             orders=self.orders,
             payments=self.payments,

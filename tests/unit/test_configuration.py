@@ -38,6 +38,12 @@ BAD = [
     ("RELAY_GRACE", "-0.1", "greater than or equal to 0"),
     ("RELAY_INTERVAL", "0", "greater than 0"),
     ("SHUTDOWN_TIMEOUT", "soon", "valid number"),
+    ("TEMPORAL_ADDRESS", "localhost", "should match pattern"),
+    ("TEMPORAL_ADDRESS", "http://localhost:7233", "should match pattern"),
+    ("PAYMENT_TIMEOUT", "0", "greater than 0"),
+    ("COMPENSATION_TIMEOUT", "86401", "less than or equal to 86400"),
+    ("MIRROR_PREFETCH", "0", "greater than or equal to 1"),
+    ("MIRROR_CONCURRENCY", "1001", "less than or equal to 1000"),
     ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
     ("LOG_FORMAT", "xml", "'json' or 'console'"),
 ]
@@ -65,8 +71,8 @@ def test_the_page_shows_no_password() -> None:
 
 
 def test_an_empty_environment_is_a_valid_configuration() -> None:
-    ports = [settings.load().port_of(process) for process in ("gateway", "order", "payment")]
-    assert ports == [3000, 3001, 3002]
+    ports = [settings.load().port_of(process) for process in ("gateway", "order", "payment", "worker")]
+    assert ports == [3000, 3001, 3002, 3003]
 
 
 def test_retry_delays_are_seconds_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -192,13 +192,6 @@ async def test_a_body_over_64_kib_is_refused_when_it_comes_in_chunks(client: htt
     problem(answer, 413)
 
 
-async def test_orchestration_is_not_available_yet(client: httpx.AsyncClient, around: Neighbours) -> None:
-    answer = await client.post("/api/orders", json=BODY | {"coordinator": "orchestration"})
-
-    assert "choreography" in problem(answer, 501)["detail"]
-    assert around.broker.published == []
-
-
 @pytest.mark.parametrize("how", ["away", "hangs"])
 @pytest.mark.parametrize(
     ("method", "path"),

@@ -1,0 +1,112 @@
+"""Run a step for Temporal: from its message to what it put into the event log, the same however often it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from activities.book import Book, Entry, State
+from activities.steps import Step, StepResult
+from models.database import Database
+from models.messages import Envelope, MalformedMessage, encode, parse
+from models.saga import Become, Coordinator, Decision, Illegal, Message, Stale, TooEarly
+
+_COLUMNS: Final = "e.event_type, e.event_id, e.occurred_at, e.correlation_id, e.causation_id, e.coordinator, e.payload"
+_NAMES: Final = {Become: "become", Stale: "stale", TooEarly: "too_early", Illegal: "illegal"}
+
+
+def entry_of(step: Step, kind: type[Message]) -> Entry:
+    """The step's message as the ledger takes it. Raises ApplicationError, for good, unless it is of this kind."""
+    if step.event_type != kind.__name__:
+        raise for_good(f"{step.event_type} was sent to a step that takes {kind.__name__}", "Malformed")
+    try:
+        envelope = Envelope(
+            event_type=step.event_type,
+            event_id=UUID(step.event_id),
+            occurred_at=datetime.now(UTC),  # no decision asks for it
+            correlation_id=step.correlation_id,
+            payload=step.payload,
+        )
+        return Entry(
+            message=parse(envelope),
+            event_id=envelope.event_id,
+            correlation_id=envelope.correlation_id,
+            coordinator=Coordinator(step.coordinator),
+        )
+    except (MalformedMessage, ValueError) as error:
+        raise for_good(str(error), "Malformed") from error
+
+
+class History:
+    """What a service's event log has of an order, and where the order's row stands."""
+
+    def __init__(self, database: Database, book: Book[Any]) -> None:
+        self._database = database
+        self._book = book
+
+    async def events(self, order_id: UUID) -> list[dict[str, Any]]:
+        """All events of the order, in wire form, oldest first."""
+        sql = f"SELECT {_COLUMNS} FROM event_log e WHERE e.order_id = %s ORDER BY e.seq"
+        return [_wire_form_of(row) for row in await self._database.query(sql, [order_id])]
+
+    async def result(self, entry: Entry, decision: Decision[State]) -> StepResult:
+        """What the step answers: the events that follow from its message, whichever attempt logged them.
+
+        Raises ApplicationError, for good, when the message is illegal.
+        """
+        if isinstance(decision, Illegal):
+            raise for_good(decision.why, "Illegal")
+        table, key = self._book.table, self._book.key
+        sql = (
+            f"SELECT t.status, {_COLUMNS} FROM {table} t"
+            f" LEFT JOIN event_log e ON e.order_id = t.{key} AND e.causation_id = %s WHERE t.{key} = %s ORDER BY e.seq"
+        )
+        rows = await self._database.query(sql, [entry.event_id, entry.message.order_id])
+        status = [row.pop("status") for row in rows]
+        return StepResult(
+            decision=_NAMES[type(decision)],
+            why=None if isinstance(decision, Become) else decision.why,
+            status=status[0] if status else None,
+            events=[_wire_form_of(row) for row in rows if row["event_id"] is not None],
+        )
+
+
+def wire_form(event: Envelope) -> dict[str, Any]:
+    """The envelope as JSON has it, in values that any converter can carry."""
+    wire: dict[str, Any] = msgspec.json.decode(encode(event))
+    return wire
+
+
+def for_good(why: str, kind: str) -> ApplicationError:
+    """An error that no retry can help."""
+    return ApplicationError(why, type=kind, non_retryable=True)
+
+
+@asynccontextmanager
+async def heartbeats() -> AsyncIterator[None]:
+    """Tell Temporal that the step is being worked on, so that a crash of this process is noticed soon."""
+    timeout = activity.info().heartbeat_timeout
+    beating = asyncio.create_task(_beat(timeout.total_seconds() / 3)) if timeout else None
+    try:
+        yield
+    finally:
+        if beating is not None:
+            beating.cancel()
+
+
+async def _beat(interval: float) -> None:
+    while True:
+        await asyncio.sleep(interval)
+        activity.heartbeat()
+
+
+def _wire_form_of(row: dict[str, Any]) -> dict[str, Any]:
+    return wire_form(Envelope(**{**row, "occurred_at": row["occurred_at"].astimezone(UTC)}))

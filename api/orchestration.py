@@ -1,0 +1,100 @@
+"""Start and cancel orchestrated sagas in Temporal, by name: the gateway runs none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from temporalio.client import Client
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.service import RPCError, RPCStatusCode
+
+from api.ports import OrchestratorUnavailable
+from models.saga import CreateOrderRequested
+from workflows.naming import SAGA_TASK_QUEUE, workflow_id
+from workflows.saga_input import CANCEL, ORDER_SAGA, CancelRequest, NewOrder, SagaInput
+from workflows.story import headline
+
+_CALL: Final = timedelta(seconds=1.5)  # the gateway's own limit is no longer
+
+
+class Orchestration:
+    """The sagas in one namespace of Temporal; `payment_timeout` and `retry_delays` are in seconds."""
+
+    def __init__(self, client: Client, *, payment_timeout: float, retry_delays: tuple[float, ...]) -> None:
+        self._client = client
+        self._payment_timeout = payment_timeout
+        self._retry_delays = list(retry_delays)
+
+    async def start(self, command: CreateOrderRequested, *, event_id: UUID, correlation_id: str) -> None:
+        """Start the saga of a new order. Raises OrchestratorUnavailable."""
+        order = NewOrder(
+            user_id=str(command.user_id),
+            total=command.total,
+            currency=command.currency,
+            payment_method=command.payment_method,
+            event_id=str(event_id),
+        )
+        told = {"total": order.total, "currency": order.currency, "userId": order.user_id}
+        with _translated():
+            try:
+                await self._client.start_workflow(
+                    ORDER_SAGA,
+                    self._input(command.order_id, correlation_id, order),
+                    id=workflow_id(command.order_id),
+                    task_queue=SAGA_TASK_QUEUE,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    static_summary=headline(told, command.order_id),
+                    rpc_timeout=_CALL,
+                )
+            except WorkflowAlreadyStartedError:
+                return  # a repetition: the saga is under way, or over
+
+    async def cancel(self, order_id: UUID, *, correlation_id: str) -> None:
+        """Signal the saga; if it has ended, another run takes up what it left. Raises OrchestratorUnavailable."""
+        with _translated():
+            await self._client.start_workflow(
+                ORDER_SAGA,
+                self._input(order_id, correlation_id, None),
+                id=workflow_id(order_id),
+                task_queue=SAGA_TASK_QUEUE,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                start_signal=CANCEL,
+                start_signal_args=[CancelRequest(correlation_id=correlation_id)],
+                static_summary=f"Cancellation of order {order_id}",
+                rpc_timeout=_CALL,
+            )
+
+    async def orchestrates(self, order_id: UUID) -> bool:
+        """Whether the order has an orchestrated saga, ended or not. Raises OrchestratorUnavailable."""
+        with _translated():
+            try:
+                found = await self._client.get_workflow_handle(workflow_id(order_id)).describe(rpc_timeout=_CALL)
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    return False
+                raise
+            return found.workflow_type == ORDER_SAGA
+
+    def _input(self, order_id: UUID, correlation_id: str, order: NewOrder | None) -> SagaInput:
+        return SagaInput(
+            order_id=str(order_id),
+            correlation_id=correlation_id,
+            order=order,
+            payment_timeout=self._payment_timeout,
+            retry_delays=self._retry_delays,
+        )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (RPCError, RuntimeError, OSError) as error:
+        # The client raises RuntimeError as long as it has never been connected.
+        raise OrchestratorUnavailable(f"Temporal does not answer: {error}") from error

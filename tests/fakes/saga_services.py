@@ -1,0 +1,180 @@
+"""Both services in memory behind their task queues: the real decisions, and a provider that answers as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Literal
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
+
+from activities.book import Entry
+from activities.history import entry_of, wire_form
+from activities.steps import Step, StepResult
+from models import order as orders
+from models import payment as payments
+from models.messages import Envelope, envelope_of
+from models.order import Order
+from models.outcome import Charged, Declined, Outcome, Refunded, Refused, Unanswered, Voided
+from models.payment import Due, Payment
+from models.saga import (
+    Become,
+    CreateOrderRequested,
+    Decision,
+    Message,
+    OrderCancelled,
+    OrderCancelRequested,
+    OrderCreated,
+    PaymentApproved,
+    PaymentDeclined,
+    PaymentFailed,
+    derived_id,
+)
+from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE
+
+Answer = Literal["approves", "declines", "refuses", "never answers", "lies"]
+
+
+class FakeServices:
+    """One order and its payment."""
+
+    def __init__(self, provider: Answer = "approves") -> None:
+        self.provider = provider
+        self.order: Order | None = None
+        self.payment: Payment | None = None
+        self.order_log: list[Envelope] = []
+        self.payment_log: list[Envelope] = []
+        self.attempts: Counter[str] = Counter()
+        self.failures: Counter[str] = Counter()  # how often each step is still to fail
+        self.create_gate, self.charge_gate = asyncio.Event(), asyncio.Event()
+        self.create_gate.set()
+        self.charge_gate.set()
+        self.charging = asyncio.Event()
+        self.on_pay: Callable[[], object] = lambda: None  # done just before the order is paid
+
+    def workers(self, client: Client) -> list[Worker]:
+        order_steps: dict[str, type[Message]] = {
+            "create_order": CreateOrderRequested,
+            "pay_order": PaymentApproved,
+            "decline_order": PaymentDeclined,
+            "fail_order": PaymentFailed,
+            "cancel_order": OrderCancelRequested,
+        }
+        of_order = [self._order_step(name, kind) for name, kind in order_steps.items()]
+        of_payment: list[Callable[..., Any]] = [self.charge_payment, self.cancel_payment, self.read_payment_events]
+        return [
+            Worker(client, task_queue=ORDER_TASK_QUEUE, activities=[*of_order, self.read_order_events]),
+            Worker(client, task_queue=PAYMENT_TASK_QUEUE, activities=of_payment),
+        ]
+
+    @property
+    def log(self) -> list[Envelope]:
+        return self.order_log + self.payment_log
+
+    # the order service
+
+    def _order_step(self, name: str, kind: type[Message]) -> Callable[..., Any]:
+        @activity.defn(name=name)
+        async def run(step: Step) -> StepResult:
+            self._begin(name)
+            if name == "create_order":
+                await self.create_gate.wait()
+            if name == "pay_order":
+                self.on_pay()
+            entry = entry_of(step, kind)
+            decision = self.apply_to_order(entry)
+            return self._result(decision, self.order.status if self.order else None, self.order_log, entry)
+
+        return run
+
+    def apply_to_order(self, entry: Entry) -> Decision[Order]:
+        decision = orders.decide(self.order, entry.message, entry.coordinator)  # type: ignore[arg-type]
+        if isinstance(decision, Become):
+            self.order = decision.state
+            self._record(self.order_log, entry, decision)
+        return decision
+
+    @activity.defn
+    async def read_order_events(self, order_id: str) -> list[dict[str, Any]]:
+        return [wire_form(event) for event in self.order_log if str(event.order_id) == order_id]
+
+    # the payment service
+
+    @activity.defn
+    async def charge_payment(self, step: Step, tries: int) -> StepResult:
+        self._begin("charge_payment")
+        return await self._pay(entry_of(step, OrderCreated), last_try=activity.info().attempt >= tries)
+
+    @activity.defn
+    async def cancel_payment(self, step: Step) -> StepResult:
+        self._begin("cancel_payment")
+        return await self._pay(entry_of(step, OrderCancelled), last_try=False)
+
+    @activity.defn
+    async def read_payment_events(self, order_id: str) -> list[dict[str, Any]]:
+        return [wire_form(event) for event in self.payment_log if str(event.order_id) == order_id]
+
+    async def _pay(self, entry: Entry, *, last_try: bool) -> StepResult:
+        decision = self.apply_to_payment(entry.message, entry)
+        first, outcome = decision, decision
+        while isinstance(outcome, Become) and outcome.state.due is not None:
+            outcome = self.apply_to_payment(await self._ask(outcome.state, last_try), entry)
+        return self._result(first, self.payment.status if self.payment else None, self.payment_log, entry)
+
+    def apply_to_payment(self, message: Any, entry: Entry) -> Decision[Payment]:
+        decision = payments.decide(self.payment, message, entry.coordinator)
+        if isinstance(decision, Become):
+            self.payment = decision.state
+            self._record(self.payment_log, entry, decision)
+        return decision
+
+    async def _ask(self, payment: Payment, last_try: bool) -> Outcome:
+        order_id = payment.order_id
+        if payment.due is Due.VOID:
+            return Voided(order_id=order_id)
+        if payment.due is Due.REFUND:
+            return Refunded(order_id=order_id)
+        self.charging.set()
+        await self.charge_gate.wait()
+        match self.provider:
+            case "approves":
+                return Charged(order_id=order_id, transaction_id="t-1")
+            case "declines":
+                return Declined(order_id=order_id, reason="Insufficient funds")
+            case "refuses":
+                return Refused(order_id=order_id, error="no such card")
+            case "lies":
+                raise ApplicationError("the provider contradicts itself", non_retryable=True)
+            case _:
+                if last_try:
+                    return Unanswered(order_id=order_id, error="no answer")
+                raise ApplicationError("no answer", type="ProviderUnavailable")
+
+    # both
+
+    def _begin(self, name: str) -> None:
+        self.attempts[name] += 1
+        if self.failures[name]:
+            self.failures[name] -= 1
+            raise ConnectionError(f"{name} fails once more")
+
+    def _record(self, log: list[Envelope], entry: Entry, decision: Become[Any]) -> None:
+        if decision.emit is not None:
+            log.append(
+                envelope_of(
+                    decision.emit,
+                    event_id=derived_id(decision.emit.order_id, type(decision.emit).__name__, str(entry.event_id)),
+                    occurred_at=activity.info().started_time,
+                    correlation_id=entry.correlation_id,
+                    causation_id=entry.event_id,
+                    coordinator=entry.coordinator,
+                )
+            )
+
+    def _result(self, decision: Decision[Any], status: str | None, log: list[Envelope], entry: Entry) -> StepResult:
+        events = [wire_form(event) for event in log if event.causation_id == entry.event_id]
+        return StepResult(decision=type(decision).__name__.lower(), why=None, status=status, events=events)

@@ -1,0 +1,85 @@
+"""Events of made-up sagas, and a fake order service behind its task queue."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import Worker
+
+from activities.steps import Step, StepResult
+from models.times import wire_time
+from tests.world import USER, envelope
+from workflows.naming import ORDER_TASK_QUEUE
+
+
+class Story:
+    """The events of one order in wire form, dated from `begin`."""
+
+    def __init__(self, begin: datetime) -> None:
+        self.order_id = str(uuid4())
+        self.begin = begin
+        self.created = self.event("OrderCreated", 0, userId=USER, total=999, currency="USD")
+        self.approved = self.event("PaymentApproved", 1, self.created, transactionId="t-1")
+        self.declined = self.event("PaymentDeclined", 1, self.created, reason="Insufficient funds")
+        self.paid = self.event("OrderPaid", 2, self.approved)
+        self.turned_down = self.event("OrderCancelled", 2, self.declined, reason="PAYMENT_DECLINED", total=999)
+        self.cancelled = self.event("OrderCancelled", 3, reason="USER_REQUESTED", total=999)
+        self.voided = self.event("PaymentCancelled", 4, self.cancelled)
+        self.refunded = self.event("PaymentRefunded", 5, self.cancelled, transactionId="t-1")
+
+    def event(self, event_type: str, seconds: float, cause: dict[str, Any] | None = None, **payload: Any) -> Any:
+        at = self.begin.astimezone(UTC) + timedelta(seconds=seconds)
+        return envelope(
+            event_type,
+            {"orderId": self.order_id, **payload},
+            occurredAt=wire_time(at),
+            causationId=cause["eventId"] if cause else None,
+        )
+
+
+class FakeOrderService:
+    """Answers the steps that mirrors ask for; remembers when each came."""
+
+    def __init__(self) -> None:
+        self.decision = "become"
+        self.events: list[dict[str, Any]] = []
+        self.failures = 0  # of the next attempts
+        self.steps: list[tuple[str, datetime, Step]] = []
+
+    def worker(self, client: Client) -> Worker:
+        return Worker(client, task_queue=ORDER_TASK_QUEUE, activities=[self.cancel_order, self.republish_cancellation])
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, _, _ in self.steps]
+
+    def seconds_after(self, begin: datetime) -> list[int]:
+        """When each step was taken."""
+        return [round((at - begin).total_seconds()) for _, at, _ in self.steps]
+
+    @activity.defn(name="cancel_order")
+    async def cancel_order(self, step: Step) -> StepResult:
+        return self._answer(step)
+
+    @activity.defn(name="republish_cancellation")
+    async def republish_cancellation(self, step: Step) -> StepResult:
+        return self._answer(step)
+
+    def _answer(self, step: Step) -> StepResult:
+        info = activity.info()
+        if self.failures:
+            self.failures -= 1
+            raise ApplicationError("the database is away")
+        self.steps.append((info.activity_type, info.scheduled_time, step))
+        if self.decision == "refuse":
+            raise ApplicationError("never", non_retryable=True)
+        return StepResult(decision=self.decision, why=None, status=None, events=self.events)
+
+
+def event_ids(timeline: dict[str, Any]) -> list[UUID]:
+    return [UUID(str(entry["eventId"])) for entry in timeline["entries"]]

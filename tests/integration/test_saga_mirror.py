@@ -1,0 +1,503 @@
+"""workflows.saga_mirror on real Temporal servers: timelines, timers to the second, and mirrors that have closed."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
+from temporalio.testing import WorkflowEnvironment
+
+from tests.fakes.sagas import FakeOrderService, Story, event_ids
+from tests.world import USER
+from workflows import search_attributes, worker
+from workflows.mirrors import SagaMirrors
+from workflows.naming import workflow_id
+from workflows.saga_mirror import REPUBLISH_ATTEMPTS
+from workflows.timeline import build, timeline_as_json
+from workflows.worker import saga_worker
+
+BINARIES = Path(sys.executable).parent
+PAYMENT_TIMEOUT, COMPENSATION_TIMEOUT = 900.0, 60.0
+
+
+@dataclass
+class Stage:
+    """Temporal, a saga worker, a fake order service, and the mirrors."""
+
+    env: WorkflowEnvironment
+    orders: FakeOrderService
+    mirrors: SagaMirrors
+
+    @property
+    def client(self) -> Client:
+        return self.env.client
+
+    async def story(self, ago: float = 0) -> Story:
+        return Story(await self.env.get_current_time() - timedelta(seconds=ago))
+
+    def mirror(self, story: Story) -> WorkflowHandle[Any, Any]:
+        return self.client.get_workflow_handle(workflow_id(story.order_id))
+
+    async def end(self, story: Story) -> Any:
+        """What the mirror ends with, once it has been quiet."""
+        await self.env.sleep(timedelta(seconds=COMPENSATION_TIMEOUT + 5))
+        return await self.mirror(story).result()
+
+    async def runs(self, story: Story) -> int:
+        found = self.client.list_workflows(f"WorkflowId = '{workflow_id(story.order_id)}'")
+        return len([run async for run in found])
+
+    async def sleep_until(self, moment: datetime) -> None:
+        await self.env.sleep(moment - await self.env.get_current_time())
+
+
+@asynccontextmanager
+async def playing(env: WorkflowEnvironment) -> AsyncIterator[Stage]:
+    orders = FakeOrderService()
+    mirrors = SagaMirrors(env.client, payment_timeout=PAYMENT_TIMEOUT, compensation_timeout=COMPENSATION_TIMEOUT)
+    async with saga_worker(env.client), orders.worker(env.client):
+        yield Stage(env, orders, mirrors)
+
+
+@asynccontextmanager
+async def skipping() -> AsyncIterator[Stage]:
+    """Time passes as fast as nothing happens."""
+    binary = str(BINARIES / "temporal-test-server")
+    async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=binary) as env:
+        await env.client.operator_service.add_search_attributes(
+            AddSearchAttributesRequest(
+                namespace=env.client.namespace,
+                search_attributes={key.name: int(key.indexed_value_type) for key in search_attributes.ALL},  # type: ignore[misc]
+            )
+        )
+        async with playing(env) as stage:
+            yield stage
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[Stage]:
+    """The development server, which can list and count."""
+    async with await WorkflowEnvironment.start_local(dev_server_existing_path=str(BINARIES / "temporal")) as env:
+        await worker.register(env.client)
+        async with playing(env) as stage:
+            yield stage
+
+
+def on(env: Callable[[], Any], test: Callable[[Stage], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with env() as stage:
+            await test(stage)
+
+    asyncio.run(run())
+
+
+async def eventually(condition: Callable[[], Awaitable[Any]], what: str, within: float = 15.0) -> Any:
+    """The first true answer."""
+    async with asyncio.timeout(within):
+        while not (answer := await condition()):  # noqa: ASYNC110 - a server tells nobody
+            await asyncio.sleep(0.02)
+        return answer
+
+
+# The end of a saga
+
+
+ENDS = {
+    "paid": lambda s: [s.created, s.approved, s.paid],
+    "declined": lambda s: [s.created, s.declined, s.turned_down],
+    "failed": lambda s: [
+        s.created,
+        failed := s.event("PaymentFailed", 1, s.created, error="refused"),
+        s.event("OrderFailed", 2, failed, reason="refused"),
+    ],
+    "refunded": lambda s: [s.created, s.approved, s.paid, s.cancelled, s.refunded],
+    "cancelled": lambda s: [s.created, s.cancelled, s.voided],
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_mirror_closes_with_a_complete_timeline_in_whatever_order_its_events_come(end: str) -> None:
+    async def test(stage: Stage) -> None:
+        for order in (0, 1, 2, 3):
+            story = await stage.story()
+            events = ENDS[end](story)
+            shuffled = [*events, *events]  # each twice
+            random.Random(order).shuffle(shuffled)
+            for event in shuffled:
+                await stage.mirrors.record(story.order_id, [event])
+            state = await stage.end(story)
+            timeline = await stage.mirror(story).query("timeline")
+            assert [entry["eventId"] for entry in timeline["entries"]] == [event["eventId"] for event in events]
+            assert timeline["over"] is True
+            assert timeline["source"] == "workflow"
+            assert len(state["events"]) == len(events)
+
+    on(skipping, test)
+
+
+def test_what_arrives_together_takes_one_signal_and_one_workflow_task() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.created, story.approved, story.paid])
+        await stage.mirror(story).result()
+        history = await stage.mirror(story).fetch_history()
+        assert sorted(event.event_type for event in history.events) == [1, 2, 5, 6, 7, 26]  # no timer, no upsert
+
+    on(skipping, test)
+
+
+def test_an_approval_without_its_creation_waits_for_it() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.paid])
+        assert (await stage.mirror(story).query("status"))["waitingFor"] == "events that are still to come"
+        await stage.mirrors.record(story.order_id, [story.created, story.approved])
+        await stage.mirror(story).result()
+        assert stage.orders.steps == []
+
+    on(skipping, test)
+
+
+def test_an_unknown_or_unreadable_event_is_noted_and_harms_nothing() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        shipped = {**story.created, "eventType": "OrderShipped", "eventId": "x"}
+        await stage.mirrors.record(story.order_id, [shipped, {}, {**story.created, "payload": None}])
+        await stage.mirror(story).signal("record", [None, 3, "text"])
+        await stage.mirrors.record(story.order_id, [story.created, story.approved, story.paid])
+        state = await stage.mirror(story).result()
+        assert "OrderShipped" in state["unknown"]
+        assert len(state["events"]) == 3
+
+    on(skipping, test)
+
+
+# Timers
+
+
+def test_an_unpaid_order_is_cancelled_to_the_second_after_its_creation() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story(ago=100)  # it was heard of late
+        await stage.mirrors.record(story.order_id, [story.created])
+        await stage.sleep_until(story.begin + timedelta(seconds=PAYMENT_TIMEOUT - 1))
+        assert stage.orders.names == []
+        await stage.sleep_until(story.begin + timedelta(seconds=PAYMENT_TIMEOUT + 1))
+        assert stage.orders.seconds_after(story.begin) == [PAYMENT_TIMEOUT]
+        ((name, _, step),) = stage.orders.steps
+        assert (name, step.event_type) == ("cancel_order", "OrderCancelRequested")
+        assert step.payload == {"orderId": story.order_id, "reason": "PAYMENT_TIMEOUT"}
+        assert step.coordinator == "choreography"
+        cancelled = story.event("OrderCancelled", PAYMENT_TIMEOUT, reason="PAYMENT_TIMEOUT", total=999)
+        voided = story.event("PaymentCancelled", PAYMENT_TIMEOUT + 1, cancelled)
+        await stage.mirrors.record(story.order_id, [cancelled, voided])
+        await stage.end(story)
+        assert stage.orders.names == ["cancel_order"]
+        assert (await stage.mirror(story).query("status"))["cancelReason"] == "PAYMENT_TIMEOUT"
+
+    on(skipping, test)
+
+
+def test_an_order_past_its_deadline_is_cancelled_at_once() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story(ago=PAYMENT_TIMEOUT + 3600)
+        heard = await stage.env.get_current_time()
+        await stage.mirrors.record(story.order_id, [story.created])
+
+        async def asked() -> bool:
+            return bool(stage.orders.names)
+
+        await eventually(asked, "the cancellation is asked for")
+        assert stage.orders.seconds_after(heard) == [0]
+
+    on(skipping, test)
+
+
+def test_an_event_from_the_future_extends_no_deadline() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story(ago=-3600)
+        heard = await stage.env.get_current_time()
+        await stage.mirrors.record(story.order_id, [story.created])
+        await stage.mirror(story).query("status")
+        await stage.env.sleep(timedelta(seconds=PAYMENT_TIMEOUT + 1))
+        assert stage.orders.seconds_after(heard) == [PAYMENT_TIMEOUT]
+
+    on(skipping, test)
+
+
+@pytest.mark.parametrize("event", ["approved", "declined"])
+def test_a_payment_settled_in_time_stops_the_timer(event: str) -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.created])
+        await stage.sleep_until(story.begin + timedelta(seconds=PAYMENT_TIMEOUT - 2))
+        await stage.mirrors.record(story.order_id, [getattr(story, event)])
+        await stage.mirror(story).query("status")
+        await stage.env.sleep(timedelta(days=1))
+        assert stage.orders.names == []
+
+    on(skipping, test)
+
+
+def test_22_an_approval_that_wins_over_the_timer_is_carried_on_with() -> None:
+    async def test(stage: Stage) -> None:
+        stage.orders.decision = "stale"
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.created])
+        await stage.sleep_until(story.begin + timedelta(seconds=PAYMENT_TIMEOUT + 60))
+        assert stage.orders.names == ["cancel_order"]
+        await stage.mirrors.record(story.order_id, [story.approved])
+        await stage.env.sleep(timedelta(days=1))
+        await stage.mirrors.record(story.order_id, [story.paid])
+        await stage.mirror(story).result()
+        assert stage.orders.names == ["cancel_order"]
+        assert (await stage.mirror(story).query("status"))["needsOperator"] is False
+
+    on(skipping, test)
+
+
+def test_a_cancellation_is_tried_until_the_order_service_answers() -> None:
+    async def test(stage: Stage) -> None:
+        stage.orders.failures = 10
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.created])
+        await stage.env.sleep(timedelta(hours=1))
+        assert stage.orders.names == ["cancel_order"]
+
+    on(skipping, test)
+
+
+def test_the_events_that_a_cancellation_answers_with_are_on_the_timeline_at_once() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        cancelled = story.event("OrderCancelled", PAYMENT_TIMEOUT, reason="PAYMENT_TIMEOUT", total=999)
+        stage.orders.events = [cancelled]
+        await stage.mirrors.record(story.order_id, [story.created])
+        await stage.sleep_until(story.begin + timedelta(seconds=PAYMENT_TIMEOUT + 1))
+        timeline = await stage.mirror(story).query("timeline")
+        assert [str(event_id) for event_id in event_ids(timeline)] == [
+            story.created["eventId"],
+            cancelled["eventId"],
+        ]
+        await stage.mirrors.record(story.order_id, [cancelled])
+        assert await stage.mirror(story).query("timeline") == timeline
+
+    on(skipping, test)
+
+
+def test_a_missing_refund_is_asked_for_with_growing_pauses_and_then_an_operator_is_told() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story(ago=10)
+        await stage.mirrors.record(story.order_id, [story.created, story.approved, story.paid, story.cancelled])
+        pauses = [COMPENSATION_TIMEOUT * 2**n for n in range(REPUBLISH_ATTEMPTS + 1)]
+        *tries, last = (3 + after for after in itertools.accumulate(pauses))  # 3: when it was cancelled
+        await stage.sleep_until(story.begin + timedelta(seconds=last - 2))
+        assert stage.orders.names == ["republish_cancellation"] * REPUBLISH_ATTEMPTS
+        assert stage.orders.seconds_after(story.begin) == pytest.approx(tries, abs=1)
+        assert {step.event_id for _, _, step in stage.orders.steps} == {story.cancelled["eventId"]}
+        assert stage.orders.steps[0][2].payload["reason"] == "USER_REQUESTED"
+        assert (await stage.mirror(story).query("status"))["needsOperator"] is False
+        await stage.sleep_until(story.begin + timedelta(seconds=last + 2))
+        assert (await stage.mirror(story).query("status"))["needsOperator"] is True
+        found = (await stage.mirror(story).describe()).typed_search_attributes
+        assert found.get(search_attributes.NEEDS_OPERATOR) is True
+        await stage.env.sleep(timedelta(days=7))  # it waits, and asks no more
+        assert len(stage.orders.steps) == REPUBLISH_ATTEMPTS
+        await stage.mirrors.record(story.order_id, [story.refunded])
+        await stage.mirror(story).result()
+        assert (await stage.mirror(story).query("status"))["needsOperator"] is False
+
+    on(skipping, test)
+
+
+def test_a_refund_in_time_is_not_asked_for_again() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story(ago=10)
+        await stage.mirrors.record(story.order_id, [story.created, story.approved, story.cancelled])
+        await stage.sleep_until(story.begin + timedelta(seconds=3 + COMPENSATION_TIMEOUT - 2))
+        await stage.mirrors.record(story.order_id, [story.refunded])
+        await stage.mirror(story).result()
+        assert stage.orders.names == []
+
+    on(skipping, test)
+
+
+def test_a_step_refused_for_good_calls_an_operator_and_fails_nothing() -> None:
+    async def test(stage: Stage) -> None:
+        stage.orders.decision = "refuse"
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.created])
+        await stage.sleep_until(story.begin + timedelta(seconds=PAYMENT_TIMEOUT + 60))
+        assert (await stage.mirror(story).query("status"))["needsOperator"] is True
+        assert stage.orders.names == ["cancel_order"]
+        await stage.mirrors.record(story.order_id, [story.approved, story.paid])
+        await stage.mirror(story).result()
+
+    on(skipping, test)
+
+
+def test_a_mirror_waits_a_while_for_the_refund_of_a_charge_that_was_under_way() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.created, story.cancelled, story.voided])
+        await stage.env.sleep(timedelta(seconds=COMPENSATION_TIMEOUT - 2))
+        assert (await stage.mirror(story).describe()).status == WorkflowExecutionStatus.RUNNING
+        late = story.event("PaymentRefunded", 50, story.cancelled, transactionId="t-1")
+        await stage.mirrors.record(story.order_id, [late])
+        state = await stage.mirror(story).result()
+        assert len(state["events"]) == 4
+
+    on(skipping, test)
+
+
+# Mirrors that have closed, and what can be searched by
+
+
+def test_27_a_duplicate_after_the_end_opens_no_second_run() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        events = [story.created, story.approved, story.paid]
+        await stage.mirrors.record(story.order_id, events)
+        await stage.mirror(story).result()
+        for event in events:
+            await stage.mirrors.record(story.order_id, [event])
+        await stage.mirrors.record(story.order_id, [{**story.paid, "eventType": "OrderShipped", "eventId": "x"}])
+        other = await stage.story()  # listed only after what came before it
+        await stage.mirrors.record(other.order_id, [other.created])
+        await eventually(lambda: stage.runs(other), "what was started is listed")
+        assert await stage.runs(story) == 1
+
+    on(serving, test)
+
+
+def test_a_cancellation_after_the_end_is_followed_to_its_refund_on_one_timeline() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        events = [story.created, story.approved, story.paid]
+        await stage.mirrors.record(story.order_id, events)
+        await stage.mirror(story).result()
+        await stage.mirrors.record(story.order_id, [story.paid, story.cancelled])
+        assert (await stage.mirror(story).query("status"))["orderStatus"] == "CANCELLED"
+        await stage.mirrors.record(story.order_id, [story.refunded])
+        await stage.mirror(story).result()
+        for event in (*events, story.cancelled, story.refunded):
+            await stage.mirrors.record(story.order_id, [event])
+        await eventually(lambda: stage.runs(story), "it is listed")
+        timeline = await stage.mirror(story).query("timeline")
+        assert [entry["eventType"] for entry in timeline["entries"]] == [
+            "OrderCreated", "PaymentApproved", "OrderPaid", "OrderCancelled", "PaymentRefunded",
+        ]  # fmt: skip
+
+        async def two_runs() -> bool:
+            return await stage.runs(story) == 2
+
+        await eventually(two_runs, "both runs are listed")
+
+    on(serving, test)
+
+
+def test_a_terminated_mirror_is_opened_anew_by_a_replay() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.created])
+        await stage.mirror(story).terminate()
+        await stage.mirrors.record(story.order_id, [story.created, story.approved, story.paid])
+        state = await stage.mirror(story).result()
+        assert len(state["events"]) == 3
+
+    on(serving, test)
+
+
+def test_sagas_are_found_by_what_is_known_of_them() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.created])
+        query = f"CustomerId = '{USER}' AND Total = 999 AND Coordinator = 'choreography'"
+
+        async def found(more: str) -> bool:
+            return (await stage.client.count_workflows(f"{query} AND {more}")).count == 1
+
+        await eventually(lambda: found("OrderStatus = 'PENDING_PAYMENT'"), "the order that waits")
+        await stage.mirrors.record(story.order_id, [story.declined, story.turned_down])
+        await eventually(
+            lambda: found(
+                "OrderStatus = 'CANCELLED' AND PaymentStatus = 'DECLINED' AND CancelReason = 'PAYMENT_DECLINED'"
+            ),
+            "the order that was turned down",
+        )
+
+    on(serving, test)
+
+
+def test_the_page_of_a_mirror_tells_its_story() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.created])
+        assert (await (await stage.mirror(story).describe()).static_summary()) == "999 USD · customer d55fa6d6…"
+        metadata = await stage.mirror(story).query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+        assert "Waiting for the payment, until" in metadata.current_details
+        history = await stage.mirror(story).fetch_history()
+        (timer,) = [event for event in history.events if event.HasField("timer_started_event_attributes")]
+        assert b"wait for the payment" in timer.user_metadata.summary.data
+        await stage.mirrors.record(story.order_id, [story.approved, story.paid])
+        await stage.mirror(story).result()
+        metadata = await stage.mirror(story).query("__temporal_workflow_metadata", result_type=WorkflowMetadata)
+        assert "Payment approved as transaction t-1" in metadata.current_details
+
+    on(serving, test)
+
+
+def test_a_mirror_flooded_with_events_continues_as_new_and_forgets_nothing() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.created, story.approved])
+        begun = (await stage.mirror(story).describe()).run_id
+        flood = [story.event("OrderCreated", n, userId=USER, total=999, note="x" * 9000) for n in range(600)]
+        for start in range(0, len(flood), 30):
+            await stage.mirrors.record(story.order_id, flood[start : start + 30])
+
+        async def continued() -> bool:
+            return (await stage.mirror(story).describe()).run_id != begun
+
+        await eventually(continued, "it continues as new", within=30)
+        entries = (await stage.mirror(story).query("timeline"))["entries"]
+        assert {story.created["eventId"], story.approved["eventId"]} < {entry["eventId"] for entry in entries}
+
+    on(serving, test)
+
+
+def test_registering_search_attributes_twice_changes_nothing() -> None:
+    async def test(stage: Stage) -> None:
+        await worker.register(stage.client)
+        await worker.register(stage.client)
+
+    on(serving, test)
+
+
+def test_the_timeline_recorded_live_equals_the_one_built_from_the_events() -> None:
+    import msgspec
+
+    from models.messages import decode
+
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        events = ENDS["refunded"](story)
+        for event in reversed(events):
+            await stage.mirrors.record(story.order_id, [event])
+        await stage.mirror(story).result()
+        live = await stage.mirror(story).query("timeline")
+        rebuilt = timeline_as_json(build([decode(msgspec.json.encode(event)) for event in events], source="workflow"))
+        assert live == msgspec.json.decode(msgspec.json.encode(rebuilt))
+
+    on(skipping, test)

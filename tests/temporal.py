@@ -1,0 +1,83 @@
+"""A Temporal server of a test's own: started, killed and wiped at will."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from temporalio.client import Client
+
+from stack.program import http_ok
+from tests.waiting import until
+from tests.world import free_port
+from workflows.naming import workflow_id
+
+Result = TypeVar("Result")
+
+
+class TemporalServer:
+    """The development server on a file, at an address that stays the same."""
+
+    def __init__(self, data: Path) -> None:
+        self._data = data
+        self._port, self._http = free_port(), free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.address = f"127.0.0.1:{self._port}"
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        self._data.mkdir(exist_ok=True)
+        with (self._data.parent / "temporal.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    str(Path(sys.executable).parent / "temporal"),
+                    *("server", "start-dev", "--headless", "--log-level", "warn", "--ip", "127.0.0.1"),
+                    *("--port", str(self._port), "--http-port", str(self._http)),
+                    *("--db-filename", str(self._data / "temporal.db")),
+                    *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1"),
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        until(lambda: http_ok(self._http, "/api/v1/namespaces/default"), within=30, what="Temporal answers")
+
+    def kill(self) -> None:
+        """Kill -9."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def wipe(self) -> None:
+        """Kill it and forget all it knew."""
+        self.kill()
+        shutil.rmtree(self._data)
+
+    def ask(self, question: Callable[[Client], Awaitable[Result]]) -> Result:
+        """The answer to a question that a client can ask."""
+
+        async def run() -> Result:
+            return await question(await Client.connect(self.address))
+
+        return asyncio.run(run())
+
+    def count(self, query: str) -> int:
+        """How many runs match."""
+
+        async def question(client: Client) -> int:
+            return (await client.count_workflows(query)).count
+
+        return self.ask(question)
+
+    def timeline(self, order_id: str) -> Any:
+        """What the mirror of an order tells; its worker must be running."""
+
+        async def question(client: Client) -> Any:
+            return await client.get_workflow_handle(workflow_id(order_id)).query("timeline")
+
+        return self.ask(question)

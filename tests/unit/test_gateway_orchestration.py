@@ -1,0 +1,178 @@
+"""POST and PATCH of orchestrated orders at the gateway: who is asked, and what happens when nobody answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from models.ids import uuid7
+from models.saga import Coordinator, derived_id
+from tests.fakes.gateway import Neighbours
+
+pytestmark = pytest.mark.anyio
+
+USER = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"
+BODY: dict[str, Any] = {"userId": USER, "total": 999, "coordinator": "orchestration"}
+OLD = UUID("019c5ef4-0d8f-4a3c-9f1e-5b1d2c3e4f50")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def around() -> Neighbours:
+    return Neighbours()
+
+
+@pytest.fixture
+async def client(around: Neighbours) -> AsyncIterator[httpx.AsyncClient]:
+    async with around.client() as client:
+        yield client
+
+
+async def test_an_orchestrated_order_starts_its_saga_and_publishes_nothing(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    body = BODY | {"currency": "EUR", "paymentMethod": "pm_card_visa"}
+    answer = await client.post("/api/orders", json=body, headers={"X-Correlation-Id": "trace-7"})
+
+    [saga] = around.orchestration.started
+    assert (answer.status_code, answer.json()["status"]) == (202, "PENDING_PAYMENT")
+    assert UUID(answer.json()["orderId"]) == saga.command.order_id
+    assert (saga.command.total, saga.command.currency, saga.command.payment_method) == (999, "EUR", "pm_card_visa")
+    assert saga.correlation_id == "trace-7"
+    assert around.broker.published == []
+
+
+async def test_both_coordinators_are_given_the_same_command_id(client: httpx.AsyncClient, around: Neighbours) -> None:
+    await client.post("/api/orders", json=BODY)
+    await client.post("/api/orders", json=BODY | {"coordinator": "choreography"})
+
+    [saga], [command] = around.orchestration.started, around.broker.published
+    assert saga.event_id == derived_id(saga.command.order_id, "CreateOrderRequested")
+    assert command.event_id == derived_id(UUID(str(command.order_id)), "CreateOrderRequested")
+
+
+async def test_the_default_coordinator_counts_for_an_order_that_names_none(around: Neighbours) -> None:
+    around.default_coordinator = Coordinator.ORCHESTRATION
+    async with around.client() as client:
+        await client.post("/api/orders", json={"userId": USER, "total": 1})
+        await client.post("/api/orders", json=BODY | {"coordinator": "choreography"})
+
+    assert (len(around.orchestration.started), len(around.broker.published)) == (1, 1)
+
+
+async def test_the_same_key_asks_for_the_same_saga_again(client: httpx.AsyncClient, around: Neighbours) -> None:
+    headers = {"Idempotency-Key": "k1"}
+    first = await client.post("/api/orders", json=BODY, headers=headers)
+    second = await client.post("/api/orders", json=BODY, headers=headers)
+
+    assert (first.status_code, first.json()) == (second.status_code, second.json())
+    [one, two] = around.orchestration.started
+    assert (one.command, one.event_id) == (two.command, two.event_id)
+
+
+@pytest.mark.parametrize("how", ["away", "hangs"])
+async def test_without_temporal_an_orchestrated_order_is_a_503_and_a_choreographed_one_is_accepted(
+    client: httpx.AsyncClient, around: Neighbours, how: str
+) -> None:
+    setattr(around.orchestration, how, True)
+
+    refused = await client.post("/api/orders", json=BODY)
+    accepted = await client.post("/api/orders", json=BODY | {"coordinator": "choreography"})
+
+    assert (refused.status_code, accepted.status_code) == (503, 202)
+    assert "Temporal" in refused.json()["detail"]
+    assert int(refused.headers["retry-after"]) > 0
+
+
+async def test_without_the_broker_an_orchestrated_order_is_accepted(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    around.broker.away = True
+
+    assert (await client.post("/api/orders", json=BODY)).status_code == 202
+
+
+# Cancelling
+
+
+@pytest.mark.parametrize("status", ["PENDING_PAYMENT", "PAID"])
+@pytest.mark.parametrize("path", [f"/api/orders/{OLD}", f"/api/orders/{OLD}/cancel"])
+async def test_an_orchestrated_order_is_cancelled_by_its_saga(
+    client: httpx.AsyncClient, around: Neighbours, status: str, path: str
+) -> None:
+    around.orders.tell(f"/orders/{OLD}", {"status": status, "coordinator": "orchestration"})
+
+    answer = await client.patch(path, json={"status": "CANCELLED"}, headers={"X-Correlation-Id": "trace-8"})
+
+    assert answer.status_code == 202
+    assert around.orchestration.cancelled == [(OLD, "trace-8")]
+    assert around.broker.published == []
+
+
+@pytest.mark.parametrize("status", ["CANCELLED", "FAILED"])
+async def test_an_orchestrated_order_at_its_end_is_not_cancelled(
+    client: httpx.AsyncClient, around: Neighbours, status: str
+) -> None:
+    around.orders.tell(f"/orders/{OLD}", {"status": status, "coordinator": "orchestration"})
+
+    assert (await client.patch(f"/api/orders/{OLD}/cancel")).status_code == 409
+    assert around.orchestration.cancelled == []
+
+
+@pytest.mark.parametrize("how", ["away", "hangs"])
+async def test_cancelling_an_orchestrated_order_without_temporal_is_a_503(
+    client: httpx.AsyncClient, around: Neighbours, how: str
+) -> None:
+    around.orders.tell(f"/orders/{OLD}", {"status": "PAID", "coordinator": "orchestration"})
+    setattr(around.orchestration, how, True)
+
+    assert (await client.patch(f"/api/orders/{OLD}/cancel")).status_code == 503
+    assert around.broker.published == []
+
+
+async def test_an_orchestrated_order_not_yet_stored_is_cancelled_by_its_saga(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    order_id = (await client.post("/api/orders", json=BODY)).json()["orderId"]
+
+    assert (await client.patch(f"/api/orders/{order_id}/cancel")).status_code == 202
+    assert [found for found, _ in around.orchestration.cancelled] == [UUID(order_id)]
+
+
+async def test_with_the_order_service_down_the_saga_is_found_in_temporal(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    order_id = (await client.post("/api/orders", json=BODY)).json()["orderId"]
+    around.orders.away = True
+
+    assert (await client.patch(f"/api/orders/{order_id}/cancel")).status_code == 202
+    assert [found for found, _ in around.orchestration.cancelled] == [UUID(order_id)]
+
+
+@pytest.mark.parametrize("how", ["away", "hangs"])
+async def test_with_the_order_service_and_temporal_down_the_broker_takes_the_cancellation(
+    client: httpx.AsyncClient, around: Neighbours, how: str
+) -> None:
+    around.orders.away = True
+    setattr(around.orchestration, how, True)
+
+    assert (await client.patch(f"/api/orders/{uuid7(around.now)}/cancel")).status_code == 202
+    assert [command.event_type for command in around.broker.published] == ["OrderCancelRequested"]
+
+
+async def test_readiness_tells_what_is_missing_without_being_needed(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    around.checks = {"broker": "ok", "temporal": "degraded: does not answer"}
+
+    answer = await client.get("/readyz")
+
+    assert (answer.status_code, answer.json()) == (200, {"ready": True, "checks": around.checks})

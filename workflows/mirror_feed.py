@@ -1,0 +1,232 @@
+"""Feed mirrors from their queue, an order at a time; events wait at the broker while Temporal is away."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final, Protocol
+from uuid import UUID
+
+import msgspec
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import AMQPError
+from aiormq.abc import DeliveredMessage
+from temporalio.service import RPCError, RPCStatusCode
+
+from activities.faults import crash_point
+from choreography.broker import Broker, BrokerUnavailable
+from choreography.dead_letters import dead_letter
+from choreography.topology import MIRROR_QUEUE
+from models.saga import Coordinator
+
+log = structlog.get_logger()
+
+_BROKER_ERRORS: Final = (AMQPError, OSError, TimeoutError, RuntimeError, BrokerUnavailable)
+_LARGEST_EVENT: Final = 256 * 1024  # bytes; ours have a few hundred
+_LARGEST_SIGNAL: Final = 1024 * 1024  # bytes; Temporal takes two million
+_FIRST_PAUSE: Final = 0.1  # seconds
+_LONGEST_PAUSE: Final = 5.0  # seconds
+_MOST_REFUSALS: Final = 8
+
+
+class Mirrors(Protocol):
+    async def record(self, order_id: str, events: Sequence[dict[str, Any]]) -> None:
+        """Have the order's mirror take note of these events; raises what Temporal raises."""
+
+
+class Repair(Protocol):
+    async def __call__(self) -> None:
+        """Put right what Temporal may miss, after it has refused something."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Delivery:
+    message: DeliveredMessage
+    event: dict[str, Any]
+
+
+class _Payload(msgspec.Struct, rename="camel"):
+    order_id: UUID
+
+
+class _Glance(msgspec.Struct, rename="camel"):
+    """As much of an envelope as says whose it is: types that we don't know are for the mirror to note."""
+
+    event_id: str
+    event_type: str
+    payload: _Payload
+    coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+
+
+_glance: Final = msgspec.json.Decoder(_Glance)
+_event: Final = msgspec.json.Decoder(dict[str, Any])
+
+
+class MirrorFeed:
+    """Acknowledges an event once its mirror is sure to know it.
+
+    What has arrived for an order goes in one call; `concurrency` orders are told at once, the longest-waiting first.
+    At most `prefetch` events are held. While Temporal is away they are held, and tried again with growing pauses.
+    """
+
+    def __init__(
+        self, broker: Broker, mirrors: Mirrors, *, repair: Repair, prefetch: int = 1000, concurrency: int = 32
+    ) -> None:
+        self._broker = broker
+        self._mirrors = mirrors
+        self._repair = repair
+        self._prefetch = prefetch
+        self._concurrency = concurrency
+        self._channel: AbstractChannel | None = None
+        self._tag = ""
+        self._arrived: dict[str, list[_Delivery]] = {}  # by order, the longest-waiting first
+        self._telling: dict[str, asyncio.Task[None]] = {}
+        self._draining = False
+        self.trouble: str | None = None  # what Temporal last refused with, until it takes something again
+        broker.on_connect(self._attach)
+
+    @property
+    def consuming(self) -> bool:
+        return self._channel is not None and not self._channel.is_closed and self._broker.connected
+
+    async def _attach(self, connection: AbstractConnection) -> None:
+        if self._draining:
+            return
+        self._arrived.clear()  # what came by an earlier connection comes again by this one
+        channel = await connection.channel(publisher_confirms=False)
+        channel.close_callbacks.add(self._broker.lose)
+        await channel.set_qos(prefetch_count=self._prefetch)
+        underlay = await channel.get_underlay_channel()
+        # The broker cancels a consumer whose queue is gone: reconnecting declares the queue anew.
+        underlay.on_consumer_cancel_callbacks.add(self._broker.lose)
+        self._channel = channel
+        self._tag = str((await underlay.basic_consume(MIRROR_QUEUE, self._on_delivery)).consumer_tag)
+
+    async def drain(self, timeout: float) -> None:
+        """Take nothing new, and finish within `timeout` seconds the calls under way; the rest comes again."""
+        self._draining = True
+        self._arrived.clear()
+        if self._channel is not None and self.consuming:
+            try:
+                underlay = await self._channel.get_underlay_channel()
+                await underlay.basic_cancel(self._tag)
+            except _BROKER_ERRORS as error:
+                log.info("mirror_feed_not_cancelled", error=str(error))
+        if self._telling:
+            await asyncio.wait(self._telling.values(), timeout=timeout)
+
+    async def _on_delivery(self, message: DeliveredMessage) -> None:
+        try:
+            glance = _glance.decode(message.body)
+            event = _event.decode(message.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            await self._set_aside(message, "MALFORMED", f"not an event: {error}")
+            return
+        if len(message.body) > _LARGEST_EVENT:
+            await self._set_aside(message, "MALFORMED", f"{len(message.body)} bytes are too many for a mirror")
+            return
+        if glance.coordinator is Coordinator.ORCHESTRATION:
+            await self._acknowledge(message)  # its workflow needs no mirror
+            return
+        order_id = str(glance.payload.order_id)
+        self._arrived.setdefault(order_id, []).append(_Delivery(message=message, event=event))
+        self._tell_more()
+
+    def _tell_more(self) -> None:
+        if self._draining or len(self._telling) >= self._concurrency:
+            return
+        free = (order_id for order_id in self._arrived if order_id not in self._telling)
+        for order_id in list(islice(free, self._concurrency - len(self._telling))):
+            task = asyncio.create_task(self._tell(order_id, self._take(order_id)))
+            self._telling[order_id] = task
+            task.add_done_callback(lambda _, order_id=order_id: self._told(order_id))  # type: ignore[misc]
+
+    def _take(self, order_id: str) -> list[_Delivery]:
+        """What has arrived for an order, as much as fits into a signal."""
+        arrived = self._arrived.pop(order_id)
+        size = 0
+        for place, delivery in enumerate(arrived):
+            size += len(delivery.message.body)
+            if size > _LARGEST_SIGNAL:
+                self._arrived[order_id] = arrived[place:]
+                return arrived[:place]
+        return arrived
+
+    def _told(self, order_id: str) -> None:
+        del self._telling[order_id]
+        self._tell_more()
+
+    async def _tell(self, order_id: str, deliveries: Sequence[_Delivery]) -> None:
+        pause, refusals = _FIRST_PAUSE, 0
+        events = [delivery.event for delivery in deliveries]
+        while not (self._draining or deliveries[-1].message.channel.is_closed):
+            try:
+                await self._mirrors.record(order_id, events)
+            except Exception as error:  # whatever it is, the events must not be lost
+                self._note_trouble(order_id, error)
+                refusals += not _away(error)
+                if refusals >= _MOST_REFUSALS:
+                    for delivery in deliveries:
+                        await self._set_aside(delivery.message, "FAILED", f"{type(error).__name__}: {error}")
+                    return
+                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                if not _away(error):
+                    await self._try_repair()
+            else:
+                self._note_success()
+                crash_point("mirror.told")
+                for delivery in deliveries:
+                    await self._acknowledge(delivery.message)
+                return
+
+    async def _try_repair(self) -> None:
+        try:
+            await self._repair()
+        except Exception as error:  # the next attempt will tell whether it is still needed
+            log.warning("mirror_repair_failed", error=str(error))
+
+    def _note_trouble(self, order_id: str, error: Exception) -> None:
+        told = f"{type(error).__name__}: {error}"
+        if self.trouble is None or not _away(error):
+            log.warning("mirror_not_told", order_id=order_id, error=told)
+        self.trouble = told
+
+    def _note_success(self) -> None:
+        if self.trouble is not None:
+            log.info("mirrors_told_again")
+        self.trouble = None
+
+    async def _set_aside(self, message: DeliveredMessage, reason: str, error: str) -> None:
+        """Store as a dead letter, then acknowledge: a crash in between repeats, never loses."""
+        log.warning("message_dead_lettered", queue=MIRROR_QUEUE, reason=reason, error=error)
+        try:
+            await self._broker.publish(dead_letter(message, MIRROR_QUEUE, reason=reason, error=error))
+        except BrokerUnavailable as unavailable:
+            log.warning("message_not_set_aside", queue=MIRROR_QUEUE, error=str(unavailable))
+            self._broker.lose()  # not acknowledged, so it comes again when the connection does
+        else:
+            await self._acknowledge(message)
+
+    async def _acknowledge(self, message: DeliveredMessage) -> None:
+        try:
+            if message.delivery_tag is not None:
+                await message.channel.basic_ack(message.delivery_tag)
+        except _BROKER_ERRORS as error:
+            log.info("mirror_event_left_unacknowledged", error=str(error))
+
+
+def _away(error: Exception) -> bool:
+    """Whether Temporal is away or overloaded, as opposed to refusing what it was asked."""
+    if isinstance(error, RPCError):
+        return error.status not in (
+            RPCStatusCode.INVALID_ARGUMENT,
+            RPCStatusCode.FAILED_PRECONDITION,
+            RPCStatusCode.OUT_OF_RANGE,
+            RPCStatusCode.UNIMPLEMENTED,
+        )
+    return isinstance(error, RuntimeError | OSError)  # a connection that was never made; a timeout

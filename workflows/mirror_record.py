@@ -1,0 +1,114 @@
+"""What a mirror knows of its saga: events, each once, and the timeline that they make; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from activities.steps import Step
+from models.messages import Envelope, MalformedMessage, decode
+from models.order import OrderStatus
+from models.saga import CancelReason, Coordinator, derived_id
+from workflows.timeline import Timeline, build, causes_known
+
+MOST_BYTES: Final = 1024 * 1024  # of all events of one order; a saga has three to five, of a few hundred bytes each
+_MOST_UNKNOWN: Final = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class MirrorState:
+    """What a mirror begins with and ends with: the events in wire form, and how far its compensations have come.
+
+    Timeouts are in seconds. A run that follows another one of the same order begins with what that one ended with.
+    """
+
+    payment_timeout: float
+    compensation_timeout: float
+    events: list[dict[str, Any]] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)  # event types that nobody here knows
+    cancel_asked: bool = False
+    republished: int = 0
+    next_try: str | None = None  # ISO 8601
+    alarm: str | None = None  # why an operator must look
+
+
+class MirrorRecord:
+    """Grows by events in wire form, in any order, any number of times each."""
+
+    def __init__(self, events: Iterable[Mapping[str, Any]] = (), unknown: Iterable[str] = ()) -> None:
+        self.unknown = list(unknown)
+        self._size = 0  # bytes; Temporal takes two million as what a run begins or ends with
+        self._wire: dict[UUID, dict[str, Any]] = {}
+        self._events: dict[UUID, Envelope] = {}
+        self.take(events)
+
+    def take(self, events: Iterable[Mapping[str, Any]]) -> None:
+        """Note events; one that is known already, or that nobody can read, changes no timeline."""
+        for event in events:
+            try:
+                body = msgspec.json.encode(event)
+                envelope = decode(body)
+            except (MalformedMessage, TypeError, ValueError):
+                self._note_unknown(event)
+                continue
+            if envelope.event_id not in self._events and self._size + len(body) <= MOST_BYTES:
+                self._size += len(body)
+                self._events[envelope.event_id] = envelope
+                self._wire[envelope.event_id] = dict(event)
+        self.timeline: Timeline = build(self._events.values(), source="workflow")
+
+    def _note_unknown(self, event: object) -> None:
+        kind = str(event.get("eventType") if isinstance(event, Mapping) else event)[:100]
+        if kind not in self.unknown and len(self.unknown) < _MOST_UNKNOWN:
+            self.unknown.append(kind)
+
+    @property
+    def wire(self) -> list[dict[str, Any]]:
+        """The events as they came, in the order in which they came."""
+        return list(self._wire.values())
+
+    @property
+    def envelopes(self) -> list[Envelope]:
+        return list(self._events.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether the saga is over and nothing that its events tell of is missing."""
+        known = all(causes_known(event, self._events) for event in self._events.values())
+        return self.timeline.over and known and self.last("OrderCreated") is not None
+
+    @property
+    def uncompensated(self) -> bool:
+        """Whether the order is cancelled, and nothing says yet that its money is safe."""
+        return self.timeline.order_status is OrderStatus.CANCELLED and not self.timeline.over
+
+    def last(self, event_type: str) -> Envelope | None:
+        """The event of this type that was heard of last."""
+        return next((e for e in reversed(self._events.values()) if e.event_type == event_type), None)
+
+
+def timeout_of(created: Envelope) -> Step:
+    """The command that cancels an order whose payment took too long; its id is derived, so asking twice is once."""
+    reason = CancelReason.PAYMENT_TIMEOUT
+    return Step(
+        event_type="OrderCancelRequested",
+        payload={"orderId": created.order_id, "reason": reason},
+        event_id=str(derived_id(UUID(created.order_id), "OrderCancelRequested", reason)),
+        correlation_id=created.correlation_id,
+        coordinator=Coordinator.CHOREOGRAPHY,
+    )
+
+
+def repetition_of(event: Envelope) -> Step:
+    """The event itself, to be published once more."""
+    return Step(
+        event_type=event.event_type,
+        payload=dict(event.payload),
+        event_id=str(event.event_id),
+        correlation_id=event.correlation_id,
+        coordinator=event.coordinator,
+    )

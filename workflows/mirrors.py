@@ -1,0 +1,80 @@
+"""Tell mirrors of events: open one, or reach the one that is open, in a single call."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
+
+import structlog
+from temporalio.client import Client, WorkflowHandle
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
+from models.messages import MESSAGE_TYPES
+from workflows import search_attributes
+from workflows.mirror_record import MirrorRecord, MirrorState
+from workflows.naming import SAGA_TASK_QUEUE, workflow_id
+from workflows.saga_mirror import SagaMirror
+from workflows.story import headline
+
+log = structlog.get_logger()
+
+_CALL: Final = timedelta(seconds=10)
+# A mirror that still misses something after this long ends as timed out; an event that comes later opens a new one.
+_LONGEST_LIFE: Final = timedelta(days=30)
+
+
+class SagaMirrors:
+    """The mirrors of one Temporal namespace; timeouts are in seconds, those of a mirror's beginning hold to its end."""
+
+    def __init__(self, client: Client, *, payment_timeout: float, compensation_timeout: float) -> None:
+        self._client = client
+        self._fresh = MirrorState(payment_timeout=payment_timeout, compensation_timeout=compensation_timeout)
+
+    async def record(self, order_id: str, events: Sequence[dict[str, Any]]) -> None:
+        """Have the order's mirror take note of events in wire form; on return it will, whatever crashes.
+
+        A mirror that has closed stays closed unless one of the events is news to it. Raises RPCError, or RuntimeError
+        while Temporal has never been reached.
+        """
+        try:
+            await self._tell(order_id, self._fresh, events, WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
+        except WorkflowAlreadyStartedError:
+            await self._tell_closed(order_id, events)
+
+    async def _tell_closed(self, order_id: str, events: Sequence[dict[str, Any]]) -> None:
+        """Open a second run only for what the first can't have seen, such as the cancellation of a paid order."""
+        handle: WorkflowHandle[SagaMirror, MirrorState] = self._client.get_workflow_handle(
+            workflow_id(order_id), result_type=MirrorState
+        )
+        closed = await asyncio.wait_for(handle.result(), _CALL.total_seconds())  # open again, it would take long
+        seen = {event["eventId"] for event in closed.events}
+        news = [event for event in events if event["eventId"] not in seen and event["eventType"] in MESSAGE_TYPES]
+        if not news:
+            log.info("mirror_closed_already", order_id=order_id, events=len(events))
+            return
+        continued = replace(self._fresh, events=closed.events, unknown=closed.unknown, cancel_asked=closed.cancel_asked)
+        await self._tell(order_id, continued, news, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
+
+    async def _tell(
+        self, order_id: str, state: MirrorState, events: Sequence[dict[str, Any]], reuse: WorkflowIDReusePolicy
+    ) -> None:
+        known = MirrorRecord([*state.events, *events])
+        created = known.last("OrderCreated")
+        await self._client.start_workflow(
+            SagaMirror.run,
+            state,
+            id=workflow_id(order_id),
+            task_queue=SAGA_TASK_QUEUE,
+            id_reuse_policy=reuse,
+            execution_timeout=_LONGEST_LIFE,
+            static_summary=headline(created.payload if created else None, order_id),
+            # Given with the start, so that a mirror that hears everything at once has nothing to upsert.
+            search_attributes=search_attributes.attributes(known.timeline, known.envelopes),
+            start_signal="record",
+            start_signal_args=[list(events)],
+            rpc_timeout=_CALL,
+        )

@@ -1,0 +1,242 @@
+"""Orchestrate one saga: create the order, charge its payment, settle the order; undo what was done when cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from temporalio import workflow
+from temporalio.exceptions import ApplicationError, FailureError
+
+with workflow.unsafe.imports_passed_through():
+    import msgspec
+
+    from activities.steps import Step, StepResult
+    from models.messages import Envelope, decode
+    from models.order import OrderStatus
+    from models.saga import CancelReason
+    from models.times import wire_time
+    from workflows import search_attributes
+    from workflows.naming import PAYMENT_TASK_QUEUE
+    from workflows.saga_input import CANCEL, CancelRequest, SagaInput
+    from workflows.saga_steps import (
+        CHARGE_PAYMENT,
+        COMPENSATIONS,
+        CREATE_ORDER,
+        ORDER_RETRIES,
+        READ_EVENTS,
+        SETTLE_ORDER,
+        SagaStep,
+        answer_to,
+        cancel_command,
+        create_command,
+        payment_retries,
+    )
+    from workflows.story import story
+    from workflows.timeline import Timeline, build, timeline_as_json
+
+
+_PAYMENT_STEP: Final = timedelta(seconds=60)  # a provider may take its time
+_ORDER_STEP: Final = timedelta(seconds=10)
+_HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)  # a service that died is noticed after this
+_READ_TIMEOUT: Final = timedelta(seconds=10)
+
+
+@workflow.defn
+class OrderSaga:
+    """One order's saga; it ends when nothing is outstanding, neither a step nor a compensation.
+
+    A cancellation may come at any moment, by signal or by update. An order that was PAID when its saga ended is
+    cancelled by another run under the same id, without `order` in its input.
+    """
+
+    @workflow.init
+    def __init__(self, saga: SagaInput) -> None:
+        self._saga = saga
+        self._events: dict[UUID, Envelope] = {}
+        self._timeline: Timeline = build((), source="workflow")
+        self._requests: list[CancelRequest] = []
+        self._waiting_for: str | None = None
+        self._alarm: str | None = None
+        self._timer: asyncio.Task[None] | None = None
+
+    @workflow.run
+    async def run(self, saga: SagaInput) -> str | None:
+        """The order's last status. Fails, for an operator to look, when a step can't be done whatever one tries."""
+        forward = asyncio.create_task(self._go_forward(saga))
+        try:
+            while not self._ended(forward):
+                await workflow.wait_condition(lambda: bool(self._requests) or self._ended(forward))
+                if self._requests:
+                    await self._compensate(self._requests[0], forward)
+                    self._requests.pop(0)
+            if not self._timeline.over:
+                await self._end_what_others_began()
+            await forward
+        except FailureError as error:
+            self._alarm = str(error.cause or error)
+            self._rest()
+            raise
+        self._rest()
+        return self._timeline.order_status
+
+    @workflow.signal(name=CANCEL)
+    def request_cancel(self, request: CancelRequest) -> None:
+        """Cancel the order; one that is over by then, and not PAID, stays as it is."""
+        self._requests.append(request)
+
+    @workflow.update(name=CANCEL)
+    async def cancel(self, request: CancelRequest) -> str | None:
+        """Cancel the order, and what was charged for it; answers the order's status then. Refused when it is over."""
+        self._requests.append(request)
+        await workflow.wait_condition(lambda: all(request is not waiting for waiting in self._requests))
+        return self._timeline.order_status
+
+    @cancel.validator
+    def _check_cancel(self, request: CancelRequest) -> None:
+        status = self._timeline.order_status
+        if status in (OrderStatus.CANCELLED, OrderStatus.FAILED):
+            raise ApplicationError(f"Order {self._saga.order_id} is {status}; it cannot be cancelled any more", status)
+
+    @workflow.query
+    def status(self) -> dict[str, Any]:
+        """Where the saga stands."""
+        cancelled = self._last("OrderCancelled")
+        return {
+            "orderId": self._saga.order_id,
+            "orderStatus": self._timeline.order_status,
+            "paymentStatus": self._timeline.payment_status,
+            "cancelReason": cancelled.payload.get("reason") if cancelled else None,
+            "over": self._timeline.over,
+            "waitingFor": self._waiting_for,
+            "needsOperator": self._alarm is not None,
+        }
+
+    @workflow.query
+    def timeline(self) -> dict[str, Any]:
+        """What happened, in the form in which the gateway tells it."""
+        told: dict[str, Any] = msgspec.to_builtins(timeline_as_json(self._timeline))
+        return told
+
+    # the saga
+
+    async def _go_forward(self, saga: SagaInput) -> None:
+        created = await self._do(CREATE_ORDER, create_command(saga, saga.order)) if saga.order else None
+        created = created or await self._recall()
+        if created is None:
+            raise ApplicationError(f"Order {saga.order_id} is not known; it was never created", "Unknown")
+        if self._timeline.order_status is OrderStatus.PENDING_PAYMENT:
+            self._timer = asyncio.create_task(self._time_out(created.occurred_at))
+        if self._requests:
+            return  # cancelled before anything was charged
+        charged = await self._do(CHARGE_PAYMENT, answer_to(created))
+        if charged is not None and charged.event_type in SETTLE_ORDER:
+            await self._do(SETTLE_ORDER[charged.event_type], answer_to(charged))
+
+    async def _compensate(self, request: CancelRequest, forward: asyncio.Task[None]) -> None:
+        """Undo what was done, beside what is still under way: the payment service settles which came first.
+
+        The order goes first, other than in the steps' reverse order: its row decides whether there is a cancellation
+        at all, and its event is what cancels the payment.
+        """
+        await workflow.wait_condition(lambda: self._last("OrderCreated") is not None or forward.done())
+        if self._last("OrderCreated") is None or not self._cancellable(request.reason):
+            return
+        cancelled = await self._do(COMPENSATIONS[CREATE_ORDER], cancel_command(self._saga.order_id, request))
+        if cancelled is not None:
+            await self._do(COMPENSATIONS[CHARGE_PAYMENT], answer_to(cancelled))
+
+    def _cancellable(self, reason: str) -> bool:
+        status = self._timeline.order_status
+        by_user = reason == CancelReason.USER_REQUESTED
+        return status is OrderStatus.PENDING_PAYMENT or (status is OrderStatus.PAID and by_user)
+
+    def _ended(self, forward: asyncio.Task[None]) -> bool:
+        if self._requests or not forward.done() or not workflow.all_handlers_finished():
+            return False
+        # A saga that can't go forward is left to its timer, or to its user, to be undone.
+        stuck = forward.exception() is not None and self._last("OrderCreated") is not None
+        return not stuck or self._timeline.order_status is not OrderStatus.PENDING_PAYMENT
+
+    async def _time_out(self, created_at: datetime) -> None:
+        deadline = created_at + timedelta(seconds=self._saga.payment_timeout)
+        self._waiting_for = f"the payment, until {wire_time(deadline)}; then the order is cancelled"
+        self._show()
+        # Counted from the order's own time: an outage doesn't extend it.
+        patience = max(timedelta(0), deadline - workflow.now())
+        await workflow.sleep(patience, summary="cancel the order: its payment was not settled in time")
+        reason = CancelReason.PAYMENT_TIMEOUT.value
+        self._requests.append(CancelRequest(correlation_id=self._saga.correlation_id, reason=reason))
+
+    def _rest(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._waiting_for = None
+        self._show()
+
+    async def _end_what_others_began(self) -> None:
+        """Read what the services know; a cancellation that came to the order some other way is seen to its end."""
+        await self._recall()
+        cancelled = self._last("OrderCancelled")
+        if cancelled is not None and not self._timeline.over:
+            await self._do(COMPENSATIONS[CHARGE_PAYMENT], answer_to(cancelled))
+
+    # steps and what they answer
+
+    async def _do(self, step: SagaStep, message: Step) -> Envelope | None:
+        """Run the step, until it is done; the last event that it logged, if it did."""
+        delays = self._saga.retry_delays
+        pays = step.queue == PAYMENT_TASK_QUEUE
+        result = await workflow.execute_activity(
+            step.name,
+            args=[message, len(delays) + 1] if step is CHARGE_PAYMENT else [message],
+            task_queue=step.queue,
+            result_type=StepResult,
+            start_to_close_timeout=_PAYMENT_STEP if pays else _ORDER_STEP,
+            heartbeat_timeout=_HEARTBEAT_TIMEOUT if pays else None,
+            retry_policy=payment_retries(delays) if pays else ORDER_RETRIES,
+            summary=f"{step.name} because of {message.event_type}",
+        )
+        return self._take(result.events)
+
+    async def _recall(self) -> Envelope | None:
+        """Take in what both event logs have; the order's creation, if it is there."""
+        logs = await asyncio.gather(
+            *(
+                workflow.execute_activity(
+                    name,
+                    self._saga.order_id,
+                    task_queue=queue,
+                    result_type=list[dict[str, Any]],
+                    start_to_close_timeout=_READ_TIMEOUT,
+                    retry_policy=ORDER_RETRIES,
+                    summary="what happened so far",
+                )
+                for queue, name in READ_EVENTS.items()
+            )
+        )
+        for log in logs:
+            self._take(log)
+        return self._last("OrderCreated")
+
+    def _take(self, events: list[dict[str, Any]]) -> Envelope | None:
+        envelope: Envelope | None = None
+        for event in events:
+            envelope = decode(msgspec.json.encode(event))
+            self._events[envelope.event_id] = envelope
+        self._timeline = build(self._events.values(), source="workflow")
+        self._show()
+        return envelope
+
+    def _last(self, event_type: str) -> Envelope | None:
+        return next((each for each in reversed(self._events.values()) if each.event_type == event_type), None)
+
+    def _show(self) -> None:
+        workflow.set_current_details(story(self._timeline, waiting_for=self._waiting_for, alarm=self._alarm))
+        wanted = search_attributes.attributes(
+            self._timeline, self._events.values(), needs_operator=self._alarm is not None
+        )
+        if updates := search_attributes.updates(workflow.info().typed_search_attributes, wanted):
+            workflow.upsert_search_attributes(updates)

@@ -1,0 +1,90 @@
+"""The orchestrated saga as a list: its steps, their compensations, and the messages that they are given; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from temporalio.common import RetryPolicy
+
+from activities.steps import Step
+from models.messages import Envelope
+from models.saga import Coordinator, derived_id
+from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE
+from workflows.saga_input import CancelRequest, NewOrder, SagaInput
+
+
+@dataclass(frozen=True, kw_only=True)
+class SagaStep:
+    """An activity in the service that owns the task queue."""
+
+    name: str
+    queue: str
+
+
+CREATE_ORDER: Final = SagaStep(name="create_order", queue=ORDER_TASK_QUEUE)
+CHARGE_PAYMENT: Final = SagaStep(name="charge_payment", queue=PAYMENT_TASK_QUEUE)
+SETTLE_ORDER: Final[Mapping[str, SagaStep]] = {
+    "PaymentApproved": SagaStep(name="pay_order", queue=ORDER_TASK_QUEUE),
+    "PaymentDeclined": SagaStep(name="decline_order", queue=ORDER_TASK_QUEUE),
+    "PaymentFailed": SagaStep(name="fail_order", queue=ORDER_TASK_QUEUE),
+}
+COMPENSATIONS: Final[Mapping[SagaStep, SagaStep]] = {
+    CREATE_ORDER: SagaStep(name="cancel_order", queue=ORDER_TASK_QUEUE),
+    CHARGE_PAYMENT: SagaStep(name="cancel_payment", queue=PAYMENT_TASK_QUEUE),
+}
+
+# Readers of the event logs, by the queue of the service that owns them; they change nothing.
+READ_EVENTS: Final[Mapping[str, str]] = {
+    ORDER_TASK_QUEUE: "read_order_events",
+    PAYMENT_TASK_QUEUE: "read_payment_events",
+}
+
+ORDER_RETRIES: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=30)
+)
+
+
+def create_command(saga: SagaInput, order: NewOrder) -> Step:
+    """The command that creates the order."""
+    payload = {"orderId": saga.order_id, "userId": order.user_id, "total": order.total, "currency": order.currency}
+    if order.payment_method is not None:
+        payload["paymentMethod"] = order.payment_method
+    return _step("CreateOrderRequested", payload, order.event_id, saga.correlation_id)
+
+
+def cancel_command(order_id: str, request: CancelRequest) -> Step:
+    """The command that cancels the order."""
+    # The id that the command has whoever sends it: a repetition answers with the same event.
+    event_id = derived_id(UUID(order_id), "OrderCancelRequested", request.reason)
+    payload = {"orderId": order_id, "reason": request.reason}
+    return _step("OrderCancelRequested", payload, str(event_id), request.correlation_id)
+
+
+def answer_to(event: Envelope) -> Step:
+    """What the next step is given: the event that it answers."""
+    return _step(event.event_type, dict(event.payload), str(event.event_id), event.correlation_id)
+
+
+def _step(event_type: str, payload: dict[str, Any], event_id: str, correlation_id: str) -> Step:
+    return Step(
+        event_type=event_type,
+        payload=payload,
+        event_id=event_id,
+        correlation_id=correlation_id,
+        coordinator=Coordinator.ORCHESTRATION.value,
+    )
+
+
+def payment_retries(delays: list[float]) -> RetryPolicy:
+    """As many and as long as choreography's, as near as a geometric series comes; then on at the longest."""
+    first, last = delays[0], max(delays)
+    growth = (last / first) ** (1 / (len(delays) - 1)) if len(delays) > 1 else 1.0
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=first),
+        backoff_coefficient=max(1.0, growth),
+        maximum_interval=timedelta(seconds=max(first, last)),
+    )

@@ -1,0 +1,66 @@
+"""The facts of a saga that Temporal can search by, typed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from temporalio.common import (
+    SearchAttributeKey,
+    SearchAttributePair,
+    SearchAttributeUpdate,
+    TypedSearchAttributes,
+)
+
+from models.messages import Envelope
+from models.saga import MAX_TOTAL
+from workflows.timeline import Timeline
+
+ORDER_STATUS: Final = SearchAttributeKey.for_keyword("OrderStatus")
+PAYMENT_STATUS: Final = SearchAttributeKey.for_keyword("PaymentStatus")
+COORDINATOR: Final = SearchAttributeKey.for_keyword("Coordinator")
+CUSTOMER_ID: Final = SearchAttributeKey.for_keyword("CustomerId")
+TOTAL: Final = SearchAttributeKey.for_int("Total")  # minor units
+CANCEL_REASON: Final = SearchAttributeKey.for_keyword("CancelReason")
+NEEDS_OPERATOR: Final = SearchAttributeKey.for_bool("NeedsOperator")
+
+ALL: Final[tuple[SearchAttributeKey[Any], ...]] = (
+    ORDER_STATUS,
+    PAYMENT_STATUS,
+    COORDINATOR,
+    CUSTOMER_ID,
+    TOTAL,
+    CANCEL_REASON,
+    NEEDS_OPERATOR,
+)
+_LONGEST: Final = 200  # characters; other services may write what they like
+
+
+def attributes(
+    timeline: Timeline, events: Iterable[Envelope], *, needs_operator: bool = False
+) -> TypedSearchAttributes:
+    """What is known of a saga from its events and the timeline made of them; what isn't known yet is left out."""
+    payloads: dict[str, Mapping[str, Any]] = {event.event_type: event.payload for event in events}
+    created, cancelled = payloads.get("OrderCreated", {}), payloads.get("OrderCancelled", {})
+    total = created.get("total")
+    if isinstance(total, float) and total.is_integer():
+        total = int(total)  # the original services' numbers are JavaScript's
+    pairs: list[SearchAttributePair[Any] | None] = [
+        _keyword(ORDER_STATUS, timeline.order_status),
+        _keyword(PAYMENT_STATUS, timeline.payment_status),
+        _keyword(COORDINATOR, timeline.coordinator),
+        _keyword(CUSTOMER_ID, created.get("userId")),
+        SearchAttributePair(TOTAL, total) if type(total) is int and 0 < total <= MAX_TOTAL else None,
+        _keyword(CANCEL_REASON, cancelled.get("reason")),
+        SearchAttributePair(NEEDS_OPERATOR, needs_operator),
+    ]
+    return TypedSearchAttributes([pair for pair in pairs if pair is not None])
+
+
+def updates(current: TypedSearchAttributes, wanted: TypedSearchAttributes) -> list[SearchAttributeUpdate[Any]]:
+    """What has to be upserted so that `current` becomes `wanted`; nothing is ever taken away."""
+    return [pair.key.value_set(pair.value) for pair in wanted if current.get(pair.key) != pair.value]
+
+
+def _keyword(key: SearchAttributeKey[str], value: object) -> SearchAttributePair[str] | None:
+    return SearchAttributePair(key, str(value)[:_LONGEST]) if value else None
