@@ -72,17 +72,20 @@ def _drive(client: httpx.Client, stop: Stop, user: str) -> tuple[str, ...]:
     order_id = order.get("id") or order["orderId"]
     if stop.cancel:
         _answer(client.patch(f"/orders/{order_id}/cancel"))
-        # The stream ends when the saga is over, the refund included.
-        with client.stream("GET", f"/orders/{order_id}/stream") as stream:
-            for _ in stream.iter_lines():
-                pass
-    order = _answer(client.get(f"/orders/{order_id}"))
-    payment = _answer(client.get(f"/payments/order/{order_id}"))
-    statuses = order["status"], payment["status"]
+    statuses = _statuses(client, order_id)
+    while statuses != (stop.order, stop.payment) and time.monotonic() < began + _PATIENCE:
+        time.sleep(0.05)  # a compensation follows its cancellation a moment later
+        statuses = _statuses(client, order_id)
     if statuses != (stop.order, stop.payment):
         raise StackError(f"Order {order_id} should have ended {stop.order} and {stop.payment}, not {statuses}")
     took = f"{time.monotonic() - began:.1f} s"
     return stop.coordinator, stop.title, *statuses, took, order_id
+
+
+def _statuses(client: httpx.Client, order_id: str) -> tuple[str, str]:
+    order = _answer(client.get(f"/orders/{order_id}"))
+    payment = _answer(client.get(f"/payments/order/{order_id}"))
+    return order["status"], payment["status"]
 
 
 def _answer(answer: httpx.Response) -> Any:
