@@ -14,7 +14,7 @@ from api.ports import Clock, CommandPort, Limits, OrchestrationPort, Orchestrato
 from api.problems import Kind, Problem, unavailable
 from api.queries import Queries, ServiceAway, unknown_order
 from api.schemas import CreateOrder
-from choreography.broker import BrokerUnavailable
+from choreography.message import BrokerUnavailable
 from models.ids import uuid7
 from models.messages import Envelope, envelope_of
 from models.order import OrderStatus

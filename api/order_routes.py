@@ -33,7 +33,7 @@ from api.schemas import (
 )
 from api.security import correlation_id_of
 from api.stream import open_stream
-from choreography.broker import BrokerUnavailable
+from choreography.message import BrokerUnavailable
 from models.order import OrderStatus
 from models.saga import Coordinator, OrderId
 from workflows.timeline import build, timeline_as_json

@@ -14,7 +14,7 @@ import structlog
 
 from api.ports import Clock, FeedPort, Limits, QueryClient
 from api.problems import Kind, Problem, unavailable
-from choreography.broker import BrokerUnavailable
+from choreography.message import BrokerUnavailable
 from models.ids import minted_at
 from models.messages import Envelope, MalformedMessage, decode
 from workflows.timeline import causes_known

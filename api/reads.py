@@ -25,7 +25,7 @@ from api.problems import Kind, Problem, Violation, install, invalid, respond, un
 from api.requests import read_body
 from api.schemas import EventLog, EventsQuery, KeepKey, Page, Replay, Replayed
 from api.security import Edge, InternalToken
-from choreography.broker import BrokerUnavailable
+from choreography.message import BrokerUnavailable
 from models.database import TRANSIENT, Database
 from models.messages import MESSAGE_TYPES, Envelope, encode
 from models.saga import Coordinator

@@ -16,7 +16,7 @@ from api.follow import Follower
 from api.ports import FeedPort, Limits
 from api.problems import Problem, unavailable
 from api.queries import Queries
-from choreography.broker import BrokerUnavailable
+from choreography.message import BrokerUnavailable
 from workflows.timeline import Entry, entry_as_json
 
 _HEARTBEAT: Final = b": still here\n\n"

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import random
-import struct
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, DeliveryMode
-from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import AMQPError
 
+from choreography.confirms import ConfirmedPublishing, describe
+from choreography.message import BrokerUnavailable, Outgoing, Unroutable
 from choreography.topology import Topology, declare
 
 log = structlog.get_logger()
@@ -25,28 +25,6 @@ _FIRST_DELAY: Final = 0.1  # seconds
 _LONGEST_DELAY: Final = 2.0  # seconds
 
 
-class BrokerUnavailable(Exception):
-    """RabbitMQ did not confirm: the message may or may not have arrived. Publishing it again is safe."""
-
-
-class Unroutable(BrokerUnavailable):
-    """RabbitMQ has no queue for the message; it was not stored."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outgoing:
-    """A message to publish; `mandatory` says that it must reach at least one queue; `expiration` is in seconds."""
-
-    body: bytes
-    exchange: str
-    routing_key: str
-    message_id: str
-    correlation_id: str | None = None
-    headers: dict[str, Any] = field(default_factory=dict)
-    mandatory: bool = True
-    expiration: float | None = None
-
-
 class Broker:
     """A connection to RabbitMQ that comes back by itself, with a channel for confirmed publishing."""
 
@@ -55,14 +33,14 @@ class Broker:
         self._url = url
         self._name = name
         self._on_connect: list[OnConnect] = []
-        self._channel: AbstractChannel | None = None
+        self._publishing: ConfirmedPublishing | None = None
         self._lost = asyncio.Event()
         self._ready = asyncio.Event()
         self._incomplete = asyncio.Event()
 
     @property
     def connected(self) -> bool:
-        return self._channel is not None and not self._lost.is_set()
+        return self._publishing is not None and not self._lost.is_set()
 
     def on_connect(self, hook: OnConnect) -> None:
         """Have this called with every new connection, before the connection counts as made."""
@@ -88,7 +66,7 @@ class Broker:
                 delay = _FIRST_DELAY
             except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
                 log.warning(
-                    "broker_unavailable", connection=self._name, error=_describe(error), retry_in=round(delay, 2)
+                    "broker_unavailable", connection=self._name, error=describe(error), retry_in=round(delay, 2)
                 )
             await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             delay = min(delay * 2, _LONGEST_DELAY)
@@ -103,7 +81,7 @@ class Broker:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             channel.close_callbacks.add(self.lose)
             await declare(channel, self.topology)
-            self._channel = channel
+            self._publishing = ConfirmedPublishing(await channel.get_underlay_channel())
             for hook in self._on_connect:
                 await hook(connection)
             self._ready.set()
@@ -111,7 +89,7 @@ class Broker:
             await self._keep_topology(channel)
             log.warning("broker_connection_lost", connection=self._name)
         finally:
-            self._channel = None
+            self._publishing = None
             self._ready.clear()
             with suppress(AMQPError, OSError, TimeoutError, RuntimeError):
                 await asyncio.wait_for(connection.close(), 2)
@@ -133,56 +111,18 @@ class Broker:
 
     async def publish(self, message: Outgoing, *, timeout: float = 10.0) -> None:
         """Publish; confirmed on return. Raises Unroutable, or BrokerUnavailable after `timeout` seconds."""
-        channel = self._channel
-        if channel is None or self._lost.is_set():
-            raise BrokerUnavailable("there is no connection to RabbitMQ")
-        try:
-            await publish_confirmed(channel, message, timeout=timeout)
-        except Unroutable:
-            self._incomplete.set()
-            raise
+        (error,) = await self.publish_all([message], timeout=timeout)
+        if error is not None:
+            raise error
 
-    async def publish_all(self, messages: Sequence[Outgoing]) -> list[BrokerUnavailable | None]:
+    async def publish_all(
+        self, messages: Sequence[Outgoing], *, timeout: float = 10.0
+    ) -> list[BrokerUnavailable | None]:
         """Publish in the given order with pipelined confirms; for each message, what went wrong, or None."""
-        results = await asyncio.gather(*map(self.publish, messages), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, BrokerUnavailable):
-                raise result
-        return [result if isinstance(result, BrokerUnavailable) else None for result in results]
-
-
-async def publish_confirmed(channel: AbstractChannel, message: Outgoing, *, timeout: float = 10.0) -> None:
-    """Publish on a channel that confirms. Raises Unroutable, or BrokerUnavailable after `timeout` seconds."""
-    amqp_message = aio_pika.Message(
-        message.body,
-        content_type="application/json",
-        delivery_mode=DeliveryMode.PERSISTENT,
-        message_id=message.message_id,
-        correlation_id=message.correlation_id,
-        headers=message.headers,
-        expiration=message.expiration,
-    )
-    try:
-        underlay = await channel.get_underlay_channel()
-        await underlay.basic_publish(
-            message.body,
-            exchange=message.exchange,
-            routing_key=message.routing_key,
-            properties=amqp_message.properties,
-            mandatory=message.mandatory,
-            timeout=timeout,
-        )
-    except PublishError as error:
-        where = f"exchange {message.exchange!r} with routing key {message.routing_key!r}"
-        raise Unroutable(f"no queue is bound to {where}") from error
-    except DeliveryError as error:
-        raise BrokerUnavailable(f"RabbitMQ rejected the message: {_describe(error)}") from error
-    except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
-        raise BrokerUnavailable(f"RabbitMQ gave no confirm: {_describe(error)}") from error
-    except (TypeError, ValueError, struct.error) as error:
-        # A message that AMQP cannot carry fails alone; it must not take its publisher down.
-        raise BrokerUnavailable(f"it cannot be written as an AMQP message: {_describe(error)}") from error
-
-
-def _describe(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".rstrip(": ")
+        publishing = self._publishing
+        if publishing is None or self._lost.is_set():
+            return [BrokerUnavailable("there is no connection to RabbitMQ")] * len(messages)
+        errors = await publishing.publish(messages, timeout=timeout)
+        if any(isinstance(error, Unroutable) for error in errors):
+            self._incomplete.set()
+        return errors

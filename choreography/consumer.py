@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -15,8 +16,10 @@ from aiormq.abc import DeliveredMessage
 
 from activities.book import Entry
 from activities.faults import crash_point
-from choreography.broker import Broker, BrokerUnavailable, Outgoing
+from choreography.acknowledgements import Acknowledgements
+from choreography.broker import Broker
 from choreography.disposition import MOST_REDELIVERIES, Ack, DeadLetter, Disposition, RetryAfter, dispose
+from choreography.message import BrokerUnavailable, Outgoing
 from choreography.reactions import Reactions
 from choreography.topology import DEAD_LETTER_EXCHANGE, retry_queue
 from models.messages import Envelope, MalformedMessage, decode, parse
@@ -65,7 +68,8 @@ class Consumer:
         # The broker cancels a consumer whose queue is gone: reconnecting declares the queue anew.
         underlay.on_consumer_cancel_callbacks.add(self._broker.lose)
         self._channel = channel
-        self._tag = str((await underlay.basic_consume(self._queue, self._on_delivery)).consumer_tag)
+        handle = partial(self._on_delivery, Acknowledgements(underlay))
+        self._tag = str((await underlay.basic_consume(self._queue, handle)).consumer_tag)
 
     async def drain(self, timeout: float) -> None:
         """Take nothing new, and finish within `timeout` seconds what was begun; the rest will be redelivered."""
@@ -79,13 +83,16 @@ class Consumer:
         if self._handling:
             await asyncio.wait(self._handling, timeout=timeout)
 
-    async def _on_delivery(self, delivery: DeliveredMessage) -> None:
+    async def _on_delivery(self, acknowledgements: Acknowledgements, delivery: DeliveredMessage) -> None:
+        tag = acknowledgements.received(delivery)
         task = asyncio.current_task()
         if task is not None:
             self._handling.add(task)
             task.add_done_callback(self._handling.discard)
         try:
             await self._handle(delivery)
+            crash_point("consumer.settled")
+            acknowledgements.settle(tag)
         except (AMQPError, OSError, RuntimeError) as error:
             # Not acknowledged, so it comes again when the connection does.
             log.warning("delivery_left_unacknowledged", queue=self._queue, error=str(error))
@@ -105,7 +112,8 @@ class Consumer:
                 disposition = dispose(await self._react(envelope, attempt), attempt, self._delays)
         except Exception as error:
             disposition = dispose(error, attempt, self._delays)
-        await self._settle(delivery, envelope, attempt, disposition)
+        if not isinstance(disposition, Ack):
+            await self._set_aside(delivery, envelope, attempt, disposition)
 
     async def _react(self, envelope: Envelope, attempt: int) -> Any:
         if envelope.coordinator is Coordinator.ORCHESTRATION:
@@ -122,23 +130,19 @@ class Consumer:
         )
         return await step(entry, attempt > len(self._delays))
 
-    async def _settle(
-        self, delivery: DeliveredMessage, envelope: Envelope | None, attempt: int, disposition: Disposition
+    async def _set_aside(
+        self, delivery: DeliveredMessage, envelope: Envelope | None, attempt: int, disposition: RetryAfter | DeadLetter
     ) -> None:
-        if not isinstance(disposition, Ack):
-            log.warning(
-                "message_retried" if isinstance(disposition, RetryAfter) else "message_dead_lettered",
-                queue=self._queue,
-                event_type=envelope and envelope.event_type,
-                order_id=envelope and envelope.order_id,
-                attempt=attempt,
-                error=disposition.error,
-            )
-            # Stored elsewhere before it is acknowledged here: a crash in between repeats, never loses.
-            await self._store(self._set_aside(delivery, attempt, disposition), delivery)
-        crash_point("consumer.settled")
-        if delivery.delivery_tag is not None:
-            await delivery.channel.basic_ack(delivery.delivery_tag)
+        log.warning(
+            "message_retried" if isinstance(disposition, RetryAfter) else "message_dead_lettered",
+            queue=self._queue,
+            event_type=envelope and envelope.event_type,
+            order_id=envelope and envelope.order_id,
+            attempt=attempt,
+            error=disposition.error,
+        )
+        # Stored elsewhere before it is acknowledged here: a crash in between repeats, never loses.
+        await self._store(self._elsewhere(delivery, attempt, disposition), delivery)
 
     async def _store(self, message: Outgoing, delivery: DeliveredMessage) -> None:
         """Publish, trying for as long as the delivery is ours; its neighbours go on meanwhile."""
@@ -152,7 +156,7 @@ class Consumer:
             pause = min(pause * 2, 5.0)
         raise ConnectionError("the channel was closed before the message could be set aside")
 
-    def _set_aside(self, delivery: DeliveredMessage, attempt: int, disposition: RetryAfter | DeadLetter) -> Outgoing:
+    def _elsewhere(self, delivery: DeliveredMessage, attempt: int, disposition: RetryAfter | DeadLetter) -> Outgoing:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         properties = delivery.header.properties
         headers: dict[str, Any] = {

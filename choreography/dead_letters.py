@@ -14,7 +14,8 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aiormq.abc import DeliveredMessage
 
 from choreography import consumer
-from choreography.broker import Outgoing, publish_confirmed
+from choreography.confirms import ConfirmedPublishing
+from choreography.message import Outgoing
 from choreography.topology import DEAD_LETTER_EXCHANGE, MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, dead_letter_queue
 from models.messages import MalformedMessage, decode
 from models.times import wire_time
@@ -66,7 +67,10 @@ class DeadLetters:
         """
 
         async def move(channel: AbstractChannel, service: str, message: AbstractIncomingMessage) -> None:
-            await publish_confirmed(channel, _again(service, message))
+            publishing = ConfirmedPublishing(await channel.get_underlay_channel())
+            (error,) = await publishing.publish([_again(service, message)], timeout=10)
+            if error is not None:
+                raise error
             await message.ack()
 
         return await self._each(wanted, move)

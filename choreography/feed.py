@@ -14,7 +14,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import AMQPError
 from aiormq.abc import DeliveredMessage
 
-from choreography.broker import BrokerUnavailable
+from choreography.message import BrokerUnavailable
 from models.messages import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE, Envelope, MalformedMessage, decode
 
 log = structlog.get_logger()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from choreography.broker import Broker, Outgoing
+from choreography.broker import Broker
+from choreography.message import Outgoing
 from models.messages import Envelope, encode
 from models.saga import OrderCancelled, OrderCreated, PaymentApproved, PaymentDeclined, PaymentFailed
 

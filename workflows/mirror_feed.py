@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import Any, Final, Protocol
 from uuid import UUID
@@ -18,8 +19,10 @@ from aiormq.abc import DeliveredMessage
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.faults import crash_point
-from choreography.broker import Broker, BrokerUnavailable
+from choreography.acknowledgements import Acknowledgements
+from choreography.broker import Broker
 from choreography.dead_letters import dead_letter
+from choreography.message import BrokerUnavailable
 from choreography.topology import MIRROR_QUEUE
 from models.saga import Coordinator
 
@@ -46,7 +49,9 @@ class Repair(Protocol):
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Delivery:
     message: DeliveredMessage
-    event: dict[str, Any]
+    acknowledgements: Acknowledgements
+    tag: int
+    event: dict[str, Any] = field(default_factory=dict)
 
 
 class _Payload(msgspec.Struct, rename="camel"):
@@ -104,7 +109,8 @@ class MirrorFeed:
         # The broker cancels a consumer whose queue is gone: reconnecting declares the queue anew.
         underlay.on_consumer_cancel_callbacks.add(self._broker.lose)
         self._channel = channel
-        self._tag = str((await underlay.basic_consume(MIRROR_QUEUE, self._on_delivery)).consumer_tag)
+        handle = partial(self._on_delivery, Acknowledgements(underlay))
+        self._tag = str((await underlay.basic_consume(MIRROR_QUEUE, handle)).consumer_tag)
 
     async def drain(self, timeout: float) -> None:
         """Take nothing new, and finish within `timeout` seconds the calls under way; the rest comes again."""
@@ -119,21 +125,22 @@ class MirrorFeed:
         if self._telling:
             await asyncio.wait(self._telling.values(), timeout=timeout)
 
-    async def _on_delivery(self, message: DeliveredMessage) -> None:
+    async def _on_delivery(self, acknowledgements: Acknowledgements, message: DeliveredMessage) -> None:
+        delivery = _Delivery(message=message, acknowledgements=acknowledgements, tag=acknowledgements.received(message))
         try:
             glance = _glance.decode(message.body)
             event = _event.decode(message.body)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            await self._set_aside(message, "MALFORMED", f"not an event: {error}")
+            await self._set_aside(delivery, "MALFORMED", f"not an event: {error}")
             return
         if len(message.body) > _LARGEST_EVENT:
-            await self._set_aside(message, "MALFORMED", f"{len(message.body)} bytes are too many for a mirror")
+            await self._set_aside(delivery, "MALFORMED", f"{len(message.body)} bytes are too many for a mirror")
             return
         if glance.coordinator is Coordinator.ORCHESTRATION:
-            await self._acknowledge(message)  # its workflow needs no mirror
+            self._acknowledge(delivery)  # its workflow needs no mirror
             return
         order_id = str(glance.payload.order_id)
-        self._arrived.setdefault(order_id, []).append(_Delivery(message=message, event=event))
+        self._arrived.setdefault(order_id, []).append(replace(delivery, event=event))
         self._tell_more()
 
     def _tell_more(self) -> None:
@@ -171,7 +178,7 @@ class MirrorFeed:
                 refusals += not _away(error)
                 if refusals >= _MOST_REFUSALS:
                     for delivery in deliveries:
-                        await self._set_aside(delivery.message, "FAILED", f"{type(error).__name__}: {error}")
+                        await self._set_aside(delivery, "FAILED", f"{type(error).__name__}: {error}")
                     return
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
                 pause = min(pause * 2, _LONGEST_PAUSE)
@@ -181,7 +188,7 @@ class MirrorFeed:
                 self._note_success()
                 crash_point("mirror.told")
                 for delivery in deliveries:
-                    await self._acknowledge(delivery.message)
+                    self._acknowledge(delivery)
                 return
 
     async def _try_repair(self) -> None:
@@ -201,22 +208,21 @@ class MirrorFeed:
             log.info("mirrors_told_again")
         self.trouble = None
 
-    async def _set_aside(self, message: DeliveredMessage, reason: str, error: str) -> None:
+    async def _set_aside(self, delivery: _Delivery, reason: str, error: str) -> None:
         """Store as a dead letter, then acknowledge: a crash in between repeats, never loses."""
         log.warning("message_dead_lettered", queue=MIRROR_QUEUE, reason=reason, error=error)
         try:
-            await self._broker.publish(dead_letter(message, MIRROR_QUEUE, reason=reason, error=error))
+            await self._broker.publish(dead_letter(delivery.message, MIRROR_QUEUE, reason=reason, error=error))
         except BrokerUnavailable as unavailable:
             log.warning("message_not_set_aside", queue=MIRROR_QUEUE, error=str(unavailable))
             self._broker.lose()  # not acknowledged, so it comes again when the connection does
         else:
-            await self._acknowledge(message)
+            self._acknowledge(delivery)
 
-    async def _acknowledge(self, message: DeliveredMessage) -> None:
+    def _acknowledge(self, delivery: _Delivery) -> None:
         try:
-            if message.delivery_tag is not None:
-                await message.channel.basic_ack(message.delivery_tag)
-        except _BROKER_ERRORS as error:
+            delivery.acknowledgements.settle(delivery.tag)
+        except ConnectionError as error:
             log.info("mirror_event_left_unacknowledged", error=str(error))
 
 

@@ -162,7 +162,7 @@ def _refusal(answer: httpx.Response) -> str:
 def _explain_amqp(error: Exception) -> str | None:
     from aiormq import exceptions as amqp
 
-    from choreography.broker import BrokerUnavailable
+    from choreography.message import BrokerUnavailable
 
     match error:
         case BrokenPipeError():

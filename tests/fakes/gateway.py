@@ -17,7 +17,7 @@ from fastapi import FastAPI
 
 from api.gateway import create_gateway
 from api.ports import Limits, OrchestratorUnavailable, Settings
-from choreography.broker import BrokerUnavailable
+from choreography.message import BrokerUnavailable
 from models.messages import Envelope, encode
 from models.saga import Coordinator, CreateOrderRequested
 

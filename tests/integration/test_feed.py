@@ -9,8 +9,9 @@ from uuid import UUID
 import httpx
 import pytest
 
-from choreography.broker import Broker, BrokerUnavailable, Outgoing
+from choreography.broker import Broker
 from choreography.feed import Feed
+from choreography.message import BrokerUnavailable, Outgoing
 from choreography.topology import Topology
 from models.messages import ROUTES, Envelope, encode, envelope_of
 from models.saga import Event, OrderCancelRequested, OrderId, OrderPaid, PaymentApproved

@@ -63,7 +63,7 @@ class Books(Protocol):
 class SimulatedBooks:
     def __init__(self, database: Database, **options: Any) -> None:
         self.database = database
-        self.provider = SimulatedProvider(database, **{"latency": 0.0, "timeout": 0.05, **options})
+        self.provider = SimulatedProvider(database, **{"latency": 0.0, "timeout": 1.0, **options})
 
     async def sums(self, of: Payment) -> tuple[int, int]:
         entry = (await books(self.database)).get(of.id)

@@ -16,7 +16,7 @@ from psycopg.types.json import Jsonb
 
 from api.orders import create_orders_app
 from api.payments import create_payments_app
-from choreography.broker import BrokerUnavailable
+from choreography.message import BrokerUnavailable
 from models.database import Database
 from models.messages import decode
 from tests.world import Servers

@@ -18,8 +18,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from choreography.broker import BrokerUnavailable
 from choreography.dead_letters import DeadLetterRecord, Wanted
+from choreography.message import BrokerUnavailable
 from stack.commands import dead_letters, events, orders
 from stack.commands.target import find
 from stack.errors import StackError

@@ -1,0 +1,52 @@
+"""Acknowledge deliveries together: one frame for all that were settled in a turn of the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from aiormq.abc import AbstractChannel, DeliveredMessage
+
+from choreography.frames import FrameWriter, ack_frame
+
+
+class Acknowledgements:
+    """What one channel with one consumer has received and what of it is settled; settled deliveries leave soon."""
+
+    def __init__(self, channel: AbstractChannel) -> None:
+        self._channel = channel
+        self._writer = FrameWriter(channel)
+        self._open: deque[int] = deque()  # tags as they came, of which some may be acknowledged
+        self._settled: set[int] = set()  # not acknowledged yet
+        self._acknowledged: set[int] = set()  # behind one that is open
+        self._scheduled = False
+
+    def received(self, delivery: DeliveredMessage) -> int:
+        """Take note of a delivery, in the order of arrival; its tag, to settle it by."""
+        tag = delivery.delivery_tag or 0
+        self._open.append(tag)
+        return tag
+
+    def settle(self, delivery_tag: int) -> None:
+        """Acknowledge this delivery with the next frames. Raises ConnectionError if its channel is closed."""
+        if self._channel.is_closed:
+            raise ConnectionError("its channel was closed before it could be acknowledged")
+        self._settled.add(delivery_tag)
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        last: int | None = None
+        while self._open and (self._open[0] in self._settled or self._open[0] in self._acknowledged):
+            tag = self._open.popleft()
+            if tag in self._settled:
+                self._settled.discard(tag)
+                last = tag  # it must name one that is not acknowledged yet: RabbitMQ closes the channel otherwise
+            self._acknowledged.discard(tag)
+        frames = [] if last is None else [ack_frame(self._channel.number, last, multiple=True)]
+        frames += [ack_frame(self._channel.number, tag, multiple=False) for tag in sorted(self._settled)]
+        self._acknowledged |= self._settled
+        self._settled.clear()
+        self._writer.add(b"".join(frames))

@@ -1,0 +1,89 @@
+"""Publish and be sure: a channel whose every message is confirmed, returned or given up."""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import Sequence
+from typing import Any, cast
+
+from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
+from aiormq.abc import AbstractChannel
+
+from choreography.frames import FrameWriter, publish_frames
+from choreography.message import BrokerUnavailable, Outgoing, Unroutable
+
+
+class ConfirmedPublishing:
+    """Publishes on a channel in confirm mode that nobody else publishes on.
+
+    It keeps the channel's own books (delivery tags, confirmations) but asks for no task, lock or timer a message.
+    """
+
+    def __init__(self, channel: AbstractChannel) -> None:
+        self._channel = cast(Any, channel)  # aiormq's Channel: the abstract class says nothing of its books
+        self._writer = FrameWriter(channel)
+        self._largest_body: int = self._channel.max_content_size
+        self._channel.closing.add_done_callback(lambda _: self._give_up())
+
+    async def publish(self, messages: Sequence[Outgoing], *, timeout: float) -> list[BrokerUnavailable | None]:
+        """Publish in the given order; for each message, what went wrong within `timeout` seconds, or None."""
+        sent = [self._send(message) for message in messages]
+        waiting = [each for each in sent if isinstance(each, asyncio.Future)]
+        try:
+            if waiting:
+                await asyncio.wait(waiting, timeout=timeout)
+        finally:
+            for message, each in zip(messages, sent, strict=True):
+                if isinstance(each, asyncio.Future):
+                    self._channel.message_id_delivery_tag.pop(message.message_id, None)
+                    each.cancel()  # does nothing to those that are answered
+        return [
+            _outcome(message, each, timeout) if isinstance(each, asyncio.Future) else each
+            for message, each in zip(messages, sent, strict=True)
+        ]
+
+    def _send(self, message: Outgoing) -> asyncio.Future[Any] | BrokerUnavailable:
+        channel = self._channel
+        if channel.is_closed:
+            return BrokerUnavailable("the channel to RabbitMQ is closed")
+        try:
+            frames = publish_frames(channel.number, message, self._largest_body)
+        except (TypeError, ValueError, struct.error) as error:
+            # A message that AMQP cannot carry fails alone; it must not take its publisher down.
+            return BrokerUnavailable(f"it cannot be written as an AMQP message: {describe(error)}")
+        confirmation: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        channel.delivery_tag += 1
+        channel.confirmations[channel.delivery_tag] = confirmation
+        if message.mandatory:
+            channel.message_id_delivery_tag[message.message_id] = channel.delivery_tag  # a return names no tag
+        self._writer.add(frames)
+        return confirmation
+
+    def _give_up(self) -> None:
+        for confirmation in self._channel.confirmations.values():
+            if isinstance(confirmation, asyncio.Future) and not confirmation.done():
+                confirmation.set_exception(ConnectionError("the channel was closed"))
+
+
+def _outcome(message: Outgoing, confirmation: asyncio.Future[Any], timeout: float) -> BrokerUnavailable | None:
+    if confirmation.cancelled():
+        return BrokerUnavailable(f"RabbitMQ gave no confirm within {timeout:g} s")
+    error = confirmation.exception()
+    match error:
+        case None:
+            return None
+        case PublishError():
+            where = f"exchange {message.exchange!r} with routing key {message.routing_key!r}"
+            return Unroutable(f"no queue is bound to {where}")
+        case DeliveryError():
+            return BrokerUnavailable(f"RabbitMQ rejected the message: {describe(error)}")
+        case AMQPError() | OSError() | TimeoutError() | RuntimeError():
+            return BrokerUnavailable(f"RabbitMQ gave no confirm: {describe(error)}")
+        case _:
+            raise error
+
+
+def describe(error: BaseException) -> str:
+    """The error in a few words, for a log line or another error's text."""
+    return f"{type(error).__name__}: {error}".rstrip(": ")

@@ -1,0 +1,28 @@
+"""What is handed to the broker, and how it may fail."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class BrokerUnavailable(Exception):
+    """RabbitMQ did not confirm: the message may or may not have arrived. Publishing it again is safe."""
+
+
+class Unroutable(BrokerUnavailable):
+    """RabbitMQ has no queue for the message; it was not stored."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outgoing:
+    """A message to publish; `mandatory` says that it must reach at least one queue; `expiration` is in seconds."""
+
+    body: bytes
+    exchange: str
+    routing_key: str
+    message_id: str
+    correlation_id: str | None = None
+    headers: dict[str, Any] = field(default_factory=dict)
+    mandatory: bool = True
+    expiration: float | None = None
