@@ -52,6 +52,11 @@ class Book(Generic[State]):
     totals: str
     tally: Callable[[State], tuple[str, int]]  # status and amount, as the totals count them
 
+    def changes(self, state: State) -> tuple[Any, ...]:
+        """The key, and what of the row can change."""
+        names, values = tuple(self.columns), self.dump(state)
+        return tuple(values[names.index(name)] for name in (self.key, *self.mutable))
+
 
 class Outlet(Protocol):
     """Where committed events leave by the fast path; the relay takes those that never get through."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic
 from uuid import UUID
@@ -12,11 +12,11 @@ from uuid import UUID
 import psycopg
 import structlog
 from psycopg import AsyncCursor
-from psycopg.types.json import Jsonb
 
 from activities.batch import Batcher
 from activities.book import Applied, Book, Entry, Outlet, State
 from activities.faults import crash_point
+from models.arrays import array
 from models.database import TRANSIENT, Connection, Database
 from models.messages import Envelope, envelope_of
 from models.saga import Become, Illegal, derived_id
@@ -168,19 +168,20 @@ class _Page(Generic[State]):
         await connection.execute(
             f"INSERT INTO {book.table} ({names}, created_at, updated_at) "
             f"SELECT u.*, %s, %s FROM unnest({_arrays(book.columns.values())}) u",
-            [self._now, self._now, *_transposed(states, book.dump)],
+            [self._now, self._now, *_transposed(map(book.dump, states))],
         )
 
     async def _update(self, connection: Connection, states: Sequence[State]) -> None:
         if not states:
             return
         book = self._book
+        names = (book.key, *book.mutable)
         assignments = ", ".join(f"{name} = u.{name}" for name in book.mutable)
         await connection.execute(
             f"UPDATE {book.table} t SET {assignments}, updated_at = %s "
-            f"FROM unnest({_arrays(book.columns.values())}) u({', '.join(book.columns)}) "
+            f"FROM unnest({_arrays(book.columns[name] for name in names)}) u({', '.join(names)}) "
             f"WHERE t.{book.key} = u.{book.key}",
-            [self._now, *_transposed(states, book.dump)],
+            [self._now, *_transposed(map(book.changes, states))],
         )
 
     async def _log(self, connection: Connection, outlet: Outlet) -> AsyncCursor[tuple[Any, ...]]:
@@ -201,14 +202,14 @@ class _Page(Generic[State]):
             ") INSERT INTO outbox (seq, order_id, deferred) SELECT seq, order_id, order_id = ANY(%s) FROM logged"
             " RETURNING seq, deferred",
             [
-                [event.event_id for event in events],
-                self._event_orders,
-                [event.event_type for event in events],
-                [event.occurred_at for event in events],
-                [event.correlation_id for event in events],
-                [event.causation_id for event in events],
-                [event.coordinator for event in events],
-                [Jsonb(event.payload) for event in events],
+                array(event.event_id for event in events),
+                array(self._event_orders),
+                array(event.event_type for event in events),
+                array(event.occurred_at for event in events),
+                array(event.correlation_id for event in events),
+                array(event.causation_id for event in events),
+                array(event.coordinator for event in events),
+                array(event.payload for event in events),
                 deferred,
             ],
         )
@@ -247,5 +248,5 @@ def _arrays(types: Any) -> str:
     return ", ".join(f"%s::{name}[]" for name in types)
 
 
-def _transposed(states: Sequence[State], dump: Callable[[State], tuple[Any, ...]]) -> list[list[Any]]:
-    return [list(column) for column in zip(*map(dump, states), strict=True)]
+def _transposed(rows: Iterable[Sequence[Any]]) -> list[str]:
+    return [array(column) for column in zip(*rows, strict=True)]
