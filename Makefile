@@ -50,7 +50,8 @@ lock: install        ## Resolve both locks anew (hashes, no index addresses)
 	@$(LOCK) --group image --constraint requirements.lock $(EMBEDDED:%=--no-emit-package %) -o requirements-run.lock
 
 temporal-test: install system-packages  ## Run both coordinators through real processes: contrast, mirror, twin
-	@$(BIN)/pytest tests/contrast tests/failures/test_mirror.py tests/failures/test_orchestration.py
+	@$(BIN)/pytest tests/contrast tests/failures/test_mirror.py tests/failures/test_mirror_volume.py \
+		tests/failures/test_orchestration.py tests/failures/test_reconciler.py
 
 compose-test: install  ## Bring docker-compose.yml up for real, try it, and take it down (needs Docker)
 	@$(BIN)/pytest tests/compose

@@ -16,10 +16,10 @@ from temporalio.exceptions import ApplicationError
 from activities.book import Book, Entry, State
 from activities.steps import Step, StepResult
 from models.database import Database
+from models.event_log import EVENT_COLUMNS, logged_envelope
 from models.messages import Envelope, MalformedMessage, encode, parse
 from models.saga import Become, Coordinator, Decision, Illegal, Message, Stale, TooEarly
 
-_COLUMNS: Final = "e.event_type, e.event_id, e.occurred_at, e.correlation_id, e.causation_id, e.coordinator, e.payload"
 _NAMES: Final = {Become: "become", Stale: "stale", TooEarly: "too_early", Illegal: "illegal"}
 
 
@@ -54,8 +54,8 @@ class History:
 
     async def events(self, order_id: UUID) -> list[dict[str, Any]]:
         """All events of the order, in wire form, oldest first."""
-        sql = f"SELECT {_COLUMNS} FROM event_log e WHERE e.order_id = %s ORDER BY e.seq"
-        return [_wire_form_of(row) for row in await self._database.query(sql, [order_id])]
+        sql = f"SELECT {EVENT_COLUMNS} FROM event_log e WHERE e.order_id = %s ORDER BY e.seq"
+        return [wire_form(logged_envelope(row)) for row in await self._database.query(sql, [order_id])]
 
     async def result(self, entry: Entry, decision: Decision[State]) -> StepResult:
         """What the step answers: the events that follow from its message, whichever attempt logged them.
@@ -66,16 +66,15 @@ class History:
             raise for_good(decision.why, "Illegal")
         table, key = self._book.table, self._book.key
         sql = (
-            f"SELECT t.status, {_COLUMNS} FROM {table} t"
+            f"SELECT t.status, {EVENT_COLUMNS} FROM {table} t"
             f" LEFT JOIN event_log e ON e.order_id = t.{key} AND e.causation_id = %s WHERE t.{key} = %s ORDER BY e.seq"
         )
         rows = await self._database.query(sql, [entry.event_id, entry.message.order_id])
-        status = [row.pop("status") for row in rows]
         return StepResult(
             decision=_NAMES[type(decision)],
             why=None if isinstance(decision, Become) else decision.why,
-            status=status[0] if status else None,
-            events=[_wire_form_of(row) for row in rows if row["event_id"] is not None],
+            status=rows[0]["status"] if rows else None,
+            events=[wire_form(logged_envelope(row)) for row in rows if row["event_id"] is not None],
         )
 
 
@@ -106,7 +105,3 @@ async def _beat(interval: float) -> None:
     while True:
         await asyncio.sleep(interval)
         activity.heartbeat()
-
-
-def _wire_form_of(row: dict[str, Any]) -> dict[str, Any]:
-    return wire_form(Envelope(**{**row, "occurred_at": row["occurred_at"].astimezone(UTC)}))

@@ -164,9 +164,8 @@ class _Page(Generic[State]):
         if not states:
             return
         book = self._book
-        names = ", ".join(book.columns)
         await connection.execute(
-            f"INSERT INTO {book.table} ({names}, created_at, updated_at) "
+            f"INSERT INTO {book.table} ({', '.join(book.columns)}, created_at, updated_at) "
             f"SELECT u.*, %s, %s FROM unnest({_arrays(book.columns.values())}) u",
             [self._now, self._now, *_transposed(map(book.dump, states))],
         )
@@ -193,7 +192,6 @@ class _Page(Generic[State]):
         ]
         if deferred:
             await connection.execute("SELECT pg_notify('outbox', '')")
-        events = self._events
         return await connection.execute(
             "WITH logged AS ("
             " INSERT INTO event_log (event_id, order_id, event_type, occurred_at, correlation_id, causation_id,"
@@ -202,14 +200,14 @@ class _Page(Generic[State]):
             ") INSERT INTO outbox (seq, order_id, deferred) SELECT seq, order_id, order_id = ANY(%s) FROM logged"
             " RETURNING seq, deferred",
             [
-                array(event.event_id for event in events),
+                array(event.event_id for event in self._events),
                 array(self._event_orders),
-                array(event.event_type for event in events),
-                array(event.occurred_at for event in events),
-                array(event.correlation_id for event in events),
-                array(event.causation_id for event in events),
-                array(event.coordinator for event in events),
-                array(event.payload for event in events),
+                array(event.event_type for event in self._events),
+                array(event.occurred_at for event in self._events),
+                array(event.correlation_id for event in self._events),
+                array(event.causation_id for event in self._events),
+                array(event.coordinator for event in self._events),
+                array(event.payload for event in self._events),
                 deferred,
             ],
         )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from api.ports import Clock, CommandPort, Limits, OrchestrationPort, OrchestratorUnavailable
+from api.ports import Clock, CommandPort, OrchestrationPort, OrchestratorUnavailable, Settings
 from api.problems import Kind, Problem, unavailable
 from api.queries import Queries, ServiceAway, unknown_order
 from api.schemas import CreateOrder
@@ -32,6 +33,14 @@ _SCOPE: Final = "public"  # whose Idempotency-Keys these are
 _NOT_CANCELLABLE: Final = frozenset({OrderStatus.CANCELLED, OrderStatus.FAILED})
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """What an order is placed as; an Idempotency-Key stands for both, for good."""
+
+    order_id: OrderId
+    coordinator: Coordinator
+
+
 class Commands:
     """The gateway's side of every command."""
 
@@ -42,24 +51,26 @@ class Commands:
         orchestration: OrchestrationPort,
         queries: Queries,
         clock: Clock,
-        limits: Limits,
+        settings: Settings,
     ) -> None:
         self._port = port
         self._orchestration = orchestration
         self._queries = queries
         self._clock = clock
-        self._limits = limits
+        self._limits = settings.limits
+        self._default = settings.default_coordinator
 
-    async def order_id_for(self, body: CreateOrder, key: str | None, correlation_id: str) -> OrderId:
-        """A new order id; with an Idempotency-Key the one that the key stands for, for good.
+    async def placement(self, body: CreateOrder, key: str | None, correlation_id: str) -> Placement:
+        """A new order; with an Idempotency-Key the one that the key stands for, with the coordinator it had at first.
 
         Raises Problem: the key came with another body before, or the order service, which keeps them, is away.
         """
         minted = uuid7(self._clock())
+        # An order that names none was given the default, but maybe another one than today's.
+        possible = (body.coordinator,) if body.coordinator else (self._default, *Coordinator)
         if key is None:
-            return OrderId(minted)
-        digest = digest_of(body)
-        wanted = {"scope": _SCOPE, "key": key, "digest": digest, "orderId": minted}
+            return Placement(order_id=OrderId(minted), coordinator=possible[0])
+        wanted = {"scope": _SCOPE, "key": key, "digest": digest_of(body, possible[0]), "orderId": minted}
         try:
             answer = await self._queries.orders.put(
                 "/idempotency-keys",
@@ -70,26 +81,27 @@ class Commands:
         except ServiceAway as away:
             raise unavailable(f"{away}, and it keeps the Idempotency-Keys; try again with the same key") from away
         kept = msgspec.json.decode(answer, type=_Kept)
-        if kept.digest != digest:
-            raise Problem(
-                Kind.CONFLICT,
-                f"This Idempotency-Key came with another body before, for order {kept.order_id}; use a new key",
-            )
-        return OrderId(kept.order_id)
+        for coordinator in possible:
+            if digest_of(body, coordinator) == kept.digest:
+                return Placement(order_id=OrderId(kept.order_id), coordinator=coordinator)
+        raise Problem(
+            Kind.CONFLICT,
+            f"This Idempotency-Key came with another body before, for order {kept.order_id}; use a new key",
+        )
 
-    async def create(self, order_id: OrderId, body: CreateOrder, coordinator: Coordinator, correlation_id: str) -> None:
+    async def create(self, placement: Placement, body: CreateOrder, correlation_id: str) -> None:
         """Publish the command, or start the saga, confirmed on return. Raises Problem.
 
         Once more for the same order changes nothing.
         """
         command = CreateOrderRequested(
-            order_id=order_id,
+            order_id=placement.order_id,
             user_id=UserId(body.user_id),
             total=body.total,
             currency=body.currency,
             payment_method=body.payment_method,
         )
-        if coordinator is Coordinator.ORCHESTRATION:
+        if placement.coordinator is Coordinator.ORCHESTRATION:
             event_id = _event_id(command)
             await self._confirmed(self._orchestration.start(command, event_id=event_id, correlation_id=correlation_id))
         else:
@@ -159,10 +171,11 @@ class Commands:
         )
 
 
-def digest_of(body: CreateOrder) -> str:
+def digest_of(body: CreateOrder, coordinator: Coordinator) -> str:
     """SHA-256 of the checked body: white space, order of keys and spelled-out defaults make no difference.
 
-    A coordinator that was left out stays left out: another default must not turn a repetition into a conflict.
+    A coordinator that was left out stays left out, beside the one that the order was given: so a repetition finds that
+    one again, whatever the default is by then.
     """
     canonical = [
         body.user_id,
@@ -170,6 +183,7 @@ def digest_of(body: CreateOrder) -> str:
         body.currency,
         body.coordinator,
         body.payment_method,
+        coordinator,
     ]
     return sha256(msgspec.json.encode(canonical)).hexdigest()
 

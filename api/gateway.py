@@ -17,10 +17,22 @@ from api.health import health_routes
 from api.openapi import describe
 from api.order_routes import order_routes
 from api.payment_routes import payment_routes
-from api.ports import Clock, CommandPort, FeedPort, OrchestrationPort, QueryClient, Readiness, Settings
+from api.placing import Placing
+from api.ports import (
+    Clock,
+    CommandPort,
+    FeedPort,
+    OrchestrationPort,
+    QueryClient,
+    Readiness,
+    Settings,
+    TimelinePort,
+)
 from api.queries import Queries, Service
+from api.saga_routes import saga_routes
 from api.schemas import CancelOrder, CreateOrder, UpdateOrder
 from api.security import Edge
+from api.timelines import Timelines
 
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -47,6 +59,7 @@ def create_gateway(
     *,
     commands: CommandPort,
     orchestration: OrchestrationPort,
+    timelines: TimelinePort,
     feed: FeedPort,
     orders: QueryClient,
     payments: QueryClient,
@@ -78,16 +91,15 @@ def create_gateway(
         lifespan=lifespan,
     )
     problems.install(app)
-    app.include_router(
-        order_routes(
-            commands=Commands(port=commands, orchestration=orchestration, queries=queries, clock=clock, limits=limits),
-            queries=queries,
-            feed=feed,
-            settings=settings,
-        ),
-        prefix="/api",
-    )
-    app.include_router(payment_routes(queries), prefix="/api")
+    accepting = Commands(port=commands, orchestration=orchestration, queries=queries, clock=clock, settings=settings)
+    placing = Placing(commands=accepting, queries=queries, feed=feed, limits=limits)
+    telling = Timelines(queries=queries, workflows=timelines, limits=limits)
+    for routes in (
+        order_routes(placing=placing, commands=accepting, queries=queries, longest_wait=limits.longest_wait),
+        saga_routes(timelines=telling, queries=queries, feed=feed, limits=limits),
+        payment_routes(queries),
+    ):
+        app.include_router(routes, prefix="/api")
     app.include_router(health_routes(readiness))
     describe(app, CreateOrder, CancelOrder, UpdateOrder)
     return app

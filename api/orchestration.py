@@ -40,7 +40,7 @@ class Orchestration:
             event_id=str(event_id),
         )
         told = {"total": order.total, "currency": order.currency, "userId": order.user_id}
-        with _translated():
+        with translated():
             try:
                 await self._client.start_workflow(
                     ORDER_SAGA,
@@ -56,7 +56,7 @@ class Orchestration:
 
     async def cancel(self, order_id: UUID, *, correlation_id: str) -> None:
         """Signal the saga; if it has ended, another run takes up what it left. Raises OrchestratorUnavailable."""
-        with _translated():
+        with translated():
             await self._client.start_workflow(
                 ORDER_SAGA,
                 self._input(order_id, correlation_id, None),
@@ -72,7 +72,7 @@ class Orchestration:
 
     async def orchestrates(self, order_id: UUID) -> bool:
         """Whether the order has an orchestrated saga, ended or not. Raises OrchestratorUnavailable."""
-        with _translated():
+        with translated():
             try:
                 found = await self._client.get_workflow_handle(workflow_id(order_id)).describe(rpc_timeout=_CALL)
             except RPCError as error:
@@ -92,7 +92,8 @@ class Orchestration:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated() -> Iterator[None]:
+    """Raises OrchestratorUnavailable for whatever says that Temporal did not answer."""
     try:
         yield
     except (RPCError, RuntimeError, OSError) as error:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 from uuid import UUID
 
-from fastapi import FastAPI, Query
+from fastapi import APIRouter, FastAPI, Query
 from sqlmodel import col, func, select
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.openapi import answers, problems, takes
 from api.ports import Readiness, ReplayPort
-from api.reads import Lifespan, Row, create_read_app, event_log, found, json_response, newest, offset, paged
+from api.reads import Lifespan, Row, create_read_app, found, json_response, newest, offset, paged
 from api.requests import read_body
-from api.schemas import EventLog, KeepKey, KeptKey, NoQuery, OrderBody, OrdersPage, Paged
+from api.schemas import KeepKey, KeptKey, NoQuery, OrderBody, OrdersPage, Paged
 from models.database import Database
 from models.tables import OrderEventRow, OrderRow, OrderTotalRow
 from models.times import wire_time
@@ -46,18 +46,28 @@ def create_orders_app(
         token=token,
         database=database,
         log_model=OrderEventRow,
+        log_path="/orders/{order_id}/events",
         readiness=readiness,
         replay=replay,
         lifespan=lifespan,
     )
+    app.include_router(_order_routes(database))
+    app.include_router(_key_routes(database))
+    return app
 
-    @app.get("/orders", responses=answers(200, Paged[OrderBody], "A page") | problems(401, 503), openapi_extra=takes())
+
+def _order_routes(database: Database) -> APIRouter:
+    router = APIRouter()
+
+    @router.get(
+        "/orders", responses=answers(200, Paged[OrderBody], "A page") | problems(401, 503), openapi_extra=takes()
+    )
     async def list_orders(query: Annotated[OrdersPage, Query()]) -> Response:
         total = await _count(database, query)
         rows = await database.read(newest(OrderRow, query, *_conditions(query))) if offset(query) < total else []
         return paged(query, total, map(_order, rows))
 
-    @app.get(
+    @router.get(
         "/orders/{order_id}",
         responses=answers(200, OrderBody, "The order") | problems(401, 404, 503),
         openapi_extra=takes(),
@@ -66,15 +76,13 @@ def create_orders_app(
         rows = await database.read(select(OrderRow).where(col(OrderRow.id) == order_id))
         return json_response(_order(found(rows, f"Order {order_id}")))
 
-    @app.get(
-        "/orders/{order_id}/events",
-        responses=answers(200, EventLog, "Its events; none if it is unknown") | problems(401, 503),
-        openapi_extra=takes(),
-    )
-    async def get_events(order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
-        return await event_log(database, OrderEventRow, order_id)
+    return router
 
-    @app.put(
+
+def _key_routes(database: Database) -> APIRouter:
+    router = APIRouter()
+
+    @router.put(
         "/idempotency-keys",
         responses=answers(200, KeptKey, "What the key stands for, for good") | problems(401, 503),
         openapi_extra=takes(KeepKey),
@@ -84,7 +92,7 @@ def create_orders_app(
         kept = await _keep(database, wanted)
         return json_response({"orderId": kept[0], "digest": kept[1].hex()})
 
-    return app
+    return router
 
 
 async def _keep(database: Database, wanted: KeepKey) -> tuple[UUID, bytes]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import FastAPI, Query
+from fastapi import APIRouter, FastAPI, Query
 from sqlmodel import col, func, select
 from starlette.responses import Response
 
 from api.openapi import answers, problems, takes
 from api.ports import Readiness, ReplayPort
-from api.reads import Lifespan, Row, create_read_app, event_log, found, json_response, newest, offset, paged
-from api.schemas import EventLog, NoQuery, Paged, PaymentBody, PaymentsPage, Stats
+from api.reads import Lifespan, Row, create_read_app, found, json_response, newest, offset, paged
+from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
 from models.database import Database
 from models.tables import PaymentEventRow, PaymentRow, PaymentTotalRow
 from models.times import wire_time
@@ -32,12 +32,20 @@ def create_payments_app(
         token=token,
         database=database,
         log_model=PaymentEventRow,
+        log_path="/payments/order/{order_id}/events",
         readiness=readiness,
         replay=replay,
         lifespan=lifespan,
     )
+    app.include_router(_overview_routes(database))
+    app.include_router(_look_up_routes(database))
+    return app
 
-    @app.get(
+
+def _overview_routes(database: Database) -> APIRouter:
+    router = APIRouter()
+
+    @router.get(
         "/payments", responses=answers(200, Paged[PaymentBody], "A page") | problems(401, 503), openapi_extra=takes()
     )
     async def list_payments(query: Annotated[PaymentsPage, Query()]) -> Response:
@@ -45,7 +53,9 @@ def create_payments_app(
         rows = await database.read(newest(PaymentRow, query)) if offset(query) < total else []
         return paged(query, total, map(_payment, rows))
 
-    @app.get("/payments/stats", responses=answers(200, Stats, "By status") | problems(401, 503), openapi_extra=takes())
+    @router.get(
+        "/payments/stats", responses=answers(200, Stats, "By status") | problems(401, 503), openapi_extra=takes()
+    )
     async def payment_stats(_: Annotated[NoQuery, Query()]) -> Response:
         rows = await _totals(database)
         return json_response(
@@ -57,7 +67,13 @@ def create_payments_app(
             }
         )
 
-    @app.get(
+    return router
+
+
+def _look_up_routes(database: Database) -> APIRouter:
+    router = APIRouter()
+
+    @router.get(
         "/payments/order/{order_id}",
         responses=answers(200, PaymentBody, "The order's payment") | problems(401, 404, 503),
         openapi_extra=takes(),
@@ -66,15 +82,7 @@ def create_payments_app(
         rows = await database.read(select(PaymentRow).where(col(PaymentRow.order_id) == order_id))
         return json_response(_payment(found(rows, f"The payment of order {order_id}")))
 
-    @app.get(
-        "/payments/order/{order_id}/events",
-        responses=answers(200, EventLog, "Its events; none if it is unknown") | problems(401, 503),
-        openapi_extra=takes(),
-    )
-    async def get_events(order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
-        return await event_log(database, PaymentEventRow, order_id)
-
-    @app.get(
+    @router.get(
         "/payments/{payment_id}",
         responses=answers(200, PaymentBody, "The payment") | problems(401, 404, 503),
         openapi_extra=takes(),
@@ -83,7 +91,7 @@ def create_payments_app(
         rows = await database.read(select(PaymentRow).where(col(PaymentRow.id) == payment_id))
         return json_response(_payment(found(rows, f"Payment {payment_id}")))
 
-    return app
+    return router
 
 
 async def _totals(database: Database) -> list[dict[str, Any]]:

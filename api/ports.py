@@ -28,7 +28,7 @@ class CommandPort(Protocol):
 
 
 class OrchestratorUnavailable(Exception):
-    """Temporal did not answer: the request may or may not have arrived. Making it again is safe."""
+    """Temporal, or its worker, did not answer: the request may or may not have arrived. Making it again is safe."""
 
 
 class OrchestrationPort(Protocol):
@@ -42,6 +42,14 @@ class OrchestrationPort(Protocol):
 
     async def orchestrates(self, order_id: UUID) -> bool:
         """Whether this order has a saga here."""
+
+
+class TimelinePort(Protocol):
+    async def timeline(self, order_id: UUID) -> Mapping[str, Any] | None:
+        """What the order's workflow tells, in wire form; None if it has no workflow. May lack the latest events.
+
+        Raises OrchestratorUnavailable, within a second or so.
+        """
 
 
 class FeedPort(Protocol):
@@ -92,6 +100,7 @@ class Limits:
     command: float = 1.5
     query: float = 2.0
     cancel_query: float = 0.5
+    workflow: float = 1.0  # a timeline is then told from the event logs
     moment: float = 2.0  # an order accepted less than this ago may still be on its way to be stored …
     grace: float = 1.0  # … and is waited for, this long
     unknown_cancel: float = 60.0  # a cancellation of an order accepted less than this ago is believed

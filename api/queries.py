@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -27,6 +28,20 @@ _CLOCK_SKEW: Final = timedelta(seconds=5)
 
 class ServiceAway(Exception):
     """A service gave no usable answer in time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Logged:
+    """What the event logs within reach have of a saga, and why that may not be all of it."""
+
+    events: list[Envelope] = field(default_factory=list)
+    problem: Problem | None = None
+
+    def all(self) -> list[Envelope]:
+        """The events of both logs. Raises Problem unless both were read."""
+        if self.problem is not None:
+            raise self.problem
+        return self.events
 
 
 class Service:
@@ -121,27 +136,47 @@ class Queries:
 
     async def events(self, order_id: UUID, correlation_id: str) -> list[Envelope]:
         """What both event logs have of this saga, no effect without its cause. Raises Problem when one is away."""
-        found = await self._read_logs(order_id, correlation_id)
-        seen = {event.event_id for event in found}
-        if all(causes_known(event, seen) for event in found):
-            return found
-        # One log was read just before the other grew; by now the causes of all that was found can be read, too.
-        return found + await self._read_logs(order_id, correlation_id)
-
-    async def _read_logs(self, order_id: UUID, correlation_id: str) -> list[Envelope]:
-        logs = await asyncio.gather(
-            self.ask(self.orders, f"/orders/{order_id}/events", correlation_id),
-            self.ask(self.payments, f"/payments/order/{order_id}/events", correlation_id),
-        )
-        return [event for log_of_service in logs for event in _envelopes(log_of_service)]
+        return (await self._logged(order_id, correlation_id)).all()
 
     async def events_of_new(self, order_id: UUID, correlation_id: str) -> list[Envelope]:
         """The same; an order accepted a moment ago is waited for. Raises Problem for an unknown one."""
-        found = await self.events(order_id, correlation_id)
-        if not found:
+        return (await self.logged_of_new(order_id, correlation_id)).all()
+
+    async def logged_of_new(self, order_id: UUID, correlation_id: str) -> Logged:
+        """The same, with what is missing told beside what is there; raises nothing."""
+        logged = await self._logged(order_id, correlation_id)
+        if logged.events or logged.problem is not None:
+            return logged
+        try:
             await self.order(order_id, correlation_id)
-            found = await self.events(order_id, correlation_id)
-        return found
+        except Problem as problem:
+            return Logged(problem=problem)
+        return await self._logged(order_id, correlation_id)
+
+    async def _logged(self, order_id: UUID, correlation_id: str) -> Logged:
+        logged = await self._read_logs(order_id, correlation_id)
+        seen = {event.event_id for event in logged.events}
+        if logged.problem is not None or all(causes_known(event, seen) for event in logged.events):
+            return logged
+        # One log was read just before the other grew; by now the causes of all that was found can be read, too.
+        again = await self._read_logs(order_id, correlation_id)
+        return Logged(events=logged.events + again.events, problem=again.problem)
+
+    async def _read_logs(self, order_id: UUID, correlation_id: str) -> Logged:
+        events: list[Envelope] = []
+        problem: Problem | None = None
+        for answer in await asyncio.gather(
+            self.ask(self.orders, f"/orders/{order_id}/events", correlation_id),
+            self.ask(self.payments, f"/payments/order/{order_id}/events", correlation_id),
+            return_exceptions=True,
+        ):
+            if isinstance(answer, Problem):
+                problem = problem or answer
+            elif isinstance(answer, BaseException):
+                raise answer
+            else:
+                events += _envelopes(answer)
+        return Logged(events=events, problem=problem)
 
     async def _wait_for(self, order_id: UUID, path: str, correlation_id: str) -> bytes | None:
         try:

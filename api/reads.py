@@ -23,12 +23,12 @@ from api.openapi import answers, describe, problems, takes
 from api.ports import Readiness, ReplayPort
 from api.problems import Kind, Problem, Violation, install, invalid, respond, unavailable
 from api.requests import read_body
-from api.schemas import EventLog, EventsQuery, KeepKey, Page, Replay, Replayed
+from api.schemas import EventLog, EventsQuery, KeepKey, NoQuery, Page, Replay, Replayed
 from api.security import Edge, InternalToken
 from choreography.message import BrokerUnavailable
 from models.database import TRANSIENT, Database
-from models.messages import MESSAGE_TYPES, Envelope, encode
-from models.saga import Coordinator
+from models.event_log import logged_envelope
+from models.messages import MESSAGE_TYPES, encode
 from models.tables import OrderEventRow, OrderRow, PaymentEventRow, PaymentRow
 
 log = structlog.get_logger()
@@ -46,11 +46,15 @@ def create_read_app(
     token: str,
     database: Database,
     log_model: EventRow,
+    log_path: str,
     readiness: Readiness,
     replay: ReplayPort | None,
     lifespan: Lifespan | None,
 ) -> FastAPI:
-    """A service's application: errors are problems, nobody gets in without the token; health, and replay if any."""
+    """A service's application: errors are problems, nobody gets in without the token; health, and replay if any.
+
+    `log_path` is where the events of one order are, with its `{order_id}`.
+    """
     app = FastAPI(
         title=f"Payment saga: {name}",
         description="What the gateway asks; it answers nobody without the internal token.",
@@ -63,7 +67,7 @@ def create_read_app(
     for error in TRANSIENT:
         app.add_exception_handler(error, _on_database_away)
     app.include_router(health_routes(readiness))
-    app.include_router(_event_routes(database, log_model))
+    app.include_router(_event_routes(database, log_model, log_path))
     if replay is not None:
         app.include_router(_replay_routes(replay))
     describe(app, KeepKey, Replay)
@@ -75,7 +79,7 @@ async def _on_database_away(request: Request, error: Exception) -> Response:
     return respond(unavailable("The database does not answer; try again"), request.scope)
 
 
-def _event_routes(database: Database, model: EventRow) -> APIRouter:
+def _event_routes(database: Database, model: EventRow, path_of_one: str) -> APIRouter:
     router = APIRouter(tags=["operation"])
 
     @router.get(
@@ -93,6 +97,16 @@ def _event_routes(database: Database, model: EventRow) -> APIRouter:
         )
         wanted = [condition for given, condition in conditions if given is not None]
         return _event_log(await database.read(select(model).where(*wanted).order_by(col(model.seq)).limit(query.limit)))
+
+    @router.get(
+        path_of_one,
+        summary="An order's events as they were published, in the order in which they happened here",
+        responses=answers(200, EventLog, "Its events; none if it is unknown") | problems(401, 503),
+        openapi_extra=takes(),
+    )
+    async def events_of_one(order_id: UUID, _: Annotated[NoQuery, FromQuery()]) -> Response:
+        statement = select(model).where(col(model.order_id) == order_id).order_by(col(model.seq))
+        return _event_log(await database.read(statement))
 
     return router
 
@@ -141,12 +155,6 @@ def paged(page: Page, total: int, rows: Iterable[Mapping[str, Any]]) -> Response
     return json_response({"data": list(rows), "meta": meta})
 
 
-async def event_log(database: Database, model: EventRow, order_id: UUID) -> Response:
-    """An order's events as they were published, in the order in which they happened here."""
-    statement = select(model).where(col(model.order_id) == order_id).order_by(col(model.seq))
-    return _event_log(await database.read(statement))
-
-
 def found(rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
     """The one row. Raises Problem when there is none."""
     if not rows:
@@ -159,16 +167,4 @@ def json_response(content: Any) -> Response:
 
 
 def _event_log(rows: Iterable[Row]) -> Response:
-    return Response(b'{"data":[%s]}' % b",".join(encode(_envelope(row)) for row in rows), media_type=JSON)
-
-
-def _envelope(row: Row) -> Envelope:
-    return Envelope(
-        event_type=row["event_type"],
-        event_id=row["event_id"],
-        occurred_at=row["occurred_at"],
-        correlation_id=row["correlation_id"],
-        causation_id=row["causation_id"],
-        coordinator=Coordinator(row["coordinator"]),
-        payload=row["payload"],
-    )
+    return Response(b'{"data":[%s]}' % b",".join(encode(logged_envelope(row)) for row in rows), media_type=JSON)

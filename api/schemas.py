@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from models.money import CURRENCIES
+from api.fields import PAYMENT_METHOD, Currency, MinorUnits, PageLimit, PageNumber
 from models.order import OrderStatus
 from models.payment import PaymentStatus
-from models.saga import MAX_TOTAL, CancelReason, Coordinator
+from models.saga import CancelReason, Coordinator
 
 ORDER_ID: Final = "019c5ef4-0d8f-7a3c-9f1e-5b1d2c3e4f50"
 _USER_ID: Final = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"
@@ -22,28 +21,6 @@ _CREATED: Final = "2026-02-15T01:42:19.000Z"
 _UPDATED: Final = "2026-02-15T01:42:20.613Z"
 
 Row = TypeVar("Row")
-
-
-def _check_currency(code: str) -> str:
-    if code not in CURRENCIES:
-        raise ValueError("must be an active ISO 4217 code in capitals, such as USD or EUR")
-    return code
-
-
-def _digits_only(text: Any) -> Any:
-    if isinstance(text, str) and not re.fullmatch(r"-?[0-9]{1,30}", text):
-        raise ValueError("must be a whole number in digits")
-    return text
-
-
-Currency = Annotated[
-    str,
-    AfterValidator(_check_currency),
-    WithJsonSchema({"type": "string", "enum": sorted(CURRENCIES), "description": "ISO 4217 code"}),
-]
-MinorUnits = Annotated[int, Field(strict=True, ge=1, le=MAX_TOTAL, description="In minor units: 999 is 9.99")]
-PageNumber = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(_digits_only)]
-PageLimit = Annotated[int, Field(ge=1, le=100), BeforeValidator(_digits_only)]
 
 
 class _Camel(BaseModel):
@@ -68,7 +45,7 @@ class CreateOrder(_Request):
         None, description="Who sequences the saga's steps; the gateway's default when left out"
     )
     payment_method: str | None = Field(
-        None, pattern=r"^pm_[A-Za-z0-9_]{1,64}$", description="Steers the simulated provider, as Stripe's do"
+        None, pattern=PAYMENT_METHOD, description="Steers the simulated provider, as Stripe's do"
     )
 
 
@@ -215,7 +192,9 @@ class TimelineBody(_Camel):
     order_status: OrderStatus | None
     payment_status: PaymentStatus | None
     over: bool = Field(description="Nothing is outstanding: neither a step nor a compensation")
-    source: str = Field(examples=["event logs"])
+    source: Literal["workflow", "event logs"] = Field(
+        description="Who told it: the order's workflow, or the services' event logs while it can't or lacks something"
+    )
     entries: list[EntryBody]
 
 

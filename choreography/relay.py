@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from datetime import UTC
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -15,30 +14,13 @@ from activities.faults import crash_point
 from choreography.broker import Broker
 from choreography.outgoing import outgoing
 from models.database import TRANSIENT, Connection, Database
-from models.messages import MESSAGE_TYPES, ROUTES, Envelope
-from models.saga import Coordinator
+from models.event_log import EVENT_COLUMNS, logged_envelope
+from models.messages import Envelope
 
 log = structlog.get_logger()
 
 _LEADER: Final = 0x5A6A  # advisory lock: one relay at a time publishes, any number may stand by
 _BATCH: Final = 500  # events
-EVENT_COLUMNS: Final = (
-    "e.event_type, e.event_id, e.occurred_at, e.correlation_id, e.causation_id, e.coordinator, e.payload"
-)
-
-
-def logged_envelope(row: Mapping[str, Any]) -> Envelope:
-    """The envelope of a row of the event log, the same one that was published first."""
-    return Envelope(
-        event_type=row["event_type"],
-        event_id=row["event_id"],
-        occurred_at=row["occurred_at"].astimezone(UTC),
-        correlation_id=row["correlation_id"],
-        causation_id=row["causation_id"],
-        coordinator=Coordinator(row["coordinator"]),
-        payload=row["payload"],
-        route=ROUTES[MESSAGE_TYPES[row["event_type"]]],
-    )
 
 
 class Relay:

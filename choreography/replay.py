@@ -10,8 +10,8 @@ import structlog
 
 from choreography.broker import Broker
 from choreography.outgoing import outgoing
-from choreography.relay import EVENT_COLUMNS, logged_envelope
 from models.database import Database
+from models.event_log import EVENT_COLUMNS, logged_envelope
 
 log = structlog.get_logger()
 

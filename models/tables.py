@@ -32,6 +32,7 @@ class OrderRow(OrdersBase, table=True):
         Index("orders_newest", "created_at", "id"),
         Index("orders_of_user", "user_id", "created_at", "id"),
         Index("orders_by_status", "status", "created_at", "id"),
+        Index("orders_cancelled", "updated_at", "id", postgresql_where=text("status = 'CANCELLED'")),
         {"postgresql_with": {"fillfactor": 85}},
     )
 
@@ -75,6 +76,7 @@ class PaymentRow(PaymentsBase, table=True):
     __tablename__ = "payments"
     __table_args__ = (
         Index("payments_newest", "created_at", "id"),
+        Index("payments_due", "updated_at", "order_id", postgresql_where=text("due IS NOT NULL")),
         {"postgresql_with": {"fillfactor": 85}},
     )
 

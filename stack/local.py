@@ -156,6 +156,7 @@ def services(
             ready=lambda port=ports[name]: http_ok(port, "/readyz"),  # type: ignore[misc]
             stage=Stage.SERVICE,
             stop_within=12.0,  # more than they take to finish what they began
+            yields=name == "worker",
         )
         for name in names
     ]

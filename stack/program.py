@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ from stack.ports import LOOPBACK
 
 PR_SET_PDEATHSIG = 1
 PROBE_TIMEOUT = 2.0
+_NICE = 10
 # Looked up before any fork: a child between fork and exec must not load libraries.
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -46,6 +48,7 @@ class Program:
     stop_signal: Signals = Signals.SIGTERM
     stop_within: float = 10.0  # seconds, then SIGKILL
     death_signal: Signals = Signals.SIGTERM  # what it gets when the supervisor dies
+    yields: bool = False  # to the others, when there is not enough CPU for all
 
     @property
     def port(self) -> int:
@@ -63,6 +66,8 @@ def spawn(program: Program, log: Path) -> subprocess.Popen[bytes]:
         if os.getppid() != parent:  # it died between fork and prctl: nobody is left to signal us
             os._exit(1)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        if program.yields:
+            _yield_to_others()
 
     try:
         with log.open("ab") as output:
@@ -81,6 +86,13 @@ def spawn(program: Program, log: Path) -> subprocess.Popen[bytes]:
             )
     except OSError as error:
         raise StackError(f"{program.name} cannot be started: {error}") from error
+
+
+def _yield_to_others() -> None:
+    os.nice(_NICE)
+    # Where every session is scheduled as a group, niceness counts only within it: the group needs its own (sched(7)).
+    with suppress(OSError), Path("/proc/self/autogroup").open("wb", buffering=0) as group:
+        group.write(b"%d" % _NICE)
 
 
 async def ended(process: subprocess.Popen[bytes]) -> int:

@@ -81,6 +81,9 @@ class Settings(BaseSettings):
     compensation_timeout: float = Field(
         60.0, gt=0, le=86_400, description="seconds for a refund or void, before order.cancelled is published again"
     )
+    reconcile_interval: float = Field(
+        60.0, ge=1, le=86_400, description="seconds between the sweeps of the reconciler for what has fallen through"
+    )
     mirror_prefetch: int = Field(
         1000, ge=1, le=65535, description="events that the worker holds for the mirrors at once"
     )
@@ -109,6 +112,11 @@ class Settings(BaseSettings):
         if self.provider == "stripe" and not self.stripe_api_key.get_secret_value():
             raise ValueError("SAGA_PROVIDER=stripe needs the account's secret key in SAGA_STRIPE_API_KEY")
         return self
+
+    @property
+    def payment_patience(self) -> float:
+        """Seconds after which a payment service has tried by itself all that it will, delays with jitter included."""
+        return 1.5 * sum(self.retry_delays) + (len(self.retry_delays) + 1) * self.provider_timeout
 
     def port_of(self, process: Process) -> int:
         """The port that a process listens on."""

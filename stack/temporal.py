@@ -35,6 +35,9 @@ def program(*, data: Path, grpc: int, http: int, metrics: int, ui: int, env: Map
             *("server", "start-dev", "--ui-disable-news-fetch"),
             # Write-ahead logging, synced at checkpoints: nearly three times the workflows a second.
             *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1"),
+            # One partition a task queue: with a single node, more only means tasks that are passed on.
+            *("--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"),
+            *("--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"),
             *(word for pair in arguments.items() for word in pair),
         ),
         env={**env, "HOME": str(folder)},
@@ -43,6 +46,7 @@ def program(*, data: Path, grpc: int, http: int, metrics: int, ui: int, env: Map
         ready=lambda: http_ok(http, "/api/v1/namespaces/default"),
         prepare=prepare,
         death_signal=Signals.SIGKILL,
+        yields=True,  # a saga must not wait for its mirror
     )
 
 

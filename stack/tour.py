@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
@@ -13,43 +13,103 @@ from rich.console import Console
 from rich.table import Table
 
 from stack.errors import StackError
+from stack.settings import Settings
 from workflows.naming import workflow_id
 
 _PATIENCE = 30.0  # seconds for one saga to end
+_LONGEST_TIMEOUT = 20.0  # seconds that anybody wants to watch a payment not being settled
+_MARGIN = 6.5  # seconds that a slow machine may add to what the provider takes
+_UNANSWERED = "pm_unavailable"  # a charge never answers; the void does
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stop:
-    """One order of the tour."""
+    """One order of the tour, and how it must end."""
 
     title: str
     payment_method: str
-    coordinator: str = "choreography"
-    cancel: bool = False
     order: str
     payment: str
+    reason: str | None = None
+    cancel: bool = False
+    coordinator: str = "choreography"
 
 
-DECLINED = "pm_card_chargeDeclinedInsufficientFunds"
+_ENDS = (
+    Stop(title="approved", payment_method="pm_card_visa", order="PAID", payment="APPROVED"),
+    Stop(
+        title="declined",
+        payment_method="pm_card_chargeDeclinedInsufficientFunds",
+        order="CANCELLED",
+        payment="DECLINED",
+        reason="PAYMENT_DECLINED",
+    ),
+    Stop(title="refused", payment_method="pm_error", order="FAILED", payment="FAILED"),
+    Stop(
+        title="refunded",
+        payment_method="pm_card_visa",
+        cancel=True,
+        order="CANCELLED",
+        payment="REFUNDED",
+        reason="USER_REQUESTED",
+    ),
+    Stop(
+        title="timed out",
+        payment_method=_UNANSWERED,
+        order="CANCELLED",
+        payment="CANCELLED",
+        reason="PAYMENT_TIMEOUT",
+    ),
+)
 STOPS = tuple(
-    Stop(title=title, payment_method=method, cancel=cancel, order=order, payment=payment, coordinator=coordinator)
-    for coordinator in ("choreography", "orchestration")
-    for title, method, cancel, order, payment in (
-        ("approved", "pm_card_visa", False, "PAID", "APPROVED"),
-        ("declined", DECLINED, False, "CANCELLED", "DECLINED"),
-        ("refused", "pm_error", False, "FAILED", "FAILED"),
-        ("refunded", "pm_card_visa", True, "CANCELLED", "REFUNDED"),
-    )
+    replace(end, coordinator=coordinator) for coordinator in ("choreography", "orchestration") for end in _ENDS
 )
 
 
-def drive(gateway: str, temporal_ui: str, console: Console) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """The orders to drive, and the payment timeout that the stack is given for them, in seconds; None: its own."""
+
+    stops: tuple[Stop, ...]
+    payment_timeout: float | None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Plan:
+        """With a payment that is never settled, if that can be shown: what the user has set stays as it is."""
+        own = "payment_timeout" in settings.model_fields_set
+        if settings.provider == "simulated" and not own:
+            # Long enough for all others on a slow machine, short enough to be watched.
+            return cls(stops=STOPS, payment_timeout=settings.provider_latency_ms / 1000 + _MARGIN)
+        shown = settings.provider == "simulated" and settings.payment_timeout <= _LONGEST_TIMEOUT
+        stops = STOPS if shown else tuple(stop for stop in STOPS if stop.payment_method != _UNANSWERED)
+        return cls(stops=stops, payment_timeout=None)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What the stack's processes are told."""
+        return {} if self.payment_timeout is None else {"SAGA_PAYMENT_TIMEOUT": f"{self.payment_timeout:g}"}
+
+    @property
+    def notice(self) -> str:
+        """One line about what is other than usual; empty if nothing is."""
+        if self.payment_timeout is None:
+            return ""
+        return (
+            f"For the tour, this stack cancels an order whose payment isn't settled within {self.payment_timeout:g} s; "
+            "SAGA_PAYMENT_TIMEOUT sets another limit"
+        )
+
+
+def drive(plan: Plan, gateway: str, temporal_ui: str, console: Console) -> None:
     """Create the orders of the tour, wait for their ends and print them. Raises StackError if one ends otherwise."""
-    user = str(uuid4())
-    with httpx.Client(base_url=f"{gateway}/api", timeout=_PATIENCE) as client, ThreadPoolExecutor() as pool:
-        rows = list(pool.map(lambda stop: _drive(client, stop, user), STOPS))
+    user, stops = str(uuid4()), plan.stops
+    with (
+        httpx.Client(base_url=f"{gateway}/api", timeout=_PATIENCE) as client,
+        ThreadPoolExecutor(max_workers=len(stops)) as pool,
+    ):
+        rows = list(pool.map(lambda stop: _drive(client, stop, user), stops))
     table = Table(title="Orders and their payments", title_justify="left", box=None, padding=(0, 1, 0, 0))
-    for column in ("coordinator", "the order is", "order", "payment", "took"):
+    for column in ("coordinator", "the order is", "order", "because of", "payment", "took"):
         table.add_column(column, no_wrap=True)
     for *row, _ in rows:
         table.add_row(*row)
@@ -72,20 +132,26 @@ def _drive(client: httpx.Client, stop: Stop, user: str) -> tuple[str, ...]:
     order_id = order.get("id") or order["orderId"]
     if stop.cancel:
         _answer(client.patch(f"/orders/{order_id}/cancel"))
-    statuses = _statuses(client, order_id)
-    while statuses != (stop.order, stop.payment) and time.monotonic() < began + _PATIENCE:
+    wanted = stop.order, stop.reason or "", stop.payment
+    found = _standing(client, order_id)
+    while found != wanted and time.monotonic() < began + _PATIENCE:
         time.sleep(0.05)  # a compensation follows its cancellation a moment later
-        statuses = _statuses(client, order_id)
-    if statuses != (stop.order, stop.payment):
-        raise StackError(f"Order {order_id} should have ended {stop.order} and {stop.payment}, not {statuses}")
+        found = _standing(client, order_id)
+    if found != wanted:
+        raise StackError(f"Order {order_id} should have ended as {_told(wanted)}, not as {_told(found)}")
     took = f"{time.monotonic() - began:.1f} s"
-    return stop.coordinator, stop.title, *statuses, took, order_id
+    return stop.coordinator, stop.title, *found, took, order_id
 
 
-def _statuses(client: httpx.Client, order_id: str) -> tuple[str, str]:
+def _standing(client: httpx.Client, order_id: str) -> tuple[str, str, str]:
     order = _answer(client.get(f"/orders/{order_id}"))
     payment = _answer(client.get(f"/payments/order/{order_id}"))
-    return order["status"], payment["status"]
+    return order["status"], order["cancelReason"] or "", payment["status"]
+
+
+def _told(standing: tuple[str, str, str]) -> str:
+    order, reason, payment = standing
+    return f"{order}{f' ({reason})' if reason else ''}, its payment {payment}"
 
 
 def _answer(answer: httpx.Response) -> Any:

@@ -13,9 +13,11 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 
-from stack import local, state, tour
+from stack import local, state
 from stack.errors import StackError
+from stack.settings import load
 from stack.supervisor import Event, Supervisor
+from stack.tour import Plan, drive
 
 START_WITHIN = 120.0  # seconds
 STOP_WITHIN = 60.0  # seconds
@@ -26,19 +28,21 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
     """Run the stack in the foreground until a signal. Raises StackError."""
     console = Console(highlight=False)
     began = time.monotonic()
+    plan = Plan.of(load()) if tour else None
     secrets = local.Secrets.of(data)
     urls = local.urls(port_offset, secrets)
+    environ = {**os.environ, **(plan.environ if plan else {})}
     supervisor = Supervisor(
         data=data,
-        programs=[*local.servers(data, port_offset, secrets), *local.services(data, port_offset, secrets)],
+        programs=[*local.servers(data, port_offset, secrets), *local.services(data, port_offset, secrets, environ)],
         urls=urls,
         on_event=lambda event: _tell(console, event),
     )
 
     async def then() -> None:
         console.print(f"[bold green]Ready[/] after {time.monotonic() - began:.1f} s\n")
-        if tour:
-            await asyncio.to_thread(_tour, urls, console)
+        if plan:
+            await asyncio.to_thread(_tour, plan, urls, console)
         _links(console, urls, data)
 
     asyncio.run(supervisor.run_until_signal(then))
@@ -99,8 +103,10 @@ def _tell(console: Console, event: Event) -> None:
             console.print(f"  [red]✗[/] {event.name:<10} died ({event.detail}); it will be started again")
 
 
-def _tour(urls: dict[str, str], console: Console) -> None:
-    tour.drive(urls["gateway"], urls["temporal_ui"], console)
+def _tour(plan: Plan, urls: dict[str, str], console: Console) -> None:
+    if plan.notice:
+        console.print(plan.notice, soft_wrap=True)
+    drive(plan, urls["gateway"], urls["temporal_ui"], console)
     console.print()
 
 

@@ -12,6 +12,7 @@ from api.gateway import create_gateway
 from api.orchestration import Orchestration
 from api.ports import DEGRADED
 from api.ports import Settings as GatewaySettings
+from api.workflow_timelines import WorkflowTimelines
 from choreography.broker import Broker
 from choreography.feed import Feed
 from choreography.outgoing import CommandPublisher
@@ -56,6 +57,7 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
     app = create_gateway(
         commands=CommandPublisher(publishing),
         orchestration=orchestration,
+        timelines=WorkflowTimelines(temporal),
         feed=feed,
         orders=await client(settings.order_service_url),
         payments=await client(settings.payment_service_url),

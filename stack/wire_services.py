@@ -13,7 +13,9 @@ from fastapi import FastAPI
 
 from activities.book import Book
 from activities.ledger import Ledger
+from activities.order_stragglers import OrderStragglers
 from activities.orders import ORDERS, OrderSteps
+from activities.payment_stragglers import PaymentStragglers
 from activities.payments import PAYMENTS, PaymentActivities, PaymentSteps
 from activities.providers import PaymentProvider
 from activities.providers.simulated import SimulatedProvider
@@ -34,8 +36,8 @@ from models.payment import Payment
 from stack.errors import StackError
 from stack.process import Wired
 from stack.settings import Settings
-from workflows.activity_workers import ActivityWorker
-from workflows.connection import answers, connect
+from workflows.activity_workers import activity_worker
+from workflows.connection import connect
 from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE
 
 log = structlog.get_logger()
@@ -56,7 +58,7 @@ async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: as
         return None
 
     def steps(ledger: Ledger[Order]) -> Steps:
-        return order_reactions(ledger), OrderSteps(database, ledger).all
+        return order_reactions(ledger), [*OrderSteps(database, ledger).all, *OrderStragglers(database).all]
 
     return await _service(
         settings,
@@ -77,7 +79,8 @@ async def wire_payment_service(settings: Settings, stack: AsyncExitStack, stop: 
 
     def steps(ledger: Ledger[Payment]) -> Steps:
         payments = PaymentActivities(ledger, provider)
-        return payment_reactions(payments), PaymentSteps(database, payments).all
+        activities = [*PaymentSteps(database, payments).all, *PaymentStragglers(database).all]
+        return payment_reactions(payments), activities
 
     wired = await _service(
         settings,
@@ -113,10 +116,10 @@ async def _service(
     relay = Relay(publishing, database, grace=settings.relay_grace, interval=settings.relay_interval)
 
     temporal = await connect(settings.temporal_address, settings.temporal_namespace)
-    worker = ActivityWorker(temporal, task_queue, activities, limit=settings.prefetch, grace=settings.shutdown_timeout)
+    worker = activity_worker(temporal, task_queue, activities, limit=settings.prefetch, grace=settings.shutdown_timeout)
 
     async def readiness() -> Mapping[str, str]:
-        found, orchestrates = await asyncio.gather(_answers(database), answers(temporal))
+        found, orchestrates = await asyncio.gather(_answers(database), worker.readiness())
         return {
             "database": found,
             "broker": _consumes(publishing, consumer),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fastapi import FastAPI
+from temporalio.client import Client
 
 from api.health import health_routes
 from choreography.broker import Broker
@@ -12,9 +13,11 @@ from choreography.topology import MIRROR_QUEUE, Topology
 from stack.process import Wired
 from stack.settings import Settings
 from workflows import worker
-from workflows.connection import answers, connect
+from workflows.connection import connect
 from workflows.mirror_feed import MirrorFeed
 from workflows.mirrors import SagaMirrors
+from workflows.reconciler_schedule import schedule_reconciler
+from workflows.sweep import Sweep
 
 
 async def wire_worker(settings: Settings) -> Wired:
@@ -29,9 +32,21 @@ async def wire_worker(settings: Settings) -> Wired:
         client, payment_timeout=settings.payment_timeout, compensation_timeout=settings.compensation_timeout
     )
 
-    async def repair() -> None:
-        await worker.register(client)  # its store may have been wiped
+    sweep = Sweep(
+        payment_timeout=settings.payment_timeout,
+        grace=settings.reconcile_interval,
+        payment_patience=settings.payment_patience,
+        compensation_patience=settings.compensation_timeout + settings.payment_patience,
+    )
 
+    async def prepare(temporal: Client) -> None:
+        await worker.register(temporal)
+        await schedule_reconciler(temporal, sweep, every=settings.reconcile_interval)
+
+    async def repair() -> None:
+        await prepare(client)  # its store may have been wiped
+
+    serving = worker.serving(client, prepare)
     feed = MirrorFeed(
         broker,
         mirrors,
@@ -47,9 +62,11 @@ async def wire_worker(settings: Settings) -> Wired:
             else "connected, but not consuming"
             if broker.connected
             else "not connected",
-            "temporal": await answers(client),
+            "temporal": await serving.readiness(),
         }
 
     app = FastAPI(title="Saga worker", openapi_url=None)
     app.include_router(health_routes(readiness))
-    return Wired(app=app, background=[broker.run(), worker.run(client)], finish=[feed.drain])
+    return Wired(
+        app=app, background=[broker.run(), serving.run(), worker.keep_prepared(client, prepare)], finish=[feed.drain]
+    )

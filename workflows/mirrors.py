@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 import structlog
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
@@ -37,20 +37,27 @@ class SagaMirrors:
     async def record(self, order_id: str, events: Sequence[dict[str, Any]]) -> None:
         """Have the order's mirror take note of events in wire form; on return it will, whatever crashes.
 
-        A mirror that has closed stays closed unless one of the events is news to it. Raises RPCError, or RuntimeError
-        while Temporal has never been reached.
+        A mirror that has closed stays closed unless one of the events is news to it; an orchestrated saga that has
+        closed gets none, whatever events come. Raises RPCError, or RuntimeError while Temporal has never been reached.
         """
         try:
-            await self._tell(order_id, self._fresh, events, WorkflowIDReusePolicy.ALLOW_DUPLICATE_FAILED_ONLY)
+            await self._tell(order_id, self._fresh, events, WorkflowIDReusePolicy.REJECT_DUPLICATE)
         except WorkflowAlreadyStartedError:
-            await self._tell_closed(order_id, events)
+            found = await self._client.get_workflow_handle(workflow_id(order_id)).describe(rpc_timeout=_CALL)
+            if found.workflow_type != SagaMirror.__name__:
+                # Its events come marked as orchestrated; these came from somebody who doesn't know that.
+                log.info("orchestrated_saga_has_no_mirror", order_id=order_id, events=len(events))
+            elif found.status is WorkflowExecutionStatus.COMPLETED:
+                await self._tell_closed(order_id, found.run_id, events)
+            else:  # it failed, or somebody put an end to it: nothing says what it had seen
+                await self._tell(order_id, self._fresh, events, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
 
-    async def _tell_closed(self, order_id: str, events: Sequence[dict[str, Any]]) -> None:
+    async def _tell_closed(self, order_id: str, run_id: str | None, events: Sequence[dict[str, Any]]) -> None:
         """Open a second run only for what the first can't have seen, such as the cancellation of a paid order."""
         handle: WorkflowHandle[SagaMirror, MirrorState] = self._client.get_workflow_handle(
-            workflow_id(order_id), result_type=MirrorState
+            workflow_id(order_id), run_id=run_id, result_type=MirrorState
         )
-        closed = await asyncio.wait_for(handle.result(), _CALL.total_seconds())  # open again, it would take long
+        closed = await asyncio.wait_for(handle.result(), _CALL.total_seconds())
         seen = {event["eventId"] for event in closed.events}
         news = [event for event in events if event["eventId"] not in seen and event["eventType"] in MESSAGE_TYPES]
         if not news:

@@ -37,19 +37,17 @@ with workflow.unsafe.imports_passed_through():
     from workflows.story import story
     from workflows.timeline import Timeline, build, timeline_as_json
 
-
 _PAYMENT_STEP: Final = timedelta(seconds=60)  # a provider may take its time
 _ORDER_STEP: Final = timedelta(seconds=10)
 _HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)  # a service that died is noticed after this
-_READ_TIMEOUT: Final = timedelta(seconds=10)
 
 
 @workflow.defn
 class OrderSaga:
     """One order's saga; it ends when nothing is outstanding, neither a step nor a compensation.
 
-    A cancellation may come at any moment, by signal or by update. An order that was PAID when its saga ended is
-    cancelled by another run under the same id, without `order` in its input.
+    A cancellation may come at any moment, by signal, by update, or by Temporal's own request. An order that was PAID
+    when its saga ended is cancelled by another run under the same id, without `order` in its input.
     """
 
     @workflow.init
@@ -65,6 +63,17 @@ class OrderSaga:
     @workflow.run
     async def run(self, saga: SagaInput) -> str | None:
         """The order's last status. Fails, for an operator to look, when a step can't be done whatever one tries."""
+        steps = asyncio.create_task(self._take_steps(saga))
+        while True:
+            try:
+                return await asyncio.shield(steps)
+            except asyncio.CancelledError:
+                if steps.cancelled():
+                    raise  # nothing but the worker, forgetting this run for a while, cancels them
+                # Somebody asked Temporal instead of us: what has been done is undone all the same.
+                self._requests.append(CancelRequest(correlation_id=saga.correlation_id))
+
+    async def _take_steps(self, saga: SagaInput) -> str | None:
         forward = asyncio.create_task(self._go_forward(saga))
         try:
             while not self._ended(forward):
@@ -210,7 +219,7 @@ class OrderSaga:
                     self._saga.order_id,
                     task_queue=queue,
                     result_type=list[dict[str, Any]],
-                    start_to_close_timeout=_READ_TIMEOUT,
+                    start_to_close_timeout=_ORDER_STEP,
                     retry_policy=ORDER_RETRIES,
                     summary="what happened so far",
                 )
@@ -235,8 +244,7 @@ class OrderSaga:
 
     def _show(self) -> None:
         workflow.set_current_details(story(self._timeline, waiting_for=self._waiting_for, alarm=self._alarm))
-        wanted = search_attributes.attributes(
-            self._timeline, self._events.values(), needs_operator=self._alarm is not None
-        )
+        flagged = self._alarm is not None
+        wanted = search_attributes.attributes(self._timeline, self._events.values(), needs_operator=flagged)
         if updates := search_attributes.updates(workflow.info().typed_search_attributes, wanted):
             workflow.upsert_search_attributes(updates)

@@ -58,7 +58,19 @@ class SagaMirror:
 
     @workflow.run
     async def run(self, _state: MirrorState) -> MirrorState:
-        """Watch until the saga is over, told in full and quiet; ends with what it has seen."""
+        """Watch until the saga is over, told in full and quiet, or Temporal is asked to cancel this.
+
+        Ends with what it has seen either way; the next event that is news opens a successor, which begins with that.
+        """
+        try:
+            await self._follow()
+        except asyncio.CancelledError:
+            workflow.logger.info("The mirror is cancelled; its timers are given up")
+        self._waiting_for = self._alarm = None
+        self._show()
+        return self._state()
+
+    async def _follow(self) -> None:
         while (watch := self._watch()) is not None:
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(self._state())
@@ -79,9 +91,6 @@ class SagaMirror:
                     pass  # has no deadline to miss
                 case _ as never:
                     assert_never(never)
-        self._waiting_for = self._alarm = None
-        self._show()
-        return self._state()
 
     @workflow.signal
     def record(self, events: list[dict[str, Any]]) -> None:

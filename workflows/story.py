@@ -13,7 +13,7 @@ _LONGEST: Final = 300  # characters of one sentence; a reason may come from anyw
 def story(
     timeline: Timeline, *, waiting_for: str | None = None, alarm: str | None = None, unknown: Sequence[str] = ()
 ) -> str:
-    """Where the saga stands, what it waits for, and what has happened, as a table; an alarm comes first.
+    """Where the saga stands, what it waits for, and what has happened, as a list; an alarm comes first.
 
     `unknown` are types of events that were ignored.
     """
@@ -21,7 +21,7 @@ def story(
     parts.append(_standing(timeline))
     if waiting_for:
         parts.append(f"Waiting for {_plain(waiting_for)}.")
-    parts.append(_table(timeline) if timeline.entries else "Nothing has been heard of this order yet.")
+    parts.append(_list(timeline) if timeline.entries else "Nothing has been heard of this order yet.")
     if unknown:
         parts.append(f"Ignored events of unknown types: {', '.join(map(_plain, unknown))}.")
     return "\n\n".join(parts) + "\n"
@@ -42,13 +42,15 @@ def _standing(timeline: Timeline) -> str:
     return f"**Order {order}, payment {payment}**: {end}, coordinated by {timeline.coordinator or 'nobody known'}."
 
 
-def _table(timeline: Timeline) -> str:
-    rows = (_row(entry) for entry in timeline.entries)
-    return "\n".join(("| after | what happened | who | because of |", "|---:|---|---|---|", *rows))
+def _list(timeline: Timeline) -> str:
+    # The UI's pane is too narrow for a table.
+    return "\n".join(map(_item, timeline.entries))
 
 
-def _row(entry: Entry) -> str:
-    return f"| {elapsed(entry.elapsed_ms)} | {_plain(entry.summary)} | {entry.actor} | {_because_of(entry.cause)} |"
+def _item(entry: Entry) -> str:
+    cause = _because_of(entry.cause)
+    told = f"{entry.actor.replace('-', ' ')}, because of {cause}" if cause else entry.actor.replace("-", " ")
+    return f"1. **+{elapsed(entry.elapsed_ms)}** {_plain(entry.summary)} *({told})*"
 
 
 def elapsed(milliseconds: int) -> str:

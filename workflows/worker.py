@@ -3,37 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import structlog
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.service import RPCError
-from temporalio.worker import Worker
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from workflows import search_attributes
-from workflows.connection import connect_now
+from workflows.flagged import Flagged
 from workflows.naming import SAGA_TASK_QUEUE
 from workflows.order_saga import OrderSaga
+from workflows.reconciler import Reconciler
 from workflows.saga_mirror import SagaMirror
+from workflows.serving import Serving
 
 log = structlog.get_logger()
 
 # Every workflow the saga worker runs.
-WORKFLOWS: Final[tuple[type[Any], ...]] = (SagaMirror, OrderSaga)
+WORKFLOWS: Final[tuple[type[Any], ...]] = (SagaMirror, OrderSaga, Reconciler)
 
-_FIRST_PAUSE: Final = 0.2  # seconds
-_LONGEST_PAUSE: Final = 5.0  # seconds
+Prepare: TypeAlias = Callable[[Client], Awaitable[None]]  # makes Temporal ready for the workflows
+
 _CALL: Final = timedelta(seconds=5)
 _USABLE_WITHIN: Final = 30.0  # seconds
+_PREPARED_EVERY: Final = 30.0  # seconds
 # Pure, so every workflow may share one copy: importing them anew for each would cost more than running it.
 _SHARED: Final = (
     "msgspec",
     "models",
     "activities.steps",
+    "activities.stragglers",
     "workflows.mirror_record",
     "workflows.naming",
     "workflows.saga_input",
@@ -41,22 +46,24 @@ _SHARED: Final = (
     "workflows.search_attributes",
     "workflows.story",
     "workflows.summaries",
+    "workflows.sweep",
     "workflows.timeline",
 )
 
 
 def runner() -> SandboxedWorkflowRunner:
-    """The sandbox that workflows run in, here and when their histories are replayed."""
+    """The sandbox that tests run workflows in and replay their histories in: it notices what is not deterministic."""
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_SHARED))
 
 
-def saga_worker(client: Client) -> Worker:
+def saga_worker(client: Client, *, sandboxed: bool = True) -> Worker:
     """A worker for all workflows; it holds a bounded number of them in memory."""
     return Worker(
         client,
         task_queue=SAGA_TASK_QUEUE,
         workflows=WORKFLOWS,
-        workflow_runner=runner(),
+        activities=[Flagged(client).count_flagged],
+        workflow_runner=runner() if sandboxed else UnsandboxedWorkflowRunner(),
         max_cached_workflows=1000,
         max_concurrent_workflow_tasks=100,
         graceful_shutdown_timeout=timedelta(seconds=5),
@@ -96,17 +103,22 @@ async def _usable(client: Client) -> None:
             await asyncio.sleep(0.1)
 
 
-async def run(client: Client) -> None:
-    """Work until cancelled: wait for Temporal as often and as long as it is away."""
-    pause = _FIRST_PAUSE
+def serving(client: Client, prepare: Prepare = register) -> Serving:
+    """All that the worker process does for Temporal, as often and as long as it is there, and prepared."""
+
+    async def prepared_worker(connected: Client) -> Worker:
+        await prepare(connected)
+        # The sandbox costs a mirror as much of our time as all the rest of it; the tests have been through it.
+        return saga_worker(connected, sandboxed=False)
+
+    return Serving(client, prepared_worker, task_queue=SAGA_TASK_QUEUE)
+
+
+async def keep_prepared(client: Client, prepare: Prepare) -> None:
+    """Prepare Temporal again and again: a store that was wiped beside a running worker tells nobody."""
     while True:
+        await asyncio.sleep(_PREPARED_EVERY)
         try:
-            connected = await connect_now(client)
-            await register(connected)
-            log.info("temporal_connected")
-            pause = _FIRST_PAUSE
-            await saga_worker(connected).run()
+            await prepare(client)
         except (RPCError, RuntimeError, OSError) as error:
-            log.warning("temporal_unavailable", error=str(error), retry_in=pause)
-        await asyncio.sleep(pause)
-        pause = min(pause * 2, _LONGEST_PAUSE)
+            log.info("temporal_not_prepared", error=str(error))

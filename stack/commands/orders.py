@@ -120,9 +120,8 @@ def timeline(order_id: OrderId, as_json: AsJson = False, data: Data = DEFAULT_DA
         return
     echo_table(_COLUMNS, map(_row, told.get("entries") or ()))
     over = "its saga is over" if told.get("over") else "its saga is under way"
-    typer.echo(
-        f"{_standing(order_id, told)}; {over} ({text(told.get('coordinator'))}, from {text(told.get('source'))})"
-    )
+    origin = f"{text(told.get('coordinator'))}, told by the {text(told.get('source'))}"
+    typer.echo(f"{_standing(order_id, told)}; {over} ({origin})")
 
 
 @app.command("watch")

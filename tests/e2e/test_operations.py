@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 from uuid import uuid4
 
 import aio_pika
@@ -62,6 +63,12 @@ def test_a_poisoned_queue_is_cleaned_by_redrive_and_discard(stack: Stack) -> Non
     until(lambda: dead_letters(stack) == [], what="no dead letter is left")
 
 
+def told(stack: Stack, order_id: str) -> Any:
+    """The timeline, whoever tells it: a mirror may be a moment behind the event logs."""
+    timeline: dict[str, Any] = httpx.get(f"{stack.gateway}/api/orders/{order_id}/timeline").json()
+    return {name: value for name, value in timeline.items() if name != "source"}
+
+
 def test_a_replay_changes_nothing_that_already_happened(stack: Stack) -> None:
     answer = httpx.post(
         f"{stack.gateway}/api/orders",
@@ -70,14 +77,14 @@ def test_a_replay_changes_nothing_that_already_happened(stack: Stack) -> None:
         timeout=30,
     )
     order_id = answer.json()["id"]
-    before = httpx.get(f"{stack.gateway}/api/orders/{order_id}/timeline").json()
+    before = told(stack, order_id)
     events = stack.json("events", "list", "--order", order_id)["data"]
     assert {event["eventType"] for event in events} == {"OrderCreated", "OrderPaid", "PaymentApproved"}
     output = stack.saga("events", "replay", "--order", order_id).stdout
     assert "2" in output
     assert "1" in output
     stack.saga("events", "replay", "--type", "OrderCreated", "--since", "1h")
-    assert httpx.get(f"{stack.gateway}/api/orders/{order_id}/timeline").json() == before
+    assert told(stack, order_id) == before
     assert httpx.get(f"{stack.gateway}/api/payments/order/{order_id}").json()["status"] == "APPROVED"
     assert dead_letters(stack) == []
 

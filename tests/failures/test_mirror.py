@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
+import subprocess
+import sys
 from typing import Any
 from uuid import uuid4
 
@@ -26,17 +26,8 @@ METHODS = {"paid": "pm_card_visa", "declined": "pm_card_chargeDeclined", "failed
 
 
 @pytest.fixture
-def temporal(tmp_path: Path) -> Iterator[TemporalServer]:
-    server = TemporalServer(tmp_path / "temporal")
-    try:
-        yield server
-    finally:
-        server.kill()
-
-
-@pytest.fixture
 def mirrored(world: World, temporal: TemporalServer) -> World:
-    """A world whose processes know where Temporal is, should it run."""
+    """A world whose processes know where Temporal is."""
     world.env["SAGA_TEMPORAL_ADDRESS"] = temporal.address
     return world
 
@@ -54,8 +45,8 @@ def wait_mirrored(world: World, temporal: TemporalServer, runs: int, within: flo
     def done() -> bool:
         state = {
             "waiting": world.waiting_for_mirrors(),
-            "running": temporal.count("ExecutionStatus = 'Running'"),
-            "missing": runs - temporal.count("ExecutionStatus = 'Completed'"),
+            "running": temporal.count("WorkflowType = 'SagaMirror' AND ExecutionStatus = 'Running'"),
+            "missing": runs - temporal.count("WorkflowType = 'SagaMirror' AND ExecutionStatus = 'Completed'"),
         }
         assert not any(state.values()), state
         return True
@@ -81,16 +72,18 @@ def logs(world: World, role: str, order_id: str) -> list[dict[str, Any]]:
 
 
 def replay(world: World, *services: str) -> None:
-    """Publish all that these services have logged once more."""
+    """Publish all that these services have logged once more, as an operator would."""
+    env = {
+        **world.env,
+        "SAGA_ORDER_SERVICE_URL": f"http://127.0.0.1:{world.ports['order']}",
+        "SAGA_PAYMENT_SERVICE_URL": f"http://127.0.0.1:{world.ports['payment']}",
+    }
     for service in services:
-        url = f"http://127.0.0.1:{world.ports[service]}/events/replay"
-        since = {"since": "2020-01-01T00:00:00Z"}
-        answer = httpx.post(url, json=since, headers={"Authorization": "Bearer internal"}, timeout=30)
-        assert answer.status_code == 200, answer.text
+        command = [sys.executable, "-m", "stack.cli", "events", "replay", "--yes", "--service", service]
+        subprocess.run(command, env=env, check=True, timeout=60)
 
 
 def test_every_saga_has_one_closed_mirror_with_a_complete_timeline(mirrored: World, temporal: TemporalServer) -> None:
-    temporal.start()
     mirrored.start("order", "payment", "worker")
     orders = create_each(mirrored, 10)
     mirrored.wait_at_rest(orders)
@@ -100,9 +93,35 @@ def test_every_saga_has_one_closed_mirror_with_a_complete_timeline(mirrored: Wor
     assert temporal.count("CancelReason = 'PAYMENT_DECLINED'") == 10
 
 
+def test_22_timers_that_fire_as_approvals_commit_leave_every_order_one_outcome(
+    mirrored: World, temporal: TemporalServer
+) -> None:
+    """A third of the approvals come long before the timers, a third just as they fire, a third long after them."""
+    mirrored.start("order")
+    for name, latency in {"payment": 200, "payment2": 1000, "payment3": 3000}.items():
+        mirrored.start(name, provider_latency_ms=latency, provider_timeout=10)
+    mirrored.start("worker", payment_timeout=1, compensation_timeout=3)
+    orders = [str(uuid4()) for _ in range(60)]
+    mirrored.publish(*map(create, orders))
+    mirrored.wait_at_rest(orders)
+    ends = {order_id: mirrored.order(order_id) or {} for order_id in orders}
+    assert {(end["status"], end["cancel_reason"]) for end in ends.values()} == {
+        ("PAID", None),
+        ("CANCELLED", "PAYMENT_TIMEOUT"),
+    }
+    running = "WorkflowType = 'SagaMirror' AND ExecutionStatus = 'Running'"
+    until(lambda: temporal.count(running) == 0, within=60, what="all mirrors have closed")
+    for order_id, end in ends.items():
+        timeline = temporal.timeline(order_id)
+        payment = mirrored.payment(order_id) or {}
+        assert (timeline["orderStatus"], timeline["paymentStatus"]) == (end["status"], payment["status"])
+    assert mirrored.dead_letters() == []
+
+
 def test_26_sagas_end_without_temporal_and_mirrors_catch_up_when_it_is_there(
     mirrored: World, temporal: TemporalServer
 ) -> None:
+    temporal.kill()
     mirrored.start("order", "payment")
     mirrored.start("worker", wait=False)
     orders = create_each(mirrored, 10)
@@ -115,7 +134,6 @@ def test_26_sagas_end_without_temporal_and_mirrors_catch_up_when_it_is_there(
 
 
 def test_26_temporal_killed_in_mid_flight_loses_no_event(mirrored: World, temporal: TemporalServer) -> None:
-    temporal.start()
     mirrored.start("order", "payment", "worker", provider_latency_ms=300)
     orders = create_each(mirrored, 10)
     until(lambda: temporal.count("OrderStatus = 'PENDING_PAYMENT'"), what="the first mirrors are open")
@@ -127,7 +145,6 @@ def test_26_temporal_killed_in_mid_flight_loses_no_event(mirrored: World, tempor
 
 
 def test_26_a_replay_into_a_wiped_temporal_rebuilds_every_timeline(mirrored: World, temporal: TemporalServer) -> None:
-    temporal.start()
     mirrored.start("order", "payment", "worker")
     orders = create_each(mirrored, 3)
     mirrored.wait_at_rest(orders)
@@ -144,7 +161,6 @@ def test_26_a_replay_into_a_wiped_temporal_rebuilds_every_timeline(mirrored: Wor
 def test_27_a_worker_killed_before_it_acknowledges_opens_no_second_run(
     mirrored: World, temporal: TemporalServer
 ) -> None:
-    temporal.start()
     mirrored.start("order", "payment")
     mirrored.start("worker", crash_at="mirror.told:4", wait=False)
     orders = create_each(mirrored, 2)
@@ -156,7 +172,6 @@ def test_27_a_worker_killed_before_it_acknowledges_opens_no_second_run(
 
 
 def test_27_a_replay_into_closed_mirrors_opens_no_second_run(mirrored: World, temporal: TemporalServer) -> None:
-    temporal.start()
     mirrored.start("order", "payment", "worker")
     orders = create_each(mirrored, 2)
     mirrored.wait_at_rest(orders)
@@ -168,7 +183,6 @@ def test_27_a_replay_into_closed_mirrors_opens_no_second_run(mirrored: World, te
 
 
 def test_a_standby_worker_takes_over_from_a_killed_one(mirrored: World, temporal: TemporalServer) -> None:
-    temporal.start()
     mirrored.start("order", "payment", "worker", "worker2")
     mirrored.kill("worker")
     orders = create_each(mirrored, 2)
@@ -178,7 +192,6 @@ def test_a_standby_worker_takes_over_from_a_killed_one(mirrored: World, temporal
 
 
 def test_the_cancellation_of_a_paid_order_is_followed_to_its_refund(mirrored: World, temporal: TemporalServer) -> None:
-    temporal.start()
     mirrored.start("order", "payment", "worker")
     order_id = str(uuid4())
     mirrored.publish(create(order_id))
@@ -194,7 +207,6 @@ def test_the_cancellation_of_a_paid_order_is_followed_to_its_refund(mirrored: Wo
 def test_an_order_whose_payment_service_is_away_is_cancelled_when_its_time_is_up(
     mirrored: World, temporal: TemporalServer
 ) -> None:
-    temporal.start()
     mirrored.start("order")
     mirrored.start("worker", payment_timeout=0.5, compensation_timeout=1)
     order_id = str(uuid4())
@@ -210,7 +222,6 @@ def test_an_order_whose_payment_service_is_away_is_cancelled_when_its_time_is_up
 def test_a_cancellation_that_the_payment_service_never_heard_of_is_published_again(
     mirrored: World, temporal: TemporalServer
 ) -> None:
-    temporal.start()
     mirrored.start("order", "payment")
     order_id = str(uuid4())
     mirrored.publish(create(order_id))
@@ -231,7 +242,6 @@ def test_a_cancellation_that_the_payment_service_never_heard_of_is_published_aga
 def test_what_no_mirror_can_read_becomes_a_dead_letter_and_holds_nobody_up(
     mirrored: World, temporal: TemporalServer
 ) -> None:
-    temporal.start()
     mirrored.start("order", "payment", "worker")
     shipped = envelope("OrderShipped", {"orderId": str(uuid4())})
     orphan = envelope("OrderPaid", {"orderId": "not an id"})
@@ -252,7 +262,6 @@ def test_what_no_mirror_can_read_becomes_a_dead_letter_and_holds_nobody_up(
 
 
 def test_events_of_orchestrated_sagas_open_no_mirror(mirrored: World, temporal: TemporalServer) -> None:
-    temporal.start()
     mirrored.start("order", "worker")
     event = envelope("OrderPaid", {"orderId": str(uuid4())}, coordinator="orchestration")
     mirrored.publish(("orders.exchange", "order.paid", json.dumps(event).encode()))
@@ -260,7 +269,8 @@ def test_events_of_orchestrated_sagas_open_no_mirror(mirrored: World, temporal: 
     assert temporal.count("WorkflowType = 'SagaMirror'") == 0
 
 
-def test_a_worker_told_to_stop_stops_at_once_even_without_temporal(mirrored: World) -> None:
+def test_a_worker_told_to_stop_stops_at_once_even_without_temporal(mirrored: World, temporal: TemporalServer) -> None:
+    temporal.kill()
     mirrored.start("order")
     mirrored.start("worker", wait=False)
     url = f"http://127.0.0.1:{mirrored.ports['worker']}"

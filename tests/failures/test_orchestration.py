@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,16 +11,6 @@ import pytest
 from tests.temporal import TemporalServer
 from tests.waiting import until
 from tests.world import USER, World
-
-
-@pytest.fixture
-def temporal(tmp_path: Path) -> Iterator[TemporalServer]:
-    server = TemporalServer(tmp_path / "temporal")
-    server.start()
-    try:
-        yield server
-    finally:
-        server.kill()
 
 
 @pytest.fixture

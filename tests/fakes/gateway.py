@@ -13,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import msgspec
 from fastapi import FastAPI
 
 from api.gateway import create_gateway
@@ -20,6 +21,7 @@ from api.ports import Limits, OrchestratorUnavailable, Settings
 from choreography.message import BrokerUnavailable
 from models.messages import Envelope, encode
 from models.saga import Coordinator, CreateOrderRequested
+from workflows.timeline import build, timeline_as_json
 
 NOW = datetime(2026, 2, 15, 1, 42, 19, tzinfo=UTC)
 
@@ -77,6 +79,26 @@ class FakeOrchestration:
             raise OrchestratorUnavailable("Temporal does not answer")
         if self.hangs:
             await asyncio.Event().wait()
+
+
+class FakeTimelines:
+    """What workflows tell, unless Temporal is away or its worker doesn't answer."""
+
+    def __init__(self) -> None:
+        self.told: dict[UUID, Any] = {}
+        self.away = False
+        self.hangs = False
+
+    def tell(self, order_id: UUID, *events: Envelope) -> None:
+        told = timeline_as_json(build(events, source="workflow"))
+        self.told[order_id] = msgspec.json.decode(msgspec.json.encode(told))
+
+    async def timeline(self, order_id: UUID) -> Any:
+        if self.away:
+            raise OrchestratorUnavailable("Temporal does not answer")
+        if self.hangs:
+            await asyncio.Event().wait()
+        return self.told.get(order_id)
 
 
 class _Watcher:
@@ -187,12 +209,15 @@ class Neighbours:
 
     broker: FakeBroker = field(default_factory=FakeBroker)
     orchestration: FakeOrchestration = field(default_factory=FakeOrchestration)
+    timelines: FakeTimelines = field(default_factory=FakeTimelines)
     feed: FakeFeed = field(default_factory=FakeFeed)
     orders: FakeService = field(default_factory=FakeService)
     payments: FakeService = field(default_factory=FakeService)
     now: datetime = NOW
     checks: dict[str, str] = field(default_factory=lambda: {"broker": "ok"})
-    limits: Limits = field(default_factory=lambda: Limits(command=0.05, query=0.2, cancel_query=0.05, grace=0.1))
+    limits: Limits = field(
+        default_factory=lambda: Limits(command=0.05, query=0.2, cancel_query=0.05, workflow=0.1, grace=0.1)
+    )
     default_coordinator: Coordinator = Coordinator.CHOREOGRAPHY
 
     def gateway(self) -> FastAPI:
@@ -202,6 +227,7 @@ class Neighbours:
         return create_gateway(
             commands=self.broker,
             orchestration=self.orchestration,
+            timelines=self.timelines,
             feed=self.feed,
             orders=self.orders,
             payments=self.payments,

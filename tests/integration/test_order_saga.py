@@ -23,7 +23,9 @@ from api.orchestration import Orchestration
 from models.ids import uuid7
 from models.saga import Coordinator, CreateOrderRequested, OrderCancelRequested, OrderId, UserId, derived_id
 from tests.fakes.saga_services import Answer, FakeServices
+from tests.world import envelope
 from workflows import search_attributes
+from workflows.mirrors import SagaMirrors
 from workflows.naming import workflow_id
 from workflows.order_saga import OrderSaga
 from workflows.saga_input import CANCEL, CancelRequest
@@ -42,6 +44,7 @@ class Stage:
     services: FakeServices
     orchestration: Orchestration
     order_id: OrderId
+    begin: Callable[[], Awaitable[None]]  # has the saga worker begin, if it is idle
 
     @property
     def client(self) -> Client:
@@ -79,7 +82,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(provider: Answer = "approves", payment_timeout: float = 900.0) -> AsyncIterator[Stage]:
+async def stage(
+    provider: Answer = "approves", payment_timeout: float = 900.0, *, idle: bool = False
+) -> AsyncIterator[Stage]:
     binary = str(BINARIES / "temporal-test-server")
     async with AsyncExitStack() as stack:
         env = await stack.enter_async_context(
@@ -90,11 +95,17 @@ async def stage(provider: Answer = "approves", payment_timeout: float = 900.0) -
             AddSearchAttributesRequest(namespace=env.client.namespace, search_attributes=attributes)  # type: ignore[arg-type]
         )
         services = FakeServices(provider)
-        for worker in (saga_worker(env.client), *services.workers(env.client)):
+        for worker in services.workers(env.client):
             await stack.enter_async_context(worker)
+
+        async def begin() -> None:
+            await stack.enter_async_context(saga_worker(env.client))
+
+        if not idle:
+            await begin()
         orchestration = Orchestration(env.client, payment_timeout=payment_timeout, retry_delays=DELAYS)
         order_id = OrderId(uuid7(await env.get_current_time()))
-        yield Stage(env, services, orchestration, order_id)
+        yield Stage(env, services, orchestration, order_id, begin)
 
 
 def play(act: Callable[[Stage], Awaitable[None]], **options: Any) -> None:
@@ -294,6 +305,84 @@ def test_a_saga_that_cannot_go_on_is_undone_at_its_deadline_and_fails_for_an_ope
         assert status["needsOperator"]
 
     play(act, provider="lies")
+
+
+# Cancelling a workflow, as the Temporal UI does
+
+
+@pytest.mark.parametrize("moment", ["before anybody works on it", "while the order is created", "during the charge"])
+def test_a_saga_that_temporal_is_asked_to_cancel_is_undone_like_any_other(moment: str) -> None:
+    async def act(stage: Stage) -> None:
+        stage.services.create_gate.clear()
+        stage.services.charge_gate.clear()
+        await stage.start()
+        if moment != "before anybody works on it":
+            await stage.begin()
+            await eventually(lambda: stage.services.attempts["create_order"] > 0)
+        if moment == "during the charge":
+            stage.services.create_gate.set()
+            await stage.services.charging.wait()
+        await stage.saga.cancel()
+        if moment == "before anybody works on it":
+            await stage.begin()
+        stage.services.create_gate.set()
+        if moment == "during the charge":
+            await eventually(lambda: stage.services.attempts["cancel_payment"] > 0)
+            stage.services.charge_gate.set()
+        await stage.ends_as("CANCELLED", "REFUNDED" if moment == "during the charge" else "CANCELLED")
+        cancelled = next(event for event in stage.services.order_log if event.event_type == "OrderCancelled")
+        assert cancelled.payload["reason"] == "USER_REQUESTED"
+        assert stage.services.attempts["charge_payment"] == (1 if moment == "during the charge" else 0)
+
+    play(act, idle=True)
+
+
+def test_a_compensation_under_way_goes_on_when_temporal_is_asked_to_cancel_it() -> None:
+    async def act(stage: Stage) -> None:
+        stage.services.charge_gate.clear()
+        stage.services.failures["cancel_payment"] = 3
+        await stage.start()
+        await stage.services.charging.wait()
+        await stage.saga.signal(CANCEL, BY_USER)
+        await eventually(lambda: stage.services.attempts["cancel_payment"] > 0)
+        await stage.saga.cancel()
+        stage.services.charge_gate.set()
+        await stage.ends_as("CANCELLED", "REFUNDED")
+        assert [event.event_type for event in stage.services.log].count("OrderCancelled") == 1
+
+    play(act)
+
+
+# Strays
+
+
+STRAYS = {
+    "a command": ("OrderCancelRequested", {"reason": "USER_REQUESTED"}),
+    "an event": ("OrderCancelled", {"reason": "USER_REQUESTED", "total": 999}),
+}
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+@pytest.mark.parametrize("end", ["it is over", "it failed"])
+def test_what_comes_by_the_broker_for_an_orchestrated_order_that_is_over_opens_no_mirror(end: str, stray: str) -> None:
+    async def act(stage: Stage) -> None:
+        if end == "it is over":
+            await stage.start()
+            await stage.result()
+        else:  # of an order that was never created, there is nothing to cancel
+            await stage.orchestration.cancel(stage.order_id, correlation_id="trace-8")
+            with pytest.raises(WorkflowFailureError):
+                await stage.result()
+        before = await stage.saga.describe()
+        event_type, payload = STRAYS[stray]
+        event = envelope(event_type, {"orderId": str(stage.order_id), **payload})
+        mirrors = SagaMirrors(stage.client, payment_timeout=900, compensation_timeout=60)
+        await mirrors.record(str(stage.order_id), [event])
+
+        after = await stage.saga.describe()
+        assert (after.run_id, after.workflow_type, after.status) == (before.run_id, "OrderSaga", before.status)
+
+    play(act)
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

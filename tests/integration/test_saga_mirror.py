@@ -419,6 +419,46 @@ def test_a_terminated_mirror_is_opened_anew_by_a_replay() -> None:
     on(serving, test)
 
 
+def test_a_mirror_that_temporal_is_asked_to_cancel_ends_and_has_a_successor_that_knows_all_it_knew() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.created])
+        await stage.mirror(story).query("status")
+        await stage.mirror(story).cancel()
+        state = await stage.mirror(story).result()
+        assert state["events"] == [story.created]
+        assert (await stage.mirror(story).describe()).status is WorkflowExecutionStatus.COMPLETED
+        assert stage.orders.names == []
+
+        await stage.mirrors.record(story.order_id, [story.created])
+        assert (await stage.mirror(story).describe()).status is WorkflowExecutionStatus.COMPLETED
+        await stage.mirrors.record(story.order_id, [story.approved, story.paid])
+        assert len((await stage.mirror(story).result())["events"]) == 3
+
+        async def two_runs() -> bool:
+            return await stage.runs(story) == 2
+
+        await eventually(two_runs, "both runs are listed")
+
+    on(serving, test)
+
+
+def test_a_mirror_cancelled_during_a_step_ends_without_waiting_for_it() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story(ago=PAYMENT_TIMEOUT + 1)
+        stage.orders.failures = 10**6  # the order service's database is away for long
+        await stage.mirrors.record(story.order_id, [story.created])
+
+        async def stepping() -> bool:
+            return (await stage.mirror(story).query("status"))["waitingFor"] == "the step cancel_order"
+
+        await eventually(stepping, "it asks for the order to be cancelled")
+        await stage.mirror(story).cancel()
+        assert (await asyncio.wait_for(stage.mirror(story).result(), 10))["cancel_asked"] is False
+
+    on(serving, test)
+
+
 def test_sagas_are_found_by_what_is_known_of_them() -> None:
     async def test(stage: Stage) -> None:
         story = await stage.story()

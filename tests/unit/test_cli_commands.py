@@ -355,17 +355,18 @@ def streamed(*entries: dict[str, Any]) -> str:
     return "".join(event.format(one["eventId"], one["eventType"], json.dumps(one)) for one in entries)
 
 
-def test_timeline_tells_what_happened_and_where_it_stands(answers: Answers) -> None:
+@pytest.mark.parametrize("source", ["workflow", "event logs"])
+def test_timeline_tells_what_happened_and_where_it_stands(answers: Answers, source: str) -> None:
     told = {"coordinator": "choreography", "orderStatus": "PAID", "paymentStatus": "APPROVED", "over": True}
     entries = [entry(1, "OrderPaid", "PAID", summary="\x1b[31mPaid.\nTwice")]
-    answers.give("GET", f"/api/orders/{ORDER}/timeline", {**told, "source": "event logs", "entries": entries})
+    answers.give("GET", f"/api/orders/{ORDER}/timeline", {**told, "source": source, "entries": entries})
 
     _, row, standing = order(f"timeline {ORDER}", answers).stdout.splitlines()
 
     shown = "+1.613 s OrderPaid order PaymentApproved PAID APPROVED \\x1b[31mPaid. Twice"
     assert shown == " ".join(row.split())
     assert standing == (
-        f"Order {ORDER} is PAID, its payment APPROVED; its saga is over (choreography, from event logs)"
+        f"Order {ORDER} is PAID, its payment APPROVED; its saga is over (choreography, told by the {source})"
     )
 
 

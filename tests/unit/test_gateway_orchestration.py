@@ -78,6 +78,51 @@ async def test_the_same_key_asks_for_the_same_saga_again(client: httpx.AsyncClie
     assert (one.command, one.event_id) == (two.command, two.event_id)
 
 
+@pytest.mark.parametrize("first", Coordinator)
+@pytest.mark.parametrize("default", Coordinator)
+async def test_a_key_stands_for_its_coordinator_whatever_the_default_is_by_then(
+    around: Neighbours, first: Coordinator, default: Coordinator
+) -> None:
+    body = {"userId": USER, "total": 1}
+    ids = set()
+    for each in (first, default):
+        around.default_coordinator = each
+        async with around.client() as client:  # another gateway, with another configuration
+            answer = await client.post("/api/orders", json=body, headers={"Idempotency-Key": "k1"})
+        assert answer.status_code == 202
+        ids.add(answer.json()["orderId"])
+
+    assert len(ids) == 1
+    asked = {Coordinator.CHOREOGRAPHY: around.broker.published, Coordinator.ORCHESTRATION: around.orchestration.started}
+    assert len(asked[first]) == 2
+    assert sum(map(len, asked.values())) == 2
+
+
+@pytest.mark.parametrize("default", Coordinator)
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("choreography", "orchestration"),
+        ("orchestration", "choreography"),
+        (None, "orchestration"),
+        ("choreography", None),
+    ],
+)
+async def test_another_coordinator_under_the_same_key_is_a_changed_body(
+    around: Neighbours, default: Coordinator, first: str | None, second: str | None
+) -> None:
+    around.default_coordinator = default
+    statuses = []
+    async with around.client() as client:
+        for named in (first, second):
+            body = {"userId": USER, "total": 1} | ({"coordinator": named} if named else {})
+            answer = await client.post("/api/orders", json=body, headers={"Idempotency-Key": "k1"})
+            statuses.append(answer.status_code)
+
+    assert statuses == [202, 409]
+    assert len(around.broker.published) + len(around.orchestration.started) == 1
+
+
 @pytest.mark.parametrize("how", ["away", "hangs"])
 async def test_without_temporal_an_orchestrated_order_is_a_503_and_a_choreographed_one_is_accepted(
     client: httpx.AsyncClient, around: Neighbours, how: str

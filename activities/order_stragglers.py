@@ -1,0 +1,49 @@
+"""Find the orders that may have fallen through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from temporalio import activity
+
+from activities.stragglers import Place, Search, parameters, place_of
+from models.database import Database
+
+# now(), not clock_timestamp(): only what stands still during a statement can be looked up in an index.
+OVERDUE: Final = """
+    SELECT created_at AS at, id AS order_id FROM orders
+    WHERE status = 'PENDING_PAYMENT' AND created_at < now() - make_interval(secs => %(idle)s)
+      AND (created_at, id) > (%(at)s::timestamptz, %(order_id)s::uuid)
+    ORDER BY created_at, id LIMIT %(limit)s
+"""
+CANCELLED: Final = """
+    SELECT updated_at AS at, id AS order_id FROM orders
+    WHERE status = 'CANCELLED' AND updated_at < now() - make_interval(secs => %(idle)s)
+      AND (updated_at, id) > (%(at)s::timestamptz, %(order_id)s::uuid)
+    ORDER BY updated_at, id LIMIT %(limit)s
+"""
+
+
+class OrderStragglers:
+    """Searches of the order service's database, as Temporal activities; they change nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def all(self) -> Sequence[Callable[..., Any]]:
+        return self.find_overdue_orders, self.find_cancelled_orders
+
+    @activity.defn
+    async def find_overdue_orders(self, search: Search) -> list[Place]:
+        """Orders that still wait for their payment, by the time of their creation."""
+        return await self._find(OVERDUE, search)
+
+    @activity.defn
+    async def find_cancelled_orders(self, search: Search) -> list[Place]:
+        """Cancelled orders, by the time of their cancellation."""
+        return await self._find(CANCELLED, search)
+
+    async def _find(self, sql: str, search: Search) -> list[Place]:
+        return [place_of(row) for row in await self._database.query(sql, parameters(search))]

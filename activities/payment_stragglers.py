@@ -1,0 +1,55 @@
+"""Find the payments that may have fallen through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from temporalio import activity
+
+from activities.stragglers import Place, Search, parameters, place_of
+from models.database import Database
+from models.payment import PaymentStatus
+
+DUE: Final = """
+    SELECT updated_at AS at, order_id FROM payments
+    WHERE due IS NOT NULL AND updated_at < now() - make_interval(secs => %(idle)s)
+      AND (updated_at, order_id) > (%(at)s::timestamptz, %(order_id)s::uuid)
+    ORDER BY updated_at, order_id LIMIT %(limit)s
+"""
+OF_ORDERS: Final = "SELECT order_id, status, due FROM payments WHERE order_id = ANY(%s)"
+
+
+class PaymentStragglers:
+    """Searches of the payment service's database, as Temporal activities; they change nothing."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def all(self) -> Sequence[Callable[..., Any]]:
+        return self.find_due_payments, self.find_uncompensated
+
+    @activity.defn
+    async def find_due_payments(self, search: Search) -> list[Place]:
+        """Payments for which something is due at the provider, by the time of their last change."""
+        return [place_of(row) for row in await self._database.query(DUE, parameters(search))]
+
+    @activity.defn
+    async def find_uncompensated(self, cancelled: list[str]) -> list[str]:
+        """Which of these cancelled orders the payment service doesn't know to be cancelled, in the order given."""
+        rows = await self._database.query(OF_ORDERS, [[UUID(order_id) for order_id in cancelled]])
+        payments = {str(row["order_id"]): row for row in rows}
+        return [order_id for order_id in cancelled if _uncompensated(payments.get(order_id))]
+
+
+def _uncompensated(payment: Mapping[str, Any] | None) -> bool:
+    """Whether money is, or may yet be, kept for an order that is off, and no refund is due.
+
+    A payment that nobody has heard of counts: its tombstone is what keeps a late order.created from being charged.
+    """
+    if payment is None:
+        return True
+    status = PaymentStatus(payment["status"])
+    return status is PaymentStatus.PROCESSING or (status is PaymentStatus.APPROVED and payment["due"] is None)

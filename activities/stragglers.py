@@ -1,0 +1,38 @@
+"""What a search for stragglers takes and gives: plain values that Temporal's JSON converter can carry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any, Final
+
+_BEFORE_ALL: Final = ("-infinity", "00000000-0000-0000-0000-000000000000")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where an order stands in a search; `at` is ISO 8601, to the microsecond, by the clock of the database."""
+
+    at: str
+    order_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """At most `limit` orders behind `after`, the oldest first, that nothing has happened to for `idle` seconds."""
+
+    idle: float
+    limit: int
+    after: Place | None = None
+
+
+def parameters(search: Search) -> dict[str, Any]:
+    """What a statement compares with: `idle`, `limit`, and the place `at`, `order_id` to go on behind."""
+    at, order_id = (search.after.at, search.after.order_id) if search.after else _BEFORE_ALL
+    return {"idle": search.idle, "limit": search.limit, "at": at, "order_id": order_id}
+
+
+def place_of(row: Mapping[str, Any]) -> Place:
+    """The place of a row that has `at` and `order_id`."""
+    return Place(at=row["at"].astimezone(UTC).isoformat(timespec="microseconds"), order_id=str(row["order_id"]))

@@ -1,0 +1,35 @@
+"""The types of fields that requests have in common, and their rules."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from models.money import CURRENCIES
+from models.saga import MAX_TOTAL
+
+PAYMENT_METHOD: Final = r"^pm_[A-Za-z0-9_]{1,64}$"
+
+
+def _check_currency(code: str) -> str:
+    if code not in CURRENCIES:
+        raise ValueError("must be an active ISO 4217 code in capitals, such as USD or EUR")
+    return code
+
+
+def _digits_only(text: Any) -> Any:
+    if isinstance(text, str) and not re.fullmatch(r"-?[0-9]{1,30}", text):
+        raise ValueError("must be a whole number in digits")
+    return text
+
+
+Currency = Annotated[
+    str,
+    AfterValidator(_check_currency),
+    WithJsonSchema({"type": "string", "enum": sorted(CURRENCIES), "description": "ISO 4217 code"}),
+]
+MinorUnits = Annotated[int, Field(strict=True, ge=1, le=MAX_TOTAL, description="In minor units: 999 is 9.99")]
+PageNumber = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(_digits_only)]
+PageLimit = Annotated[int, Field(ge=1, le=100), BeforeValidator(_digits_only)]

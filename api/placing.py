@@ -1,0 +1,61 @@
+"""Place orders, and wait for their sagas to be over if a client prefers that."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from uuid import UUID
+
+from api.commands import Commands
+from api.follow import Follower
+from api.ports import FeedPort, Limits
+from api.problems import Problem, unavailable
+from api.queries import Queries
+from api.schemas import CreateOrder
+from choreography.message import BrokerUnavailable
+from models.saga import OrderId
+
+
+class Placing:
+    """From a checked body to an accepted order."""
+
+    def __init__(self, *, commands: Commands, queries: Queries, feed: FeedPort, limits: Limits) -> None:
+        self._commands = commands
+        self._queries = queries
+        self._feed = feed
+        self._limits = limits
+
+    async def place(self, body: CreateOrder, key: str | None, correlation_id: str) -> OrderId:
+        """The id of the order that is accepted on return. Raises Problem."""
+        placement = await self._commands.placement(body, key, correlation_id)
+        await self._commands.create(placement, body, correlation_id)
+        return placement.order_id
+
+    async def place_and_wait(
+        self, body: CreateOrder, key: str | None, correlation_id: str, *, seconds: int
+    ) -> tuple[OrderId, bytes | None]:
+        """The same, with the order as JSON once its saga is over, or None when that takes longer. Raises Problem."""
+        placement = await self._commands.placement(body, key, correlation_id)
+        order_id = placement.order_id
+        async with AsyncExitStack() as stack:
+            try:
+                # Before the command, so that not even the quickest saga is missed.
+                async with asyncio.timeout(self._limits.command):
+                    live = await stack.enter_async_context(self._feed.subscribe(order_id))
+            except (BrokerUnavailable, TimeoutError) as error:
+                raise unavailable("The message broker does not answer; try again") from error
+            await self._commands.create(placement, body, correlation_id)
+            follower = Follower(live, lambda: self._queries.events(order_id, correlation_id))
+            if key is None:
+                follower.begins_now()
+            return order_id, await self._order_when_over(follower, order_id, seconds, correlation_id)
+
+    async def _order_when_over(
+        self, follower: Follower, order_id: UUID, seconds: int, correlation_id: str
+    ) -> bytes | None:
+        try:
+            if not await follower.wait_until_over(seconds):
+                return None
+            return await self._queries.order(order_id, correlation_id)
+        except Problem:
+            return None  # a service is away: the order is accepted all the same

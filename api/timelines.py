@@ -1,0 +1,97 @@
+"""Tell what happened to an order: as its workflow tells it, or from the event logs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import structlog
+
+from api.ports import Limits, OrchestratorUnavailable, TimelinePort
+from api.queries import Queries, unknown_order
+from workflows.timeline import Timeline, build, timeline_as_json
+
+log = structlog.get_logger()
+
+
+class Timelines:
+    """Asks the workflow and the event logs at once, and believes the workflow as long as it lacks nothing they have.
+
+    The logs are what was committed; a mirror follows them, and may be behind after an outage. Waiting for both costs no
+    more than the slower one, and a workflow is waited for `limits.workflow` seconds at most.
+    """
+
+    def __init__(self, *, queries: Queries, workflows: TimelinePort, limits: Limits) -> None:
+        self._queries = queries
+        self._workflows = workflows
+        self._limits = limits
+
+    async def read(self, order_id: UUID, correlation_id: str) -> bytes:
+        """The order's timeline as JSON; its `source` says whose it is.
+
+        While a service is away the workflow's stands alone, unless it shows a gap. Raises Problem: unknown order, or
+        neither can tell.
+        """
+        told, logged = await asyncio.gather(
+            self._told_by_workflow(order_id), self._queries.logged_of_new(order_id, correlation_id)
+        )
+        by_logs = build(logged.events)
+        if told is not None and told.has(by_logs) and (logged.problem is None or told.gapless):
+            return told.body
+        if told is not None:
+            log.info("workflow_timeline_incomplete", order_id=str(order_id))
+        if not logged.all():
+            raise unknown_order(order_id)
+        return msgspec.json.encode(timeline_as_json(by_logs))
+
+    async def _told_by_workflow(self, order_id: UUID) -> _Told | None:
+        try:
+            async with asyncio.timeout(self._limits.workflow):
+                timeline = await self._workflows.timeline(order_id)
+            return _Told.of(timeline) if timeline is not None else None
+        except (OrchestratorUnavailable, TimeoutError, msgspec.ValidationError) as error:
+            log.info("workflow_timeline_unavailable", order_id=str(order_id), error=f"{type(error).__name__}: {error}")
+            return None
+
+
+class _Cause(msgspec.Struct, rename="camel"):
+    causation_id: UUID | None
+    name: str | None
+
+
+class _Entry(msgspec.Struct, rename="camel"):
+    event_id: UUID
+    event_type: str
+    cause: _Cause
+
+
+class _Timeline(msgspec.Struct):
+    entries: list[_Entry]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Told:
+    """A timeline as a workflow told it: `body` is passed on as it is."""
+
+    body: bytes
+    entries: list[_Entry]
+
+    @classmethod
+    def of(cls, timeline: Mapping[str, Any]) -> _Told:
+        """Raises msgspec.ValidationError when a workflow of another version tells it in another form."""
+        return cls(body=msgspec.json.encode(timeline), entries=msgspec.convert(timeline, _Timeline).entries)
+
+    def has(self, other: Timeline) -> bool:
+        """Whether it tells all that the other one tells, and anything at all."""
+        told = {each.event_id for each in self.entries}
+        return bool(told) and all(each.event_id in told for each in other.entries)
+
+    @property
+    def gapless(self) -> bool:
+        """Whether it begins with the order, and names what each event answers: a cause that it lacks has no name."""
+        begun = any(each.event_type == "OrderCreated" for each in self.entries)
+        return begun and all(each.cause.name is not None or each.cause.causation_id is None for each in self.entries)

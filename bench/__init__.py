@@ -1,0 +1,1 @@
+"""Load a running system, measure what that costs it, and contrast its two coordinators."""

@@ -1,0 +1,158 @@
+"""Read from both databases what became of orders, and when; nothing is written, and no service is asked."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, assert_never
+from uuid import UUID
+
+from bench.reader import Reader, Row
+from models.order import OrderStatus
+from models.payment import PaymentStatus
+
+_POLL: Final = 0.05  # seconds
+
+# When the transaction that wrote the row's newest version was committed: PostgreSQL takes the time just before it
+# flushes the commit. Where it doesn't keep those times, the row's own, which was read before the row was written.
+_COMMITTED: Final = "extract(epoch FROM pg_xact_commit_timestamp({table}.xmin))::float8"
+_UPDATED: Final = "extract(epoch FROM {table}.updated_at)::float8"
+_OVER: Final = "SELECT coalesce(sum(count), 0)::bigint FROM order_totals WHERE status <> 'PENDING_PAYMENT'"
+_UNSETTLED_ORDERS: Final = (
+    "SELECT (SELECT coalesce(sum(count), 0)::bigint FROM order_totals),"
+    " (SELECT coalesce(sum(count), 0)::bigint FROM order_totals WHERE status = 'PENDING_PAYMENT'),"
+    " (SELECT count(*) FROM outbox)"
+)
+_UNSETTLED_PAYMENTS: Final = (
+    "SELECT (SELECT coalesce(sum(count), 0)::bigint FROM payment_totals),"
+    " (SELECT count(*) FROM payments WHERE due IS NOT NULL OR status = 'PROCESSING'),"
+    " (SELECT count(*) FROM outbox)"
+)
+_SETTLED: Final = frozenset(PaymentStatus) - {PaymentStatus.PROCESSING, PaymentStatus.APPROVED}
+_PROVIDER: Final = "LEFT JOIN provider_charges c ON c.payment_id = p.id"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """How a saga stands, and when each service last committed something about it, in seconds since the epoch."""
+
+    order: OrderStatus
+    payment: PaymentStatus | None
+    due: str | None
+    total: int
+    captured: int  # these two as the provider's books have them
+    refunded: int
+    order_at: float
+    payment_at: float
+
+    @property
+    def over(self) -> bool:
+        """Whether the order is over, its payment settled to match, and nothing is due at the provider."""
+        match self.order:
+            case OrderStatus.PENDING_PAYMENT:
+                return False
+            case OrderStatus.PAID:
+                return self.payment is PaymentStatus.APPROVED and self.due is None
+            case OrderStatus.CANCELLED | OrderStatus.FAILED:
+                return self.payment in _SETTLED and self.due is None
+            case _ as never:
+                assert_never(never)
+
+    @property
+    def at(self) -> float:
+        """When the saga's last step was committed."""
+        return max(self.order_at, self.payment_at)
+
+    @property
+    def proper(self) -> bool:
+        """Whether the provider's books agree: a PAID order's money is kept, and no other's."""
+        kept = self.captured - self.refunded
+        return self.over and kept == (self.total if self.order is OrderStatus.PAID else 0)
+
+
+class Facts:
+    """The two databases as an auditor reads them. A server that is away is waited for."""
+
+    def __init__(self, orders: str, payments: str) -> None:
+        """The arguments are PostgreSQL URLs."""
+        self._orders = Reader(orders)
+        self._payments = Reader(payments)
+        self._committed: str | None = None
+
+    @property
+    def transactions(self) -> Mapping[str, int]:
+        """How many transactions this has made itself, by database: to be left out where they are counted."""
+        return {"orders": self._orders.transactions, "payments": self._payments.transactions}
+
+    async def close(self) -> None:
+        await asyncio.gather(self._orders.close(), self._payments.close())
+
+    async def over(self) -> int:
+        """How many orders have ever ended; cheap at any size."""
+        ((count,),) = await self._orders.read(_OVER)
+        return int(count)
+
+    async def ends(self, order_ids: Sequence[UUID]) -> dict[UUID, End]:
+        """How these sagas stand; those that the order service has not stored are missing."""
+        orders, payments = await asyncio.gather(
+            self._orders.read(
+                f"SELECT o.id, o.status, o.total, {await self._time_of('o')} FROM orders o WHERE o.id = ANY(%s)",
+                [list(order_ids)],
+            ),
+            self._payments.read(
+                "SELECT p.order_id, p.status, p.due, coalesce(c.captured, 0), coalesce(c.refunded, 0),"
+                f" {await self._time_of('p')} FROM payments p {_PROVIDER} WHERE p.order_id = ANY(%s)",
+                [list(order_ids)],
+            ),
+        )
+        paid = {row[0]: row[1:] for row in payments}
+        return {row[0]: _end(row, paid.get(row[0])) for row in orders}
+
+    async def at_rest(self) -> bool:
+        """Whether every order ever stored is over with its payment settled, and every event published."""
+        ((orders, pending, waiting),), ((payments, due, unpublished),) = await asyncio.gather(
+            self._orders.read(_UNSETTLED_ORDERS), self._payments.read(_UNSETTLED_PAYMENTS)
+        )
+        return orders == payments and not (pending or waiting or due or unpublished)
+
+    async def exact_times(self) -> bool:
+        """Whether the server keeps the times of commits (`track_commit_timestamp`)."""
+        ((kept,),) = await self._orders.read("SHOW track_commit_timestamp")
+        return bool(kept == "on")
+
+    async def wait(
+        self, order_ids: Iterable[UUID], ended: Callable[[UUID, End], bool], *, within: float
+    ) -> dict[UUID, End]:
+        """How these sagas ended, once each has `ended`; after `within` seconds how they stand, ended or not."""
+        deadline = time.monotonic() + within
+        found: dict[UUID, End] = {}
+        missing = set(order_ids)
+        while missing:
+            found |= await self.ends(list(missing))
+            missing = {each for each in missing if each not in found or not ended(each, found[each])}
+            if time.monotonic() > deadline:
+                break
+            await asyncio.sleep(_POLL)
+        return found
+
+    async def _time_of(self, table: str) -> str:
+        if self._committed is None:
+            self._committed = _COMMITTED if await self.exact_times() else _UPDATED
+        return self._committed.format(table=table)
+
+
+def _end(order: Row, payment: Row | None) -> End:
+    _, status, total, order_at = order
+    paid, due, captured, refunded, payment_at = payment or (None, None, 0, 0, 0.0)
+    return End(
+        order=OrderStatus(status),
+        payment=PaymentStatus(paid) if paid else None,
+        due=due,
+        total=total,
+        captured=captured,
+        refunded=refunded,
+        order_at=order_at or 0.0,
+        payment_at=payment_at or 0.0,
+    )

@@ -1,0 +1,61 @@
+"""Statistics of what was measured: quantiles, medians of repetitions, and how two coordinators compare."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Literal
+
+Better = Literal["less", "more", "neither"]
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The smallest value that at least `share` (0 … 1) of all values don't exceed. Raises ValueError without values."""
+    if not values:
+        raise ValueError("There is no quantile of no values")
+    return sorted(values)[max(0, ceil(share * len(values)) - 1)]
+
+
+def cumulative(values: Sequence[float], *, most: int = 200) -> list[tuple[float, float]]:
+    """The distribution as points (value, share of values that don't exceed it), thinned out to about `most`."""
+    ordered = sorted(values)
+    step = max(1, len(ordered) // most)
+    places = [*range(0, len(ordered), step), len(ordered) - 1] if ordered else []
+    return [(ordered[place], (place + 1) / len(ordered)) for place in dict.fromkeys(places)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """One thing that was measured for each coordinator, a value for each repetition."""
+
+    group: str
+    name: str
+    unit: str
+    better: Better
+    values: Mapping[str, Sequence[float]]  # by coordinator
+
+    def median(self, coordinator: str) -> float | None:
+        """The median of the repetitions; None where nothing could be measured."""
+        values = self.values.get(coordinator)
+        return statistics.median(values) if values else None
+
+    def spread(self, coordinator: str) -> tuple[float, float] | None:
+        """The least and the greatest of the repetitions."""
+        values = self.values.get(coordinator)
+        return (min(values), max(values)) if values else None
+
+    def ratio(self, one: str, other: str) -> float | None:
+        """How many times the median of `other` that of `one` is; None where that makes no sense."""
+        above, below = self.median(one), self.median(other)
+        return above / below if above is not None and below else None
+
+
+def shown(value: float | None) -> str:
+    """A figure with the three digits that matter: 0.123, 1.23, 12.3, 123, 1,230."""
+    if value is None:
+        return "-"
+    size = abs(value)
+    digits = 0 if size >= 100 or value == int(value) else 1 if size >= 10 else 2 if size >= 1 else 3
+    return f"{value:,.{digits}f}"

@@ -1,0 +1,167 @@
+"""Place orders: at a given rate whatever becomes of them, or as many as the system keeps up with."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from bench.http_client import HttpClient
+from bench.workload import Sale
+
+_ACCEPTED: Final = (200, 202)
+_POLL: Final = 0.01  # seconds between two looks at how many sagas are over
+_PATIENCE: Final = 90.0  # seconds without the end of a single saga
+
+
+class _Accepted(msgspec.Struct, rename="camel"):
+    order_id: UUID
+
+
+_accepted: Final = msgspec.json.Decoder(_Accepted)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placed:
+    """One POST and what was answered; times are seconds since the epoch."""
+
+    sale: Sale
+    at: float  # when it was sent; at a given rate, when it was due
+    late: float  # seconds by which it was sent later than due: the load generator's own fault
+    answered: float
+    status: int  # 0: no answer, so nobody knows
+    order_id: UUID | None  # of an accepted order
+    cancelled: int | None = None  # the answer to its cancellation, if that was asked for
+
+    @property
+    def left_alone(self) -> bool:
+        """Whether it was accepted, and nobody asked for its cancellation: its latency is the saga's."""
+        return self.order_id is not None and self.cancelled is None
+
+
+def accepted(placed: Iterable[Placed]) -> dict[UUID, Placed]:
+    """The accepted ones, by order id."""
+    return {each.order_id: each for each in placed if each.order_id is not None}
+
+
+async def at_rate(client: HttpClient, sales: Iterable[Sale], *, rate: float) -> list[Placed]:
+    """Place orders at an even `rate` (a second) until `sales` end; returns when each is answered, and cancelled if so.
+
+    An open loop: an order is sent when it is due, however slow the answers to earlier ones are.
+    """
+    started = time.time()
+    tasks = []
+    for number, sale in enumerate(sales):
+        due = started + number / rate
+        if (ahead := due - time.time()) > 0:
+            await asyncio.sleep(ahead)
+        tasks.append(asyncio.create_task(_place(client, sale, due)))
+    return await asyncio.gather(*tasks)
+
+
+async def saturate(
+    client: HttpClient,
+    sales: Iterable[Sale],
+    *,
+    in_flight: int,
+    over: Callable[[], Awaitable[int]],
+    connections: int = 32,
+) -> list[Placed]:
+    """Place orders so that `in_flight` sagas are always under way; returns when each order is answered.
+
+    A closed loop around the whole saga, not around the POST: `over` tells how many sagas have ended, ever, and each end
+    makes room for another. `connections` POSTs are under way at once at most. Raises TimeoutError when none ends.
+    """
+    return await _Saturation(client, over, in_flight, connections).run(sales)
+
+
+class _Saturation:
+    def __init__(
+        self, client: HttpClient, over: Callable[[], Awaitable[int]], in_flight: int, connections: int
+    ) -> None:
+        self._client = client
+        self._over = over
+        self._in_flight = in_flight
+        self._connections = asyncio.Semaphore(connections)
+        self._started = 0
+        self._ended = 0  # refused orders included: they make room, too
+        self._room = asyncio.Event()
+
+    async def run(self, sales: Iterable[Sale]) -> list[Placed]:
+        watching = asyncio.create_task(self._watch(await self._over()))
+        tasks = []
+        try:
+            for sale in sales:
+                await self._wait_for_room(watching)
+                await self._connections.acquire()
+                self._started += 1
+                tasks.append(asyncio.create_task(self._place(sale)))
+            return await asyncio.gather(*tasks)
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+    async def _wait_for_room(self, watching: asyncio.Task[None]) -> None:
+        while self._started - self._ended >= self._in_flight:
+            self._room.clear()
+            room = asyncio.ensure_future(self._room.wait())
+            await asyncio.wait({room, watching}, return_when=asyncio.FIRST_COMPLETED)
+            room.cancel()
+            if watching.done():
+                watching.result()  # it ends only by failing
+
+    async def _watch(self, before: int) -> None:
+        moved = time.monotonic()
+        while True:
+            await asyncio.sleep(_POLL)
+            now = await self._over()
+            if now > before:
+                self._ended += now - before
+                before, moved = now, time.monotonic()
+                self._room.set()
+            elif time.monotonic() - moved > _PATIENCE:
+                raise TimeoutError(f"No saga has ended for {_PATIENCE:g} s; see what `saga status` says")
+
+    async def _place(self, sale: Sale) -> Placed:
+        sent = time.time()
+        posted = await _post(self._client, sale, sent)
+        self._connections.release()
+        if posted.order_id is None:
+            self._ended += 1
+            self._room.set()
+        return await _cancelled(self._client, posted)
+
+
+async def _place(client: HttpClient, sale: Sale, due: float) -> Placed:
+    return await _cancelled(client, await _post(client, sale, due))
+
+
+async def _post(client: HttpClient, sale: Sale, due: float) -> Placed:
+    sent = time.time()
+    answer = await client.request("POST", "/api/orders", sale.body)
+    accepted = answer.status in _ACCEPTED
+    return Placed(
+        sale=sale,
+        at=due,
+        late=sent - due,
+        answered=time.time(),
+        status=answer.status,
+        order_id=_accepted.decode(answer.body).order_id if accepted else None,
+    )
+
+
+async def _cancelled(client: HttpClient, placed: Placed) -> Placed:
+    """The same order once its cancellation has been asked for, if it is to be."""
+    after = placed.sale.kind.cancel_after
+    if after is None or placed.order_id is None:
+        return placed
+    await asyncio.sleep(placed.answered + after - time.time())
+    answer = await client.request("PATCH", f"/api/orders/{placed.order_id}/cancel")
+    return replace(placed, cancelled=answer.status)

@@ -1,0 +1,30 @@
+"""Read events back from an event log, as they were first published."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC
+from typing import Any, Final
+
+from models.messages import MESSAGE_TYPES, ROUTES, Envelope
+from models.saga import Coordinator
+
+# Of `event_log e`: what an envelope is made of.
+EVENT_COLUMNS: Final = (
+    "e.event_type, e.event_id, e.occurred_at, e.correlation_id, e.causation_id, e.coordinator, e.payload"
+)
+
+
+def logged_envelope(row: Mapping[str, Any]) -> Envelope:
+    """The envelope of a row of the event log; without a route if a newer version has logged a type of its own."""
+    kind = MESSAGE_TYPES.get(row["event_type"])
+    return Envelope(
+        event_type=row["event_type"],
+        event_id=row["event_id"],
+        occurred_at=row["occurred_at"].astimezone(UTC),
+        correlation_id=row["correlation_id"],
+        causation_id=row["causation_id"],
+        coordinator=Coordinator(row["coordinator"]),
+        payload=row["payload"],
+        route=ROUTES[kind] if kind else None,
+    )

@@ -1,0 +1,156 @@
+"""FAILURES.md, row 25: what fell through everything else is brought to an end, by real processes on real servers."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+
+from models.saga import Coordinator
+from tests.failures.test_messages import cancel, create
+from tests.failures.test_orchestration import create as create_orchestrated
+from tests.temporal import TemporalServer
+from tests.waiting import until
+from tests.world import World
+from workflows.naming import workflow_id
+
+
+@pytest.fixture
+def reconciled(world: World, temporal: TemporalServer) -> World:
+    """A world with a sweep every second; its worker is started by the test, when all has fallen through."""
+    world.env |= {
+        "SAGA_TEMPORAL_ADDRESS": temporal.address,
+        "SAGA_RECONCILE_INTERVAL": "1",
+        "SAGA_COMPENSATION_TIMEOUT": "0.5",
+    }
+    return world
+
+
+def lose_everything_under_way(world: World) -> None:
+    """As a broker that loses its disk would."""
+    for queue in ("order-service", "payment-service", "saga-mirror"):
+        world.purge(queue)
+
+
+def kill_before_the_charge(world: World) -> str:
+    """An order whose payment is PROCESSING, with nobody and no message left to bring it on."""
+    world.start("order")
+    world.start("payment", crash_at="payment.due")
+    order_id = str(uuid4())
+    world.publish(create(order_id))
+    world.wait_dead("payment")
+    until(lambda: world.waiting() == 1, what="the message is back in its queue")
+    lose_everything_under_way(world)
+    return order_id
+
+
+def test_25_a_payment_left_in_processing_is_charged_once_and_its_order_paid(
+    reconciled: World, temporal: TemporalServer
+) -> None:
+    order_id = kill_before_the_charge(reconciled)
+    reconciled.start("payment", "worker")
+    reconciled.wait_status(order_id, "PAID", "APPROVED", within=30)
+    reconciled.wait_at_rest([order_id])
+    assert reconciled.books(order_id) == (999, 0)
+    assert reconciled.dead_letters() == []
+    assert temporal.count("WorkflowType = 'Reconciler' AND ExecutionStatus = 'Failed'") == 0
+
+
+def test_25_a_payment_left_in_processing_is_never_charged_once_its_order_is_cancelled(reconciled: World) -> None:
+    order_id = kill_before_the_charge(reconciled)
+    reconciled.publish(cancel(order_id))
+    reconciled.wait_status(order_id, "CANCELLED", "PROCESSING")
+    until(lambda: reconciled.waiting() == 1, what="the cancellation waits for the payment service")
+    lose_everything_under_way(reconciled)
+    reconciled.start("payment", "worker")
+    reconciled.wait_status(order_id, "CANCELLED", "CANCELLED", within=30)
+    reconciled.wait_at_rest([order_id])
+    assert reconciled.books(order_id) == (0, 0)
+
+
+def test_25_an_order_past_its_deadline_that_no_mirror_has_heard_of_is_cancelled(
+    reconciled: World, temporal: TemporalServer
+) -> None:
+    reconciled.start("order")
+    order_id = str(uuid4())
+    reconciled.publish(create(order_id))
+    reconciled.wait_status(order_id, "PENDING_PAYMENT")
+    until(lambda: reconciled.waiting_for_mirrors() == 1, what="its event is published")
+    lose_everything_under_way(reconciled)
+    reconciled.start("payment")
+    reconciled.start("worker", payment_timeout=1)
+    reconciled.wait_status(order_id, "CANCELLED", "CANCELLED", within=30)
+    order = reconciled.order(order_id)
+    assert order
+    assert order["cancel_reason"] == "PAYMENT_TIMEOUT"
+    reconciled.wait_at_rest([order_id])
+    assert reconciled.books(order_id) == (0, 0)
+    assert "cancel_order" not in steps_of(temporal, order_id), "a mirror has cancelled it"
+
+
+def steps_of(temporal: TemporalServer, order_id: str) -> list[str]:
+    """The steps that the order's own workflow took."""
+
+    async def question(client: object) -> list[str]:
+        history = await client.get_workflow_handle(workflow_id(order_id)).fetch_history()  # type: ignore[attr-defined]
+        return [event.activity_task_scheduled_event_attributes.activity_type.name for event in history.events]
+
+    return [name for name in temporal.ask(question) if name]
+
+
+def test_25_a_cancelled_order_whose_payment_stayed_approved_is_refunded(reconciled: World) -> None:
+    reconciled.start("order", "payment")
+    order_id = str(uuid4())
+    reconciled.publish(create(order_id))
+    reconciled.wait_status(order_id, "PAID", "APPROVED")
+    reconciled.terminate("payment")
+    reconciled.publish(cancel(order_id))
+    reconciled.wait_status(order_id, "CANCELLED")
+    until(lambda: reconciled.waiting() == 1, what="the cancellation waits")
+    lose_everything_under_way(reconciled)
+    reconciled.start("payment", "worker")
+    reconciled.wait_status(order_id, "CANCELLED", "REFUNDED", within=30)
+    reconciled.wait_at_rest([order_id])
+    assert reconciled.books(order_id) == (999, 999)
+
+
+def test_25_an_approval_that_the_order_service_never_heard_of_pays_the_order_after_all(reconciled: World) -> None:
+    reconciled.start("order")
+    order_id = str(uuid4())
+    reconciled.publish(create(order_id))
+    reconciled.wait_status(order_id, "PENDING_PAYMENT")
+    reconciled.terminate("order")
+    reconciled.start("payment")
+    until(lambda: (reconciled.payment(order_id) or {}).get("status") == "APPROVED", what="it is charged")
+    until(lambda: reconciled.waiting() == 1, what="the approval waits")
+    lose_everything_under_way(reconciled)
+    reconciled.start("order")
+    reconciled.start("worker", payment_timeout=1)
+    reconciled.wait_status(order_id, "PAID", "APPROVED", within=30)
+    reconciled.wait_at_rest([order_id])
+    assert reconciled.books(order_id) == (999, 0)
+
+
+def test_26_an_orchestrated_saga_that_temporal_has_forgotten_is_brought_to_its_end(
+    reconciled: World, temporal: TemporalServer
+) -> None:
+    reconciled.start("order", "gateway", "worker")
+    order_id = create_orchestrated(reconciled, coordinator=Coordinator.ORCHESTRATION)
+    reconciled.wait_status(order_id, "PENDING_PAYMENT")
+    temporal.wipe()
+    reconciled.terminate("worker")
+    temporal.start()
+    reconciled.start("payment")
+    reconciled.start("worker", payment_timeout=1)
+    reconciled.wait_status(order_id, "CANCELLED", "CANCELLED", within=30)
+    reconciled.wait_at_rest([order_id])
+
+
+def test_26_the_reconciler_is_scheduled_again_in_a_store_that_was_wiped_beside_its_worker(
+    reconciled: World, temporal: TemporalServer
+) -> None:
+    reconciled.start("order", "payment", "worker")
+    temporal.wipe()
+    temporal.start()
+    swept = "WorkflowType = 'Reconciler' AND ExecutionStatus = 'Completed'"
+    until(lambda: temporal.count(swept) > 0, within=60, what="a sweep has completed")

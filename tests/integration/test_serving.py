@@ -1,0 +1,90 @@
+"""workflows.serving with a real Temporal: what readiness says while it is away, there, and there again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from temporalio import activity
+from temporalio.client import Client
+
+from tests.temporal import TemporalServer
+from workflows import worker
+from workflows.activity_workers import activity_worker
+from workflows.connection import connect
+from workflows.naming import ORDER_TASK_QUEUE
+from workflows.serving import Serving
+
+
+@activity.defn(name="a_step")
+async def step() -> None:
+    """Nothing that is asked for here."""
+
+
+def steps(client: Client) -> Serving:
+    return activity_worker(client, ORDER_TASK_QUEUE, [step], limit=1, grace=1.0)
+
+
+@asynccontextmanager
+async def running(serving: Serving) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(serving.run())
+    try:
+        yield task
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def until(condition: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(20):
+        while not await condition():  # noqa: ASYNC110 - a worker tells nobody
+            await asyncio.sleep(0.02)
+
+
+@pytest.mark.parametrize("kind", [steps, worker.serving])
+def test_readiness_says_whether_work_is_taken(temporal: TemporalServer, kind: Callable[[Client], Serving]) -> None:
+    temporal.kill()
+
+    async def test() -> None:
+        serving = kind(await connect(temporal.address, "default"))
+
+        async def away() -> bool:
+            return (await serving.readiness()).startswith("does not answer")
+
+        async def ready() -> bool:
+            return await serving.readiness() == "ok"
+
+        assert await away()
+        await asyncio.to_thread(temporal.start)
+        assert "is not polled from here" in await serving.readiness()
+        async with running(serving) as task:
+            await until(ready)
+            temporal.kill()
+            await until(away)
+            await asyncio.to_thread(temporal.start)
+            await until(ready)
+            await serving.drain(5)
+            assert "is not polled from here" in await serving.readiness()
+            await asyncio.wait_for(task, 5)
+
+    asyncio.run(test())
+
+
+def test_a_worker_begun_without_temporal_works_as_soon_as_it_is_there(temporal: TemporalServer) -> None:
+    temporal.kill()
+
+    async def test() -> None:
+        serving = steps(await connect(temporal.address, "default"))
+
+        async def ready() -> bool:
+            return await serving.readiness() == "ok"
+
+        async with running(serving):
+            assert not await ready()
+            await asyncio.to_thread(temporal.start)
+            await until(ready)
+
+    asyncio.run(test())

@@ -1,0 +1,49 @@
+"""Real edits of SagaMirror: of its source, in modules of their own."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from pathlib import Path
+from typing import Any, Final
+
+from workflows.saga_mirror import SagaMirror
+
+PATCH: Final = "pause-before-repeating"
+# An edit on its usual course: a confirmation that is under way gets a second more before a cancellation is repeated.
+PLACE: Final = '        summary = f"publish order.cancelled again ('
+PAUSE: Final = 'await workflow.sleep(1, summary="let a confirmation that is under way arrive")\n'
+VERSIONS: Final = {
+    "before": "",
+    "patched": f'        if workflow.patched("{PATCH}"):\n            {PAUSE}',
+    "deprecated": f'        workflow.deprecate_patch("{PATCH}")\n        {PAUSE}',
+    "after": f"        {PAUSE}",
+}
+# Where the usual course is left: the edit taken back, and one that takes effect in the next round of a run.
+OTHERS: Final = {
+    "undone": (
+        f'        if workflow.patched("{PATCH}") and not workflow.patched("no-pause-after-all"):\n            {PAUSE}'
+    ),
+    "by round": f'        if workflow.patched(f"{PATCH}-{{self._republished}}"):\n            {PAUSE}',
+}
+
+
+def versions_in(folder: Path) -> dict[str, type[Any]]:
+    """SagaMirror in each of these versions."""
+    return {
+        version: edited(folder, f"mirror_{version.replace(' ', '_')}", PLACE, edit + PLACE)
+        for version, edit in (VERSIONS | OTHERS).items()
+    }
+
+
+def edited(folder: Path, module: str, old: str, new: str) -> type[Any]:
+    """SagaMirror with one place of its source replaced, in a module of this folder.
+
+    The folder must be on `sys.path` for as long as the class is used: the sandbox imports it anew.
+    """
+    source = Path(inspect.getfile(SagaMirror)).read_text()
+    assert source.count(old) == 1, f"to be edited, this must be in saga_mirror.py once: {old.strip()}"
+    (folder / f"{module}.py").write_text(source.replace(old, new))
+    importlib.invalidate_caches()
+    mirror: type[Any] = importlib.import_module(module).SagaMirror
+    return mirror

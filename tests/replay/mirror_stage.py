@@ -1,0 +1,84 @@
+"""Where a SagaMirror is told of events, and an order service answers as it is told."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid5
+
+from temporalio import activity
+from temporalio.worker import Worker
+
+from activities.steps import Step, StepResult
+from tests.fakes.sagas import FakeOrderService, Story
+from tests.replay.stage import Stage
+from workflows.mirrors import SagaMirrors
+
+
+class FixedStory(Story):
+    """The events of an order, with the same ids in every recording."""
+
+    def __init__(self, order_id: UUID, begin: datetime) -> None:
+        self._fixed = order_id
+        super().__init__(begin)
+        self.order_id = str(order_id)
+
+    def event(self, event_type: str, seconds: float, cause: dict[str, Any] | None = None, **payload: Any) -> Any:
+        told = super().event(event_type, seconds, cause, **payload)
+        return {
+            **told,
+            "eventId": str(uuid5(self._fixed, f"{event_type} {seconds}")),
+            "correlationId": str(uuid5(self._fixed, "correlation")),
+            "payload": {**told["payload"], "orderId": str(self._fixed)},
+        }
+
+
+class PatientOrderService(FakeOrderService):
+    """Answers a cancellation only when it is let."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+
+    @activity.defn(name="cancel_order")
+    async def cancel_order(self, step: Step) -> StepResult:
+        await self.gate.wait()
+        return self._answer(step)
+
+
+@dataclass
+class MirrorStage(Stage):
+    """A mirror is told of events. Timeouts, in seconds, are those of the moment in which it is first told."""
+
+    payment_timeout: float = 900.0
+    compensation_timeout: float = 60.0
+
+    def __post_init__(self) -> None:
+        self.orders = PatientOrderService()
+        self.story = self.begun(ago=10)  # so all its events are in the past
+
+    def begun(self, ago: float) -> FixedStory:
+        return FixedStory(self.order_id, datetime.now(UTC) - timedelta(seconds=ago))
+
+    def service_workers(self) -> list[Worker]:
+        return [self.orders.worker(self.client)]
+
+    async def signal(self, *events: dict[str, Any]) -> None:
+        """Tell of events in one signal."""
+        mirrors = SagaMirrors(
+            self.client, payment_timeout=self.payment_timeout, compensation_timeout=self.compensation_timeout
+        )
+        await mirrors.record(str(self.order_id), events)
+
+    async def tell(self, *events: dict[str, Any]) -> None:
+        """Tell of events in one signal, and wait until the mirror has done all that follows at once."""
+        await self.signal(*events)
+        await self.settled()
+
+    async def asked(self, times: int = 1) -> None:
+        """Wait until a step was asked for so many times, and the mirror knows the answer."""
+        await self.happened("ACTIVITY_TASK_COMPLETED", times)
+        await self.settled()

@@ -1,0 +1,226 @@
+"""What can happen to a SagaMirror, each as it is recorded."""
+
+from __future__ import annotations
+
+from tests.replay.mirror_stage import MirrorStage
+from tests.replay.stage import Run
+from workflows.saga_mirror import REPUBLISH_ATTEMPTS
+
+SOON = 2.0  # seconds; a timer that is to fire, but not before its workflow has seen what comes before
+
+
+# Every end
+
+
+async def paid(stage: MirrorStage) -> None:
+    for event in (stage.story.created, stage.story.approved, stage.story.paid):
+        await stage.tell(event)
+
+
+async def paid_and_told_at_once(stage: MirrorStage) -> None:
+    await stage.tell(stage.story.created, stage.story.approved, stage.story.paid)
+
+
+async def declined(stage: MirrorStage) -> None:
+    for event in (stage.story.created, stage.story.declined, stage.story.turned_down):
+        await stage.tell(event)
+
+
+async def failed(stage: MirrorStage) -> None:
+    answer = stage.story.event("PaymentFailed", 1, stage.story.created, error="no such card")
+    for event in (stage.story.created, answer, stage.story.event("OrderFailed", 2, answer, reason="no such card")):
+        await stage.tell(event)
+
+
+async def cancelled_before_the_charge(stage: MirrorStage) -> None:
+    stage.story, stage.compensation_timeout = stage.begun(ago=4), SOON
+    await stage.tell(stage.story.created)
+    await stage.tell(stage.story.cancelled, stage.story.voided)
+    await stage.saga.result()  # it has been quiet
+
+
+async def cancelled_during_the_charge(stage: MirrorStage) -> None:
+    for event in (stage.story.created, stage.story.cancelled, stage.story.voided, stage.story.refunded):
+        await stage.tell(event)
+
+
+async def refunded(stage: MirrorStage) -> None:
+    for event in (stage.story.created, stage.story.approved, stage.story.cancelled, stage.story.refunded):
+        await stage.tell(event)
+
+
+async def waiting_for_the_payment(stage: MirrorStage) -> None:
+    await stage.tell(stage.story.created)
+
+
+# Events that come as they shouldn't
+
+
+async def last_event_first(stage: MirrorStage) -> None:
+    for event in (stage.story.paid, stage.story.approved, stage.story.created):
+        await stage.tell(event)
+
+
+async def every_event_twice(stage: MirrorStage) -> None:
+    for event in (stage.story.created, stage.story.created, stage.story.approved, stage.story.approved):
+        await stage.tell(event)
+    await stage.tell(stage.story.paid, stage.story.paid)
+
+
+async def unknown_and_unreadable_events(stage: MirrorStage) -> None:
+    await stage.tell(stage.story.event("OrderShipped", 1, note="nobody here knows it"))
+    await stage.tell({}, {**stage.story.created, "payload": None})
+    await stage.tell(stage.story.created, stage.story.approved, stage.story.paid)
+
+
+async def news_after_the_end(stage: MirrorStage) -> None:
+    await stage.tell(stage.story.created, stage.story.approved, stage.story.paid)
+    await stage.saga.result()
+    await stage.tell(stage.story.cancelled)  # opens a second run
+    await stage.tell(stage.story.refunded)
+
+
+# The payment's timer
+
+
+async def timed_out(stage: MirrorStage) -> None:
+    stage.story, stage.payment_timeout, stage.compensation_timeout = stage.begun(ago=0), SOON, SOON
+    await stage.tell(stage.story.created)
+    await stage.asked()
+    cancelled = stage.story.event("OrderCancelled", SOON, reason="PAYMENT_TIMEOUT", total=999)
+    await stage.tell(cancelled, stage.story.event("PaymentCancelled", SOON + 2, cancelled))
+    await stage.saga.result()
+
+
+async def timed_out_and_answered_with_the_event(stage: MirrorStage) -> None:
+    stage.story, stage.payment_timeout = stage.begun(ago=0), SOON
+    cancelled = stage.story.event("OrderCancelled", SOON, reason="PAYMENT_TIMEOUT", total=999)
+    stage.orders.events = [cancelled]
+    await stage.tell(stage.story.created)
+    await stage.asked()
+    await stage.tell(cancelled)
+    await stage.tell(stage.story.event("PaymentRefunded", SOON + 1, cancelled, transactionId="t-1"))
+
+
+async def overdue_when_first_heard_of(stage: MirrorStage) -> None:
+    stage.story = stage.begun(ago=3600)
+    await stage.signal(stage.story.created)
+    await stage.asked()
+    await stage.tell(stage.story.approved, stage.story.paid)
+
+
+async def approval_faster_than_the_cancellation(stage: MirrorStage) -> None:
+    stage.orders.decision = "stale"
+    stage.story = stage.begun(ago=3600)
+    await stage.signal(stage.story.created)
+    await stage.asked()
+    await stage.tell(stage.story.approved)
+    await stage.tell(stage.story.paid)
+
+
+async def approval_during_the_cancellation(stage: MirrorStage) -> None:
+    stage.orders.gate.clear()
+    stage.story = stage.begun(ago=3600)
+    await stage.signal(stage.story.created)
+    await stage.happened("ACTIVITY_TASK_SCHEDULED")
+    await stage.signal(stage.story.approved)
+    await stage.took_it_in()  # and does without the answer
+    await stage.signal(stage.story.paid)
+    await stage.saga.result()
+
+
+async def approval_while_the_timer_fires(stage: MirrorStage) -> None:
+    stage.story, stage.payment_timeout = stage.begun(ago=0), SOON
+    await stage.tell(stage.story.created)
+    await stage.leave()
+    await stage.happened("TIMER_FIRED")
+    await stage.signal(stage.story.approved)
+    await stage.come()  # one task with both
+    await stage.settled()
+    await stage.tell(stage.story.paid)
+
+
+# Steps that don't go well
+
+
+async def cancellation_answered_late(stage: MirrorStage) -> None:
+    stage.orders.failures = 2
+    stage.story = stage.begun(ago=3600)
+    await stage.signal(stage.story.created)
+    await stage.asked()
+    await stage.tell(stage.story.approved, stage.story.paid)
+
+
+async def cancellation_refused(stage: MirrorStage) -> None:
+    stage.orders.decision = "illegal"
+    stage.story = stage.begun(ago=3600)
+    await stage.signal(stage.story.created)
+    await stage.asked()
+    await stage.tell(stage.story.approved, stage.story.paid)
+
+
+async def cancellation_that_fails_for_good(stage: MirrorStage) -> None:
+    stage.orders.decision = "refuse"
+    stage.story = stage.begun(ago=3600)
+    await stage.signal(stage.story.created)
+    await stage.happened("ACTIVITY_TASK_FAILED")
+    await stage.settled()
+    await stage.tell(stage.story.approved, stage.story.paid)
+
+
+# The compensation's timer
+
+
+async def compensation_asked_for_again(stage: MirrorStage) -> None:
+    stage.story, stage.compensation_timeout = stage.begun(ago=3), SOON
+    await stage.tell(stage.story.created, stage.story.approved, stage.story.paid, stage.story.cancelled)
+    await stage.asked()
+    await stage.tell(stage.story.refunded)
+
+
+async def compensation_never_confirmed(stage: MirrorStage) -> None:
+    stage.story, stage.compensation_timeout = stage.begun(ago=60), 0.1
+    await stage.signal(stage.story.created, stage.story.approved, stage.story.cancelled)
+    await stage.happened("TIMER_FIRED", REPUBLISH_ATTEMPTS)  # no timer before the first: it is overdue
+    await stage.settled()
+    assert (await stage.saga.query("status"))["needsOperator"]
+
+
+async def compensation_confirmed_after_all(stage: MirrorStage) -> None:
+    await compensation_never_confirmed(stage)
+    await stage.tell(stage.story.refunded)
+
+
+# Mirrors that somebody has Temporal cancel
+
+
+async def cancelled_by_an_operator(stage: MirrorStage) -> None:
+    await stage.tell(stage.story.created)
+    await stage.saga.cancel()
+    await stage.saga.result()
+
+
+async def cancelled_by_an_operator_during_a_step(stage: MirrorStage) -> None:
+    stage.orders.gate.clear()
+    stage.story = stage.begun(ago=3600)
+    await stage.signal(stage.story.created)
+    await stage.happened("ACTIVITY_TASK_SCHEDULED")
+    await stage.saga.cancel()
+    await stage.saga.result()
+
+
+# Histories that grow too long
+
+
+async def flooded_and_continued_as_new(stage: MirrorStage) -> Run:
+    await stage.tell(stage.story.created)
+    first = await stage.run()
+    while (await stage.run()).run_id == first.run_id:
+        await stage.tell(stage.story.created)
+    return first
+
+
+async def carried_on_after_a_flood(stage: MirrorStage) -> None:
+    await flooded_and_continued_as_new(stage)
+    await stage.happened("TIMER_STARTED")  # in the new run, which takes a moment to begin
+    await stage.tell(stage.story.approved, stage.story.paid)

@@ -1,0 +1,59 @@
+"""Where an OrderSaga asks both services, in memory, with a provider that answers as it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+from temporalio.worker import Worker
+
+from api.orchestration import Orchestration
+from models.saga import CreateOrderRequested, OrderId, UserId, derived_id
+from tests.fakes.saga_services import FakeServices
+from tests.replay.stage import Stage
+from tests.world import USER
+from workflows.saga_input import CancelRequest
+
+
+@dataclass
+class SagaStage(Stage):
+    """An orchestrated saga; timeout and delays are in seconds."""
+
+    payment_timeout: float = 900.0
+    retry_delays: tuple[float, ...] = (0.1, 0.2)
+
+    def __post_init__(self) -> None:
+        self.services = FakeServices()
+
+    def service_workers(self) -> list[Worker]:
+        return self.services.workers(self.client)
+
+    @property
+    def orchestration(self) -> Orchestration:
+        return Orchestration(self.client, payment_timeout=self.payment_timeout, retry_delays=self.retry_delays)
+
+    @property
+    def by_user(self) -> CancelRequest:
+        return CancelRequest(correlation_id=str(uuid5(self.order_id, "cancelled")))
+
+    async def start(self) -> None:
+        order_id = OrderId(self.order_id)
+        command = CreateOrderRequested(order_id=order_id, user_id=UserId(UUID(USER)), total=999)
+        event_id, correlation_id = derived_id(order_id, "CreateOrderRequested"), str(uuid5(order_id, "created"))
+        await self.orchestration.start(command, event_id=event_id, correlation_id=correlation_id)
+
+    async def cancel(self) -> None:
+        """As the gateway does: a signal, to another run if the first has ended."""
+        await self.orchestration.cancel(self.order_id, correlation_id=self.by_user.correlation_id)
+
+    async def start_and_hold_the_charge(self) -> None:
+        self.services.charge_gate.clear()
+        await self.start()
+        await self.services.charging.wait()
+        await self.took_it_in()
+
+    async def let_the_charge_go(self) -> None:
+        """Once the payment is cancelled."""
+        await self.happened("ACTIVITY_TASK_COMPLETED", 3)  # create_order, cancel_order, cancel_payment
+        self.services.charge_gate.set()
+        await self.saga.result()

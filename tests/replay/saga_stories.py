@@ -1,0 +1,176 @@
+"""What can happen to an OrderSaga, each as it is recorded."""
+
+from __future__ import annotations
+
+from temporalio.client import WorkflowFailureError
+
+from activities.book import Entry
+from models.saga import OrderCancelRequested, OrderId, derived_id
+from tests.replay.saga_stage import SagaStage
+from workflows.saga_input import CANCEL
+
+SOON = 2.0  # seconds; a timer that is to fire, but not before the charge has begun
+OFTEN = 100  # how often a step fails that is not to succeed
+
+
+# Every end
+
+
+async def paid(stage: SagaStage) -> None:
+    await stage.start()
+    await stage.saga.result()
+
+
+async def declined(stage: SagaStage) -> None:
+    stage.services.provider = "declines"
+    await paid(stage)
+
+
+async def failed(stage: SagaStage) -> None:
+    stage.services.provider = "refuses"
+    await paid(stage)
+
+
+async def failed_without_an_answer(stage: SagaStage) -> None:
+    stage.services.provider = "never answers"
+    await paid(stage)
+
+
+async def steps_repeated(stage: SagaStage) -> None:
+    stage.services.failures.update({"create_order": 2, "charge_payment": 1, "pay_order": 2})
+    await paid(stage)
+
+
+async def waiting_for_the_charge(stage: SagaStage) -> None:
+    await stage.start_and_hold_the_charge()
+
+
+# Cancelled at every moment
+
+
+async def cancelled_before_the_charge(stage: SagaStage) -> None:
+    stage.services.create_gate.clear()
+    await stage.start()
+    await stage.happened("ACTIVITY_TASK_SCHEDULED")
+    await stage.saga.signal(CANCEL, stage.by_user)
+    await stage.took_it_in()
+    stage.services.create_gate.set()
+    await stage.saga.result()
+
+
+async def cancelled_during_the_charge(stage: SagaStage) -> None:
+    await stage.start_and_hold_the_charge()
+    await stage.cancel()
+    await stage.let_the_charge_go()
+
+
+async def cancelled_by_update(stage: SagaStage) -> None:
+    await stage.start_and_hold_the_charge()
+    assert await stage.saga.execute_update(CANCEL, stage.by_user) == "CANCELLED"
+    await stage.let_the_charge_go()
+
+
+async def cancelled_twice(stage: SagaStage) -> None:
+    await stage.start_and_hold_the_charge()
+    for _ in range(2):
+        await stage.saga.signal(CANCEL, stage.by_user)
+        await stage.happened("ACTIVITY_TASK_COMPLETED", 3)
+        await stage.took_it_in()
+    await stage.let_the_charge_go()
+
+
+async def cancelled_after_the_charge(stage: SagaStage) -> None:
+    stage.services.failures["pay_order"] = OFTEN
+    await stage.start()
+    await stage.happened("ACTIVITY_TASK_COMPLETED", 2)  # create_order, charge_payment
+    await stage.took_it_in()
+    await stage.cancel()
+    await stage.happened("ACTIVITY_TASK_COMPLETED", 4)  # cancel_order, cancel_payment
+    stage.services.failures.clear()
+    await stage.saga.result()
+
+
+async def cancelled_by_temporals_own_request(stage: SagaStage) -> None:
+    await stage.start_and_hold_the_charge()
+    await stage.saga.cancel()
+    await stage.let_the_charge_go()
+
+
+async def cancelled_some_other_way(stage: SagaStage) -> None:
+    request = OrderCancelRequested(order_id=OrderId(stage.order_id))
+    event_id = derived_id(stage.order_id, "OrderCancelRequested", "USER_REQUESTED")
+    entry = Entry(message=request, event_id=event_id, correlation_id=stage.by_user.correlation_id)
+    stage.services.on_pay = lambda: stage.services.apply_to_order(entry)
+    await paid(stage)
+
+
+# Cancelled when it has ended: another run
+
+
+async def refunded_after_the_end(stage: SagaStage) -> None:
+    await paid(stage)
+    await stage.cancel()
+    await stage.saga.result()
+
+
+async def nothing_to_cancel_after_the_end(stage: SagaStage) -> None:
+    await failed(stage)
+    await stage.cancel()
+    await stage.saga.result()
+
+
+async def cancelled_but_never_created(stage: SagaStage) -> None:
+    await stage.cancel()
+    await fails(stage)
+
+
+# The payment's timer
+
+
+async def timed_out_during_the_charge(stage: SagaStage) -> None:
+    stage.payment_timeout = SOON
+    await stage.start_and_hold_the_charge()
+    await stage.let_the_charge_go()
+
+
+async def overdue_when_it_began(stage: SagaStage) -> None:
+    stage.payment_timeout = 0.001
+    stage.services.charge_gate.clear()
+    await stage.start()
+    await stage.let_the_charge_go()
+
+
+async def approval_faster_than_the_timer(stage: SagaStage) -> None:
+    stage.payment_timeout = SOON
+    stage.services.failures.update({"pay_order": OFTEN, "cancel_order": OFTEN})
+    await stage.start()
+    await stage.happened("TIMER_FIRED")
+    await stage.happened("ACTIVITY_TASK_SCHEDULED", 4)  # create_order, charge_payment, pay_order, cancel_order
+    stage.services.failures["pay_order"] = 0
+    await stage.happened("ACTIVITY_TASK_COMPLETED", 3)
+    await stage.took_it_in()
+    stage.services.failures["cancel_order"] = 0  # finds the order PAID
+    await stage.saga.result()
+
+
+async def timer_faster_than_the_approval(stage: SagaStage) -> None:
+    stage.payment_timeout = SOON
+    stage.services.failures["pay_order"] = OFTEN
+    await stage.start()
+    await stage.happened("ACTIVITY_TASK_COMPLETED", 4)  # create_order, charge_payment, cancel_order, cancel_payment
+    stage.services.failures.clear()  # finds the order CANCELLED
+    await stage.saga.result()
+
+
+async def undone_at_its_deadline_after_a_contradiction(stage: SagaStage) -> None:
+    stage.services.provider, stage.payment_timeout = "lies", SOON
+    await stage.start()
+    await fails(stage)
+
+
+async def fails(stage: SagaStage) -> None:
+    try:
+        await stage.saga.result()
+    except WorkflowFailureError:
+        return
+    raise AssertionError(f"the saga {stage.name!r} should have failed")

@@ -1,0 +1,131 @@
+"""Every recorded history replays; every path of every workflow has one."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dis import findlinestarts
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+from temporalio.client import WorkflowHistory
+from temporalio.converter import DataConverter
+
+from tests.replay.histories import FOLDER, RECORD, Recorded, history_of, path_of, recorded, replayer, revealed, shape
+from tests.replay.scenarios import SCENARIOS
+from workflows.mirror_record import MirrorRecord, MirrorState
+from workflows.worker import WORKFLOWS
+
+# Lines that no history comes to: they are there for the type checker, or for a worker that forgets a run.
+UNREACHABLE = (
+    "raise  # nothing but the worker, forgetting this run for a while, cancels them",
+    "return  # only OrderCreated makes an order PENDING_PAYMENT",
+    "return  # only OrderCancelled makes an order CANCELLED",
+    "case _Watch.EVENTS:",
+    "pass  # has no deadline to miss",
+    "case _ as never:",
+    "assert_never(never)",
+)
+
+
+def load(each: Recorded) -> WorkflowHistory:
+    return history_of(each.path.read_text())
+
+
+@pytest.mark.parametrize("each", recorded(), ids=str)
+def test_a_recorded_history_replays(each: Recorded) -> None:
+    asyncio.run(replayer().replay_workflow(load(each)))
+
+
+@pytest.mark.parametrize("each", recorded(), ids=str)
+def test_a_recorded_history_tells_nothing_of_the_machine_it_comes_from(each: Recorded) -> None:
+    assert revealed(each.path.read_text()) == []
+
+
+def test_what_closed_mirrors_ended_with_can_still_be_read() -> None:
+    mirrors = [load(each) for each in recorded() if each.workflow == "SagaMirror"]
+    ends = [each.events[-1].workflow_execution_completed_event_attributes.result.payloads for each in mirrors]
+    # A successor begins with it, however old it is: SagaMirrors reads it.
+    states = [DataConverter.default.payload_converter.from_payloads(end, [MirrorState])[0] for end in ends if end]
+    assert all(MirrorRecord(state.events).last("OrderCreated") for state in states)
+    assert len(states) > len(mirrors) / 2
+
+
+def test_every_workflow_of_the_worker_has_scenarios() -> None:
+    without = {workflow.__name__ for workflow in WORKFLOWS} ^ {workflow.__name__ for workflow in SCENARIOS}
+    assert not without, (
+        f"{', '.join(sorted(without))}: list what can happen to it in tests/replay/scenarios.py, then run `{RECORD}`"
+    )
+
+
+def test_every_scenario_has_a_history_and_every_history_a_scenario() -> None:
+    named = {path_of(workflow.__name__, each) for workflow, it in SCENARIOS.items() for each in it.by_name}
+    missing = sorted(str(path.relative_to(FOLDER)) for path in named if not path.exists())
+    assert not missing, f"not recorded: {', '.join(missing)}; run `{RECORD}` and commit what it writes"
+    left = sorted(
+        str(each.path.relative_to(FOLDER)) for each in recorded() if not each.retained and each.path not in named
+    )
+    assert not left, f"no scenario has these names any more: {', '.join(left)}; move them to retained/, or delete them"
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.__name__)
+def test_the_histories_of_a_workflow_reach_every_line_of_it(workflow: type[Any]) -> None:
+    module = Path(inspect.getfile(workflow))
+    ended = [load(each) for each in recorded() if each.workflow == workflow.__name__ and has_ended(load(each))]
+    source = module.read_text().splitlines()
+    missed = replayable_lines(module) - asyncio.run(replayed_lines(module, ended))
+    shown = [f"{module.name}:{line}: {source[line - 1].strip()}" for line in sorted(missed)]
+    assert [line for line in shown if not line.endswith(UNREACHABLE)] == [], (
+        f"no history comes here: add a scenario that does to tests/replay/scenarios.py, then run `{RECORD}`"
+    )
+
+
+def has_ended(history: WorkflowHistory) -> bool:
+    """A run that is still open is cut short when its replay ends: it passes through lines that are no path of its."""
+    return shape(history)[-1].removeprefix("WORKFLOW_EXECUTION_") in (
+        "COMPLETED",
+        "FAILED",
+        "CANCELED",
+        "CONTINUED_AS_NEW",
+    )
+
+
+def replayable_lines(module: Path) -> set[int]:
+    """Lines of all functions, except those that are never replayed: queries and validators."""
+    source = module.read_text()
+    heads = [line.strip() for line in source.splitlines()]
+
+    def lines(code: CodeType) -> Iterator[int]:
+        head = heads[code.co_firstlineno - 1]
+        if head.startswith("@workflow.query") or head.endswith(".validator"):
+            return
+        if code.co_flags & inspect.CO_OPTIMIZED:  # a function, not the body of a class or module
+            yield from (line for _, line in findlinestarts(code) if line and line != code.co_firstlineno)
+        for const in code.co_consts:
+            if isinstance(const, CodeType):
+                yield from lines(const)
+
+    return set(lines(compile(source, str(module), "exec")))
+
+
+async def replayed_lines(module: Path, histories: list[WorkflowHistory]) -> set[int]:
+    """Lines that are run while histories are replayed."""
+    reached: set[int] = set()
+
+    def note(frame: FrameType, event: str, _: Any) -> Any:
+        if event == "line":
+            reached.add(frame.f_lineno)
+        return note
+
+    def enter(frame: FrameType, _event: str, _arg: Any) -> Any:
+        return note if frame.f_code.co_filename == str(module) else None
+
+    with ThreadPoolExecutor(initializer=lambda: sys.settrace(enter)) as threads:
+        for history in histories:
+            await replayer(workflow_task_executor=threads).replay_workflow(history)
+    return reached

@@ -1,0 +1,26 @@
+"""Count the sagas that wait for an operator."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from temporalio import activity
+from temporalio.client import Client
+
+from workflows.search_attributes import NEEDS_OPERATOR
+
+_FLAGGED: Final = f"{NEEDS_OPERATOR.name} = true AND ExecutionStatus = 'Running'"
+_CALL: Final = timedelta(seconds=5)
+
+
+class Flagged:
+    """Asks Temporal itself, as an activity."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @activity.defn
+    async def count_flagged(self) -> int:
+        """How many sagas are open and flagged. Raises RPCError."""
+        return (await self._client.count_workflows(_FLAGGED, rpc_timeout=_CALL)).count

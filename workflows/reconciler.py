@@ -1,0 +1,216 @@
+"""Find what fell through everything else, and bring it to an end with the steps that the sagas themselves take."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, Final
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    FailureError,
+    TimeoutError,
+    TimeoutType,
+    is_cancelled_exception,
+)
+
+with workflow.unsafe.imports_passed_through():
+    from activities.steps import Step, StepResult
+    from activities.stragglers import Place, Search
+    from workflows.mirror_record import MirrorRecord
+    from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE, SAGA_TASK_QUEUE
+    from workflows.saga_steps import CHARGE_PAYMENT, READ_EVENTS, SagaStep
+    from workflows.sweep import (
+        CANCEL_ORDER,
+        CANCELLATIONS,
+        Part,
+        Straggler,
+        Sweep,
+        SweepReport,
+        next_step,
+        shortened,
+        sweep_story,
+        told_of,
+    )
+
+_AT_ONCE: Final = 20  # stragglers
+_TRIES: Final = 3  # what they don't achieve is left to the next sweep
+_RETRIES: Final = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_attempts=_TRIES)
+_STEP_TIMEOUT: Final = timedelta(seconds=60)  # a provider may take its time
+_HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)
+
+
+@workflow.defn
+class Reconciler:
+    """One sweep, a page at a time. No straggler makes it fail: what could not be done is told, and left to the next."""
+
+    @workflow.init
+    def __init__(self, sweep: Sweep) -> None:
+        last = workflow.get_last_completion_result(SweepReport) or SweepReport()
+        self._sweep = sweep
+        fresh = SweepReport(unfinished=last.unfinished, checked=last.checked, again=last.again)
+        self._report = sweep.so_far or fresh
+        self._away: set[str] = set()  # task queues of services that don't answer
+
+    @workflow.run
+    async def run(self, sweep: Sweep) -> SweepReport:
+        """What was found, and what came of it."""
+        parts = list(Part)
+        for part in parts[parts.index(Part(sweep.part)) :]:
+            self._show(part)
+            await self._go_through(part, sweep.after if part == sweep.part else None)
+        self._report = replace(self._report, need_operator=await self._count_flagged())
+        self._show(None)
+        return self._report
+
+    async def _go_through(self, part: Part, after: Place | None) -> None:
+        unfinished = self._report.unfinished if part is Part.CANCELLED and after is None else []
+        after = after or {Part.CANCELLED: self._report.checked, Part.AGAIN: self._report.again}.get(part)
+        while True:
+            try:
+                page = await self._find(part, after)
+                orders = [place.order_id for place in page] + unfinished
+                if orders and part in CANCELLATIONS:
+                    orders = await self._uncompensated(part, orders)
+            except FailureError as error:
+                self._report = replace(self._report, troubles=[*self._report.troubles, f"{part.value}: {_why(error)}"])
+                return
+            if unfinished:
+                self._report, unfinished = replace(self._report, unfinished=[]), []
+            self._report = told_of(await self._end_all(part, orders), self._report, part)
+            self._show(part)
+            after = page[-1] if len(page) == self._sweep.page else None
+            if part is Part.CANCELLED and page:
+                self._report = replace(self._report, checked=page[-1])
+            elif part is Part.AGAIN:
+                self._report = replace(self._report, again=after)
+            if after is None or part is Part.AGAIN:
+                return
+            if workflow.info().is_continue_as_new_suggested():
+                workflow.continue_as_new(replace(self._sweep, part=part.value, after=after, so_far=self._report))
+
+    async def _find(self, part: Part, after: Place | None) -> list[Place]:
+        sweep = self._sweep
+        cancelled = (ORDER_TASK_QUEUE, "find_cancelled_orders", sweep.compensation_patience)
+        queue, name, idle = {
+            Part.OVERDUE: (ORDER_TASK_QUEUE, "find_overdue_orders", sweep.payment_timeout + sweep.grace),
+            Part.DUE: (PAYMENT_TASK_QUEUE, "find_due_payments", sweep.payment_patience),
+            Part.CANCELLED: cancelled,
+            Part.AGAIN: cancelled,
+        }[part]
+        search = Search(idle=idle, limit=sweep.page, after=after)
+        found: list[Place] = await self._do(queue, name, search, gives=list[Place], summary=part.value)
+        return found
+
+    async def _uncompensated(self, part: Part, orders: Sequence[str]) -> list[str]:
+        name = "find_uncompensated"
+        found: list[str] = await self._do(PAYMENT_TASK_QUEUE, name, orders, gives=list[str], summary=part.value)
+        return found
+
+    async def _end_all(self, part: Part, orders: Sequence[str]) -> list[Straggler]:
+        slots = asyncio.Semaphore(_AT_ONCE)
+
+        async def end(order_id: str) -> Straggler:
+            async with slots:
+                return await self._end(part, order_id)
+
+        return list(await asyncio.gather(*map(end, orders)))
+
+    async def _end(self, part: Part, order_id: str) -> Straggler:
+        """Take the saga's next step, and the one after it, until nothing is left to do."""
+        record, steps, trouble = MirrorRecord(), list[str](), None
+        try:
+            await self._read(record, order_id)
+            while (due := next_step(record, unpaid=self._unpaid(part, record))) and due[0].name not in steps:
+                steps.append(due[0].name)
+                await self._take(record, *due)
+        except FailureError as error:
+            trouble = _why(error)
+        timeline = record.timeline
+        return Straggler(
+            order_id=order_id,
+            found_among=part.value,
+            steps=steps,
+            order_status=timeline.order_status,
+            payment_status=timeline.payment_status,
+            over=timeline.over and trouble is None,
+            trouble=trouble,
+        )
+
+    def _unpaid(self, part: Part, record: MirrorRecord) -> SagaStep | None:
+        """What to do about an order whose payment is not settled."""
+        created = record.last("OrderCreated")
+        if part is not Part.OVERDUE or created is None:
+            return CHARGE_PAYMENT if part is Part.DUE else None
+        # Past its deadline by the database's clock, and by this one: a clock that was set forward cancels nothing.
+        deadline = created.occurred_at + timedelta(seconds=self._sweep.payment_timeout)
+        return CANCEL_ORDER if deadline <= workflow.now() else None
+
+    async def _read(self, record: MirrorRecord, order_id: str) -> None:
+        """Take in what both event logs have. The payment service may be away: then its part of the story is missing."""
+        for queue, name in READ_EVENTS.items():
+            try:
+                events = await self._do(queue, name, order_id, gives=list[dict[str, Any]], summary=f"order {order_id}")
+            except FailureError as error:
+                if queue == ORDER_TASK_QUEUE or is_cancelled_exception(error):
+                    raise
+            else:
+                record.take(events)
+        if record.last("OrderCreated") is None:
+            raise ApplicationError("the order service's event log knows no such order")
+
+    async def _take(self, record: MirrorRecord, step: SagaStep, message: Step) -> None:
+        pays = step.queue == PAYMENT_TASK_QUEUE
+        arguments = (message, _TRIES) if step is CHARGE_PAYMENT else (message,)
+        summary = f"order {message.payload['orderId']}, because of {message.event_type}"
+        result: StepResult = await self._do(
+            step.queue, step.name, *arguments, gives=StepResult, summary=summary, beats=pays
+        )
+        record.take(result.events)
+
+    async def _count_flagged(self) -> int | None:
+        """How many sagas wait for an operator: they are counted, and left alone."""
+        try:
+            flagged: int = await self._do(SAGA_TASK_QUEUE, "count_flagged", gives=int, summary="wait for an operator")
+        except FailureError as error:
+            if is_cancelled_exception(error):
+                raise
+            return None
+        return flagged
+
+    async def _do(
+        self, queue: str, name: str, *arguments: Any, gives: type[Any], summary: str, beats: bool = False
+    ) -> Any:
+        if queue in self._away:
+            raise ApplicationError(f"{queue} has not answered before")
+        try:
+            return await workflow.execute_activity(
+                name,
+                args=arguments,
+                task_queue=queue,
+                result_type=gives,
+                schedule_to_start_timeout=timedelta(seconds=self._sweep.away_after),
+                start_to_close_timeout=_STEP_TIMEOUT,
+                heartbeat_timeout=_HEARTBEAT_TIMEOUT if beats else None,
+                retry_policy=_RETRIES,
+                summary=summary,
+            )
+        except ActivityError as error:
+            if isinstance(error.cause, TimeoutError) and error.cause.type is TimeoutType.SCHEDULE_TO_START:
+                self._away.add(queue)
+            raise
+
+    def _show(self, under_way: Part | None) -> None:
+        workflow.set_current_details(sweep_story(self._report, under_way))
+
+
+def _why(error: FailureError) -> str:
+    """What went wrong, for the report. Raises the error itself if it says that the sweep was cancelled."""
+    if is_cancelled_exception(error):
+        raise error
+    return shortened(str(error.cause or error))
