@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from temporalio.client import Client
 
 from tests.failures.test_messages import create
@@ -17,6 +18,7 @@ from tests.waiting import until
 from tests.world import World
 from workflows.naming import workflow_id
 
+pytestmark = pytest.mark.timeout(900)
 SAGAS = 1000
 _ASKED_AT_ONCE = 20  # a mirror that has closed is replayed to be asked
 
