@@ -23,9 +23,8 @@ _MOST_WAITING: Final = 5_000  # events; beyond that the relay's table is the bet
 
 async def forget(database: Database, published: Sequence[int]) -> None:
     """Take events that the broker has confirmed out of the outbox."""
-    async with database.transaction() as connection:
-        # Losing this commit in a crash repeats a publication, which is harmless; so it need not wait for the disk.
-        await connection.execute("SET LOCAL synchronous_commit = off")
+    # Losing this commit in a crash repeats a publication, which is harmless.
+    async with database.transaction(wait_for_disk=False) as connection:
         await connection.execute("DELETE FROM outbox WHERE seq = ANY(%s)", [list(published)])
 
 

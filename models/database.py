@@ -68,15 +68,18 @@ class Database:
         await self._pool.close(timeout=5)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
+    async def transaction(self, *, wait_for_disk: bool = True) -> AsyncIterator[Connection]:
         """The one place that commits: on leaving without an error, else rolls back.
 
         Statements go out in pipeline mode: BEGIN travels with the first ones, COMMIT with the last ones, so that a
         transaction costs a round trip only where it waits for a result. The commit is confirmed when this returns.
+        Without `wait_for_disk` a crash of the server may undo it, unless a later transaction that did wait stands.
         """
         async with self._pool.connection() as connection, connection.pipeline():
             # psycopg's own transaction() would wait for the answer to each of these.
             await connection.execute("BEGIN")
+            if not wait_for_disk:
+                await connection.execute("SET LOCAL synchronous_commit = off")
             yield connection
             await connection.execute("COMMIT")
 
