@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: histories temporal-test help install run test compose-test unit check format lock clean system-packages
+.PHONY: contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
@@ -52,6 +52,9 @@ lock: install        ## Resolve both locks anew (hashes, no index addresses)
 temporal-test: install system-packages  ## Run both coordinators through real processes: contrast, mirror, twin
 	@$(BIN)/pytest tests/contrast tests/failures/test_mirror.py tests/failures/test_mirror_volume.py \
 		tests/failures/test_orchestration.py tests/failures/test_reconciler.py
+
+contrast: install system-packages  ## Run the same sagas and faults through both coordinators, and compare
+	@$(BIN)/saga contrast
 
 histories: install   ## Record the histories that the replay tests replay anew
 	@$(BIN)/python -m tests.replay.record
