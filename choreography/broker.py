@@ -23,6 +23,8 @@ OnConnect: TypeAlias = Callable[[AbstractConnection], Awaitable[None]]
 
 _FIRST_DELAY: Final = 0.1  # seconds
 _LONGEST_DELAY: Final = 2.0  # seconds
+# aiormq raises the last when a connection is closed once accepted, as a proxy does in front of a dead broker.
+_CONNECTION_ERRORS: Final = (AMQPError, OSError, TimeoutError, RuntimeError, StopAsyncIteration)
 
 
 class Broker:
@@ -64,7 +66,7 @@ class Broker:
             try:
                 await self._stay_connected()
                 delay = _FIRST_DELAY
-            except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+            except _CONNECTION_ERRORS as error:
                 log.warning(
                     "broker_unavailable", connection=self._name, error=describe(error), retry_in=round(delay, 2)
                 )
@@ -91,7 +93,7 @@ class Broker:
         finally:
             self._publishing = None
             self._ready.clear()
-            with suppress(AMQPError, OSError, TimeoutError, RuntimeError):
+            with suppress(*_CONNECTION_ERRORS):
                 await asyncio.wait_for(connection.close(), 2)
 
     async def _keep_topology(self, channel: AbstractChannel) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from stack.commands import contrast, dead_letters, events, orders
+from stack.commands import audit, contrast, dead_letters, events, orders
 from stack.errors import StackError
 
 Process = Literal["gateway", "order", "payment", "worker"]
@@ -18,6 +18,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 app.add_typer(orders.app, name="order")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(events.app, name="events")
+app.command("audit")(audit.audit)
 app.command("contrast")(contrast.contrast)
 
 Data = Annotated[Path, typer.Option("--data", envvar="SAGA_DATA", help="Folder that holds all data of the stack.")]

@@ -46,6 +46,11 @@ class TemporalServer:
             )
         until(lambda: http_ok(self._http, "/api/v1/namespaces/default"), within=30, what="Temporal answers")
 
+    @property
+    def pid(self) -> int | None:
+        """None while it does not run."""
+        return self._process.pid if self._process is not None else None
+
     def kill(self) -> None:
         """Kill -9."""
         if self._process is not None:

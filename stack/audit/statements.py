@@ -1,0 +1,105 @@
+"""The statements of an audit: each reads one service's database alone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+# In lists of lives an event chain is told in the order of the log. FULL JOIN: events without a row are a violation too.
+ORDER_LIVES: Final = """
+    SELECT coalesce(o.id, e.order_id)::text AS id,
+           CASE WHEN o.id IS NULL THEN 'no such order, yet the log has ' || e.chain
+                WHEN e.told IS DISTINCT FROM o.total::text || ' ' || o.currency AND e.told IS NOT NULL
+                THEN 'the order is of ' || o.total || ' ' || o.currency || ', its OrderCreated tells ' || e.told
+                ELSE 'status ' || o.status || coalesce(' (' || o.cancel_reason || ')', '')
+                     || ', but the log has ' || coalesce(e.chain, 'nothing') END AS detail
+    FROM orders o FULL JOIN (
+        SELECT order_id, string_agg(event_type, ',' ORDER BY seq) AS chain,
+               max((payload->>'total') || ' ' || coalesce(payload->>'currency', 'USD'))
+                   FILTER (WHERE event_type = 'OrderCreated') AS told
+        FROM event_log GROUP BY order_id) e ON e.order_id = o.id
+    WHERE o.id IS NULL
+       OR coalesce(e.chain, '') || '|' || o.status || '|' || coalesce(o.cancel_reason, '') <> ALL(%(lives)s::text[])
+       OR e.told <> o.total::text || ' ' || o.currency"""
+PAYMENT_LIVES: Final = """
+    SELECT coalesce(p.order_id, e.order_id)::text AS id,
+           CASE WHEN p.id IS NULL THEN 'no payment of this order, yet the log has ' || e.chain
+                ELSE 'status ' || p.status || coalesce(', ' || p.due || ' due', '')
+                     || ', but the log has ' || coalesce(e.chain, 'nothing') END AS detail
+    FROM payments p FULL JOIN (
+        SELECT order_id, string_agg(event_type, ',' ORDER BY seq) AS chain
+        FROM event_log GROUP BY order_id) e ON e.order_id = p.order_id
+    WHERE p.id IS NULL
+       OR coalesce(e.chain, '') || '|' || p.status || '|' || coalesce(p.due, '') <> ALL(%(lives)s::text[])"""
+
+EVENTS_TWICE: Final = """
+    SELECT min(order_id::text) AS id, 'event ' || event_id || ' is logged ' || count(*) || ' times' AS detail
+    FROM event_log GROUP BY event_id HAVING count(*) > 1"""
+EVENTS_WITHOUT_CAUSE: Final = """
+    SELECT order_id::text AS id, event_type || ' ' || event_id || ' does not say what it answers' AS detail
+    FROM event_log WHERE causation_id IS NULL"""
+UNPUBLISHED: Final = """
+    SELECT b.order_id::text AS id,
+           CASE WHEN e.seq IS NULL THEN 'number ' || b.seq || ' of the log is to be published, but is not in it'
+                ELSE e.event_type || ' has waited ' || round(extract(epoch FROM now() - b.created_at)) || ' s'
+                END AS detail
+    FROM outbox b LEFT JOIN event_log e USING (seq)
+    WHERE e.seq IS NULL OR b.created_at <= now() - make_interval(secs => %(patience)s)"""
+ORDER_TOTALS: Final = """
+    SELECT status AS id, 'counted ' || coalesce(c.n, 0) || ' of ' || coalesce(c.amount, 0)
+           || ', the totals say ' || coalesce(t.n, 0) || ' of ' || coalesce(t.amount, 0) AS detail
+    FROM (SELECT status, count(*) AS n, sum(total) AS amount FROM orders GROUP BY status) c
+    FULL JOIN (SELECT status, sum(count) AS n, sum(amount) AS amount FROM order_totals GROUP BY status) t USING (status)
+    WHERE (coalesce(c.n, 0), coalesce(c.amount, 0)) <> (coalesce(t.n, 0), coalesce(t.amount, 0))"""
+PAYMENT_TOTALS: Final = ORDER_TOTALS.replace("sum(total)", "sum(amount)").replace("order", "payment")
+
+# A payment charged at Stripe has its intent as transaction id: its books are not in this database.
+_HERE: Final = "coalesce(p.transaction_id, '') NOT LIKE 'pi\\_%%'"
+CAPTURED: Final = f"""
+    SELECT coalesce(p.order_id, c.payment_id)::text AS id,
+           CASE WHEN p.id IS NULL THEN 'the books have a line (' || c.outcome || ', captured ' || c.captured
+                     || ') for a payment nobody knows'
+                ELSE 'payment ' || p.status || ' of ' || p.amount || ' ' || p.currency || ', captured '
+                     || coalesce(c.captured || ' ' || c.currency || coalesce(' as ' || c.transaction_id, ''), '0')
+                END AS detail
+    FROM payments p FULL JOIN provider_charges c ON c.payment_id = p.id
+    WHERE p.id IS NULL OR c.captured > p.amount
+       OR (p.status IN ('APPROVED', 'REFUNDED') AND {_HERE} AND (c.captured, c.currency, c.transaction_id)
+           IS DISTINCT FROM (p.amount, p.currency, p.transaction_id))"""
+CHARGED_TWICE: Final = """
+    SELECT min(coalesce(p.order_id, c.payment_id)::text) AS id,
+           c.transaction_id || ' stands for ' || count(*) || ' payments' AS detail
+    FROM provider_charges c LEFT JOIN payments p ON p.id = c.payment_id
+    WHERE c.captured > 0 GROUP BY c.transaction_id HAVING count(*) > 1"""
+KEPT: Final = f"""
+    SELECT p.order_id::text AS id,
+           'payment ' || p.status || ', the provider keeps ' || (c.captured - c.refunded) || ' ' || c.currency AS detail
+    FROM payments p JOIN provider_charges c ON c.payment_id = p.id
+    WHERE p.due IS NULL AND p.status NOT IN ('APPROVED', 'PROCESSING') AND {_HERE} AND c.captured <> c.refunded"""
+REFUNDED: Final = f"""
+    SELECT coalesce(p.order_id, c.payment_id)::text AS id,
+           'payment ' || p.status || ', captured ' || c.captured || ', refunded ' || c.refunded AS detail
+    FROM provider_charges c JOIN payments p ON p.id = c.payment_id
+    WHERE c.refunded NOT IN (0, c.captured)
+       OR (c.refunded > 0 AND p.status <> 'REFUNDED' AND p.due IS DISTINCT FROM 'refund')
+       OR (p.status = 'REFUNDED' AND {_HERE} AND c.refunded = 0)"""
+AT_STRIPE: Final = "SELECT count(*) FROM payments WHERE transaction_id LIKE 'pi\\_%'"
+
+# What the other service must agree with, a saga a row, in the order of the orders' ids.
+ORDER_SIDES: Final = """
+    SELECT o.id, o.status, o.cancel_reason, o.total, o.currency, o.coordinator,
+           greatest(extract(epoch FROM now() - o.updated_at), 0)::float8, e.events, e.answered
+    FROM orders o LEFT JOIN (
+        SELECT order_id, array_agg(event_id) AS events,
+               (array_agg(causation_id) FILTER (WHERE event_type IN ('OrderPaid', 'OrderFailed')
+                   OR payload->>'reason' = 'PAYMENT_DECLINED'))[1] AS answered
+        FROM event_log {of_those} GROUP BY order_id) e ON e.order_id = o.id
+    {those} ORDER BY o.id"""
+PAYMENT_SIDES: Final = """
+    SELECT p.order_id, p.status, p.due, p.amount, p.currency, p.coordinator, p.payment_method,
+           greatest(extract(epoch FROM now() - p.updated_at), 0)::float8, e.causes, e.outcome
+    FROM payments p LEFT JOIN (
+        SELECT order_id, array_agg(causation_id) AS causes,
+               (array_agg(event_id) FILTER (
+                   WHERE event_type IN ('PaymentApproved', 'PaymentDeclined', 'PaymentFailed')))[1] AS outcome
+        FROM event_log {of_those} GROUP BY order_id) e ON e.order_id = p.order_id
+    {those} ORDER BY p.order_id"""

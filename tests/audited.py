@@ -1,0 +1,168 @@
+"""Sagas for an audit to read: real messages through both ledgers, and databases to spoil."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+
+from activities.book import Entry
+from activities.ledger import Ledger
+from activities.orders import ORDERS
+from activities.payments import PAYMENTS, PaymentActivities
+from activities.providers import ProviderUnavailable
+from activities.providers.simulated import SimulatedProvider
+from choreography.reactions import order_reactions, payment_reactions
+from models.database import Database
+from models.ids import uuid7
+from models.messages import Envelope, parse
+from models.saga import Coordinator, CreateOrderRequested, Message, OrderCancelRequested, OrderId, UserId
+from stack.audit.run import Places
+from tests.world import Servers
+
+
+@dataclass
+class Wire:
+    """An outlet that keeps what it is given until somebody delivers it."""
+
+    events: list[Envelope] = field(default_factory=list)
+
+    def offer(self, events: Sequence[tuple[int, Envelope]]) -> None:
+        self.events += [event for _, event in events]
+
+    def carries(self, seq: int) -> bool:
+        return True
+
+
+class Sagas:
+    """Both services on these databases, and the messages between them."""
+
+    def __init__(self, orders: Database, payments: Database, provider: SimulatedProvider) -> None:
+        self.wire = Wire()
+        order_ledger, payment_ledger = Ledger(orders, ORDERS, self.wire), Ledger(payments, PAYMENTS, self.wire)
+        self.running = [asyncio.create_task(each.run()) for each in (order_ledger, payment_ledger, provider)]
+        self._databases = (orders, payments)
+        activities = PaymentActivities(payment_ledger, provider)
+        self._reactions = (order_reactions(order_ledger), payment_reactions(activities))
+
+    async def tell(self, message: Message, coordinator: Coordinator = Coordinator.CHOREOGRAPHY) -> None:
+        """Have a command carried out; its events wait."""
+        await self._hear(Entry(message=message, event_id=uuid4(), correlation_id="c", coordinator=coordinator))
+
+    async def deliver(self, *, published: bool = True) -> None:
+        """Deliver all events, and those that follow, until nothing is on its way."""
+        while self.wire.events:
+            event = self.wire.events.pop(0)
+            with suppress(ProviderUnavailable):  # what is due stays due
+                await self._hear(
+                    Entry(
+                        message=parse(event),
+                        event_id=event.event_id,
+                        correlation_id=event.correlation_id,
+                        coordinator=event.coordinator,
+                    )
+                )
+        if published:
+            for database in self._databases:
+                await database.query("DELETE FROM outbox")
+
+    async def create(
+        self, method: str = "pm_card_visa", coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+    ) -> OrderId:
+        order_id = OrderId(uuid7(datetime.now(UTC)))
+        await self.tell(
+            CreateOrderRequested(order_id=order_id, user_id=UserId(UUID(int=7)), total=999, payment_method=method),
+            coordinator,
+        )
+        return order_id
+
+    async def place(self, method: str = "pm_card_visa", coordinator: Coordinator = Coordinator.CHOREOGRAPHY) -> OrderId:
+        """An order as far as it gets by itself."""
+        order_id = await self.create(method, coordinator)
+        await self.deliver()
+        return order_id
+
+    async def cancel(self, order_id: OrderId) -> None:
+        await self.tell(OrderCancelRequested(order_id=order_id))
+
+    async def _hear(self, entry: Entry) -> None:
+        message: Any = entry.message
+        for reactions in self._reactions:
+            if step := reactions.get(type(message)):
+                await step(entry, False)
+
+
+def play(places: Places, act: Callable[[Sagas], Awaitable[Any]]) -> Any:
+    """What comes of an act on both services, started for it and stopped after it."""
+
+    async def run() -> Any:
+        orders, payments = Database(places.orders_db, name="o"), Database(places.payments_db, name="p")
+        await asyncio.gather(orders.open(), payments.open())
+        sagas = Sagas(orders, payments, SimulatedProvider(payments, latency=0, decline_rate=0, timeout=0.1))
+        try:
+            return await asyncio.wait_for(act(sagas), 60)
+        finally:
+            for task in sagas.running:
+                task.cancel()
+            await asyncio.gather(*sagas.running, return_exceptions=True)
+            await asyncio.gather(orders.close(), payments.close())
+
+    return asyncio.run(run())
+
+
+TABLES = {
+    "orders": ("orders", "event_log", "outbox", "order_totals"),
+    "payments": ("payments", "event_log", "outbox", "payment_totals", "provider_charges"),
+}
+
+
+@contextmanager
+def databases(servers: Servers, name: str) -> Iterator[Places]:
+    """Two databases of this name for as long as they are needed."""
+
+    def url(role: str) -> str:
+        password = servers.database_passwords[role]
+        return f"postgresql://{role}:{password}@127.0.0.1:{servers.postgres_port}/{role}_{name}"
+
+    with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
+        for role in TABLES:
+            admin.execute(f"DROP DATABASE IF EXISTS {role}_{name} WITH (FORCE)")
+            admin.execute(f"CREATE DATABASE {role}_{name} OWNER {role} TEMPLATE {role}")
+        try:
+            yield Places(orders_db=url("orders"), payments_db=url("payments"))
+        finally:
+            for role in TABLES:
+                admin.execute(f"DROP DATABASE {role}_{name} WITH (FORCE)")
+
+
+class Kept:
+    """All rows of both databases, to put back whatever has been done to them."""
+
+    def __init__(self, places: Places) -> None:
+        self._urls = {"orders": places.orders_db, "payments": places.payments_db}
+        self._rows: dict[tuple[str, str], bytes] = {}
+        for role, tables in TABLES.items():
+            with psycopg.connect(self._urls[role]) as connection:
+                for table in tables:
+                    with connection.cursor().copy(f"COPY {table} TO STDOUT") as copy:
+                        self._rows[role, table] = b"".join(map(bytes, copy))
+
+    def put_back(self) -> None:
+        for role, tables in TABLES.items():
+            with psycopg.connect(self._urls[role]) as connection:
+                connection.execute(f"TRUNCATE {', '.join(tables)}")
+                for table in tables:
+                    with connection.cursor().copy(f"COPY {table} FROM STDIN") as copy:
+                        copy.write(self._rows[role, table])
+
+
+def execute(url: str, sql: str, *parameters: Any) -> int:
+    """Change something behind the services' backs; how many rows that were."""
+    with psycopg.connect(url) as connection:
+        return connection.execute(sql, parameters).rowcount
