@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
+.PHONY: long-test chaos model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
@@ -52,6 +52,15 @@ lock: install        ## Resolve both locks anew (hashes, no index addresses)
 temporal-test: install system-packages  ## Run both coordinators through real processes: contrast, mirror, twin
 	@$(BIN)/pytest tests/contrast tests/failures/test_mirror.py tests/failures/test_mirror_volume.py \
 		tests/failures/test_orchestration.py tests/failures/test_reconciler.py
+
+long-test: install system-packages  ## Run the failures that take long
+	@$(BIN)/pytest tests/failures/test_long.py
+
+chaos: install system-packages  ## Kill, freeze and cut off everything at random while sagas run, then prove the invariants
+	@$(BIN)/python -m tests.chaos
+
+model: install       ## Explore every interleaving of one saga, with the rules that production uses
+	@$(BIN)/python -m tests.model
 
 contrast: install system-packages  ## Run the same sagas and faults through both coordinators, and compare
 	@$(BIN)/saga contrast

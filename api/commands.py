@@ -16,7 +16,7 @@ from api.problems import Kind, Problem, unavailable
 from api.queries import Queries, ServiceAway, unknown_order
 from api.schemas import CreateOrder
 from choreography.message import BrokerUnavailable
-from models.ids import uuid7
+from models.ids import is_marked, marked, uuid7
 from models.messages import Envelope, envelope_of
 from models.order import OrderStatus
 from models.saga import (
@@ -65,9 +65,10 @@ class Commands:
 
         Raises Problem: the key came with another body before, or the order service, which keeps them, is away.
         """
-        minted = uuid7(self._clock())
         # An order that names none was given the default, but maybe another one than today's.
         possible = (body.coordinator,) if body.coordinator else (self._default, *Coordinator)
+        # The id tells who coordinates: whoever cancels the order before it is stored has nobody to ask.
+        minted = marked(uuid7(self._clock()), possible[0] is Coordinator.ORCHESTRATION)
         if key is None:
             return Placement(order_id=OrderId(minted), coordinator=possible[0])
         wanted = {"scope": _SCOPE, "key": key, "digest": digest_of(body, possible[0]), "orderId": minted}
@@ -110,7 +111,8 @@ class Commands:
     async def cancel(self, order_id: UUID, correlation_id: str) -> None:
         """Tell the order's coordinator, confirmed on return. Raises Problem: unknown order, or one beyond cancelling.
 
-        With the order service away the command is accepted unseen: that service will decide.
+        With the order service away, or the order not stored yet, the command is accepted unseen: that service, or the
+        order's workflow, will decide.
         """
         coordinator: Coordinator | None = None
         try:
@@ -139,12 +141,14 @@ class Commands:
         return order.coordinator
 
     async def _orchestrates(self, order_id: UUID) -> bool:
-        """Whether an order that can't be looked up has an orchestrated saga; as far as anybody knows, it has none."""
-        try:
-            async with asyncio.timeout(self._limits.cancel_query / 2):
-                return await self._orchestration.orchestrates(order_id)
-        except (OrchestratorUnavailable, TimeoutError):
+        """Whether an order that can't be looked up has an orchestrated saga. Raises Problem if only Temporal knows."""
+        if not is_marked(order_id):
             return False
+        try:
+            async with asyncio.timeout(self._limits.cancel_query):
+                return await self._orchestration.orchestrates(order_id)
+        except (OrchestratorUnavailable, TimeoutError) as error:
+            raise unavailable("Temporal, which may coordinate this order, does not answer; try again") from error
 
     async def _confirmed(self, request: Awaitable[None]) -> None:
         try:

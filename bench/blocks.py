@@ -49,6 +49,9 @@ class Block:
     began: float  # seconds since the epoch
     placed: Sequence[Placed]
     ends: Mapping[UUID, End]
+    sagas: (
+        int  # how many ran: a POST that was refused, for want of an answer in time, may have started one all the same
+    )
     used: Reading
     own_cpu_ms: float  # of the load generator, for each order
     caught_up: float | None  # seconds after the end of the last saga; None: not while it was waited for
@@ -73,6 +76,11 @@ class Block:
     def orders(self) -> int:
         """How many were accepted."""
         return len(accepted(self.placed))
+
+    @property
+    def refused(self) -> float:
+        """Percent of the POSTs that were answered with an error, or not at all."""
+        return 100 * (1 - self.orders / len(self.placed))
 
     def _over(self) -> Iterator[tuple[Placed, End]]:
         for order_id, placed in accepted(self.placed).items():
@@ -153,7 +161,8 @@ class Bench:
         return ends
 
     async def _block(self, coordinator: Coordinator, load: Coroutine[Any, Any, list[Placed]]) -> Block:
-        before, began, own = await self.meters.read(), time.time(), time.process_time()
+        stored, before = await self.facts.stored(), await self.meters.read()
+        began, own = time.time(), time.process_time()
         placed = await load
         own = time.process_time() - own
         if not accepted(placed):
@@ -169,6 +178,7 @@ class Bench:
             began=began,
             placed=placed,
             ends=ends,
+            sagas=await self.facts.stored() - stored,
             used=used,
             own_cpu_ms=1000 * own / max(1, len(placed)),
             caught_up=caught_up,

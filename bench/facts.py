@@ -94,6 +94,11 @@ class Facts:
         ((count,),) = await self._orders.read(_OVER)
         return int(count)
 
+    async def stored(self) -> int:
+        """How many orders there have ever been."""
+        ((count,),) = await self._orders.read("SELECT coalesce(sum(count), 0)::bigint FROM order_totals")
+        return int(count)
+
     async def ends(self, order_ids: Sequence[UUID]) -> dict[UUID, End]:
         """How these sagas stand; those that the order service has not stored are missing."""
         orders, payments = await asyncio.gather(

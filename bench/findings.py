@@ -75,17 +75,16 @@ class Findings:
 
     def note_saturated(self, block: Block) -> None:
         self._note(_THROUGHPUT, "more", block, block.rate)
-        refused = 100 * (1 - block.orders / len(block.placed))
-        self._note(("Throughput", "POSTs refused at saturation", "%"), "less", block, refused)
+        self._note(("Throughput", "POSTs refused at saturation", "%"), "less", block, block.refused)
         if block.caught_up is not None:
             what = ("Throughput", "until Temporal knew of all of a block's ends, after the last", "s")
             self._note(what, "less", block, block.caught_up)
-        cpu = {name: self._net(name, block) / block.orders for name in block.used.cpu}
+        cpu = {name: self._net(name, block) / block.sagas for name in block.used.cpu}
         self._cpu.setdefault(block.coordinator.value, []).append({**cpu, "load generator": block.own_cpu_ms})
         self._note((_COST, "CPU, all processes", "ms"), "less", block, sum(cpu.values()))
-        per_saga = block.used.wal_bytes / block.orders / 1024
+        per_saga = block.used.wal_bytes / block.sagas / 1024
         self._note((_COST, "write-ahead log, both databases", "KiB"), "less", block, per_saga)
-        writing = block.used.writing_transactions / block.orders
+        writing = block.used.writing_transactions / block.sagas
         self._note((_COST, "transactions that wrote, both databases", ""), "less", block, writing)
 
     def note_counts(self, block: Block, used: Reading) -> None:
@@ -93,13 +92,13 @@ class Findings:
         rest = self._rest
         idle = {name: each / rest.at * used.at for name, each in rest.transactions.items()} if rest else {}
         for name, number in used.transactions.items():
-            mine = (number - idle.get(name, 0.0)) / block.orders
+            mine = (number - idle.get(name, 0.0)) / block.sagas
             self._note((_COST, f"transactions in {name}, reads included", ""), "less", block, mine)
         for name, number in used.rows.items():
             what = (_COST, f"rows inserted, updated or deleted in {name}", "")
-            self._note(what, "less", block, number / block.orders)
-        self._note((_COST, "messages published", ""), "less", block, used.published / block.orders)
-        self._note((_COST, "messages delivered", ""), "less", block, used.delivered / block.orders)
+            self._note(what, "less", block, number / block.sagas)
+        self._note((_COST, "messages published", ""), "less", block, used.published / block.sagas)
+        self._note((_COST, "messages delivered", ""), "less", block, used.delivered / block.sagas)
 
     def note_history(self, block: Block, events: float) -> None:
         self._note((_COST, "events in Temporal's histories", ""), "less", block, events)

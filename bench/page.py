@@ -50,7 +50,7 @@ def _sections(report: Report) -> Iterable[str]:
         yield _recoveries(report)
     yield _lines(report)
     rows = [(view.question, view.choreography, view.orchestration) for view in report.views]
-    yield "<h2>What you see where</h2>" + _table(("", ONE, OTHER), rows, kind="views")
+    yield "<h2>What you see where</h2>" + table(("", ONE, OTHER), rows, kind="views")
 
 
 def _guide(report: Report) -> str:
@@ -116,14 +116,14 @@ def _verdict(report: Report) -> str:
 def _measured(report: Report) -> Iterable[str]:
     for group, figures in groupby(report.figures, key=lambda figure: figure.group):
         rows = [_figure(figure) for figure in figures]
-        yield f"<h2>{escape(group)}</h2>" + _table(("", ONE, OTHER, "ratio"), rows)
+        yield f"<h2>{escape(group)}</h2>" + table(("", ONE, OTHER, "ratio"), rows)
         values = report.latencies.get(group.removeprefix("Latency "))
         if values:
             sagas = " and ".join(str(len(each)) for each in values.values())
-            yield _plot(distribution(values, unit="ms"), f"Share of sagas that were over by then, of {sagas}")
+            yield plot(distribution(values, unit="ms"), f"Share of sagas that were over by then, of {sagas}")
         elif group == "Throughput":
             drawn = [each for each in report.figures if each.group == group and each.unit == "a second"]
-            yield _plot(bars(_by_coordinator(drawn[0]), unit="sagas a second"), "Sagas a second at saturation")
+            yield plot(bars(_by_coordinator(drawn[0]), unit="sagas a second"), "Sagas a second at saturation")
 
 
 def _by_coordinator(figure: Figure) -> list[Bar]:
@@ -145,9 +145,9 @@ def _cpu(report: Report) -> str:
     return (
         "<h2>Whose CPU a saga uses</h2>"
         "<p>At saturation, less what each process uses at rest; the load generator's is not part of the sum.</p>"
-        + _table(("process", f"{ONE}, ms", f"{OTHER}, ms", "at rest, % of a core", "memory, MiB"), rows)
+        + table(("process", f"{ONE}, ms", f"{OTHER}, ms", "at rest, % of a core", "memory, MiB"), rows)
         + legend(served)
-        + _plot(bars(drawn, unit="ms of CPU a saga"), "CPU of a saga by process")
+        + plot(bars(drawn, unit="ms of CPU a saga"), "CPU of a saga by process")
     )
 
 
@@ -168,8 +168,8 @@ def _recoveries(report: Report) -> str:
         " up it comes right after <em>back</em>. <em>Longest stall</em>: the longest that one saga took, from the kill"
         " or from its POST, whichever came later. <em>Refused</em>: POSTs answered with an error or not at all, and"
         " until when after the kill. <em>Improper</em>: accepted orders that did not end as they must.</p>"
-        + _table(columns, [_recovery(each) for each in report.recoveries], text=2)
-        + _plot(bars(drawn, unit="s"), "The longest stall of a saga")
+        + table(columns, [_recovery(each) for each in report.recoveries], text=2)
+        + plot(bars(drawn, unit="s"), "The longest stall of a saga")
     )
 
 
@@ -193,9 +193,9 @@ def _lines(report: Report) -> str:
     drawn = [Bar(label=who, parts=[(who, float(sum(modules.values())))]) for who, modules in report.lines.items()]
     return (
         "<h2>Lines of code</h2><p>Without blank lines, comments and docstrings, by who needs the module.</p>"
-        + _plot(bars(drawn, unit="lines"), "Lines of code by who needs them")
+        + plot(bars(drawn, unit="lines"), "Lines of code by who needs them")
         + "<details><summary>By module</summary>"
-        + _table(("needed by", "lines", "modules"), rows, kind="views")
+        + table(("needed by", "lines", "modules"), rows, kind="views")
         + "</details>"
     )
 
@@ -213,9 +213,9 @@ def _value(figure: Figure, coordinator: str) -> str:
     return f"{median}|{shown(spread[0])} to {shown(spread[1])}"
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "figures", text: int = 1) -> str:
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "figures", text: int = 1) -> str:
     """A table; the first `text` columns hold words. What follows a bar in a cell is small print."""
-    head = "".join(f"<th>{escape(column)}</th>" for column in columns)
+    head = "".join(_cell(column, "th", place < text) for place, column in enumerate(columns))
     body = "".join(
         "<tr>"
         + "".join(_cell(cell, "th" if not place else "td", place < text) for place, cell in enumerate(row))
@@ -232,5 +232,6 @@ def _cell(cell: str, tag: str, words: bool) -> str:
     return f"<{tag}{kind}>{told}{f' <small>{escape(small)}</small>' if small else ''}</{tag}>"
 
 
-def _plot(svg: str, caption: str) -> str:
+def plot(svg: str, caption: str) -> str:
+    """A plot with what it shows below it; nothing where there was nothing to draw."""
     return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>" if svg else ""

@@ -13,7 +13,7 @@ from bench.figures import cumulative, shown
 WIDTH: Final = 720
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 34, 12, 46
 _BAR: Final = 22  # height of a bar, with its gap
-_LABELS: Final = 190  # width of what stands before a bar
+_LABELS: Final = 212  # width of what stands before a bar
 _SHARES: Final = (0.0, 0.25, 0.5, 0.75, 0.95)
 
 

@@ -40,7 +40,7 @@ VIEWS: Final[Sequence[View]] = (
     ),
     View(
         question="Who cancels an order whose payment takes too long?",
-        choreography="A timer in the mirror; it needs Temporal and the worker.",
+        choreography="A timer in the mirror, or the reconciler where there is none; both need Temporal and the worker.",
         orchestration="A timer in the workflow itself.",
     ),
     View(

@@ -60,3 +60,13 @@ def minted_at(uuid: UUID) -> datetime | None:
         return datetime.fromtimestamp((uuid.int >> 80) / 1000, UTC)
     except (OverflowError, ValueError, OSError):
         return None  # 48 bits reach further than the calendar does
+
+
+def marked(uuid: UUID, mark: bool) -> UUID:
+    """The id with its last bit, which is random in a UUIDv7, saying yes or no."""
+    return UUID(int=uuid.int & ~1 | mark)
+
+
+def is_marked(uuid: UUID) -> bool:
+    """What the last bit of a UUIDv7 says; nothing of an id that somebody else has minted."""
+    return uuid.version == 7 and bool(uuid.int & 1)

@@ -20,7 +20,7 @@ from stack.ports import LOOPBACK
 
 PR_SET_PDEATHSIG = 1
 PROBE_TIMEOUT = 2.0
-_NICE = 10
+_NICE = 5
 # Looked up before any fork: a child between fork and exec must not load libraries.
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -66,6 +66,8 @@ def saga_worker(client: Client, *, sandboxed: bool = True) -> Worker:
         workflow_runner=runner() if sandboxed else UnsandboxedWorkflowRunner(),
         max_cached_workflows=1000,
         max_concurrent_workflow_tasks=100,
+        # How long a workflow waits for the worker that had it in memory before any other may have it.
+        sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=timedelta(seconds=5),
     )
 

@@ -70,7 +70,7 @@ def test_each_kill_is_told_for_both_coordinators_and_both_recover(found: dict[st
         assert each["accepted"] > 5
         assert each["improper"] == 0
         assert each["over"] is not None
-        assert 0 < each["stall"] <= each["over"] + 1
+        assert each["stall"] > 0
     # Choreography does without the worker: nobody waits until it is back.
     assert told["worker", "choreography"]["stall"] < told["worker", "choreography"]["back"]
     assert told["worker", "orchestration"]["stall"] > told["worker", "choreography"]["stall"]

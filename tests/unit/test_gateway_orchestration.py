@@ -9,7 +9,6 @@ from uuid import UUID
 import httpx
 import pytest
 
-from models.ids import uuid7
 from models.saga import Coordinator, derived_id
 from tests.fakes.gateway import Neighbours
 
@@ -203,14 +202,32 @@ async def test_with_the_order_service_down_the_saga_is_found_in_temporal(
 
 
 @pytest.mark.parametrize("how", ["away", "hangs"])
-async def test_with_the_order_service_and_temporal_down_the_broker_takes_the_cancellation(
+async def test_a_choreographed_order_is_cancelled_through_the_broker_whatever_temporal_does(
     client: httpx.AsyncClient, around: Neighbours, how: str
 ) -> None:
+    """Its id says that nobody needs to ask."""
+    body = BODY | {"coordinator": "choreography"}
+    order_id = (await client.post("/api/orders", json=body)).json()["orderId"]
     around.orders.away = True
     setattr(around.orchestration, how, True)
 
-    assert (await client.patch(f"/api/orders/{uuid7(around.now)}/cancel")).status_code == 202
-    assert [command.event_type for command in around.broker.published] == ["OrderCancelRequested"]
+    assert (await client.patch(f"/api/orders/{order_id}/cancel")).status_code == 202
+    assert [each.event_type for each in around.broker.published] == ["CreateOrderRequested", "OrderCancelRequested"]
+
+
+@pytest.mark.parametrize("how", ["away", "hangs"])
+async def test_an_orchestrated_order_that_only_temporal_knows_is_never_cancelled_past_its_saga(
+    client: httpx.AsyncClient, around: Neighbours, how: str
+) -> None:
+    order_id = (await client.post("/api/orders", json=BODY)).json()["orderId"]
+    around.orders.away = True
+    setattr(around.orchestration, how, True)
+
+    answer = await client.patch(f"/api/orders/{order_id}/cancel")
+
+    assert answer.status_code == 503
+    assert "Temporal" in answer.json()["detail"]
+    assert around.broker.published == []
 
 
 async def test_readiness_tells_what_is_missing_without_being_needed(

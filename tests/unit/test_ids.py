@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from uuid import RFC_4122, UUID, uuid4
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.ids import Uuid7Mint, minted_at
+from models.ids import Uuid7Mint, is_marked, marked, minted_at
 
 NOW = datetime(2026, 2, 15, 1, 42, 19, 123000, tzinfo=UTC)
 INSTANTS = st.datetimes(datetime(1971, 1, 1), datetime(9000, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
@@ -46,3 +47,15 @@ def test_an_id_tells_when_it_was_minted() -> None:
 def test_other_ids_tell_nothing() -> None:
     assert minted_at(uuid4()) is None
     assert minted_at(UUID("ffffffff-ffff-7fff-8fff-ffffffffffff")) is None
+
+
+@pytest.mark.parametrize("mark", [True, False])
+def test_an_id_carries_a_mark_and_stays_the_id_of_its_moment(mark: bool) -> None:
+    minted = Uuid7Mint()(NOW)
+    told = marked(minted, mark)
+    assert is_marked(told) is mark
+    assert (told.version, minted_at(told)) == (7, minted_at(minted))
+
+
+def test_an_id_that_somebody_else_minted_carries_none() -> None:
+    assert not is_marked(UUID("d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"))

@@ -1,0 +1,50 @@
+"""One run of chaos: a load, strikes while it lasts, and the verdict."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from tests.chaos.load import Load, sales
+from tests.chaos.strikes import Strike, Strikes
+from tests.chaos.system import GATEWAYS, System
+from tests.chaos.verdict import judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chaos:
+    """So many sagas, spread over `seconds`, with a strike about every `pause` seconds, all drawn from the seed."""
+
+    sagas: int
+    seconds: float
+    seed: int
+    kinds: Sequence[Strike]
+    pause: float
+
+
+def unleash(chaos: Chaos, system: System, tell: Callable[[str], None]) -> list[str]:
+    """What was found; raises AssertionError when the system does not come to rest or an invariant does not hold."""
+    wishes = list(sales(chaos.sagas, seconds=chaos.seconds, random=Random(f"load {chaos.seed}")))
+    load = Load([f"http://127.0.0.1:{system.world.ports[name]}" for name in GATEWAYS])
+    strikes = Strikes(
+        system=system, kinds=chaos.kinds, random=Random(f"strikes {chaos.seed}"), pause=chaos.pause, tell=tell
+    )
+    failures: list[BaseException] = []
+
+    def offer() -> None:
+        try:
+            load.run(wishes)
+        except BaseException as error:
+            failures.append(error)
+
+    loading = threading.Thread(target=offer, daemon=True)
+    loading.start()
+    strikes.strike_until(lambda: not loading.is_alive())
+    loading.join()
+    tell(f"accepted {len(load.accepted)} orders and {len(load.cancelled)} cancellations; answers {dict(load.answers)}")
+    tell(f"struck {sum(strikes.done.values())} times: {dict(sorted(strikes.done.items()))}")
+    if failures:
+        raise failures[0]
+    return strikes.accidents + judge(system, load, tell)

@@ -1,0 +1,188 @@
+"""FAILURES.md, the rows about connections that break while work is under way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from tests.chaos.proxy import Proxy
+from tests.failures.test_messages import cancel, create
+from tests.waiting import until
+from tests.world import World
+
+METHODS = ("pm_card_visa", "pm_card_chargeDeclined", "pm_error", "pm_timeout_then_approve")
+CUTS = 8
+
+
+@pytest.fixture
+def broker_proxy(world: World) -> Iterator[Proxy]:
+    """The way to the broker that the world's processes take; the test itself goes there directly."""
+    proxy = Proxy(urlsplit(world.amqp_url).port or 5672)
+    world.env["SAGA_AMQP_URL"] = proxy.leading_to(world.amqp_url)
+    try:
+        yield proxy
+    finally:
+        proxy.close()
+
+
+def test_16_a_broker_that_is_away_exhausts_nothing(world: World, broker_proxy: Proxy) -> None:
+    """Cut off for seconds, and for forty minutes by all clocks that the services go by: their databases'."""
+    away_for(world, broker_proxy, seconds=4)
+
+
+def test_16_a_proxy_that_hangs_up_in_place_of_the_broker_ends_no_process(world: World, broker_proxy: Proxy) -> None:
+    world.start("order", "gateway")
+    broker_proxy.hang_up()
+    for process in ("order", "gateway"):
+        until(partial(looked_in_vain, world, process, 12), what=f"{process} has looked for the broker again and again")
+    broker_proxy.heal()
+    world.start("payment")
+    for process in ("order", "gateway"):
+        world.wait_ready(process)
+    order_id = world.post()
+    world.wait_status(order_id, "PAID", "APPROVED")
+
+
+def looked_in_vain(world: World, process: str, times: int) -> bool:
+    return world.log(process).count('"event": "broker_unavailable"') >= times
+
+
+def away_for(world: World, broker_proxy: Proxy, *, seconds: float) -> None:
+    """Cut the broker off while charges are under way; what comes of it must need nobody's help."""
+    world.start("order", "payment", "gateway", provider_latency_ms=500)
+    ids = [str(uuid4()) for _ in range(40)]
+    world.publish(*(create(order_id, METHODS[n % 4]) for n, order_id in enumerate(ids)))
+    world.publish(*map(cancel, ids[::5]))
+    until(lambda: world.rows("payments", "SELECT 1 FROM payments"), what="charges are under way")
+    broker_proxy.cut()
+    cut_at = time.monotonic()
+    unpublished = "SELECT count(*) AS n FROM outbox"
+    until(lambda: world.rows("payments", unpublished)[0]["n"], what="what was committed waits in the outbox")
+    until(lambda: "broker_unavailable" in world.log("order"), what="the order service looks for the broker")
+    age(world, minutes=40)
+    assert world.request("POST", "/orders", json={"userId": ids[0], "total": 1}).status_code == 503
+    until(lambda: time.monotonic() - cut_at > seconds, within=seconds + 5, what="the broker was away for long")
+    # Tries are spaced out up to two seconds: at most a few in the beginning, then one in about 1.6 seconds.
+    for process in ("order", "payment", "gateway"):
+        assert world.processes[process].poll() is None
+        tries = world.log(process).count('"event": "broker_unavailable"') / 2  # it has two connections
+        assert tries <= 6 + seconds / 1.6, (process, tries)
+    broker_proxy.heal()
+    for process in ("order", "payment", "gateway"):
+        world.wait_ready(process)
+    world.wait_at_rest(ids)
+    assert world.dead_letters() == []
+    last = world.post()
+    world.wait_status(last, "PAID", "APPROVED")
+
+
+def age(world: World, *, minutes: int) -> None:
+    """Make all that is stored older, as if that time had passed."""
+    tables = {
+        "orders": {"orders": ("created_at", "updated_at"), "outbox": ("created_at",), "event_log": ("occurred_at",)},
+        "payments": {
+            "payments": ("created_at", "updated_at"),
+            "outbox": ("created_at",),
+            "event_log": ("occurred_at",),
+        },
+    }
+    for role, columns_of in tables.items():
+        with psycopg.connect(world.dsn(role), autocommit=True) as connection:
+            for table, columns in columns_of.items():
+                assignments = ", ".join(f"{column} = {column} - interval '{minutes} minutes'" for column in columns)
+                connection.execute(f"UPDATE {table} SET {assignments}")
+
+
+def test_17_one_reset_under_steady_load_costs_one_reconnection(world: World, broker_proxy: Proxy) -> None:
+    """What was begun on the old connection ends without taking the new one down."""
+    world.start("order", "payment", provider_latency_ms=1500)
+    ids: list[str] = []
+    began, reset = time.monotonic(), False
+    while time.monotonic() - began < 5:  # a load that lasts, a few orders at a time
+        more = [str(uuid4()) for _ in range(3)]
+        world.publish(*map(create, more))
+        ids += more
+        if not reset and time.monotonic() - began > 1.6:
+            broker_proxy.reset()
+            reset = True
+    world.wait_at_rest(ids)
+    connected = '"connection": "payment-service consumer", "event": "broker_connected"'
+    assert world.log("payment").count(connected) == 2
+    assert world.dead_letters() == []
+
+
+def test_29_connections_cut_in_mid_transaction_are_retried_without_a_hot_loop(world: World) -> None:
+    world.start("order", "payment", batch_limit=20)
+    ids = [str(uuid4()) for _ in range(200)]
+    world.publish(*(create(order_id, METHODS[n % 4]) for n, order_id in enumerate(ids)))
+    world.publish(*map(cancel, ids[::7]))
+    for _ in range(CUTS):
+        for role in ("orders", "payments"):
+            # Every transaction that changes an order, or a payment, now stands still in the middle.
+            with psycopg.connect(world.dsn(role)) as blocking:
+                blocking.execute(f"LOCK TABLE {role} IN SHARE ROW EXCLUSIVE MODE")
+                cut(world, role)
+    world.wait_at_rest(ids)
+    assert world.dead_letters() == []
+    for process in ("order", "payment"):
+        signs = ("database_unavailable", "outbox_not_marked", "relay_waits_for_database", "relay_not_listening")
+        lines = sum(world.log(process).count(f'"event": "{sign}"') for sign in signs)
+        assert lines <= CUTS * 12, (process, lines)
+
+
+def cut(world: World, role: str) -> None:
+    """End every session of a service, those in the middle of a transaction too."""
+    with psycopg.connect(world.servers.admin_dsn, autocommit=True) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s AND datname = %s"
+            " AND application_name LIKE '%% service'",
+            [role, f"{role}_{world.name}"],
+        )
+
+
+def test_29_a_transaction_whose_connection_is_cut_is_applied_once_by_the_next_try(world: World) -> None:
+    world.start("order", "payment")
+    order_id = str(uuid4())
+    world.publish(create(order_id, "pm_slow"))
+    until(lambda: (world.order(order_id) or {})["status"] == "PENDING_PAYMENT", what="it is stored")
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    with psycopg.connect(world.dsn("orders")) as blocking:
+        blocking.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [order_id])
+        world.publish(cancel(order_id))
+        until(lambda: world.rows("orders", waiting), what="the cancellation is in the middle of its transaction")
+        cut(world, "orders")
+        until(lambda: world.rows("orders", waiting), what="it is tried again")
+    world.wait_status(order_id, "CANCELLED", "CANCELLED")
+    world.wait_at_rest([order_id])
+    assert world.events("orders", order_id) == ["OrderCreated", "OrderCancelled"]
+    assert "database_unavailable" in world.log("order")
+
+
+def test_29_a_restart_of_postgresql_is_waited_for_without_a_hot_loop(world: World) -> None:
+    world.start("order", "payment", provider_latency_ms=200)
+    ids = [str(uuid4()) for _ in range(100)]
+    world.publish(*map(create, ids))
+    until(lambda: world.rows("payments", "SELECT 1 FROM payments"), what="charges are under way")
+    before = world.servers.pids()["postgres"]
+    world.servers.kill("postgres")
+    until(lambda: world.servers.pids()["postgres"] not in (None, before), within=30, what="PostgreSQL is started again")
+    for process in ("order", "payment"):
+        world.wait_ready(process)
+    until(lambda: all_known(world, ids), within=30, what="every order is known")
+    world.wait_at_rest(ids)
+    assert world.dead_letters() == []
+    for process in ("order", "payment"):
+        assert world.log(process).count('"event": "database_unavailable"') <= 20
+
+
+def all_known(world: World, ids: list[str]) -> bool:
+    try:
+        return bool(world.rows("orders", "SELECT count(*) AS n FROM orders")[0]["n"] == len(ids))
+    except psycopg.OperationalError as error:
+        raise OSError(str(error)) from error

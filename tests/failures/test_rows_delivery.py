@@ -1,0 +1,142 @@
+"""FAILURES.md, the rows about what several publish at once, and what operators send back."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+from uuid import uuid4
+
+from aio_pika.abc import AbstractChannel
+
+from tests.failures.test_messages import cancel, create, payment_event
+from tests.waiting import until
+from tests.world import World
+
+METHODS = ("pm_card_visa", "pm_card_chargeDeclined", "pm_error", "pm_timeout_then_approve")
+
+
+# 11
+
+
+def test_11_three_instances_of_every_service_publish_each_orders_events_in_order(world: World) -> None:
+    """All six relay, and one after the other dies with events that it has committed and not published."""
+    hear_everything(world)
+    orders, payments = [[f"{name}{n}" for n in ("", 2, 3)] for name in ("order", "payment")]
+    world.env["SAGA_RELAY_GRACE"] = "0.05"  # relays and fast paths are after the same events
+    world.start(orders[0], payments[0], crash_at="ledger.committed:6")
+    world.start(orders[1], payments[1], crash_at="publisher.confirmed:6")
+    world.start(orders[2], payments[2], batch_limit=5)
+    ids = [str(uuid4()) for _ in range(150)]
+    for some in range(0, len(ids), 15):
+        batch = ids[some : some + 15]
+        world.publish(*(create(order_id, METHODS[n % 4]) for n, order_id in enumerate(batch)))
+        world.publish(*map(cancel, batch[::3]))
+    for name in (*orders[:2], *payments[:2]):
+        world.wait_dead(name)
+        world.start(name)
+    heard: list[dict[str, Any]] = []
+
+    def at_rest() -> bool:
+        heard.extend(all_that_was_heard(world))  # copies wait in a queue, and at rest none may
+        world.wait_at_rest(ids, within=5)
+        return True
+
+    until(at_rest, within=90, what="all is at rest")
+    for role, prefix in (("orders", "Order"), ("payments", "Payment")):
+        published = first_hearings(heard, prefix)
+        logged = world.rows(role, "SELECT order_id, event_id FROM event_log ORDER BY order_id, seq")
+        assert published == {
+            str(order_id): [str(row["event_id"]) for row in rows]
+            for order_id, rows in groupby(logged, lambda row: row["order_id"])
+        }
+
+
+def hear_everything(world: World) -> None:
+    """Keep a copy of every event that is published from now on."""
+    world.start("order")  # it declares the exchanges
+    world.terminate("order")
+
+    async def listen(channel: AbstractChannel) -> None:
+        queue = await channel.declare_queue("listener", durable=True, arguments={"x-queue-type": "quorum"})
+        await queue.bind("orders.exchange", "order.*")
+        await queue.bind("payments.exchange", "payment.*")
+
+    world.amqp(listen)
+
+
+def all_that_was_heard(world: World) -> list[dict[str, Any]]:
+    async def hear(channel: AbstractChannel) -> list[dict[str, Any]]:
+        queue = await channel.get_queue("listener")
+        heard = []
+        while message := await queue.get(no_ack=True, fail=False):
+            heard.append(json.loads(message.body))
+        return heard
+
+    heard: list[dict[str, Any]] = world.amqp(hear)
+    return heard
+
+
+def first_hearings(heard: Sequence[dict[str, Any]], prefix: str) -> dict[str, list[str]]:
+    """By order, the ids of one service's events in the order in which each was heard for the first time."""
+    found: dict[str, list[str]] = {}
+    for event in heard:
+        known = found.setdefault(event["payload"]["orderId"], []) if event["eventType"].startswith(prefix) else None
+        if known is not None and event["eventId"] not in known:
+            known.append(event["eventId"])
+    return found
+
+
+# 15
+
+
+def test_15_a_redrive_interrupted_by_kill_9_and_repeated_twice_at_once_applies_each_once(world: World) -> None:
+    world.env["SAGA_RETRY_DELAYS"] = "0.05"
+    world.start("order")
+    ids = [str(uuid4()) for _ in range(300)]
+    world.publish(*(payment_event("PaymentApproved", order_id, transactionId="t") for order_id in ids))
+    until(lambda: letters(world) == len(ids), within=30, what="all approvals of unknown orders are dead letters")
+    world.publish(*map(create, ids))
+    until(lambda: count(world, "PENDING_PAYMENT") == len(ids), what="now the orders are known")
+
+    first = redrive(world)
+    until(lambda: count(world, "PAID") > 0, what="some are redriven")
+    first.kill()
+    assert first.wait() == -9
+    left = letters(world)
+    assert 0 < left < len(ids), "it was to be interrupted in the middle"
+
+    for each in [redrive(world), redrive(world)]:
+        assert each.wait(timeout=60) == 0
+    # What one of them held as the other came by has returned to its queue.
+    assert redrive(world).wait(timeout=60) == 0
+    until(lambda: count(world, "PAID") == len(ids), what="every order is paid")
+    until(lambda: letters(world) == 0, what="no dead letter is left")
+    world.start("payment")
+    world.wait_at_rest(ids)
+    paid = world.rows("orders", "SELECT count(*) AS n FROM event_log WHERE event_type = 'OrderPaid'")
+    assert paid[0]["n"] == len(ids)
+
+
+def redrive(world: World) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "stack.cli", "dead-letters", "redrive", "--all"]
+    return subprocess.Popen(command, env=world.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def letters(world: World) -> int:
+    """Dead letters of the order service; those that a redrive has in its hands count as well."""
+
+    async def ask(channel: AbstractChannel) -> int:
+        queue = await channel.declare_queue("order-service.dead-letters", passive=True)
+        return queue.declaration_result.message_count or 0
+
+    found: int = world.amqp(ask)
+    return found
+
+
+def count(world: World, status: str) -> int:
+    found: int = world.rows("orders", "SELECT count(*) AS n FROM orders WHERE status = %s", status)[0]["n"]
+    return found

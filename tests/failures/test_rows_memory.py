@@ -1,0 +1,85 @@
+"""FAILURES.md, row 30: what remembers duplicates is purged, and then the duplicates come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from tests.failures.test_messages import cancel, create, order_event, payment_event
+from tests.failures.test_rows_delivery import redrive
+from tests.waiting import until
+from tests.world import USER, World
+
+
+def test_30_old_messages_redriven_after_all_that_remembers_them_was_purged_change_nothing(world: World) -> None:
+    world.start("order", "payment", "gateway")
+    paid = world.post(**{"Idempotency-Key": "kept for a while"})
+    refunded, declined, failed = world.post(), world.post("pm_card_chargeDeclined"), world.post("pm_error")
+    world.wait_status(refunded, "PAID", "APPROVED")
+    world.publish(cancel(refunded))
+    world.wait_status(refunded, "CANCELLED", "REFUNDED")
+    world.wait_status(paid, "PAID", "APPROVED")
+    ids = [paid, refunded, declined, failed]
+    world.wait_at_rest(ids)
+    dead = [message for order_id in ids for message in old_messages(world, order_id)]
+    bury(world, dead)
+    until(lambda: len(world.dead_letters()) == len(dead), what="they are dead letters")
+
+    for role, tables in {"orders": "idempotency_keys, outbox, event_log", "payments": "outbox, event_log"}.items():
+        with psycopg.connect(world.dsn(role), autocommit=True) as connection:
+            connection.execute(f"TRUNCATE {tables}")
+    world.kill("order", "payment")  # and nothing is remembered in memory
+    world.start("order", "payment")
+    before = all_rows(world)
+    assert redrive(world).wait(timeout=60) == 0
+    until(lambda: world.waiting() == 0 and world.dead_letters() == [], what="all are handled")
+    assert all_rows(world) == before
+    assert before["event_log"] == before["outbox"] == []
+    assert [world.books(order_id) for order_id in ids] == [(999, 0), (999, 999), (0, 0), (0, 0)]
+
+
+def old_messages(world: World, order_id: str) -> list[tuple[str, dict[str, Any]]]:
+    """Copies of all that once led to where an order stands, each with the queue that it was for."""
+    order, payment = world.order(order_id), world.payment(order_id)
+    assert order
+    assert payment
+    found = [
+        ("order-service", create(order_id, order["payment_method"])),
+        ("payment-service", order_event("OrderCreated", order_id, **created(order))),
+    ]
+    told = {
+        "OrderCancelled": ("payment-service", {"reason": order["cancel_reason"]}),
+        "PaymentApproved": ("order-service", {"transactionId": payment["transaction_id"]}),
+        "PaymentDeclined": ("order-service", {"reason": payment["reason"]}),
+        "PaymentFailed": ("order-service", {"error": payment["reason"]}),
+    }
+    for event_type in (*world.events("orders", order_id), *world.events("payments", order_id)):
+        if event_type in told:
+            queue, payload = told[event_type]
+            make = order_event if event_type.startswith("Order") else payment_event
+            found.append((queue, make(event_type, order_id, **payload)))
+    if order["cancel_reason"] == "USER_REQUESTED":
+        found.append(("order-service", cancel(order_id)))
+    return [(queue, message) for queue, (_, _, message) in found]
+
+
+def created(order: dict[str, Any]) -> dict[str, Any]:
+    return {"userId": USER, "total": order["total"], "paymentMethod": order["payment_method"]}
+
+
+def bury(world: World, messages: list[tuple[str, dict[str, Any]]]) -> None:
+    """Put messages where a service's dead letters are."""
+    world.publish(*(("dlx.exchange", queue, message) for queue, message in messages))
+
+
+def all_rows(world: World) -> dict[str, list[dict[str, Any]]]:
+    tables = {
+        "orders": ("orders", "order_totals"),
+        "payments": ("payments", "payment_totals", "provider_charges", "event_log", "outbox"),
+    }
+    return {
+        table: world.rows(role, f"SELECT * FROM {table} ORDER BY 1, 2")
+        for role, tables_of in tables.items()
+        for table in tables_of
+    }
