@@ -109,8 +109,8 @@ def test_10_an_event_that_commits_late_is_not_skipped_by_the_relay(world: World)
         " ON CONFLICT (shard, status) DO UPDATE SET count = order_totals.count + 1,"
         " amount = order_totals.amount + 999), l AS (INSERT INTO event_log (event_id, order_id, event_type,"
         " occurred_at, correlation_id, causation_id, coordinator, payload) VALUES (gen_random_uuid(), %(id)s,"
-        " 'OrderCreated', now(), 'c', gen_random_uuid(), 'choreography', jsonb_build_object('orderId', %(id)s::text, 'userId',"
-        " %(user)s::text, 'total', 999, 'paymentMethod', 'pm_card_visa')) RETURNING seq, order_id)"
+        " 'OrderCreated', now(), 'c', gen_random_uuid(), 'choreography', jsonb_build_object('orderId', %(id)s::text,"
+        " 'userId', %(user)s::text, 'total', 999, 'paymentMethod', 'pm_card_visa')) RETURNING seq, order_id)"
         " INSERT INTO outbox SELECT seq, order_id, false FROM l RETURNING seq"
     )
     with psycopg.connect(world.dsn("orders")) as connection:
