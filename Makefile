@@ -53,8 +53,8 @@ temporal-test: install system-packages  ## Run both coordinators through real pr
 	@$(BIN)/pytest tests/contrast tests/failures/test_mirror.py tests/failures/test_mirror_volume.py \
 		tests/failures/test_orchestration.py tests/failures/test_reconciler.py
 
-long-test: install system-packages  ## Run the failures that take long
-	@$(BIN)/pytest tests/failures/test_long.py
+long-test: install system-packages  ## Run the failures that take long: clocks, disks, proxies, rolling restarts
+	@$(BIN)/pytest -o addopts= --import-mode=importlib -q tests/failures/test_long.py tests/failures/test_rows_*.py
 
 chaos: install system-packages  ## Kill, freeze and cut off everything at random while sagas run, then prove the invariants
 	@$(BIN)/python -m tests.chaos
