@@ -21,7 +21,7 @@ from models.outcome import Outcome, Unanswered
 from models.payment import Due, Payment, PaymentStatus, decide
 from models.saga import Become, Coordinator, Decision, Illegal, Message, OrderCancelled, OrderCreated, PaymentId
 
-_InFlight: TypeAlias = dict[tuple[PaymentId, Due], asyncio.Task[None]]
+_InFlight: TypeAlias = dict[tuple[PaymentId, Due], asyncio.Task[bool]]
 
 
 class ContradictoryOutcome(Exception):
@@ -43,12 +43,15 @@ class PaymentActivities:
         the same message again takes it up. With `last_try`, a charge without an answer is voided instead and the
         payment fails. Raises ContradictoryOutcome when the provider's answer cannot be true.
         """
-        applied = await self._ledger.submit(entry)
-        if isinstance(applied.decision, Become) and applied.decision.state.due is not None:
-            await self._settle_once(applied.decision.state, entry, last_try)
-        return applied.decision
+        while True:
+            applied = await self._ledger.submit(entry)
+            if not isinstance(applied.decision, Become) or applied.decision.state.due is None:
+                return applied.decision
+            if await self._settle_once(applied.decision.state, entry, last_try):
+                return applied.decision
+            # Somebody else has settled it meanwhile, and may have left something due that nobody is there to do.
 
-    async def _settle_once(self, payment: Payment, entry: Entry, last_try: bool) -> None:
+    async def _settle_once(self, payment: Payment, entry: Entry, last_try: bool) -> bool:
         """A duplicate that arrives while the provider works waits for the same answer instead of asking again."""
         assert payment.due is not None  # noqa: S101 - the caller has checked it
         key = (payment.id, payment.due)
@@ -57,9 +60,10 @@ class PaymentActivities:
             task = asyncio.create_task(self._settle(payment, entry, last_try))
             self._in_flight[key] = task
             task.add_done_callback(lambda _: self._in_flight.pop(key, None))
-        await asyncio.shield(task)
+        return await asyncio.shield(task)
 
-    async def _settle(self, payment: Payment, entry: Entry, last_try: bool) -> None:
+    async def _settle(self, payment: Payment, entry: Entry, last_try: bool) -> bool:
+        """Whether nothing is due any more; False: an answer came too late to say."""
         while payment.due is not None:
             crash_point("payment.due")
             outcome = await self._ask(payment, entry, last_try)
@@ -74,8 +78,9 @@ class PaymentActivities:
             if isinstance(applied.decision, Illegal):
                 raise ContradictoryOutcome(applied.decision.why)
             if not isinstance(applied.decision, Become):
-                return  # settled by somebody else meanwhile
+                return False
             payment = applied.decision.state
+        return True
 
     async def _ask(self, payment: Payment, entry: Entry, last_try: bool) -> Outcome:
         match payment.due:

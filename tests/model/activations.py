@@ -1,0 +1,220 @@
+"""Speak with a workflow as Temporal's worker does: activations go in, commands come out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import msgspec
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
+from temporalio.bridge.proto.activity_result import ActivityResolution, Success
+from temporalio.bridge.proto.activity_result import Failure as FailedActivity
+from temporalio.bridge.proto.workflow_activation import (
+    CancelWorkflow,
+    FireTimer,
+    InitializeWorkflow,
+    QueryWorkflow,
+    RemoveFromCache,
+    ResolveActivity,
+    SignalWorkflow,
+    WorkflowActivation,
+    WorkflowActivationJob,
+)
+from temporalio.common import Priority, TypedSearchAttributes
+from temporalio.converter import DataConverter
+from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowInstance, WorkflowInstanceDetails
+
+from tests.model.messages import NOW
+
+_CONVERTER: Final = DataConverter.default.payload_converter
+_QUERIES: Final = ("status", "timeline")
+
+
+class Signal(NamedTuple):
+    name: str
+    argument: bytes  # a payload's data
+
+
+class Done(NamedTuple):
+    """An activity has completed; None: it has failed for good, with an error of this type."""
+
+    activity: str
+    argument: bytes
+    result: bytes | None
+    error: str = ""
+
+
+class Fired(NamedTuple):
+    timer: str  # its summary
+
+
+class Cancelled(NamedTuple):
+    """Somebody has asked Temporal itself to cancel the workflow."""
+
+    reason: str
+
+
+Input: TypeAlias = Signal | Done | Fired | Cancelled
+
+
+class Asked(NamedTuple):
+    """An activity that a run waits for, by name and first argument, with the argument's data."""
+
+    activity: str
+    argument: bytes
+    others: tuple[bytes, ...] = ()
+
+
+class Instance:
+    """A workflow that has just begun, and what it waits for."""
+
+    def __init__(self, definition: Any, argument: bytes, loop: asyncio.AbstractEventLoop) -> None:
+        self.asked: dict[Asked, int] = {}
+        self.timers: dict[str, int] = {}
+        self.ended: str | None = None
+        self.result = b""
+        self._instance = loop.run_until_complete(_created(definition))
+        begins = InitializeWorkflow(workflow_type=definition.name, workflow_id="order", arguments=[_payload(argument)])
+        self._start = [WorkflowActivationJob(initialize_workflow=begins)]
+
+    def learn(self, inputs: Sequence[Input]) -> None:
+        """Have it learn all of these in one workflow task."""
+        jobs = [*self._start, *(self._job(each) for each in inputs)]
+        self._start = []
+        completion = self._activate(jobs)
+        if completion.HasField("failed"):
+            self.ended, self.result = "wedged", completion.failed.failure.message.encode()
+            return
+        for command in completion.successful.commands:
+            self._obey(command)
+
+    def told(self) -> tuple[bytes, ...]:
+        """What it answers to its queries."""
+        queries = [WorkflowActivationJob(query_workflow=QueryWorkflow(query_id=q, query_type=q)) for q in _QUERIES]
+        commands = self._activate(queries).successful.commands
+        return tuple(each.respond_to_query.succeeded.response.data for each in commands)
+
+    def forget(self) -> None:
+        """Take it out of memory, as a worker does whose cache is full."""
+        self._activate([WorkflowActivationJob(remove_from_cache=RemoveFromCache())])
+
+    def _job(self, happened: Input) -> WorkflowActivationJob:
+        match happened:
+            case Signal(name, argument):
+                signal = SignalWorkflow(signal_name=name, input=[_payload(argument)], originating_event_id=1)
+                return WorkflowActivationJob(signal_workflow=signal)
+            case Cancelled(reason):
+                return WorkflowActivationJob(cancel_workflow=CancelWorkflow(reason=reason))
+            case Fired(timer):
+                return WorkflowActivationJob(fire_timer=FireTimer(seq=self.timers.pop(timer)))
+            case Done(activity, argument, result, error):
+                which = next(each for each in self.asked if each[:2] == (activity, argument))
+                if result is not None:
+                    resolution = ActivityResolution(completed=Success(result=_payload(result)))
+                else:
+                    told = ApplicationFailureInfo(type=error, non_retryable=True)
+                    failure = Failure(message=error, application_failure_info=told)
+                    resolution = ActivityResolution(failed=FailedActivity(failure=_in_activity(failure, activity)))
+                return WorkflowActivationJob(
+                    resolve_activity=ResolveActivity(seq=self.asked.pop(which), result=resolution)
+                )
+
+    def _obey(self, command: Any) -> None:
+        match command.WhichOneof("variant"):
+            case "schedule_activity":
+                first, *others = [bytes(each.data) for each in command.schedule_activity.arguments]
+                wanted = Asked(command.schedule_activity.activity_type, first, tuple(others))
+                assert wanted not in self.asked, (
+                    f"{wanted.activity} is asked for twice at once; the model can't tell them apart"
+                )
+                self.asked[wanted] = command.schedule_activity.seq
+            case "start_timer":
+                summary = str(msgspec.json.decode(command.user_metadata.summary.data))
+                assert summary not in self.timers, f"two timers are called {summary}; the model can't tell them apart"
+                self.timers[summary] = command.start_timer.seq
+            case "cancel_timer":
+                for summary in [each for each, seq in self.timers.items() if seq == command.cancel_timer.seq]:
+                    del self.timers[summary]
+            case "complete_workflow_execution":
+                self.ended, self.result = "completed", bytes(command.complete_workflow_execution.result.data)
+            case "fail_workflow_execution":
+                self.ended, self.result = "failed", command.fail_workflow_execution.failure.message.encode()
+            case "upsert_workflow_search_attributes":
+                pass
+            case other:
+                raise NotImplementedError(f"the model doesn't know what a workflow's command {other} leads to")
+
+    def _activate(self, jobs: Sequence[WorkflowActivationJob]) -> Any:
+        activation = WorkflowActivation(run_id="run", jobs=jobs)
+        activation.timestamp.FromDatetime(NOW)
+        return self._instance.activate(activation)
+
+
+def data_of(value: Any) -> bytes:
+    """A value as Temporal's converter writes it."""
+    return bytes(_CONVERTER.to_payloads([value])[0].data)
+
+
+def value_of(data: bytes, kind: type[Any]) -> Any:
+    """What the converter reads."""
+    return _CONVERTER.from_payloads([_payload(data)], [kind])[0]
+
+
+def _payload(data: bytes) -> Payload:
+    return Payload(metadata={"encoding": b"json/plain"}, data=data)
+
+
+def _in_activity(cause: Failure, activity: str) -> Failure:
+    failure = Failure(message="Activity task failed", cause=cause)
+    failure.activity_failure_info.activity_type.name = activity
+    return failure
+
+
+async def _created(definition: Any) -> WorkflowInstance:
+    details = WorkflowInstanceDetails(
+        payload_converter_factory=DataConverter.default.payload_converter_class,
+        failure_converter_class=DataConverter.default.failure_converter_class,
+        interceptor_classes=[],
+        defn=definition,
+        info=_info(definition.name),
+        randomness_seed=0,
+        extern_functions={},
+        disable_eager_activity_execution=True,
+        worker_level_failure_exception_types=[],
+        patch_activation_callback=None,
+        last_completion_result=Payloads(),
+        last_failure=None,
+    )
+    return UnsandboxedWorkflowRunner().create_instance(details)
+
+
+def _info(name: str) -> workflow.Info:
+    return workflow.Info(
+        attempt=1,
+        continued_run_id=None,
+        cron_schedule=None,
+        execution_timeout=None,
+        first_execution_run_id="run",
+        headers={},
+        namespace="model",
+        original_execution_run_id="run",
+        parent=None,
+        priority=Priority.default,
+        raw_memo={},
+        retry_policy=None,
+        root=None,
+        run_id="run",
+        run_timeout=None,
+        search_attributes={},
+        start_time=NOW,
+        task_queue="sagas",
+        task_timeout=timedelta(seconds=10),
+        typed_search_attributes=TypedSearchAttributes.empty,
+        workflow_id="order",
+        workflow_start_time=NOW,
+        workflow_type=name,
+    )

@@ -1,0 +1,87 @@
+"""Orchestrated sagas with a step missing, for the checker to find; each class has to say `run` again."""
+
+from __future__ import annotations
+
+import asyncio
+
+from temporalio import workflow
+
+from activities.steps import Step
+from models.messages import Envelope
+from workflows.order_saga import OrderSaga
+from workflows.saga_input import CancelRequest, SagaInput
+from workflows.saga_steps import (
+    CHARGE_PAYMENT,
+    COMPENSATIONS,
+    CREATE_ORDER,
+    SETTLE_ORDER,
+    SagaStep,
+    answer_to,
+    cancel_command,
+    create_command,
+)
+
+
+@workflow.defn(name="OrderSaga")
+class CancelsTheOrderAlone(OrderSaga):
+    """Leaves it to the end of the saga to see what else a cancellation asks for."""
+
+    @workflow.run
+    async def run(self, saga: SagaInput) -> str | None:
+        return await super().run(saga)
+
+    async def _compensate(self, request: CancelRequest, forward: asyncio.Task[None]) -> None:
+        await workflow.wait_condition(lambda: self._last("OrderCreated") is not None or forward.done())
+        await self._do(COMPENSATIONS[CREATE_ORDER], cancel_command(self._saga.order_id, request))
+
+
+@workflow.defn(name="OrderSaga")
+class ForgetsThePayment(CancelsTheOrderAlone):
+    """Does not look at the end either."""
+
+    @workflow.run
+    async def run(self, saga: SagaInput) -> str | None:
+        return await super().run(saga)
+
+    async def _end_what_others_began(self) -> None:
+        """Nothing."""
+
+
+@workflow.defn(name="OrderSaga")
+class EndsTooSoon(OrderSaga):
+    """Ends as soon as there is an order."""
+
+    @workflow.run
+    async def run(self, saga: SagaInput) -> str | None:
+        self._forward = asyncio.create_task(self._go_forward(saga))
+        await workflow.wait_condition(lambda: self._last("OrderCreated") is not None)
+        return self._timeline.order_status
+
+
+@workflow.defn(name="OrderSaga")
+class ForgetsTheDecline(OrderSaga):
+    """Does not tell the order service that the payment was declined."""
+
+    @workflow.run
+    async def run(self, saga: SagaInput) -> str | None:
+        return await super().run(saga)
+
+    async def _do(self, step: SagaStep, message: Step) -> Envelope | None:
+        return None if step is SETTLE_ORDER["PaymentDeclined"] else await super()._do(step, message)
+
+
+@workflow.defn(name="OrderSaga")
+class ChargesWithoutLooking(OrderSaga):
+    """Charges although a cancellation has arrived."""
+
+    @workflow.run
+    async def run(self, saga: SagaInput) -> str | None:
+        return await super().run(saga)
+
+    async def _go_forward(self, saga: SagaInput) -> None:
+        created = await self._do(CREATE_ORDER, create_command(saga, saga.order)) if saga.order else None
+        created = created or await self._recall()
+        assert created is not None
+        charged = await self._do(CHARGE_PAYMENT, answer_to(created))
+        if charged is not None and charged.event_type in SETTLE_ORDER:
+            await self._do(SETTLE_ORDER[charged.event_type], answer_to(charged))
