@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: long-test chaos model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
+.PHONY: bench bench-scale long-test chaos model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
@@ -61,6 +61,12 @@ chaos: install system-packages  ## Kill, freeze and cut off everything at random
 
 model: install       ## Explore every interleaving of one saga, with the rules that production uses
 	@$(BIN)/python -m tests.model
+
+bench: install system-packages  ## Measure the system beside the ceilings of the servers it stands on
+	@$(BIN)/python -m bench.run --record --json bench.json --html bench.html
+
+bench-scale: install system-packages  ## The same with full tables, more instances, slow providers
+	@$(BIN)/python -m bench.run --scale --json bench-scale.json --html bench-scale.html
 
 contrast: install system-packages  ## Run the same sagas and faults through both coordinators, and compare
 	@$(BIN)/saga contrast

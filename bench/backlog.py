@@ -1,0 +1,107 @@
+"""Switch the mirrors off and on at the broker, and measure how fast they work off what has gathered for them."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Self
+from urllib.parse import quote
+
+import aio_pika
+import httpx
+from aio_pika.abc import AbstractChannel
+from temporalio.client import Client
+
+from choreography.topology import MIRROR_QUEUE, Topology
+from workflows.saga_mirror import SagaMirror
+
+_POLL: Final = 0.25  # seconds
+_FEW: Final = 100  # what is worked off in a moment says nothing of a rate
+_PATIENCE: Final = 120.0  # seconds in which nothing moves
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drained:
+    """How a backlog was worked off after the last saga had ended. Rates are None where there was next to none."""
+
+    events: int  # that waited in the mirrors' queue
+    events_rate: float | None  # a second, until none waited
+    sagas: int  # whose mirror had not closed
+    sagas_rate: float | None  # mirrors that closed a second, until all had
+    seconds: float
+
+
+class Backlog:
+    """The mirrors' queue and its bindings, and the mirrors that have closed."""
+
+    def __init__(self, *, temporal: Client, channel: AbstractChannel, api: httpx.AsyncClient) -> None:
+        self._temporal = temporal
+        self._channel = channel
+        self._api = api
+        self._bindings = next(queue.bindings for queue in Topology().queues if queue.name == MIRROR_QUEUE)
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, *, temporal: Client, amqp: str, rabbitmq_api: str) -> AsyncIterator[Self]:
+        """Connected until the end of the context; `rabbitmq_api` carries user and password."""
+        connection = await aio_pika.connect(amqp, timeout=5)
+        async with connection, httpx.AsyncClient(base_url=rabbitmq_api, trust_env=False, timeout=10.0) as api:
+            yield cls(temporal=temporal, channel=await connection.channel(), api=api)
+
+    @asynccontextmanager
+    async def switched_off(self) -> AsyncIterator[None]:
+        """No event reaches the mirrors' queue until the end of the context; sagas begun meanwhile get no mirror.
+
+        The worker and Temporal stay, with nothing to do. A service that connects anew would bind the queue again.
+        """
+        for exchange, key in self._bindings:
+            path = f"/bindings/%2F/e/{exchange}/q/{MIRROR_QUEUE}/{quote(key, safe='')}"
+            (await self._api.delete(path)).raise_for_status()
+        try:
+            yield
+        finally:
+            queue = await self._channel.get_queue(MIRROR_QUEUE, ensure=False)
+            for exchange, key in self._bindings:
+                await queue.bind(exchange, key)
+
+    async def waiting(self) -> int:
+        """Events in the queue that have not been handed to the worker yet."""
+        declared = await self._channel.declare_queue(MIRROR_QUEUE, passive=True)
+        return declared.declaration_result.message_count or 0
+
+    async def closed(self, since: float) -> int:
+        """Mirrors begun after `since` (seconds since the epoch) that have closed."""
+        after = datetime.fromtimestamp(since, UTC).isoformat()
+        query = f"WorkflowType = '{SagaMirror.__name__}' AND ExecutionStatus = 'Completed' AND StartTime >= '{after}'"
+        return (await self._temporal.count_workflows(query)).count
+
+    async def drained(self, *, sagas: int, since: float) -> Drained:
+        """Watch from now on until so many mirrors, begun after `since`, have closed. Raises TimeoutError."""
+        began = time.monotonic()
+        events, before = await self.waiting(), await self.closed(since)
+        events_by: float | None = None
+        closed, moved = before, began
+        while closed < sagas or events_by is None:
+            await asyncio.sleep(_POLL)
+            if events_by is None and await self.waiting() == 0:
+                events_by = time.monotonic() - began
+            if (now := await self.closed(since)) > closed:
+                closed, moved = now, time.monotonic()
+            elif time.monotonic() - moved > _PATIENCE:
+                raise TimeoutError(f"{closed} of {sagas} mirrors have closed, and none for {_PATIENCE:g} s")
+        seconds = time.monotonic() - began
+        return Drained(
+            events=events,
+            events_rate=_rate(events, events_by),
+            sagas=sagas - before,
+            sagas_rate=_rate(sagas - before, seconds),
+            seconds=seconds,
+        )
+
+
+def _rate(number: int, seconds: float) -> float | None:
+    return number / seconds if number >= _FEW and seconds > 0 else None

@@ -1,0 +1,182 @@
+"""Fill the tables with orders that ended long ago, as if sagas had left them there: rows, event logs, books, totals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from hashlib import md5
+from typing import Any, Final
+from uuid import UUID
+
+import psycopg
+
+_AT_ONCE: Final = 100_000  # orders a transaction
+_APART: Final = timedelta(seconds=2)  # from one order to the next
+_USERS: Final = 50_000
+# The first thousand orders are fifty users' own: those have as many however full the tables are.
+_FIRST: Final = 1_000
+_FIRST_USERS: Final = 50
+
+# One row a number: when and what it was, who bought, and how it ended. One in five is declined.
+_SAGAS: Final = f"""
+    SELECT n, t, lpad(to_hex(floor(extract(epoch FROM t) * 1000)::bigint), 12, '0') AS at,
+           '8000' || lpad(to_hex(n), 12, '0') AS tail,
+           md5('user ' || CASE WHEN n <= {_FIRST} THEN mod(n, {_FIRST_USERS})
+                          ELSE {_FIRST_USERS} + mod(n, {_USERS}) END)::uuid AS user_id,
+           100 + mod(n * 7919, 100000) AS total, mod(n, 5) = 0 AS declined
+    FROM (SELECT n, %(since)s::timestamptz + n * %(apart)s::interval AS t
+          FROM generate_series(%(first)s::bigint, %(last)s::bigint) n) numbers
+"""
+
+# Ids of UUID version 7 by their layout: the time, the version with a kind, the variant with the number.
+_ORDER_ID: Final = "(at || '7000' || tail)::uuid"
+_PAYMENT_ID: Final = "(at || '7001' || tail)::uuid"
+_COMMAND_ID: Final = "(at || '7c00' || tail)::uuid"
+_CREATED_ID: Final = "(at || '7c01' || tail)::uuid"
+_SETTLED_ID: Final = "(at || '7c02' || tail)::uuid"
+_ENDED_ID: Final = "(at || '7c03' || tail)::uuid"
+_TRANSACTION: Final = "CASE WHEN NOT declined THEN 'txn_' || at || '7001' || tail END"
+_REASON: Final = "CASE WHEN declined THEN 'Insufficient funds' END"
+_EVENT_COLUMNS: Final = (
+    "event_id, order_id, event_type, occurred_at, correlation_id, causation_id, coordinator, payload"
+)
+_TOTALS: Final = (
+    "INSERT INTO {table} AS known (shard, status, count, amount)"
+    " SELECT 0, CASE WHEN declined THEN '{declined}' ELSE '{approved}' END, count(*), sum(total)"
+    " FROM ({sagas}) s GROUP BY declined ON CONFLICT (shard, status)"
+    " DO UPDATE SET count = known.count + excluded.count, amount = known.amount + excluded.amount"
+)
+
+_ORDERS: Final[Sequence[str]] = (
+    f"""
+    INSERT INTO orders (id, user_id, total, currency, payment_method, coordinator, status, cancel_reason,
+                        created_at, updated_at)
+    SELECT {_ORDER_ID}, user_id, total, 'USD', NULL, 'choreography',
+           CASE WHEN declined THEN 'CANCELLED' ELSE 'PAID' END, CASE WHEN declined THEN 'PAYMENT_DECLINED' END,
+           t, t + interval '20 ms'
+    FROM ({_SAGAS}) s
+    """,
+    f"""
+    INSERT INTO event_log ({_EVENT_COLUMNS})
+    SELECT e.*, 'choreography', p.payload FROM ({_SAGAS}) s
+    CROSS JOIN LATERAL (VALUES
+        ({_CREATED_ID}, {_ORDER_ID}, 'OrderCreated', t, 'fill-' || n, {_COMMAND_ID}),
+        ({_ENDED_ID}, {_ORDER_ID}, CASE WHEN declined THEN 'OrderCancelled' ELSE 'OrderPaid' END,
+         t + interval '20 ms', 'fill-' || n, {_SETTLED_ID})
+    ) e (event_id, order_id, event_type, occurred_at, correlation_id, causation_id)
+    CROSS JOIN LATERAL (SELECT CASE e.event_type
+        WHEN 'OrderCreated' THEN jsonb_build_object('orderId', e.order_id, 'userId', user_id, 'total', total,
+                                                    'currency', 'USD')
+        WHEN 'OrderPaid' THEN jsonb_build_object('orderId', e.order_id)
+        ELSE jsonb_build_object('orderId', e.order_id, 'reason', 'PAYMENT_DECLINED', 'total', total,
+                                'cancelledAt', e.occurred_at)
+        END AS payload) p
+    ORDER BY n, e.occurred_at
+    """,
+    _TOTALS.format(table="order_totals", declined="CANCELLED", approved="PAID", sagas=_SAGAS),
+)
+_PAYMENTS: Final[Sequence[str]] = (
+    f"""
+    INSERT INTO payments (id, order_id, amount, currency, payment_method, coordinator, status, due, transaction_id,
+                          reason, created_at, updated_at)
+    SELECT {_PAYMENT_ID}, {_ORDER_ID}, total, 'USD', NULL, 'choreography',
+           CASE WHEN declined THEN 'DECLINED' ELSE 'APPROVED' END, NULL, {_TRANSACTION}, {_REASON},
+           t + interval '5 ms', t + interval '12 ms'
+    FROM ({_SAGAS}) s
+    """,
+    f"""
+    INSERT INTO provider_charges (payment_id, amount, currency, outcome, transaction_id, reason, captured, refunded,
+                                  updated_at)
+    SELECT {_PAYMENT_ID}, total, 'USD', CASE WHEN declined THEN 'Declined' ELSE 'Charged' END, {_TRANSACTION},
+           {_REASON}, CASE WHEN declined THEN 0 ELSE total END, 0, t + interval '10 ms'
+    FROM ({_SAGAS}) s
+    """,
+    f"""
+    INSERT INTO event_log ({_EVENT_COLUMNS})
+    SELECT {_SETTLED_ID}, {_ORDER_ID}, CASE WHEN declined THEN 'PaymentDeclined' ELSE 'PaymentApproved' END,
+           t + interval '12 ms', 'fill-' || n, {_CREATED_ID}, 'choreography',
+           CASE WHEN declined THEN jsonb_build_object('orderId', {_ORDER_ID}, 'reason', {_REASON})
+                ELSE jsonb_build_object('orderId', {_ORDER_ID}, 'transactionId', {_TRANSACTION}) END
+    FROM ({_SAGAS}) s ORDER BY n
+    """,
+    _TOTALS.format(table="payment_totals", declined="DECLINED", approved="APPROVED", sagas=_SAGAS),
+)
+_COUNTED: Final = "SELECT coalesce(sum(count), 0)::bigint FROM order_totals"
+_SIZE: Final = "SELECT pg_database_size(current_database())"
+_CONSISTENT: Final = (
+    "SELECT NOT EXISTS (SELECT status, count(*), sum({amount}) FROM {table} GROUP BY status"
+    " EXCEPT SELECT status, sum(count), sum(amount) FROM {totals} GROUP BY status)"
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filled:
+    """An order that the filling has made, and its user, who has `_FIRST / _FIRST_USERS` of them at any size."""
+
+    order_id: UUID
+    user_id: UUID
+
+
+class Fill:
+    """Fills the databases of one stack, which nobody uses meanwhile; the arguments are their URLs."""
+
+    def __init__(self, orders: str, payments: str) -> None:
+        self._orders = orders
+        self._payments = payments
+        self._since = datetime.now(UTC).replace(microsecond=0) - timedelta(days=30)
+        self._filled = 0
+
+    async def up_to(self, size: int) -> Filled:
+        """Add orders until there are `size` of them. Raises ValueError if there are more already."""
+        (there,) = await _row(self._orders, _COUNTED)
+        if there > size:
+            raise ValueError(f"There are {there} orders already, more than the {size} that are wanted")
+        missing = size - there
+        await asyncio.gather(
+            self._add(self._orders, _ORDERS, missing),
+            self._add(self._payments, _PAYMENTS, missing),
+        )
+        self._filled += missing
+        return self._first()
+
+    async def consistent(self) -> bool:
+        """Whether the totals of both services are what counting their rows comes to."""
+        (orders,) = await _row(self._orders, _CONSISTENT.format(table="orders", amount="total", totals="order_totals"))
+        (payments,) = await _row(
+            self._payments, _CONSISTENT.format(table="payments", amount="amount", totals="payment_totals")
+        )
+        return bool(orders and payments)
+
+    async def stored_bytes(self) -> int:
+        """What both databases take on disk, indexes included, without the write-ahead log."""
+        ((orders,), (payments,)) = await asyncio.gather(_row(self._orders, _SIZE), _row(self._payments, _SIZE))
+        return int(orders + payments)
+
+    async def _add(self, url: str, statements: Sequence[str], number: int) -> None:
+        async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+            for start in range(0, number, _AT_ONCE):
+                first = self._filled + start + 1
+                last = self._filled + min(start + _AT_ONCE, number)
+                params = {"since": self._since, "apart": _APART, "first": first, "last": last}
+                async with connection.transaction():
+                    for statement in statements:
+                        await connection.execute(statement, params)
+            if number:
+                await connection.execute("VACUUM (ANALYZE)")
+
+    def _first(self) -> Filled:
+        at = self._since + _APART
+        milliseconds = int(at.timestamp() * 1000)
+        return Filled(
+            order_id=UUID(f"{milliseconds:012x}7000" + f"8000{1:012x}"),
+            user_id=UUID(md5(b"user 1", usedforsecurity=False).hexdigest()),
+        )
+
+
+async def _row(url: str, sql: str) -> tuple[Any, ...]:
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        cursor = await connection.execute(sql)
+        row = await cursor.fetchone()
+        return row or ()

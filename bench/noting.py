@@ -1,0 +1,100 @@
+"""Turn stretches of load and ceilings into measures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from bench.backlog import Drained
+from bench.costs import LOAD_GENERATOR, counted, cpu_of_a_saga, predicted_rate
+from bench.figures import quantile
+from bench.load import accepted
+from bench.meters import Reading
+from bench.results import Notes
+from bench.trials import Trial
+from bench.wal import SHARED
+
+RATES: Final = "Sagas a second at saturation"
+CEILINGS: Final = "Ceilings of the same servers in the same run"
+COSTS: Final = "What a saga costs"
+MEMORY: Final = "Memory of the four processes at saturation"
+MIRRORS: Final = "The mirrors' backlog, after the last saga has ended"
+STARTS: Final = "Start"
+_MIB: Final = 2**20
+_PERCENTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+
+
+def note_rate(notes: Notes, condition: str, trial: Trial, *, name: str) -> None:
+    """How many sagas a second ended, and how many POSTs were refused."""
+    notes.note(f"saturation.{condition}", trial.rate, group=RATES, name=name, unit="a second")
+    placed = trial.placed
+    refused = len(placed) - len(accepted(placed))
+    if refused:
+        notes.troubles.append(f"{refused} of {len(placed)} POSTs were refused at saturation, {name}")
+
+
+def note_cpu(notes: Notes, condition: str, trial: Trial, used: Reading, rest: Reading | None, *, name: str) -> None:
+    """Milliseconds of CPU of each process that each of the stretch's sagas has caused."""
+    cpu = cpu_of_a_saga(used, rest, trial.sagas)
+    every = {**cpu, LOAD_GENERATOR: trial.own_cpu_ms}
+    notes.cpu.setdefault(name, []).append(every)
+    if condition == "off":
+        cores = len(os.sched_getaffinity(0))
+        what = f"predicted by the CPU of a saga on {cores} cores, {name}"
+        notes.note("model.off", predicted_rate(every, cores), group=RATES, name=what, unit="a second")
+    notes.note(f"cpu.{condition}", counted(cpu), group=COSTS, name=f"CPU without Temporal, {name}", unit="ms")
+
+
+def note_memory(notes: Notes, condition: str, trial: Trial, *, name: str) -> None:
+    """The most that our four processes held together."""
+    peak = trial.footprint.peak
+    resident = {each: held.resident / _MIB for each, held in peak.items()}
+    proportional = {each: held.proportional / _MIB for each, held in peak.items()}
+    for kind, word, sizes in (("rss", "resident", resident), ("pss", "proportional", proportional)):
+        if not condition:
+            for each, size in sizes.items():
+                notes.note(f"memory.{each}.{kind}", size, group=MEMORY, name=f"{each}, {word}", unit="MiB")
+        key = f"memory.{condition}.{kind}" if condition else f"memory.{kind}"
+        notes.note(key, sum(sizes.values()), group=MEMORY, name=f"all four, {word}{name}", unit="MiB")
+
+
+def note_latency(notes: Notes, profile: str, trial: Trial, *, name: str) -> None:
+    """Milliseconds from POST to the commit of the order's last status, and how late the load generator itself was."""
+    values, group = trial.latencies, f"POST to terminal status, ms, {name}"
+    if not values:
+        notes.troubles.append(f"Not one saga ended, {name}")
+        return
+    notes.latencies.setdefault(name, []).extend(round(value, 2) for value in values)
+    for percentile, share in _PERCENTILES.items():
+        notes.note(f"latency.{profile}.{percentile}", quantile(values, share), group=group, name=percentile, unit="ms")
+    late = [1000 * placed.late for placed in trial.placed]
+    notes.note(
+        f"latency.{profile}.late", quantile(late, 0.99), group=group, name="of it the load generator's, p99", unit="ms"
+    )
+
+
+def note_drained(notes: Notes, drained: Drained) -> None:
+    """How fast the backlog was worked off."""
+    notes.note("drain.waiting", drained.events, group=MIRRORS, name="events that waited", unit="")
+    notes.note("drain.events", drained.events_rate, group=MIRRORS, name="events told", unit="a second")
+    notes.note("drain.open", drained.sagas, group=MIRRORS, name="sagas whose mirror was open", unit="")
+    notes.note("drain.sagas", drained.sagas_rate, group=MIRRORS, name="mirrors closed", unit="a second")
+    notes.note("drain.seconds", drained.seconds, group=MIRRORS, name="until all had closed", unit="s")
+
+
+def note_counts(notes: Notes, used: Reading, wal: Mapping[str, int], sagas: int, *, expected: int) -> None:
+    """What the servers counted for each of so many sagas; other than `expected` messages is noted as trouble."""
+    for name, size in wal.items():
+        key = f"wal.{name}" if name != SHARED else "wal.rest"
+        notes.note(key, size / sagas, group=COSTS, name=f"write-ahead log, {name}", unit="bytes")
+    notes.note("wal", sum(wal.values()) / sagas, group=COSTS, name="write-ahead log, all in all", unit="bytes")
+    flushes = used.wal_flushes / sagas
+    notes.note("wal.flushes", flushes, group=COSTS, name="flushes of the write-ahead log", unit="")
+    written = used.writing_transactions / sagas
+    notes.note("transactions", written, group=COSTS, name="transactions that wrote", unit="")
+    published, delivered = used.published / sagas, used.delivered / sagas
+    notes.note("messages.published", published, group=COSTS, name="messages published", unit="")
+    notes.note("messages.delivered", delivered, group=COSTS, name="messages delivered", unit="")
+    if round(published, 1) != expected:
+        notes.troubles.append(f"{published:.2f} messages a saga were published, and {expected} were expected")

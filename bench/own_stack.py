@@ -1,0 +1,132 @@
+"""A stack of the measurement's own, started and stopped by `saga up` and `saga down` as anybody would."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+import msgspec
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from bench.blocks import System
+
+Superuser: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
+
+# Latencies end with the commit of an order's last status: the server has to keep the times of commits.
+_SERVER_SETTINGS: Final = ("track_commit_timestamp", "track_wal_io_timing")
+SERVICES: Final = ("gateway", "order", "payment", "worker")
+
+
+class StackFailed(Exception):
+    """A `saga` command on the measurement's stack has failed, with the last line that it wrote."""
+
+
+class _Process(msgspec.Struct):
+    name: str
+    pid: int
+    port: int
+    healthy: bool
+
+
+class _Status(msgspec.Struct):
+    ready: bool
+    processes: list[_Process]
+    urls: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Running:
+    """A stack that is up: where its parts are. URLs carry passwords."""
+
+    pids: Mapping[str, int]
+    urls: Mapping[str, str]
+
+    @property
+    def system(self) -> System:
+        """The same, as blocks of load know it; its processes must not be restarted meanwhile."""
+        urls = self.urls
+        login = urls["amqp"].split("//")[1].split("@")[0]
+        return System(
+            gateway=urls["gateway"],
+            orders_db=urls["orders_db"],
+            payments_db=urls["payments_db"],
+            rabbitmq_api=urls["rabbitmq_ui"].replace("//", f"//{login}@") + "/api",
+            temporal=urls["temporal"],
+            pids=lambda: self.pids,
+            ready=lambda name: name in self.pids,
+        )
+
+
+class OwnStack:
+    """One stack on a folder of data; `environ` is the environment of its commands."""
+
+    def __init__(self, data: Path, port_offset: int, environ: Mapping[str, str]) -> None:
+        self._data = data
+        self._port_offset = port_offset
+        self._environ = environ
+
+    async def up(self, **environ: str) -> tuple[Running, float]:
+        """Start it, and say how many seconds it took until all was ready. Raises StackFailed."""
+        began = time.monotonic()
+        arguments = ("--detach", "--data", str(self._data), "--port-offset", str(self._port_offset))
+        await self._saga("up", *arguments, environ=environ)
+        seconds = time.monotonic() - began
+        status = msgspec.json.decode(await self._saga("status", "--json", "--data", str(self._data)), type=_Status)
+        return Running(pids={each.name: each.pid for each in status.processes}, urls=status.urls), seconds
+
+    async def down(self) -> None:
+        """Stop it if it runs; the data stay."""
+        await self._saga("down", "--data", str(self._data))
+
+    async def keep_times(self, running: Running) -> None:
+        """Have the server keep the times of commits and flushes from its next start on; that costs next to nothing."""
+        async with self.superuser(running) as connection:
+            for name in _SERVER_SETTINGS:
+                await connection.execute(f"ALTER SYSTEM SET {name} = on")
+
+    @asynccontextmanager
+    async def superuser(self, running: Running, database: str = "postgres") -> AsyncIterator[Superuser]:
+        """A connection that may do all; it has no way in but the socket in the data's own folder."""
+        port = urlsplit(running.urls["orders_db"]).port
+        where = make_conninfo(host=str(self._data.absolute() / "postgres"), port=port, user="postgres", dbname=database)
+        async with await psycopg.AsyncConnection.connect(where, autocommit=True) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def scratch_database(self, running: Running, name: str) -> AsyncIterator[str]:
+        """An empty database of the same server until the end of the context: its URL, with a service's way in."""
+        async with self.superuser(running) as connection:
+            await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+            await connection.execute(f"CREATE DATABASE {name} OWNER orders")
+            try:
+                yield urlsplit(running.urls["orders_db"])._replace(path=f"/{name}").geturl()
+            finally:
+                await connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    async def _saga(self, *arguments: str, environ: Mapping[str, str] | None = None) -> bytes:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "stack.cli",
+            *arguments,
+            env={**self._environ, **(environ or {})},
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            told, wrong = await process.communicate()
+        except asyncio.CancelledError:
+            await process.wait()  # what is half started could not be stopped
+            raise
+        if process.returncode:
+            lines = wrong.decode(errors="replace").strip().splitlines() or ["it wrote nothing"]
+            raise StackFailed(f"`saga {arguments[0]}` failed: {lines[-1].removeprefix('saga: ')}")
+        return told

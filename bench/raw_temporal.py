@@ -1,0 +1,137 @@
+"""The ceilings of Temporal: bare signal-with-start, a workflow that only closes, a plain one of three activities."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+from uuid import uuid4
+
+from temporalio.client import Client
+
+from bench.plain_workflows import PLAIN_TASK_QUEUE, SIGNALLED_TASK_QUEUE, UNPOLLED_TASK_QUEUE, PlainSaga, Signalled
+
+# As much as a mirror is told in one call: three events of this size.
+_EVENTS: Final = [{"eventType": name, "eventId": str(uuid4()), "payload": "x" * 300} for name in "abc"]
+_CALLS: Final = 32  # under way at once: as many as the mirror feed makes (SAGA_MIRROR_CONCURRENCY)
+_POLL: Final = 0.2  # seconds between two looks at how many have closed
+_PATIENCE: Final = 60.0  # seconds without the end of a single workflow
+
+Start = Callable[[str], Awaitable[object]]  # by workflow id
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Closed:
+    """How many workflows were started in a stretch, and how many a second of them closed."""
+
+    workflows: int
+    rate: float
+
+
+class RawTemporal:
+    """What one Temporal server can do for a client that asks for the least."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    async def signal_with_start(self, *, seconds: float) -> float:
+        """Calls a second, each with an id of its own, while nobody works for the workflows that they start."""
+        began = time.monotonic()
+        calls = await self._calls(self._signal_to(UNPOLLED_TASK_QUEUE), within=seconds)
+        return calls / (time.monotonic() - began)
+
+    async def signalled(self, *, seconds: float) -> Closed:
+        """The same calls with a worker that has each workflow close at once. Raises TimeoutError when none does."""
+        return await self._closed(Signalled, self._signal_to(SIGNALLED_TASK_QUEUE), seconds=seconds, in_flight=None)
+
+    async def plain_sagas(self, *, seconds: float, in_flight: int) -> Closed:
+        """Workflows of three activities, so many under way at once. Raises TimeoutError when none ends."""
+
+        async def start(workflow_id: str) -> None:
+            await self._client.start_workflow(PlainSaga.run, workflow_id, id=workflow_id, task_queue=PLAIN_TASK_QUEUE)
+
+        return await self._closed(PlainSaga, start, seconds=seconds, in_flight=in_flight)
+
+    def _signal_to(self, task_queue: str) -> Start:
+        async def start(workflow_id: str) -> None:
+            await self._client.start_workflow(
+                Signalled.run, id=workflow_id, task_queue=task_queue, start_signal="record", start_signal_args=[_EVENTS]
+            )
+
+        return start
+
+    async def _calls(self, start: Start, *, within: float, room: Callable[[], bool] = lambda: True) -> int:
+        """Make calls for so many seconds, whenever there is room for one more; how many that were."""
+        deadline, made = time.monotonic() + within, 0
+
+        async def call() -> None:
+            nonlocal made
+            while time.monotonic() < deadline:
+                if room():
+                    made += 1
+                    await start(f"bench-{uuid4()}")
+                else:
+                    await asyncio.sleep(_POLL / 10)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_CALLS):
+                group.create_task(call())
+        return made
+
+    async def _closed(self, kind: type, start: Start, *, seconds: float, in_flight: int | None) -> Closed:
+        since = datetime.now(UTC).isoformat()
+        query = f"WorkflowType = '{kind.__name__}' AND ExecutionStatus = 'Completed' AND StartTime >= '{since}'"
+        closed, started = 0, 0
+
+        async def counted(workflow_id: str) -> None:
+            nonlocal started
+            started += 1
+            await start(workflow_id)
+
+        async def watch() -> None:
+            nonlocal closed
+            while True:
+                closed = (await self._client.count_workflows(query)).count
+                await asyncio.sleep(_POLL)
+
+        began, watching = time.monotonic(), asyncio.create_task(watch())
+        try:
+            await self._calls(counted, within=seconds, room=lambda: in_flight is None or started - closed < in_flight)
+            before, moved = closed, time.monotonic()
+            while closed < started:
+                await asyncio.sleep(_POLL / 4)
+                if watching.done():
+                    watching.result()  # it ends only by failing
+                if closed > before:
+                    before, moved = closed, time.monotonic()
+                elif time.monotonic() - moved > _PATIENCE:
+                    raise TimeoutError(f"No {kind.__name__} has closed for {_PATIENCE:g} s")
+            return Closed(workflows=started, rate=started / (time.monotonic() - began))
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+
+@asynccontextmanager
+async def plain_worker(address: str) -> AsyncIterator[None]:
+    """A process of its own that works for the plain workflows, until the end of the context."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "bench.plain_worker", address),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        if process.stdout is None or await process.stdout.readline() != b"ready\n":
+            raise TimeoutError("The worker of the plain workflows did not start")
+        yield
+    finally:
+        with suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()

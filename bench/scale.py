@@ -1,0 +1,201 @@
+"""Measure with tables that are full, with more instances of each service, and with slow providers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from bench.costs import counted, cpu_of_a_saga
+from bench.figures import quantile
+from bench.fill import Fill, Filled
+from bench.instances import more
+from bench.load import accepted
+from bench.own_stack import OwnStack
+from bench.reads import ask, questions, total
+from bench.results import Notes
+from bench.scene import Scene
+from bench.trials import Trial
+from bench.watcher import Watcher, misordered
+from models.saga import Coordinator
+
+Tell = Callable[[str], None]
+NewStack = Callable[[str], OwnStack]  # by the name of its data
+
+RATES: Final = "Sagas a second at saturation"
+IDLE: Final = "POST to terminal status at 10 a second, ms"
+READS: Final = "GET, ms"
+OTHERS: Final = "Costs"
+_CHOREOGRAPHY: Final = Coordinator.CHOREOGRAPHY
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """How much is measured; times in seconds."""
+
+    repetitions: int = 3
+    saturated: float = 8.0
+    in_flight: int = 512
+    idle_rate: float = 10.0
+    idle: float = 20.0
+    reads: int = 300
+    sizes: tuple[int, ...] = (1_000, 100_000, 1_000_000)
+    instances: tuple[int, ...] = (1, 2, 3)
+    latencies: tuple[int, ...] = (0, 100, 1500)  # of the provider, ms
+    warm_up: float = 4.0
+
+
+QUICK: Final = Plan(
+    repetitions=1,
+    saturated=2.0,
+    idle=3.0,
+    reads=30,
+    sizes=(1_000, 20_000),
+    instances=(1, 3),
+    latencies=(0, 1500),
+    warm_up=1.0,
+)
+
+
+class Scale:
+    """One run. The mirrors are switched off: what is compared is the choreography with itself.
+
+    Two stacks, one after the other: one for the sizes, one, with next to nothing in its tables, for the rest.
+    """
+
+    def __init__(self, new_stack: NewStack, plan: Plan, notes: Notes, tell: Tell, *, port_offset: int) -> None:
+        self._new_stack = new_stack
+        self._plan = plan
+        self._notes = notes
+        self._tell = tell
+        self._port_offset = port_offset
+        self._environ: Mapping[str, str] = {}
+
+    async def run(self, environ: Mapping[str, str]) -> None:
+        """Start, measure, stop. Raises StackFailed, or TimeoutError if a system stands still."""
+        self._environ = environ
+        small = self._new_stack("small")
+        try:
+            for latency in self._plan.latencies:
+                async with self._system(small, latency=latency) as scene:
+                    if latency == 0:
+                        await self._empty(scene)
+                        await self._instances(scene)
+                    await self._latency(scene, latency)
+        finally:
+            await small.down()
+        full = self._new_stack("full")
+        try:
+            async with self._system(full, latency=0) as scene:
+                await self._sizes(scene)
+        finally:
+            await full.down()
+
+    @asynccontextmanager
+    async def _system(self, own: OwnStack, *, latency: int) -> AsyncIterator[Scene]:
+        self._tell(f"starting a stack of its own, whose provider takes {latency} ms")
+        # The reconciler would go through all that the filling has cancelled, as it would through nothing else at once.
+        settings = {"SAGA_PROVIDER_LATENCY_MS": str(latency), "SAGA_RECONCILE_INTERVAL": "86400"}
+        running, _ = await own.up(**settings)
+        await own.keep_times(running)
+        await own.down()
+        running, _ = await own.up(**settings)
+        async with Scene.of(own, running) as scene:
+            try:
+                yield scene
+            finally:
+                self._notes.orders += scene.bench.orders
+                self._notes.improper += scene.bench.improper
+        await own.down()
+
+    async def _empty(self, scene: Scene) -> None:
+        async with scene.backlog.switched_off():
+            await scene.trials.saturated(_CHOREOGRAPHY, seconds=self._plan.warm_up, in_flight=self._plan.in_flight)
+            await self._core(scene, 0, "no orders to begin with")
+
+    async def _sizes(self, scene: Scene) -> None:
+        fill = Fill(scene.running.urls["orders_db"], scene.running.urls["payments_db"])
+        for size in self._plan.sizes:
+            self._tell(f"filling the tables up to {size:,} orders")
+            began = time.monotonic()
+            known = await fill.up_to(size)
+            await scene.log.checkpoint()
+            seconds = time.monotonic() - began
+            self._notes.note(f"fill.{size}", seconds, group=OTHERS, name=f"filling up to {size:,}", unit="s")
+            stored = await fill.stored_bytes() / size
+            self._notes.note(f"stored.{size}", stored, group=OTHERS, name=f"on disk an order, {size:,}", unit="bytes")
+            if not await fill.consistent():
+                self._notes.troubles.append(f"At {size:,} orders the totals are not what the rows come to")
+            if (told := await total(scene.bench.client)) != size:
+                self._notes.troubles.append(f"GET /orders tells of {told} orders, and there are {size}")
+            await self._reads(scene, known, size)
+            async with scene.backlog.switched_off():
+                await self._core(scene, size, f"{size:,} orders")
+        if not await fill.consistent():
+            self._notes.troubles.append("In the end the totals are not what the rows come to")
+
+    async def _core(self, scene: Scene, size: int, name: str) -> None:
+        for repetition in range(self._plan.repetitions):
+            self._tell(f"at saturation and at {self._plan.idle_rate:g} a second, {name}, {repetition + 1}")
+            trial = await self._saturated(scene, self._plan.in_flight)
+            self._note_rate(f"scale.rate.{size}", trial, name)
+            cpu = cpu_of_a_saga(trial.used, None, trial.sagas)
+            self._notes.cpu.setdefault(name, []).append(cpu)
+            self._notes.note(f"scale.cpu.{size}", counted(cpu), group=OTHERS, name=f"CPU a saga, {name}", unit="ms")
+            log = trial.used.wal_bytes / trial.sagas
+            self._notes.note(f"scale.wal.{size}", log, group=OTHERS, name=f"log a saga, {name}", unit="bytes")
+            idle = await scene.trials.steady(_CHOREOGRAPHY, seconds=self._plan.idle, rate=self._plan.idle_rate)
+            self._note_quantiles(f"scale.idle.{size}", idle.latencies, IDLE, name)
+            self._notes.latencies.setdefault(name, []).extend(round(each, 2) for each in idle.latencies)
+
+    async def _reads(self, scene: Scene, known: Filled, size: int) -> None:
+        for name, path in questions(known).items():
+            self._tell(f"GET {path}, {size:,} orders")
+            asked = await ask(scene.bench.client, path, times=self._plan.reads)
+            if asked.refused:
+                self._notes.troubles.append(f"{asked.refused} of {self._plan.reads} GET {path} were not answered")
+            self._note_quantiles(f"read.{name}.{size}", asked.milliseconds, READS, f"{name}, {size:,} orders")
+
+    async def _instances(self, scene: Scene) -> None:
+        for number in self._plan.instances:
+            name = f"{number} of each service"
+            self._tell(f"starting up to {name}")
+            environ = {**self._environ, "SAGA_PROVIDER_LATENCY_MS": "0"}
+            async with (
+                more(scene.running, number - 1, port_offset=self._port_offset, environ=environ),
+                scene.backlog.switched_off(),  # after their start, for with that they bind the queue again
+            ):
+                await scene.trials.saturated(_CHOREOGRAPHY, seconds=self._plan.warm_up, in_flight=self._plan.in_flight)
+                for _ in range(self._plan.repetitions):
+                    self._note_rate(f"instances.{number}", await self._saturated(scene, self._plan.in_flight), name)
+                async with Watcher.listening(scene.running.urls["amqp"]) as watcher:
+                    trial = await self._saturated(scene, self._plan.in_flight)
+                    await watcher.wait(orders := accepted(trial.placed), within=scene.bench.patience)
+                wrong = misordered(watcher.heard, orders)
+                what = f"orders whose events came out of order, {name}"
+                self._notes.note(f"instances.{number}.misordered", len(wrong), group=OTHERS, name=what, unit="")
+
+    async def _latency(self, scene: Scene, latency: int) -> None:
+        in_flight = self._plan.in_flight + round(2.5 * latency)  # enough for some 2,000 sagas a second
+        name = f"provider takes {latency} ms"
+        async with scene.backlog.switched_off():
+            for _ in range(self._plan.repetitions):
+                self._tell(f"at saturation, {name}, {in_flight} sagas under way")
+                trial = await self._saturated(scene, in_flight, longer=3 * latency / 1000)
+                self._note_rate(f"provider.{latency}", trial, name)
+                held = trial.footprint.resident_mib
+                what = f"memory of the four processes, {name}"
+                self._notes.note(f"provider.{latency}.rss", held, group=OTHERS, name=what, unit="MiB")
+
+    async def _saturated(self, scene: Scene, in_flight: int, *, longer: float = 0.0) -> Trial:
+        return await scene.trials.saturated(_CHOREOGRAPHY, seconds=self._plan.saturated + longer, in_flight=in_flight)
+
+    def _note_rate(self, key: str, trial: Trial, name: str) -> None:
+        self._notes.note(key, trial.rate, group=RATES, name=name, unit="a second")
+
+    def _note_quantiles(self, key: str, values: Sequence[float], group: str, name: str) -> None:
+        for percentile, share in (("p50", 0.5), ("p99", 0.99)) if values else ():
+            value = quantile(values, share)
+            self._notes.note(f"{key}.{percentile}", value, group=group, name=f"{name}, {percentile}", unit="ms")

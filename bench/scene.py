@@ -1,0 +1,49 @@
+"""Everything that is connected to one running stack while it is measured."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Self
+
+from temporalio.client import Client
+
+from bench.backlog import Backlog
+from bench.blocks import Bench
+from bench.own_stack import OwnStack, Running, StackFailed
+from bench.trials import Trials
+from bench.wal import WriteAheadLog
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Scene:
+    """One stack, from a start of it to its end, with all that loads and reads it."""
+
+    own: OwnStack
+    running: Running
+    bench: Bench
+    trials: Trials
+    backlog: Backlog
+    temporal: Client
+    log: WriteAheadLog
+
+    @classmethod
+    @asynccontextmanager
+    async def of(cls, own: OwnStack, running: Running) -> AsyncIterator[Self]:
+        """Connected until the end of the context. Raises StackFailed if the server was not told to keep times."""
+        async with AsyncExitStack() as stack:
+            bench = await stack.enter_async_context(Bench.of(running.system))
+            if not await bench.facts.exact_times():
+                raise StackFailed("The database server does not keep the times of commits; latencies need them")
+            temporal = await Client.connect(running.urls["temporal"])
+            backlog = Backlog.of(temporal=temporal, amqp=running.urls["amqp"], rabbitmq_api=bench.system.rabbitmq_api)
+            yield cls(
+                own=own,
+                running=running,
+                bench=bench,
+                trials=Trials(bench),
+                backlog=await stack.enter_async_context(backlog),
+                temporal=temporal,
+                log=WriteAheadLog(await stack.enter_async_context(own.superuser(running))),
+            )
