@@ -56,7 +56,7 @@ async def _start(running: Running, service: str, port: int, environ: Mapping[str
     )
     try:
         await _ready(process, service, port)
-    except StackFailed:
+    except BaseException:  # also when told to stop: nobody else knows of it yet
         with suppress(ProcessLookupError):
             process.terminate()
         await _ended(process)

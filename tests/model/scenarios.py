@@ -70,7 +70,12 @@ FULL: Final = (
     Scenario(name="two payment services", verdicts=_ANSWERS, payment_services=2, budget=Budget(repeats=1, cancels=1)),
     Scenario(name="two order services", order_services=2, budget=Budget(cancels=1, timeouts=1)),
     Scenario(name="mirror, a crash", mirror=True, verdicts=_APPROVES, budget=Budget(crashes=1, cancels=1)),
-    Scenario(name="mirror, its timers", mirror=True, budget=Budget(cancels=1, timeouts=1, republications=1)),
+    Scenario(
+        name="mirror, its timers",
+        mirror=True,
+        verdicts=_APPROVES,
+        budget=Budget(cancels=1, timeouts=1, republications=1),
+    ),
     Scenario(name="mirror, a commit in doubt", mirror=True, budget=Budget(recommits=1, cancels=1)),
     Scenario(name="mirror, repetitions", mirror=True, verdicts=_ANSWERS, budget=Budget(repeats=1, cancels=1)),
     Scenario(

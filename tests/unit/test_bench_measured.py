@@ -30,18 +30,8 @@ from models.messages import decode
 
 
 def reading(at: float, cpu: Mapping[str, float]) -> Reading:
-    return Reading(
-        at=at,
-        cpu=cpu,
-        transactions={},
-        rows={},
-        writing_transactions=0,
-        wal_bytes=0,
-        wal_flushes=0,
-        wal_flush_ms=0.0,
-        published=0,
-        delivered=0,
-    )
+    counts = dict.fromkeys(("writing_transactions", "wal_bytes", "wal_flushes", "published", "delivered"), 0)
+    return Reading(at=at, cpu=cpu, transactions={}, rows={}, wal_flush_ms=0.0, **counts)
 
 
 @pytest.fixture
