@@ -63,10 +63,10 @@ model: install       ## Explore every interleaving of one saga, with the rules t
 	@$(BIN)/python -m tests.model
 
 bench: install system-packages  ## Measure the system beside the ceilings of the servers it stands on
-	@$(BIN)/python -m bench.run --record --json bench.json --html bench.html
+	@mkdir -p build && $(BIN)/python -m bench.run --json build/bench.json --html build/bench.html $(BENCH)
 
 bench-scale: install system-packages  ## The same with full tables, more instances, slow providers
-	@$(BIN)/python -m bench.run --scale --json bench-scale.json --html bench-scale.html
+	@mkdir -p build && $(BIN)/python -m bench.run --scale --json build/bench-scale.json --html build/bench-scale.html $(BENCH)
 
 contrast: install system-packages  ## Run the same sagas and faults through both coordinators, and compare
 	@$(BIN)/saga contrast
