@@ -107,6 +107,27 @@ class Containers(World):
         answer = self.execute(f"{role}-db", "psql", "-U", "postgres", "-d", role, "-AtXc", query)
         return list(json.loads(answer))
 
+    def prove_invariants(self) -> None:
+        """The audit, from a container of its own: no other may reach both databases."""
+        addresses = (
+            f"SAGA_{role.upper()}_DATABASE_URL="
+            f"postgresql://{role}:{SETTINGS[f'SAGA_{role.upper()}_PASSWORD']}@{role}-db:5432/{role}"
+            for role in ("orders", "payments")
+        )
+        told = [word for address in addresses for word in ("--env", address)]
+        create = (
+            "docker",
+            "create",
+            "--rm",
+            "--network",
+            f"{PROJECT}_orders",
+            *told,
+            self.inspect()["gateway"]["Image"],
+        )
+        audit = self.command(*create, "audit", "--at-rest", "--timelines", "0").strip()
+        self.command("docker", "network", "connect", f"{PROJECT}_payments", audit)
+        self.command("docker", "start", "--attach", audit)
+
     def place(self, payment_method: str | None, coordinator: str) -> str:
         """Create an order; its id."""
         body = {"userId": USER, "total": 999, "coordinator": coordinator}
