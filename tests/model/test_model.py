@@ -34,7 +34,7 @@ def test_both_coordinators_leave_the_same_whatever_the_order_of_events(inputs: I
 @pytest.mark.parametrize(
     "scenario",
     [
-        Scenario(name="choreography", verdicts=("Charged",), budget=Budget(cancels=1, timeouts=1)),
+        Scenario(name="a commit in doubt", verdicts=("Charged",), budget=Budget(recommits=1, cancels=1)),
         Scenario(name="mirror", mirror=True, verdicts=("Declined",), budget=Budget(timeouts=1)),
         Scenario(name="crash", verdicts=("Charged",), budget=Budget(crashes=1)),
     ],
