@@ -73,7 +73,7 @@ class Database:
 
         Statements go out in pipeline mode: BEGIN travels with the first ones, COMMIT with the last ones, so that a
         transaction costs a round trip only where it waits for a result. The commit is confirmed when this returns.
-        Without `wait_for_disk` a crash of the server may undo it, unless a later transaction that did wait stands.
+        Without `wait_for_disk` a crash of the server may undo it all the same.
         """
         async with self._pool.connection() as connection, connection.pipeline():
             # psycopg's own transaction() would wait for the answer to each of these.

@@ -176,8 +176,7 @@ class SimulatedProvider:
 
     async def _handle(self, batch: Sequence[_Request]) -> Sequence[_Line | Exception | None]:
         try:
-            # A payment that rests on these lines commits after them, in the same log: none can stand without them.
-            async with self._database.transaction(wait_for_disk=False) as connection:
+            async with self._database.transaction() as connection:
                 return await _write_and_read(connection, batch)
         except TRANSIENT as error:
             return [ProviderUnavailable(f"The simulated provider's books: {error}") for _ in batch]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final
-
-import httpx
+from typing import Final
 
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
+from stack.audit.checks import TIMELINES_EQUAL
+from stack.audit.proof import Scope
+from stack.audit.run import Places, audit
 from tests.chaos.load import Load
-from tests.chaos.system import GATEWAYS, INSTANCES, System
+from tests.chaos.system import INSTANCES, System
 from tests.waiting import until
 
 AT_REST_WITHIN: Final = 240.0  # seconds
@@ -39,8 +39,9 @@ def judge(system: System, load: Load, tell: Callable[[str], None]) -> list[str]:
         *load.wrong,
         *_unkept_cancellations(system, load.cancelled),
         *_failed_workflows(system),
-        *_timelines(system, list(load.accepted), redriven={letter.order_id for letter in letters}),
+        *_audited(system, redriven={letter.order_id for letter in letters}),
     ]
+    tell("audited")
     left = [f"dead letter {letter.reason} in {letter.queue}: {letter.error}" for letter in world.dead_letters()]
     return findings + left
 
@@ -72,43 +73,24 @@ def _failed_workflows(system: System) -> list[str]:
     return [f"{failed} workflows have failed"] if failed else []
 
 
-def _timelines(system: System, order_ids: list[str], *, redriven: Collection[str | None]) -> list[str]:
-    """Every event of every saga exactly once, each after its cause, as workflow and event logs have it.
+def _audited(system: System, redriven: Collection[str | None]) -> list[str]:
+    """What `saga audit --at-rest --timelines all` finds: databases, books, event logs, dead letters and timelines.
 
     What an operator sends back after an orchestrated saga has ended, that workflow no longer hears of: of such an order
-    the event logs must tell.
+    the event logs tell.
     """
     world = system.world
-    logged: dict[str, set[str]] = {}
-    for role in ("orders", "payments"):
-        for row in world.rows(role, "SELECT order_id, event_id FROM event_log"):
-            logged.setdefault(str(row["order_id"]), set()).add(str(row["event_id"]))
-    url = f"http://127.0.0.1:{world.ports[GATEWAYS[0]]}/api/orders"
-
-    def check(order_id: str) -> str | None:
-        fault = ""
-        for _ in range(5):  # a workflow that must be loaded again may take longer than the gateway waits
-            timeline = httpx.get(f"{url}/{order_id}/timeline", timeout=20).json()
-            fault = _fault(timeline, logged[order_id], by_workflow=order_id not in redriven)
-            if not fault:
-                return None
-        return f"timeline of {order_id}: {fault}"
-
-    with ThreadPoolExecutor(4) as pool:
-        found = [fault for fault in pool.map(check, order_ids) if fault]
-    return [*found[:_SHOWN], f"… and {len(found) - _SHOWN} more"] if len(found) > _SHOWN else found
-
-
-def _fault(timeline: dict[str, Any], logged: set[str], *, by_workflow: bool) -> str:
-    entries = timeline.get("entries", [])
-    told = [entry["eventId"] for entry in entries]
-    if len(set(told)) != len(told):
-        return "an event is told twice"
-    if set(told) != logged:
-        return f"{len(logged - set(told))} events are missing, {len(set(told) - logged)} were never logged"
-    for place, entry in enumerate(entries):
-        if entry["cause"]["causationId"] in told[place:]:
-            return f"{entry['eventType']} is told before its cause"
-    if by_workflow and timeline["source"] != "workflow":
-        return f"its workflow did not tell it, {timeline['source']} did"
-    return ""
+    places = Places(
+        orders_db=world.dsn("orders"),
+        payments_db=world.dsn("payments"),
+        amqp=world.amqp_url,
+        temporal=system.temporal.address,
+    )
+    report = audit(places, Scope(at_rest=True, grace=0.0, keep=_SHOWN), sample=None)
+    found = [
+        f"{name}: {finding.id} {finding.detail}"
+        for name, tally in report.tallies.items()
+        for finding in tally.examples
+        if not (name == TIMELINES_EQUAL and finding.id in redriven)
+    ]
+    return found + [f"{source} could not be read: {why}" for source, why in report.unread.items()]

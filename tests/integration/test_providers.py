@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
@@ -16,13 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from activities.providers import PaymentProvider, ProviderUnavailable, RefundRefused
-from activities.providers.simulated import SimulatedProvider, books
+from activities.providers.simulated import BookEntry, SimulatedProvider, books
 from activities.providers.stripe import StripeProvider
-from models.database import Database
+from models.database import TRANSIENT, Database
 from models.outcome import Charged, Declined, Refunded, Refused, Voided
 from models.payment import Payment, PaymentStatus, payment_id
-from models.saga import Coordinator, OrderId
+from models.saga import Coordinator, OrderId, PaymentId
 from tests.fakes.stripe_server import TEST_KEY, StripeServer
+from tests.waiting import until
 from tests.world import Servers
 
 pytestmark = [
@@ -90,6 +93,15 @@ async def running(*providers: SimulatedProvider | StripeProvider) -> AsyncIterat
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _once_back(database: Database) -> dict[PaymentId, BookEntry]:
+    """The books, as soon as their server answers again."""
+    while True:
+        try:
+            return await books(database)
+        except TRANSIENT:
+            await database.check()
 
 
 @pytest.fixture(scope="module")
@@ -300,6 +312,27 @@ class TestSimulatedProvider(ConformanceOfAProvider):
                 charged = await opened.provider.charge(asked, correlation_id="c")
         assert charged == Charged(order_id=asked.order_id, transaction_id=f"txn_{asked.id.hex}")
         assert await opened.sums(asked) == (AMOUNT, 0)
+
+    async def test_what_was_answered_stands_when_the_server_dies_at_once(
+        self, database: Database, servers: Servers
+    ) -> None:
+        """A service that remembers an answer approves its payment, once the database is back."""
+        asked, open_books, killed = payment(), SimulatedBooks(database), servers.pids()["postgres"]
+        with psycopg.connect(servers.admin_dsn) as admin:
+            found = admin.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'").fetchone()
+        assert found is not None
+        (wal_writer,) = found
+        os.kill(wal_writer, signal.SIGSTOP)  # it must not make up for a commit that has not waited for the disk
+        try:
+            async with running(open_books.provider):
+                await open_books.provider.charge(asked, correlation_id="c")
+                servers.kill("postgres")
+        finally:
+            os.kill(wal_writer, signal.SIGKILL)
+        until(
+            lambda: servers.pids().get("postgres", killed) != killed, within=20, what="its supervisor starts it again"
+        )
+        assert asked.id in await _once_back(database)
 
     @pytest.mark.parametrize("method", [None, "pm_not_listed"])
     async def test_the_coin_is_seeded_by_the_order(self, database: Database, method: str | None) -> None:
