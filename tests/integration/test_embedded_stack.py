@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +22,7 @@ from stack import state
 from stack.errors import StackError
 from stack.local import Secrets, urls
 from stack.ports import Ports, require_free
+from tests.waiting import until
 
 SUPERVISE = """
 import asyncio, sys
@@ -40,13 +40,6 @@ except StackError as error:
     sys.exit(str(error))
 """
 SERVERS = {"postgres", "rabbitmq", "temporal"}
-
-
-def until(holds: Callable[[], Any], *, within: float, what: str) -> None:
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, f"not within {within} s: {what}"
-        time.sleep(0.02)
 
 
 def runs(process: psutil.Process) -> bool:
