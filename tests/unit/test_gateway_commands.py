@@ -22,22 +22,6 @@ OLD = UUID("019c5ef4-0d8f-4a3c-9f1e-5b1d2c3e4f50")
 PROBLEM = "application/problem+json"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def around() -> Neighbours:
-    return Neighbours()
-
-
-@pytest.fixture
-async def client(around: Neighbours) -> AsyncIterator[httpx.AsyncClient]:
-    async with around.client() as client:
-        yield client
-
-
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     """The problem details, checked for what all of them have."""
     assert (status, PROBLEM) == (answer.status_code, answer.headers["content-type"]), answer.text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -17,22 +16,6 @@ pytestmark = pytest.mark.anyio
 USER = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"
 BODY: dict[str, Any] = {"userId": USER, "total": 999, "coordinator": "orchestration"}
 OLD = UUID("019c5ef4-0d8f-4a3c-9f1e-5b1d2c3e4f50")
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def around() -> Neighbours:
-    return Neighbours()
-
-
-@pytest.fixture
-async def client(around: Neighbours) -> AsyncIterator[httpx.AsyncClient]:
-    async with around.client() as client:
-        yield client
 
 
 async def test_an_orchestrated_order_starts_its_saga_and_publishes_nothing(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -21,22 +20,6 @@ from tests.unit.test_timeline import APPROVED, CREATED, ORDER, PAID
 pytestmark = pytest.mark.anyio
 
 STORED = {"id": str(OLD), "status": "PAID", "total": 999}
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def around() -> Neighbours:
-    return Neighbours()
-
-
-@pytest.fixture
-async def client(around: Neighbours) -> AsyncIterator[httpx.AsyncClient]:
-    async with around.client() as client:
-        yield client
 
 
 # Passing on

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 from uuid import UUID
@@ -35,23 +34,12 @@ PAYMENT_EVENTS = f"/payments/order/{ORDER}/events"
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def around() -> Neighbours:
     around = Neighbours()
     around.orders.tell(f"/orders/{ORDER}", {"id": str(ORDER)})
     around.orders.log(ORDER_EVENTS, CREATED)
     around.payments.log(PAYMENT_EVENTS)
     return around
-
-
-@pytest.fixture
-async def client(around: Neighbours) -> AsyncIterator[httpx.AsyncClient]:
-    async with around.client() as client:
-        yield client
 
 
 def told(answer: httpx.Response) -> list[str]:

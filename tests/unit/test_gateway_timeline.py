@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -25,22 +24,6 @@ pytestmark = pytest.mark.anyio
 TIMELINE = f"/api/orders/{ORDER}/timeline"
 SAGA = (CREATED, APPROVED, PAID)
 WORKFLOW, LOGS = "workflow", "event logs"
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-def around() -> Neighbours:
-    return Neighbours()
-
-
-@pytest.fixture
-async def client(around: Neighbours) -> AsyncIterator[httpx.AsyncClient]:
-    async with around.client() as client:
-        yield client
 
 
 def log(around: Neighbours, *events: Envelope) -> None:

@@ -1,0 +1,26 @@
+"""A gateway among fake neighbours, for the tests that need no server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from tests.fakes.gateway import Neighbours
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def around() -> Neighbours:
+    return Neighbours()
+
+
+@pytest.fixture
+async def client(around: Neighbours) -> AsyncIterator[httpx.AsyncClient]:
+    async with around.client() as client:
+        yield client
