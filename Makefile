@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-scale long-test chaos model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
+.PHONY: bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
@@ -27,8 +27,8 @@ system-packages:
 run: install system-packages  ## Bring everything up, drive a few orders, stay until Ctrl-C
 	@$(BIN)/saga up --tour
 
-test: install system-packages  ## Run all tests, from nothing
-	@$(BIN)/pytest
+test: install system-packages  ## Run all tests, from nothing, two files at a time
+	@$(BIN)/pytest -n 2 --dist loadfile
 
 unit: install        ## Run the tests that need no servers
 	@$(BIN)/pytest tests/unit
@@ -53,11 +53,15 @@ temporal-test: install system-packages  ## Run both coordinators through real pr
 	@$(BIN)/pytest tests/contrast tests/failures/test_mirror.py tests/failures/test_mirror_volume.py \
 		tests/failures/test_orchestration.py tests/failures/test_reconciler.py
 
-long-test: install system-packages  ## Run the failures that take long: clocks, disks, proxies, rolling restarts
-	@$(BIN)/pytest -o addopts= --import-mode=importlib -q tests/failures/test_long.py tests/failures/test_rows_*.py
+long-test: install system-packages  ## Run the failures that take long: clocks, disks, proxies, rolling restarts, a cluster
+	@$(BIN)/pytest -o addopts= --import-mode=importlib -q tests/failures/test_long.py tests/failures/test_rows_*.py \
+		tests/failures/test_cluster.py
 
 chaos: install system-packages  ## Kill, freeze and cut off everything at random while sagas run, then prove the invariants
 	@$(BIN)/python -m tests.chaos
+
+soak: install system-packages  ## Half an hour of steady load with retention on: nothing may grow that should not
+	@mkdir -p build && $(BIN)/python -m tests.soak --json build/soak.json $(SOAK)
 
 model: install       ## Explore every interleaving of one saga, with the rules that production uses
 	@$(BIN)/python -m tests.model

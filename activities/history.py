@@ -14,6 +14,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from activities.book import Book, Entry, State
+from activities.recall import recall
 from activities.steps import Step, StepResult
 from models.database import Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
@@ -46,16 +47,40 @@ def entry_of(step: Step, kind: type[Message]) -> Entry:
 
 
 class History:
-    """What a service's event log has of an order, and where the order's row stands."""
+    """What a service's event log has of an order, and where the order's row stands.
+
+    What retention has removed is told from the row: the steps of a saga go on from there as from its events.
+    """
 
     def __init__(self, database: Database, book: Book[Any]) -> None:
         self._database = database
         self._book = book
 
     async def events(self, order_id: UUID) -> list[dict[str, Any]]:
-        """All events of the order, in wire form, oldest first."""
+        """All events of the order, in wire form, oldest first; those that were removed as far as they are known."""
         sql = f"SELECT {EVENT_COLUMNS} FROM event_log e WHERE e.order_id = %s ORDER BY e.seq"
-        return [wire_form(logged_envelope(row)) for row in await self._database.query(sql, [order_id])]
+        logged = [logged_envelope(row) for row in await self._database.query(sql, [order_id])]
+        types = {event.event_type for event in logged}
+        removed = [event for event in await self._recalled(order_id) if event.event_type not in types]
+        return [wire_form(event) for event in (*removed, *logged)]
+
+    async def _recalled(self, order_id: UUID) -> list[Envelope]:
+        """What the row tells of an order from which events may have been removed; nothing of a younger one."""
+        table, key, columns = self._book.table, self._book.key, tuple(self._book.columns)
+        sql = (
+            f"SELECT {', '.join(columns)}, created_at, updated_at FROM {table}"
+            f" WHERE {key} = %s AND created_at <= (SELECT until FROM removed_events)"
+        )
+        found = await self._database.query(sql, [order_id])
+        return [
+            event
+            for row in found
+            for event in recall(
+                self._book.load([row[name] for name in columns]),
+                created_at=row["created_at"].astimezone(UTC),
+                updated_at=row["updated_at"].astimezone(UTC),
+            )
+        ]
 
     async def result(self, entry: Entry, decision: Decision[State]) -> StepResult:
         """What the step answers: the events that follow from its message, whichever attempt logged them.
@@ -70,11 +95,16 @@ class History:
             f" LEFT JOIN event_log e ON e.order_id = t.{key} AND e.causation_id = %s WHERE t.{key} = %s ORDER BY e.seq"
         )
         rows = await self._database.query(sql, [entry.event_id, entry.message.order_id])
+        events = [wire_form(logged_envelope(row)) for row in rows if row["event_id"] is not None]
+        if rows and not events:
+            # Nothing followed from this message, or what did has been removed since.
+            known = await self.events(entry.message.order_id)
+            events = [event for event in known if event["causationId"] == str(entry.event_id)]
         return StepResult(
             decision=_NAMES[type(decision)],
             why=None if isinstance(decision, Become) else decision.why,
             status=rows[0]["status"] if rows else None,
-            events=[wire_form(logged_envelope(row)) for row in rows if row["event_id"] is not None],
+            events=events,
         )
 
 

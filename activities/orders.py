@@ -134,6 +134,8 @@ class OrderSteps:
         """Leave the order's order.cancelled to the relay once more; `decision` is stale if none was ever logged."""
         entry = entry_of(step, OrderCancelled)
         async with self._database.transaction() as connection:
+            # Retention removes events under this lock: what is numbered in the outbox stays in the log.
+            await connection.execute("SELECT FROM orders WHERE id = %s FOR UPDATE", [entry.message.order_id])
             cursor = await connection.execute(_REQUEUE, [entry.message.order_id, OrderCancelled.__name__])
             await connection.execute("SELECT pg_notify('outbox', '')")
             requeued = await cursor.fetchall()

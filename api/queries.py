@@ -199,6 +199,14 @@ def unknown_order(order_id: UUID) -> Problem:
     return Problem(Kind.NOT_FOUND, f"Order {order_id} is not known; check the id, or list orders at /api/orders")
 
 
+def events_removed(order_id: UUID) -> Problem:
+    """Said of an order that is known: whatever is stored is logged with it."""
+    return Problem(
+        Kind.NOT_FOUND,
+        f"The events of order {order_id} are kept no longer; the order itself is at /api/orders/{order_id}",
+    )
+
+
 def _envelopes(body: bytes | None) -> list[Envelope]:
     if body is None:
         return []

@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from api.follow import Follower
 from api.ports import FeedPort, Limits
 from api.problems import Problem, unavailable
-from api.queries import Queries
+from api.queries import Queries, events_removed
 from choreography.message import BrokerUnavailable
 from workflows.timeline import Entry, entry_as_json
 
@@ -48,7 +48,8 @@ async def open_stream(
 ) -> Response:
     """Each event once: first what is known, then live, until the saga is over; 204 if nothing is left to tell.
 
-    Raises Problem before the first byte: unknown order, or a service or the broker is away.
+    Raises Problem before the first byte: unknown order, one whose events are kept no longer, or a service or the broker
+    is away.
     """
     async with AsyncExitStack() as stack:
         try:
@@ -58,6 +59,8 @@ async def open_stream(
             raise unavailable("The message broker does not answer, so nothing can be followed; try again") from error
         follower = Follower(live, lambda: queries.events_of_new(order_id, correlation_id))
         await follower.read_logs()
+        if not follower.timeline.entries:
+            raise events_removed(order_id)
         told = follower.told_up_to(last_event_id)
         # An EventSource reconnects whenever a stream ends; 204 is what tells it to stop.
         if follower.timeline.over and len(told) == len(follower.timeline.entries):

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from api.ports import Limits, OrchestratorUnavailable, TimelinePort
-from api.queries import Queries, unknown_order
+from api.queries import Queries, events_removed
 from workflows.timeline import Timeline, build, timeline_as_json
 
 log = structlog.get_logger()
@@ -33,8 +33,8 @@ class Timelines:
     async def read(self, order_id: UUID, correlation_id: str) -> bytes:
         """The order's timeline as JSON; its `source` says whose it is.
 
-        While a service is away the workflow's stands alone, unless it shows a gap. Raises Problem: unknown order, or
-        neither can tell.
+        While a service is away the workflow's stands alone, unless it shows a gap. Raises Problem: unknown order, one
+        whose events are kept no longer, or neither can tell.
         """
         told, logged = await asyncio.gather(
             self._told_by_workflow(order_id), self._queries.logged_of_new(order_id, correlation_id)
@@ -45,7 +45,7 @@ class Timelines:
         if told is not None:
             log.info("workflow_timeline_incomplete", order_id=str(order_id))
         if not logged.all():
-            raise unknown_order(order_id)
+            raise events_removed(order_id)
         return msgspec.json.encode(timeline_as_json(by_logs))
 
     async def _told_by_workflow(self, order_id: UUID) -> _Told | None:

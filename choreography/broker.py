@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 import aio_pika
 import structlog
@@ -23,16 +26,34 @@ OnConnect: TypeAlias = Callable[[AbstractConnection], Awaitable[None]]
 
 _FIRST_DELAY: Final = 0.1  # seconds
 _LONGEST_DELAY: Final = 2.0  # seconds
+_BETWEEN_NODES: Final = re.compile(r"\s*,\s*(?=amqps?://)")  # not every comma: a password may have one
 # aiormq raises the last when a connection is closed once accepted, as a proxy does in front of a dead broker.
 _CONNECTION_ERRORS: Final = (AMQPError, OSError, TimeoutError, RuntimeError, StopAsyncIteration)
 
 
+def nodes(url: str) -> tuple[str, ...]:
+    """The URLs of a cluster's nodes, in the order in which they are tried; a broker of one node has one."""
+    return tuple(_BETWEEN_NODES.split(url))
+
+
+async def connect_to_any(url: str, *, timeout: float) -> AbstractConnection:
+    """A connection to the first node that answers within `timeout` seconds. Raises what the last one failed with."""
+    *others, last = nodes(url)
+    for node in others:
+        with suppress(*_CONNECTION_ERRORS):
+            return await aio_pika.connect(node, timeout=timeout)
+    return await aio_pika.connect(last, timeout=timeout)
+
+
 class Broker:
-    """A connection to RabbitMQ that comes back by itself, with a channel for confirmed publishing."""
+    """A connection to RabbitMQ that comes back by itself, with a channel for confirmed publishing.
+
+    `url` may name the nodes of a cluster, separated by commas: each new connection is tried at the next of them.
+    """
 
     def __init__(self, url: str, *, name: str, topology: Topology) -> None:
         self.topology = topology
-        self._url = url
+        self._turn = itertools.cycle(nodes(url))
         self._name = name
         self._on_connect: list[OnConnect] = []
         self._publishing: ConfirmedPublishing | None = None
@@ -63,20 +84,25 @@ class Broker:
         """Stay connected until cancelled."""
         delay = _FIRST_DELAY
         while True:
+            node = next(self._turn)
             try:
-                await self._stay_connected()
+                await self._stay_connected(node)
                 delay = _FIRST_DELAY
             except _CONNECTION_ERRORS as error:
                 log.warning(
-                    "broker_unavailable", connection=self._name, error=describe(error), retry_in=round(delay, 2)
+                    "broker_unavailable",
+                    node=_place(node),
+                    connection=self._name,
+                    error=describe(error),
+                    retry_in=round(delay, 2),
                 )
             await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             delay = min(delay * 2, _LONGEST_DELAY)
 
-    async def _stay_connected(self) -> None:
+    async def _stay_connected(self, node: str) -> None:
         self._lost = asyncio.Event()
         connection = await aio_pika.connect(
-            self._url, timeout=5, client_properties={"connection_name": self._name}, heartbeat=10
+            node, timeout=5, client_properties={"connection_name": self._name}, heartbeat=10
         )
         try:
             connection.close_callbacks.add(self.lose)
@@ -87,9 +113,9 @@ class Broker:
             for hook in self._on_connect:
                 await hook(connection)
             self._ready.set()
-            log.info("broker_connected", connection=self._name)
+            log.info("broker_connected", node=_place(node), connection=self._name)
             await self._keep_topology(channel)
-            log.warning("broker_connection_lost", connection=self._name)
+            log.warning("broker_connection_lost", node=_place(node), connection=self._name)
         finally:
             self._publishing = None
             self._ready.clear()
@@ -128,3 +154,9 @@ class Broker:
         if any(isinstance(error, Unroutable) for error in errors):
             self._incomplete.set()
         return errors
+
+
+def _place(node: str) -> str:
+    """Host and port of a node, for a log line: the rest of its URL is secret."""
+    parts = urlsplit(node)
+    return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"

@@ -19,6 +19,17 @@ from activities.faults import crash_point
 from choreography.acknowledgements import Acknowledgements
 from choreography.broker import Broker
 from choreography.disposition import MOST_REDELIVERIES, Ack, DeadLetter, Disposition, RetryAfter, dispose
+from choreography.headers import (
+    ATTEMPT,
+    DEAD_LETTER_ID,
+    ERROR,
+    FAILED_AT,
+    FIRST_EXCHANGE,
+    FIRST_FAILED_AT,
+    FIRST_ROUTING_KEY,
+    QUEUE,
+    REASON,
+)
 from choreography.message import BrokerUnavailable, Outgoing
 from choreography.reactions import Reactions
 from choreography.topology import DEAD_LETTER_EXCHANGE, retry_queue
@@ -26,17 +37,6 @@ from models.messages import Envelope, MalformedMessage, decode, parse
 from models.saga import Coordinator
 
 log = structlog.get_logger()
-
-# Headers of our own: brokers count attempts differently, and republishing loses their counts.
-ATTEMPT = "x-saga-attempt"
-FIRST_EXCHANGE = "x-saga-exchange"
-FIRST_ROUTING_KEY = "x-saga-routing-key"
-FIRST_FAILED_AT = "x-saga-first-failed-at"
-FAILED_AT = "x-saga-failed-at"
-ERROR = "x-saga-error"
-REASON = "x-saga-reason"
-QUEUE = "x-saga-queue"
-DEAD_LETTER_ID = "x-saga-dead-letter-id"
 
 
 class Consumer:

@@ -9,12 +9,22 @@ from datetime import UTC, datetime
 from typing import Any, TypeAlias
 from uuid import uuid4
 
-import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aiormq.abc import DeliveredMessage
 
-from choreography import consumer
+from choreography.broker import connect_to_any
 from choreography.confirms import ConfirmedPublishing
+from choreography.headers import (
+    ATTEMPT,
+    DEAD_LETTER_ID,
+    ERROR,
+    FAILED_AT,
+    FIRST_EXCHANGE,
+    FIRST_FAILED_AT,
+    FIRST_ROUTING_KEY,
+    QUEUE,
+    REASON,
+)
 from choreography.message import Outgoing
 from choreography.topology import DEAD_LETTER_EXCHANGE, MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, dead_letter_queue
 from models.messages import MalformedMessage, decode
@@ -46,7 +56,7 @@ Wanted: TypeAlias = Callable[[DeadLetterRecord], bool]
 
 
 class DeadLetters:
-    """The dead letters of all services at one broker; redriving or discarding some never loses another."""
+    """The dead letters of all services at one broker or cluster; redriving or discarding some never loses another."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -98,7 +108,7 @@ class DeadLetters:
 
     @asynccontextmanager
     async def _channel(self) -> AsyncIterator[AbstractChannel]:
-        connection = await aio_pika.connect(self._url, timeout=5)
+        connection = await connect_to_any(self._url, timeout=5)
         async with connection:
             yield await connection.channel(publisher_confirms=True, on_return_raises=True)
 
@@ -113,15 +123,15 @@ def dead_letter(message: DeliveredMessage, queue: str, *, reason: str, error: st
         message_id=properties.message_id or str(uuid4()),
         correlation_id=properties.correlation_id,
         headers={
-            consumer.FIRST_EXCHANGE: message.exchange or "",
-            consumer.FIRST_ROUTING_KEY: message.routing_key or "",
-            consumer.FIRST_FAILED_AT: now,
-            consumer.FAILED_AT: now,
-            consumer.ERROR: error[:2000],
-            consumer.ATTEMPT: 1,
-            consumer.REASON: reason,
-            consumer.QUEUE: queue,
-            consumer.DEAD_LETTER_ID: str(uuid4()),
+            FIRST_EXCHANGE: message.exchange or "",
+            FIRST_ROUTING_KEY: message.routing_key or "",
+            FIRST_FAILED_AT: now,
+            FAILED_AT: now,
+            ERROR: error[:2000],
+            ATTEMPT: 1,
+            REASON: reason,
+            QUEUE: queue,
+            DEAD_LETTER_ID: str(uuid4()),
         },
     )
 
@@ -137,11 +147,7 @@ async def _messages(channel: AbstractChannel, service: str) -> AsyncIterator[Abs
 
 
 def _again(service: str, message: AbstractIncomingMessage) -> Outgoing:
-    headers = {
-        name: value
-        for name, value in message.headers.items()
-        if name in (consumer.FIRST_EXCHANGE, consumer.FIRST_ROUTING_KEY)
-    }
+    headers = {name: value for name, value in message.headers.items() if name in (FIRST_EXCHANGE, FIRST_ROUTING_KEY)}
     return Outgoing(
         body=message.body,
         exchange="",
@@ -159,16 +165,16 @@ def _record(service: str, message: AbstractIncomingMessage) -> DeadLetterRecord:
     except MalformedMessage:
         envelope = None
     return DeadLetterRecord(
-        id=str(headers.get(consumer.DEAD_LETTER_ID) or message.message_id or message.delivery_tag),
-        queue=str(headers.get(consumer.QUEUE, service)),
+        id=str(headers.get(DEAD_LETTER_ID) or message.message_id or message.delivery_tag),
+        queue=str(headers.get(QUEUE, service)),
         # Without our headers it was the broker that gave up on it.
-        reason=str(headers.get(consumer.REASON, "REDELIVERED")),
-        error=str(headers.get(consumer.ERROR, "the broker returned it too often")),
-        attempts=int(headers.get(consumer.ATTEMPT, 1)),
-        exchange=str(headers.get(consumer.FIRST_EXCHANGE, message.exchange or "")),
-        routing_key=str(headers.get(consumer.FIRST_ROUTING_KEY, message.routing_key or "")),
-        first_failed_at=headers.get(consumer.FIRST_FAILED_AT),
-        failed_at=headers.get(consumer.FAILED_AT),
+        reason=str(headers.get(REASON, "REDELIVERED")),
+        error=str(headers.get(ERROR, "the broker returned it too often")),
+        attempts=int(headers.get(ATTEMPT, 1)),
+        exchange=str(headers.get(FIRST_EXCHANGE, message.exchange or "")),
+        routing_key=str(headers.get(FIRST_ROUTING_KEY, message.routing_key or "")),
+        first_failed_at=headers.get(FIRST_FAILED_AT),
+        failed_at=headers.get(FAILED_AT),
         event_type=envelope.event_type if envelope else None,
         event_id=str(envelope.event_id) if envelope else None,
         order_id=envelope.order_id if envelope else None,

@@ -161,3 +161,19 @@ class OrderOutboxRow(OrdersBase, _OutboxColumns, table=True):
 
 class PaymentOutboxRow(PaymentsBase, _OutboxColumns, table=True):
     __tablename__ = "outbox"
+
+
+class _RemovedColumns(SQLModel):
+    """One row, none before the first removal: every event that retention took was of a saga unchanged since `until`."""
+
+    id: int = Field(default=1, sa_type=SmallInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    until: datetime = Field(sa_type=_UTC)
+    events: int = Field(sa_type=BigInteger)
+
+
+class RemovedOrderEventsRow(OrdersBase, _RemovedColumns, table=True):
+    __tablename__ = "removed_events"
+
+
+class RemovedPaymentEventsRow(PaymentsBase, _RemovedColumns, table=True):
+    __tablename__ = "removed_events"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from choreography.broker import nodes
 from choreography.topology import DEFAULT_RETRY_DELAYS
 from models.saga import Coordinator
 from stack.errors import StackError
@@ -22,19 +23,31 @@ def _numbers(value: Any) -> Any:
 
 def _url(*schemes: str) -> Callable[[SecretStr], SecretStr]:
     def check(url: SecretStr) -> SecretStr:
-        try:
-            parts = urlsplit(url.get_secret_value())
-            valid = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-        except ValueError:
-            valid = False
-        if not valid:  # the value stays out of the message: it may carry a password
+        if not _is_url(url.get_secret_value(), schemes):  # which stays out of the message: it may carry a password
             raise ValueError(f"must be like {schemes[0]}://user:password@host:port/name")
         return url
 
     return check
 
 
+def _cluster(urls: SecretStr) -> SecretStr:
+    for node in nodes(urls.get_secret_value()):
+        if not _is_url(node, ("amqp", "amqps")) or "," in (urlsplit(node).hostname or ""):
+            rule = "must be like amqp://user:password@host:port/name, or several such URLs separated by commas"
+            raise ValueError(rule)
+    return urls
+
+
+def _is_url(text: str, schemes: Sequence[str]) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 _Delay = Annotated[float, Field(gt=0, le=86_400)]  # seconds
+_CENTURY = 3_155_760_000  # seconds
 
 
 class Settings(BaseSettings):
@@ -49,8 +62,10 @@ class Settings(BaseSettings):
         le=65535,
         description="port to listen on; by default 3000 (gateway), 3001 (order), 3002 (payment), 3003 (worker)",
     )
-    amqp_url: Annotated[SecretStr, AfterValidator(_url("amqp", "amqps"))] = Field(
-        SecretStr("amqp://guest:guest@127.0.0.1:5672/"), description="RabbitMQ, with user and password"
+    amqp_url: Annotated[SecretStr, AfterValidator(_cluster)] = Field(
+        SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
+        description="RabbitMQ, with user and password; of a cluster every node's URL, comma-separated: "
+        "whenever a connection is lost, the next is tried",
     )
     orders_database_url: Annotated[SecretStr, AfterValidator(_url("postgresql", "postgres"))] = Field(
         SecretStr("postgresql://orders:orders@127.0.0.1:5432/orders"), description="the order service's database"
@@ -102,6 +117,15 @@ class Settings(BaseSettings):
         2.0, ge=0, le=3600, description="seconds an event waits for the fast path before the relay takes it"
     )
     relay_interval: float = Field(1.0, gt=0, le=3600, description="seconds between unasked sweeps of the outbox")
+    event_log_retention: float | None = Field(
+        None, gt=0, le=_CENTURY, description="seconds that the events of a saga that is over are kept; unset: for good"
+    )
+    idempotency_retention: float | None = Field(
+        None, gt=0, le=_CENTURY, description="seconds that an Idempotency-Key is kept; unset: for good"
+    )
+    retention_interval: float = Field(
+        3600.0, gt=0, le=86_400, description="seconds between the removals of what is kept no longer"
+    )
     shutdown_timeout: float = Field(8.0, ge=0, le=3600, description="seconds to finish what was begun, on SIGTERM")
     crash_at: str = Field("", description="for tests: points at which the process kills itself, `name:nth passage`")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
@@ -111,12 +135,27 @@ class Settings(BaseSettings):
     def _complete(self) -> Self:
         if self.provider == "stripe" and not self.stripe_api_key.get_secret_value():
             raise ValueError("SAGA_PROVIDER=stripe needs the account's secret key in SAGA_STRIPE_API_KEY")
+        for name in ("event_log_retention", "idempotency_retention"):
+            kept = getattr(self, name)
+            if kept is not None and kept < self.least_retention:
+                raise ValueError(
+                    f"SAGA_{name.upper()} is {kept:g} s, and a saga may take {self.least_retention:g} s with all its "
+                    "timeouts, tries and retries; raise it to that at least, or unset it to keep all for good"
+                )
         return self
 
     @property
     def payment_patience(self) -> float:
         """Seconds after which a payment service has tried by itself all that it will, delays with jitter included."""
         return 1.5 * sum(self.retry_delays) + (len(self.retry_delays) + 1) * self.provider_timeout
+
+    @property
+    def least_retention(self) -> float:
+        """Seconds after which, on working servers, nobody needs what a saga has logged any more, nor its key."""
+        # The mirror's last try to have a payment compensated ends after 2^6 - 1 compensation timeouts; before that a
+        # payment may have taken all its time, and after it the reconciler may take a sweep to notice, and one to act.
+        compensation = 2**6 * self.compensation_timeout
+        return self.payment_timeout + compensation + self.payment_patience + 2 * self.reconcile_interval
 
     def port_of(self, process: Process) -> int:
         """The port that a process listens on."""

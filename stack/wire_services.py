@@ -19,6 +19,7 @@ from activities.payment_stragglers import PaymentStragglers
 from activities.payments import PAYMENTS, PaymentActivities, PaymentSteps
 from activities.providers import PaymentProvider
 from activities.providers.simulated import SimulatedProvider
+from activities.retention import Retention
 from api.orders import create_orders_app
 from api.payments import create_payments_app
 from api.ports import DEGRADED, Readiness, ReplayPort
@@ -60,7 +61,7 @@ async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: as
     def steps(ledger: Ledger[Order]) -> Steps:
         return order_reactions(ledger), [*OrderSteps(database, ledger).all, *OrderStragglers(database).all]
 
-    return await _service(
+    wired = await _service(
         settings,
         database,
         ORDERS,
@@ -68,6 +69,8 @@ async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: as
         steps=steps,
         create_app=create_orders_app,
     )
+    wired.background += _retention(settings, database, ORDERS, keys=settings.idempotency_retention)
+    return wired
 
 
 async def wire_payment_service(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Wired | None:
@@ -90,7 +93,7 @@ async def wire_payment_service(settings: Settings, stack: AsyncExitStack, stop: 
         steps=steps,
         create_app=create_payments_app,
     )
-    wired.background.append(running)
+    wired.background += [running, *_retention(settings, database, PAYMENTS)]
     return wired
 
 
@@ -140,6 +143,16 @@ async def _service(
         background=[publishing.run(), consuming.run(), publisher.run(), ledger.run(), relay.run(), worker.run()],
         finish=[drain, publisher.flush],
     )
+
+
+def _retention(
+    settings: Settings, database: Database, book: Book[Any], *, keys: float | None = None
+) -> list[Coroutine[Any, Any, None]]:
+    """What removes what is kept no longer; nothing, unless an operator has asked for it."""
+    events = settings.event_log_retention
+    if events is None and keys is None:
+        return []
+    return [Retention(database, book, events=events, keys=keys, interval=settings.retention_interval).run()]
 
 
 def _provider(settings: Settings, database: Database) -> tuple[PaymentProvider, Coroutine[Any, Any, None]]:

@@ -3,50 +3,25 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from models.migrations import migrate
-from stack import local, state
-from stack.ports import Ports
+from tests.servers import running
 from tests.temporal import TemporalServer
-from tests.waiting import until
 from tests.world import Servers, World
 
-OFFSET = int(os.environ.get("SAGA_TEST_PORT_OFFSET", "20000"))
+# Files of tests that run side by side have servers of their own.
+_SIDE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+OFFSET = int(os.environ.get("SAGA_TEST_PORT_OFFSET", "20000")) + 1_000 * _SIDE
 
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """PostgreSQL and RabbitMQ on ports of their own; a supervisor restarts what a test kills."""
-    data = tmp_path_factory.mktemp("servers")
-    process = subprocess.Popen([sys.executable, "-m", "tests.servers", str(data), str(OFFSET)])
-    try:
-
-        def ready() -> bool:
-            assert process.poll() is None, "the servers have ended"
-            return bool((state.read(data) or {}).get("ready"))
-
-        until(ready, within=60, what="PostgreSQL and RabbitMQ are ready")
-        secrets, ports = local.Secrets.of(data), Ports.shifted(OFFSET)
-        urls = local.urls(OFFSET, secrets)
-        migrate("orders", urls["orders_db"])
-        migrate("payments", urls["payments_db"])
-        yield Servers(
-            admin_dsn=f"host={data}/postgres port={ports.postgres} user=postgres dbname=postgres",
-            database_passwords={"orders": secrets.orders, "payments": secrets.payments},
-            postgres_port=ports.postgres,
-            amqp_url=urls["amqp"],
-            rabbitmq_api=f"http://saga:{secrets.broker}@127.0.0.1:{ports.rabbitmq_ui}/api",
-            pids=lambda: {each["name"]: each["pid"] for each in (state.read(data) or {})["processes"]},
-        )
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
+    with running(tmp_path_factory.mktemp("servers"), OFFSET) as servers:
+        yield servers
 
 
 @pytest.fixture

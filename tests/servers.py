@@ -1,17 +1,57 @@
-"""Run PostgreSQL and RabbitMQ for a test session: `python -m tests.servers DATA OFFSET`."""
+"""PostgreSQL and RabbitMQ for tests, under a supervisor of their own: `python -m tests.servers DATA OFFSET`."""
+
+from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
-from stack import local
+from models.migrations import migrate
+from stack import local, state
+from stack.ports import Ports
 from stack.supervisor import Supervisor
+from tests.waiting import until
+from tests.world import Servers
+
+_PROGRAMS: Final = ("postgres", "rabbitmq")
+
+
+@contextmanager
+def running(data: Path, offset: int) -> Iterator[Servers]:
+    """Both servers, with migrated databases, on ports moved by `offset`; what is killed is started again."""
+    process = subprocess.Popen([sys.executable, "-m", "tests.servers", str(data), str(offset)])
+    try:
+
+        def ready() -> bool:
+            assert process.poll() is None, "the servers have ended"
+            return bool((state.read(data) or {}).get("ready"))
+
+        until(ready, within=90, what="PostgreSQL and RabbitMQ are ready")
+        secrets, ports = local.Secrets.of(data), Ports.shifted(offset)
+        urls = local.urls(offset, secrets)
+        migrate("orders", urls["orders_db"])
+        migrate("payments", urls["payments_db"])
+        yield Servers(
+            admin_dsn=f"host={data}/postgres port={ports.postgres} user=postgres dbname=postgres",
+            database_passwords={"orders": secrets.orders, "payments": secrets.payments},
+            postgres_port=ports.postgres,
+            amqp_url=urls["amqp"],
+            rabbitmq_api=f"http://saga:{secrets.broker}@127.0.0.1:{ports.rabbitmq_ui}/api",
+            pids=lambda: {each["name"]: each["pid"] for each in (state.read(data) or {})["processes"]},
+        )
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
 
 
 def main() -> None:
     data, offset = Path(sys.argv[1]), int(sys.argv[2])
     secrets = local.Secrets.of(data)
-    programs = [each for each in local.servers(data, offset, secrets) if each.name in ("postgres", "rabbitmq")]
+    programs = [each for each in local.servers(data, offset, secrets) if each.name in _PROGRAMS]
     supervisor = Supervisor(data=data, programs=programs, urls=local.urls(offset, secrets))
     asyncio.run(supervisor.run_until_signal())
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from models import order, payment
 from models.outcome import Charged, Declined, Refunded, Refused, Unanswered, Voided
+from models.payment import PaymentStatus
 from models.saga import (
     Become,
     CancelReason,
@@ -49,21 +50,34 @@ _Decide: TypeAlias = Callable[[Any, Any], Any]
 @cache
 def order_lives() -> tuple[str, ...]:
     """Each as `events|status|cancel_reason`: what the log tells, and where the row then stands."""
-    reached = _explore(order.decide, _ORDER_MESSAGES)
-    return _sorted({(chain, state.status, state.cancel_reason or "") for state, chain in reached})
+    return _told(_explore(order.decide, _ORDER_MESSAGES), _of_order)
 
 
 @cache
 def payment_lives() -> tuple[str, ...]:
     """Each as `events|status|due`."""
+    return _told(_explore(payment.decide, _PAYMENT_MESSAGES), _of_payment)
+
+
+@cache
+def rests_of_order_lives() -> tuple[str, ...]:
+    """The same, of orders whose events retention has removed: what is logged since, if anything."""
+    over = {state for state, _ in _explore(order.decide, _ORDER_MESSAGES) if state.status.over}
+    return _told(_explore(order.decide, _ORDER_MESSAGES, over), _of_order)
+
+
+@cache
+def rests_of_payment_lives() -> tuple[str, ...]:
+    """The same, of payments."""
     reached = _explore(payment.decide, _PAYMENT_MESSAGES)
-    return _sorted({(chain, state.status, state.due or "") for state, chain in reached})
+    over = {state for state, _ in reached if state.status is not PaymentStatus.PROCESSING and state.due is None}
+    return _told(_explore(payment.decide, _PAYMENT_MESSAGES, over), _of_payment)
 
 
-def _explore(decide: _Decide, messages: Sequence[Any]) -> Mapping[tuple[Any, str], None]:
+def _explore(decide: _Decide, messages: Sequence[Any], begins: Iterable[Any] = (None,)) -> set[tuple[Any, str]]:
     """Every state that any sequence of messages leads to, with the events logged on the way."""
-    reached: dict[tuple[Any, str], None] = {}
-    waiting: list[tuple[Any, str]] = [(None, "")]
+    waiting = [(state, "") for state in begins]
+    reached = {life for life in waiting if life[0] is not None}
     while waiting:
         state, chain = waiting.pop()
         for message in messages:
@@ -73,10 +87,18 @@ def _explore(decide: _Decide, messages: Sequence[Any]) -> Mapping[tuple[Any, str
             names = [*filter(None, [chain]), *([type(decision.emit).__name__] if decision.emit else [])]
             life = (decision.state, ",".join(names))
             if life not in reached:
-                reached[life] = None
+                reached.add(life)
                 waiting.append(life)
     return reached
 
 
-def _sorted(lives: set[tuple[str, str, str]]) -> tuple[str, ...]:
-    return tuple(sorted("|".join(life) for life in lives))
+def _of_order(state: order.Order) -> tuple[str, str]:
+    return state.status, state.cancel_reason or ""
+
+
+def _of_payment(state: payment.Payment) -> tuple[str, str]:
+    return state.status, state.due or ""
+
+
+def _told(lives: set[tuple[Any, str]], standing: Callable[[Any], tuple[str, str]]) -> tuple[str, ...]:
+    return tuple(sorted({"|".join((chain, *standing(state))) for state, chain in lives}))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
 from stack.audit.checks import CHECKS
-from stack.audit.findings import Comparison, Finding, Query, Report
-from stack.audit.lives import order_lives, payment_lives
+from stack.audit.findings import Comparison, Finding, Query, Report, Service
+from stack.audit.lives import order_lives, payment_lives, rests_of_order_lives, rests_of_payment_lives
 from stack.audit.sagas import OrderSide, PaymentSide, Saga, Standing, standing
 from stack.audit.snapshot import Reader
-from stack.audit.statements import AT_STRIPE, ORDER_SIDES, PAYMENT_SIDES
+from stack.audit.statements import AT_STRIPE, ORDER_SIDES, PAYMENT_SIDES, REMOVED
 
 _SUSPECTS: Final = 500  # looked at again together
+_LIVES: Final[Mapping[Service, Callable[[], tuple[list[str], list[str]]]]] = {
+    "orders": lambda: ([*order_lives()], [*rests_of_order_lives()]),
+    "payments": lambda: ([*payment_lives()], [*rests_of_payment_lives()]),
+}
 _COMPARISONS: Final = tuple((check.name, check.find.judge) for check in CHECKS if isinstance(check.find, Comparison))
 
 
@@ -77,14 +81,16 @@ class Proof:
             if not isinstance(check.find, Query):
                 continue
             reader = self.orders if check.find.service == "orders" else self.payments
-            lives = order_lives() if check.find.service == "orders" else payment_lives()
-            parameters = {"lives": list(lives), "patience": self.scope.patience}
+            lives, rests = _LIVES[check.find.service]()
+            parameters = {"lives": lives, "rests": rests, "patience": self.scope.patience}
             total, rows = reader.rows(check.find.sql, parameters, keep=self.scope.keep)
             for order_id, detail in rows:
                 self.report.add(Finding(check=check.name, id=str(order_id), detail=detail), keep=self.scope.keep)
             if total > len(rows):
                 self.report.tallies[check.name].violations += total - len(rows)
         self.report.count("events waiting to be published", _waiting(self.orders) + _waiting(self.payments))
+        if removed := self.orders.number(REMOVED) + self.payments.number(REMOVED):
+            self.report.notes.append(f"{removed} events of sagas that are over were removed by retention")
         if at_stripe := self.payments.number(AT_STRIPE):
             self.report.notes.append(
                 f"{at_stripe} of the payments were charged at Stripe, whose books are not read here: compare the money "

@@ -25,6 +25,7 @@ class OrderSide(NamedTuple):
     age: float
     events: list[UUID] | None  # their ids; None: nothing is logged
     answered: UUID | None  # the payment's event that the order answered
+    removed: bool | None  # whether retention may have removed what the log lacks of its beginning
 
 
 class PaymentSide(NamedTuple):
@@ -40,6 +41,7 @@ class PaymentSide(NamedTuple):
     age: float
     causes: list[UUID | None] | None  # what its events answered
     outcome: UUID | None  # the event that told how the charge went
+    removed: bool | None  # whether retention may have removed that one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,10 +156,12 @@ def uncaused(saga: Saga, _patience: float) -> str | None:
     order, payment = saga.order, saga.payment
     if order is None or payment is None:
         return None
-    if order.answered is not None and order.answered != payment.outcome:
+    if order.answered is not None and order.answered != payment.outcome and not payment.removed:
         return f"the order's last event answers {order.answered}, the payment's outcome is {payment.outcome}"
     unknown = [cause for cause in payment.causes or () if cause not in (order.events or ())]
-    return f"a payment's event answers {unknown[0]}, which the order has not logged" if unknown else None
+    if not unknown or order.removed:
+        return None
+    return f"a payment's event answers {unknown[0]}, which the order has not logged"
 
 
 def _at_odds(saga: Saga, *statuses: str | None) -> bool:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
+# Up to when retention may have removed the events of what has not changed since; null if it never did.
+_UNTIL: Final = "(SELECT until FROM removed_events)"
+
 # In lists of lives an event chain is told in the order of the log. FULL JOIN: events without a row are a violation too.
-ORDER_LIVES: Final = """
+ORDER_LIVES: Final = f"""
     SELECT coalesce(o.id, e.order_id)::text AS id,
            CASE WHEN o.id IS NULL THEN 'no such order, yet the log has ' || e.chain
                 WHEN e.told IS DISTINCT FROM o.total::text || ' ' || o.currency AND e.told IS NOT NULL
@@ -17,10 +20,13 @@ ORDER_LIVES: Final = """
                max((payload->>'total') || ' ' || coalesce(payload->>'currency', 'USD'))
                    FILTER (WHERE event_type = 'OrderCreated') AS told
         FROM event_log GROUP BY order_id) e ON e.order_id = o.id
+    CROSS JOIN LATERAL (
+        SELECT coalesce(e.chain, '') || '|' || o.status || '|' || coalesce(o.cancel_reason, '') AS life) l
     WHERE o.id IS NULL
-       OR coalesce(e.chain, '') || '|' || o.status || '|' || coalesce(o.cancel_reason, '') <> ALL(%(lives)s::text[])
+       OR (l.life <> ALL(%(lives)s::text[]) AND (l.life = ANY(%(rests)s::text[])
+           AND CASE WHEN e.chain IS NULL THEN o.updated_at ELSE o.created_at END <= {_UNTIL}) IS NOT TRUE)
        OR e.told <> o.total::text || ' ' || o.currency"""
-PAYMENT_LIVES: Final = """
+PAYMENT_LIVES: Final = f"""
     SELECT coalesce(p.order_id, e.order_id)::text AS id,
            CASE WHEN p.id IS NULL THEN 'no payment of this order, yet the log has ' || e.chain
                 ELSE 'status ' || p.status || coalesce(', ' || p.due || ' due', '')
@@ -28,8 +34,11 @@ PAYMENT_LIVES: Final = """
     FROM payments p FULL JOIN (
         SELECT order_id, string_agg(event_type, ',' ORDER BY seq) AS chain
         FROM event_log GROUP BY order_id) e ON e.order_id = p.order_id
+    CROSS JOIN LATERAL (SELECT coalesce(e.chain, '') || '|' || p.status || '|' || coalesce(p.due, '') AS life) l
     WHERE p.id IS NULL
-       OR coalesce(e.chain, '') || '|' || p.status || '|' || coalesce(p.due, '') <> ALL(%(lives)s::text[])"""
+       OR (l.life <> ALL(%(lives)s::text[]) AND (l.life = ANY(%(rests)s::text[])
+           AND CASE WHEN coalesce(e.chain, p.due) IS NULL THEN p.updated_at ELSE p.created_at END
+               <= {_UNTIL}) IS NOT TRUE)"""
 
 EVENTS_TWICE: Final = """
     SELECT min(order_id::text) AS id, 'event ' || event_id || ' is logged ' || count(*) || ' times' AS detail
@@ -85,21 +94,27 @@ REFUNDED: Final = f"""
 AT_STRIPE: Final = "SELECT count(*) FROM payments WHERE transaction_id LIKE 'pi\\_%'"
 
 # What the other service must agree with, a saga a row, in the order of the orders' ids.
-ORDER_SIDES: Final = """
+ORDER_SIDES: Final = f"""
     SELECT o.id, o.status, o.cancel_reason, o.total, o.currency, o.coordinator,
-           greatest(extract(epoch FROM now() - o.updated_at), 0)::float8, e.events, e.answered
+           greatest(extract(epoch FROM now() - o.updated_at), 0)::float8, e.events, e.answered,
+           o.created_at <= {_UNTIL} AND e.created IS NOT TRUE
     FROM orders o LEFT JOIN (
         SELECT order_id, array_agg(event_id) AS events,
                (array_agg(causation_id) FILTER (WHERE event_type IN ('OrderPaid', 'OrderFailed')
-                   OR payload->>'reason' = 'PAYMENT_DECLINED'))[1] AS answered
-        FROM event_log {of_those} GROUP BY order_id) e ON e.order_id = o.id
-    {those} ORDER BY o.id"""
-PAYMENT_SIDES: Final = """
+                   OR payload->>'reason' = 'PAYMENT_DECLINED'))[1] AS answered,
+               bool_or(event_type = 'OrderCreated') AS created
+        FROM event_log {{of_those}} GROUP BY order_id) e ON e.order_id = o.id
+    {{those}} ORDER BY o.id"""
+PAYMENT_SIDES: Final = f"""
     SELECT p.order_id, p.status, p.due, p.amount, p.currency, p.coordinator, p.payment_method,
-           greatest(extract(epoch FROM now() - p.updated_at), 0)::float8, e.causes, e.outcome
+           greatest(extract(epoch FROM now() - p.updated_at), 0)::float8, e.causes, e.outcome,
+           p.created_at <= {_UNTIL} AND e.outcome IS NULL
     FROM payments p LEFT JOIN (
         SELECT order_id, array_agg(causation_id) AS causes,
                (array_agg(event_id) FILTER (
                    WHERE event_type IN ('PaymentApproved', 'PaymentDeclined', 'PaymentFailed')))[1] AS outcome
-        FROM event_log {of_those} GROUP BY order_id) e ON e.order_id = p.order_id
-    {those} ORDER BY p.order_id"""
+        FROM event_log {{of_those}} GROUP BY order_id) e ON e.order_id = p.order_id
+    {{those}} ORDER BY p.order_id"""
+
+REMOVED: Final = "SELECT coalesce(sum(events), 0)::bigint FROM removed_events"
+UNTIL: Final = f"SELECT {_UNTIL}"

@@ -39,6 +39,7 @@ _OF_ORDER: Final[dict[Need, str]] = {
     "order_service": "/orders/{}/events",
     "payment_service": "/payments/order/{}/events",
 }
+_NONE_LOGGED: Final = "Nothing here fits; if the saga has ended, its events may be kept no longer: see `saga order get`"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 OrderId = Annotated[UUID | None, typer.Option("--order", help="Only events about this order.")]
@@ -71,6 +72,8 @@ def list_events(
     echo_table(("OCCURRED AT", "EVENT", "ORDER", "EVENT ID", "CAUSED BY", "COORDINATOR"), map(_row, events))
     more = "; there may be more, raise --limit" if any(len(log) >= limit for log in logs) else ""
     typer.echo(f"{counted(len(events), 'event')}{more}")
+    if order is not None and not events:
+        typer.echo(_NONE_LOGGED)
 
 
 @app.command("replay")
@@ -94,7 +97,10 @@ def replay(
         # As long as it takes: a service answers when it has published everything.
         url = f"{getattr(target, need)}/events/replay"
         answer = content(ask("POST", url, bearer=target.internal_token, body=conditions, timeout=None))
-        typer.echo(f"Replayed {counted(int(answer.get('replayed') or 0), 'event')} of the {need.replace('_', ' ')}")
+        replayed = int(answer.get("replayed") or 0)
+        typer.echo(f"Replayed {counted(replayed, 'event')} of the {need.replace('_', ' ')}")
+        if order is not None and not replayed:
+            typer.echo(_NONE_LOGGED)
 
 
 def instant(given: str, *, now: datetime) -> datetime:

@@ -66,9 +66,17 @@ def find(data: Path, *needs: Need, environ: Mapping[str, str] = os.environ) -> T
             where = "the environment" if named else f"{data}/state.json or {data}/secrets.json"
             raise StackError(f"This needs {variable}, and {where} does not have it; set {variable}")
         schemes = _SCHEMES.get(need, ("http://", "https://"))
-        if need in _ADDRESSES and not _is_address(value, schemes):
+        if need in _ADDRESSES and not all(_is_address(each, schemes) for each in _parts(need, value)):
             raise StackError(f"{variable} must be an address that starts with {' or '.join(schemes)}; correct it")
     return found
+
+
+def _parts(need: Need, value: str) -> tuple[str, ...]:
+    if need != "amqp_url":
+        return (value,)
+    from choreography.broker import nodes  # a cluster has several
+
+    return nodes(value)
 
 
 def _is_address(value: str, schemes: tuple[str, ...]) -> bool:

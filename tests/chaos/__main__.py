@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import argparse
 import secrets
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from models.migrations import migrate
-from stack import local, state
-from stack.ports import Ports
+from tests import servers
 from tests.chaos.run import Chaos, unleash
 from tests.chaos.strikes import EVERYTHING
 from tests.chaos.system import running
-from tests.waiting import until
-from tests.world import Servers
 
 
 def main() -> None:
@@ -39,7 +32,7 @@ def main() -> None:
     def tell(what: str) -> None:
         print(what, flush=True)
 
-    with _servers(folder / "servers", arguments.port_offset) as servers, running(servers, folder) as system:
+    with servers.running(folder / "servers", arguments.port_offset) as own, running(own, folder) as system:
         try:
             findings = unleash(chaos, system, tell)
         except AssertionError as error:
@@ -58,34 +51,6 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--pause", type=float, default=1.5, help="seconds between strikes, on average")
     parser.add_argument("--port-offset", type=int, default=20_000, help="of the servers' ports")
     return parser.parse_args()
-
-
-@contextmanager
-def _servers(data: Path, offset: int) -> Iterator[Servers]:
-    """PostgreSQL and RabbitMQ under a supervisor of their own."""
-    process = subprocess.Popen([sys.executable, "-m", "tests.servers", str(data), str(offset)])
-    try:
-
-        def ready() -> bool:
-            assert process.poll() is None, "the servers have ended"
-            return bool((state.read(data) or {}).get("ready"))
-
-        until(ready, within=90, what="PostgreSQL and RabbitMQ are ready")
-        kept, ports = local.Secrets.of(data), Ports.shifted(offset)
-        urls = local.urls(offset, kept)
-        migrate("orders", urls["orders_db"])
-        migrate("payments", urls["payments_db"])
-        yield Servers(
-            admin_dsn=f"host={data}/postgres port={ports.postgres} user=postgres dbname=postgres",
-            database_passwords={"orders": kept.orders, "payments": kept.payments},
-            postgres_port=ports.postgres,
-            amqp_url=urls["amqp"],
-            rabbitmq_api=f"http://saga:{kept.broker}@127.0.0.1:{ports.rabbitmq_ui}/api",
-            pids=lambda: {each["name"]: each["pid"] for each in (state.read(data) or {})["processes"]},
-        )
-    finally:
-        process.terminate()
-        process.wait(timeout=60)
 
 
 if __name__ == "__main__":

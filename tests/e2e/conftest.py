@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-OFFSET = int(os.environ.get("SAGA_TEST_PORT_OFFSET", "20000")) + 200
+from tests.conftest import OFFSET
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def run_saga(*arguments: str, check: bool = True, text: str | None = None) -> su
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     data = tmp_path_factory.mktemp("stack")
-    run_saga("up", "--detach", "--data", str(data), "--port-offset", str(OFFSET))
+    run_saga("up", "--detach", "--data", str(data), "--port-offset", str(OFFSET + 200))
     try:
         status = json.loads(run_saga("status", "--json", "--data", str(data)).stdout)
         yield Stack(data, status["urls"])

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.conftest import OFFSET
+from tests.conftest import OFFSET
 from tests.waiting import until
 
 ENDS = {
@@ -26,7 +26,7 @@ def test_the_tour_shows_every_end_for_both_coordinators(tmp_path: Path) -> None:
     saga = Path(sys.executable).parent / "saga"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [saga, "up", "--tour", "--data", tmp_path / "data", "--port-offset", str(OFFSET + 100)],
+            [saga, "up", "--tour", "--data", tmp_path / "data", "--port-offset", str(OFFSET + 300)],
             stdout=file,
             stderr=subprocess.STDOUT,
             env=env,

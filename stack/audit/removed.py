@@ -1,0 +1,53 @@
+"""Tell two timelines of one saga apart, knowing what retention may have taken from the one in the logs; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+_BEYOND_DOUBT: Final = ("eventId", "eventType", "at", "actor", "summary")  # what no other entry has a part in
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """Up to when each service may have removed events; None: it never has."""
+
+    orders: datetime | None
+    payments: datetime | None
+
+    def may_have(self, entry: Mapping[str, Any], logged: Mapping[str, Mapping[str, Any]]) -> bool:
+        """Whether this entry may have been in the logs: none that is as old, of that service, is left there."""
+        until = self.orders if entry["actor"] == "order-service" else self.payments
+        if until is None or _at(entry) > until:
+            return False
+        return all(other["actor"] != entry["actor"] or _at(other) > _at(entry) for other in logged.values())
+
+
+def difference_of(told: Mapping[str, Any], logged: Mapping[str, Any], removed: Removed) -> str | None:
+    """In what a workflow's timeline differs from the one of the event logs; None if in nothing that it may not."""
+    there, here = _by_event(told), _by_event(logged)
+    if missing := [entry["eventType"] for event_id, entry in here.items() if event_id not in there]:
+        return f"it lacks {', '.join(missing)}"
+    unknown = [entry for event_id, entry in there.items() if event_id not in here]
+    if unexplained := [entry["eventType"] for entry in unknown if not removed.may_have(entry, here)]:
+        return f"it tells {', '.join(unexplained)}, which no event log has"
+    entries = [entry for entry in told.get("entries", ()) if entry["eventId"] in here]
+    # Elapsed times, statuses and the names of causes count on what came before: they say less when that is gone.
+    alike = entries == logged["entries"] if not unknown else _in_short(entries) == _in_short(logged["entries"])
+    if not alike:
+        return "it has the events of the logs, but in another order, more than once, or with other words"
+    return None
+
+
+def _in_short(entries: Any) -> list[list[Any]]:
+    return [[entry[name] for name in _BEYOND_DOUBT] for entry in entries]
+
+
+def _by_event(timeline: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return {str(entry["eventId"]): entry for entry in timeline.get("entries", ())}
+
+
+def _at(entry: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(entry["at"])

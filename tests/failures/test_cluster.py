@@ -1,0 +1,250 @@
+"""A cluster of three RabbitMQ nodes loses one in the middle of a load, and neither an order nor money is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any, Final
+
+import aio_pika
+import httpx
+import pytest
+
+from choreography.topology import ORDER_QUEUE, Topology, declare
+from stack import local, rabbitmq
+from stack.ports import LOOPBACK, Ports
+from stack.program import Program, spawn
+from tests.chaos.load import Load, sales
+from tests.chaos.system import PROCESSES, SETTINGS
+from tests.conftest import OFFSET
+from tests.temporal import TemporalServer
+from tests.waiting import until
+from tests.world import Servers, World
+
+NODES: Final = ("saga1@localhost", "saga2@localhost", "saga3@localhost")
+EPMD_PORT: Final = 4369 + OFFSET
+ORDERS: Final = 400
+SECONDS: Final = 40.0  # over which the orders are spread
+CONNECTIONS: Final = 7  # two of each service and of the gateway, one of the worker
+TOPOLOGY: Final = Topology(retry_delays=tuple(map(float, SETTINGS["SAGA_RETRY_DELAYS"].split(","))))
+pytestmark = pytest.mark.timeout(400)
+
+
+class Cluster:
+    """Three nodes on loopback, each with ports and data of its own, killed and started again at will."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._secrets = local.Secrets.of(folder)
+        self._env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "ERL_EPMD_PORT": str(EPMD_PORT)}
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        # One name server for all: private nodes do without, for they look for each other at one fixed port.
+        self._epmd = spawn(
+            Program(
+                name="epmd",
+                argv=("epmd", "-address", LOOPBACK, "-port", str(EPMD_PORT)),
+                env=self._env,
+                cwd=folder,
+                ports={"epmd": EPMD_PORT},
+                ready=lambda: True,
+            ),
+            folder / "epmd.log",
+        )
+
+    def start(self, node: str) -> None:
+        """Start a node, and return when it is part of the cluster; a new one joins the first."""
+        program = self._program(node)
+        assert program.prepare is not None
+        asyncio.run(program.prepare())
+        self._processes[node] = spawn(program, self._folder / f"{node}.log")
+
+        def ready() -> bool:
+            assert self._processes[node].poll() is None, f"{node} has ended: {self.log(node)[-2000:]}"
+            return program.ready() and node in self.running(seen_by=node)
+
+        until(ready, within=90, what=f"{node} is ready")
+
+    def kill(self, node: str) -> None:
+        """Kill -9."""
+        self._processes[node].kill()
+        self._processes[node].wait()
+
+    def close(self) -> None:
+        for process in (*self._processes.values(), self._epmd):
+            process.kill()
+            process.wait()
+
+    def url(self, node: str) -> str:
+        return f"amqp://{rabbitmq.USER}:{self._secrets.broker}@{LOOPBACK}:{self._ports(node).amqp}/"
+
+    def api(self, node: str) -> str:
+        return f"http://{rabbitmq.USER}:{self._secrets.broker}@{LOOPBACK}:{self._ports(node).rabbitmq_ui}/api"
+
+    def ask(self, node: str, path: str) -> Any:
+        """What a node's management API answers; ConnectionError while it does not."""
+        try:
+            answer = httpx.get(f"{self.api(node)}/{path}", timeout=10)
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise ConnectionError(f"{node}, {path}: {error!r}") from error
+        return answer.json()
+
+    def running(self, *, seen_by: str) -> list[str]:
+        return [each["name"] for each in self.ask(seen_by, "nodes") if each["running"]]
+
+    def log(self, node: str) -> str:
+        return (self._folder / f"{node}.log").read_text(errors="replace")
+
+    def _ports(self, node: str) -> Ports:
+        return Ports.shifted(OFFSET + 1 + NODES.index(node))
+
+    def _program(self, node: str) -> Program:
+        ports = self._ports(node)
+        data = self._folder / node
+        data.mkdir(exist_ok=True)
+        program = rabbitmq.program(
+            data=data,
+            amqp=ports.amqp,
+            ui=ports.rabbitmq_ui,
+            distribution=ports.rabbitmq_distribution,
+            password=self._secrets.broker,
+            cookie=self._secrets.cookie,
+            env=self._env,
+        )
+        return replace(program, env={**program.env, **_clustered(node, ports.rabbitmq_distribution)})
+
+
+def _clustered(node: str, distribution: int) -> Mapping[str, str]:
+    """What a node of a cluster is told otherwise than a private one: its name, its port, and whom to join."""
+    erlang = (
+        f"-sname {node} -start_epmd false -kernel inet_dist_use_interface {{127,0,0,1}} "
+        f"-kernel inet_dist_listen_min {distribution} -kernel inet_dist_listen_max {distribution} "
+        # When a retry on its way to a queue whose leader died is sent again; 3 minutes unless told otherwise.
+        "-rabbit dead_letter_worker_publisher_confirm_timeout 3000"
+    )
+    joins = "" if node == NODES[0] else f" -rabbit cluster_nodes {{[{NODES[0]},{node}],disc}}"
+    return {"RABBITMQ_NODENAME": node, "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": erlang + joins}
+
+
+class Queues:
+    """The queues of one world: who leads them, who is a member, and which node their clients are connected to."""
+
+    def __init__(self, cluster: Cluster, vhost: str) -> None:
+        self._cluster = cluster
+        self._vhost = vhost
+
+    def leader(self, queue: str, *, seen_by: str) -> str:
+        """The node that leads a queue; empty while they elect one."""
+        return str(self._cluster.ask(seen_by, f"queues/{self._vhost}/{queue}").get("leader") or "")
+
+    def clients_node(self, *, seen_by: str) -> str:
+        """The node that all clients are connected to."""
+        connections = self._cluster.ask(seen_by, f"vhosts/{self._vhost}/connections")
+        places = {each["node"] for each in connections}
+        assert len(connections) >= CONNECTIONS, f"{len(connections)} connections are known"
+        assert len(places) == 1, places
+        return str(places.pop())
+
+    def all_complete(self) -> bool:
+        """Whether each has three members, online all of them, and so every queue that the topology has."""
+        told = self._cluster.ask(NODES[0], f"queues/{self._vhost}")
+        found = {
+            each["name"]: [each["type"], *(sorted(each.get(k, ())) for k in ("members", "online"))] for each in told
+        }
+        assert found == {queue.name: ["quorum", [*NODES], [*NODES]] for queue in TOPOLOGY.queues}, found
+        return True
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        for node in NODES:  # one after the other: two that join at once may not find each other
+            cluster.start(node)
+        yield cluster
+    finally:
+        cluster.close()
+
+
+@pytest.fixture
+def world(servers: Servers, cluster: Cluster, temporal: TemporalServer, tmp_path: Path) -> Iterator[World]:
+    """Every process once, connected to the second node; the first leads all queues. The third has nothing to do."""
+    world = World(replace(servers, amqp_url=cluster.url(NODES[0]), rabbitmq_api=cluster.api(NODES[0])), tmp_path)
+    try:
+        asyncio.run(_declare(world.amqp_url))
+        first, *others = (f"{cluster.url(node)}{world.name}" for node in NODES)
+        world.amqp_url = ",".join((*others, first))
+        world.env |= SETTINGS | {"SAGA_AMQP_URL": world.amqp_url, "SAGA_TEMPORAL_ADDRESS": temporal.address}
+        world.start(*PROCESSES)
+        yield world
+    finally:
+        world.close()
+
+
+async def _declare(url: str) -> None:
+    """Declare all queues: a queue is led by the node that its first client is connected to."""
+    async with await aio_pika.connect(url) as connection:
+        await declare(await connection.channel(), TOPOLOGY)
+
+
+@contextmanager
+def load(world: World) -> Iterator[Load]:
+    """Orders of both coordinators in the background; in the end all are accepted, and none was answered wrongly."""
+    load = Load([f"http://127.0.0.1:{world.ports['gateway']}"])
+    wishes = list(sales(ORDERS, seconds=SECONDS, random=Random(5)))
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load.run, wishes)
+        yield load
+        loading.result(timeout=120)
+    assert (len(load.accepted), load.wrong) == (ORDERS, [])
+
+
+def test_a_leader_killed_in_mid_load_loses_nothing(world: World, cluster: Cluster) -> None:
+    queues = Queues(cluster, world.name)
+    until(queues.all_complete, within=30, what="every queue has three members")
+    with load(world) as orders:
+        until(lambda: len(orders.accepted) > ORDERS // 5, within=60, what="the load has begun")
+        leader = until(lambda: queues.leader(ORDER_QUEUE, seen_by=NODES[2]), what="somebody leads")
+        connected = until(lambda: queues.clients_node(seen_by=NODES[2]), what="all clients are known")
+        assert connected != leader, "it is another node that is to be lost here"
+        cluster.kill(leader)
+        until(lambda: queues.leader(ORDER_QUEUE, seen_by=NODES[2]) not in (leader, ""), what="another node leads")
+        goes_on(orders)
+        cluster.start(leader)
+    all_well(world, queues, orders)
+    assert world.log("order").count('"event": "broker_connected"') == 2, "nobody had to connect anew"
+
+
+def test_the_node_that_all_are_connected_to_killed_in_mid_load_loses_nothing(world: World, cluster: Cluster) -> None:
+    queues = Queues(cluster, world.name)
+    until(queues.all_complete, within=30, what="every queue has three members")
+    with load(world) as orders:
+        until(lambda: len(orders.accepted) > ORDERS // 5, within=60, what="the load has begun")
+        lost = until(lambda: queues.clients_node(seen_by=NODES[0]), what="all clients are known")
+        cluster.kill(lost)
+        for name in PROCESSES:
+            world.wait_ready(name)
+        until(lambda: queues.clients_node(seen_by=NODES[0]) == NODES[2], what="all are connected to the next node")
+        assert world.dead_letters() == [], "an operator reaches the next node, too"
+        goes_on(orders)
+        cluster.start(lost)
+    all_well(world, queues, orders)
+
+
+def goes_on(orders: Load) -> None:
+    sofar = len(orders.accepted)
+    until(lambda: len(orders.accepted) > sofar + 30, within=60, what="orders are accepted")
+
+
+def all_well(world: World, queues: Queues, orders: Load) -> None:
+    """Every order is at its end, as are the provider's books; every queue is as safe as before."""
+    world.wait_at_rest(orders.accepted, within=120)
+    until(lambda: world.waiting_for_mirrors() == 0, within=60, what="the mirrors know all")
+    assert world.dead_letters() == []
+    until(queues.all_complete, within=60, what="every queue has three members online again")

@@ -1,0 +1,66 @@
+"""What a soak measures, by name, and what each measure may do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from tests.chaos.system import PROCESSES
+from tests.soak.verdict import Rule
+
+MIB: Final = 2.0**20
+DAY: Final = 86_400.0  # seconds
+WARM: Final = 300.0  # seconds until pools and caches have filled
+
+# What lasts for good, so that its table grows with the orders: as long as a row stays as large as it is, that is all.
+GROWING: Final = ("orders.orders", "payments.payments", "payments.provider_charges")
+# What retention removes: it grows until the first of it is old enough, and no further.
+KEPT_FOR_A_WHILE: Final = ("orders.event_log", "payments.event_log", "orders.idempotency_keys")
+
+
+def rules(*, rate: float, kept: float) -> Callable[[str], Rule | None]:
+    """What a measure may do at `rate` orders a second, when what retention removes is gone after `kept` seconds.
+
+    None for what is only told: what servers of others use, CPU, what grows by design.
+    """
+
+    def rule_of(measure: str) -> Rule | None:
+        kind, _, subject = measure.partition(" of ")
+        match kind:
+            case "memory" | "open files" | "threads":
+                return _of_process(kind) if subject in PROCESSES else None
+            case "connections":
+                return Rule(slack=2, after=WARM)
+            case "messages":
+                return Rule(most=0) if subject.endswith(".dead-letters") else Rule(slack=3 * rate, most=30 * rate)
+            case "outbox":
+                return Rule(slack=3 * rate, most=30 * rate)
+            case "open workflows":
+                return Rule(slack=3 * rate, most=60 * rate)
+            case "rows":
+                return Rule(after=kept) if subject in KEPT_FOR_A_WHILE else None
+            case "bytes a row":
+                return Rule(slack=20, after=WARM) if subject in GROWING else None
+            case "bytes":
+                return _of_table(subject, kept)
+            case _:
+                return None
+
+    return rule_of
+
+
+def _of_process(kind: str) -> Rule:
+    match kind:
+        case "memory":
+            return Rule(slack=4 * MIB, doubling=DAY, after=WARM)
+        case "open files":
+            return Rule(slack=10, after=WARM)
+        case _:
+            return Rule(slack=3, after=WARM)
+
+
+def _of_table(table: str, kept: float) -> Rule | None:
+    """A table's room on disk, indexes included; what rows have left is used again once it has been vacuumed."""
+    if table in GROWING:
+        return None
+    return Rule(share=0.25, slack=MIB, after=kept if table in KEPT_FOR_A_WHILE else WARM)

@@ -1,0 +1,137 @@
+"""One soak: a steady load, a reading every few seconds, then rest, the audit, and the verdict."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from tests.chaos.system import PROCESSES
+from tests.soak.load import Load
+from tests.soak.measures import rules
+from tests.soak.readings import Readings
+from tests.soak.verdict import Judgement, Sample, judge
+from tests.temporal import TemporalServer
+from tests.waiting import until
+from tests.world import QUICK, Servers, World
+
+_RETENTION: Final = 300.0  # seconds; not less than what a saga may need with the timeouts below
+_SWEEP: Final = 30.0  # seconds between two removals
+# Otherwise as in production. What waits for nothing but its time is over soon enough to show up many times in a run.
+SETTINGS: Final = {
+    "SAGA_INTERNAL_TOKEN": "internal",
+    "SAGA_LOG_LEVEL": "warning",
+    "SAGA_RETRY_DELAYS": "0.5,1,2,4",
+    "SAGA_PROVIDER_LATENCY_MS": "200",
+    "SAGA_PROVIDER_TIMEOUT": "2",
+    "SAGA_PAYMENT_TIMEOUT": "30",
+    "SAGA_COMPENSATION_TIMEOUT": "2",
+    "SAGA_RECONCILE_INTERVAL": "10",
+    "SAGA_EVENT_LOG_RETENTION": f"{_RETENTION:g}",
+    "SAGA_IDEMPOTENCY_RETENTION": f"{_RETENTION:g}",
+    "SAGA_RETENTION_INTERVAL": f"{_SWEEP:g}",
+}
+# From then on as much is removed as is added: the first sweep that finds something has removed it, and was vacuumed up.
+FILLED_AFTER: Final = _RETENTION + 2 * _SWEEP + 60
+AT_REST_WITHIN: Final = 300.0  # seconds
+_OPEN_SAGAS: Final = "WorkflowType IN ('OrderSaga', 'SagaMirror') AND ExecutionStatus = 'Running'"
+_FAILED: Final = "ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut')"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """`rate` orders a second for `seconds`, drawn from the seed, with a reading `every` so many seconds."""
+
+    rate: float
+    seconds: float
+    seed: int
+    every: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What was measured, how it was judged, and all that is wrong."""
+
+    samples: Sequence[Sample]
+    judgements: Sequence[Judgement]
+    findings: Sequence[str]
+
+
+def soak(plan: Plan, servers: Servers, folder: Path, tell: Callable[[str], None]) -> Outcome:
+    """Run it on a system of its own, of which nothing is left afterwards but its logs in `folder`."""
+    world, temporal = World(servers, folder), TemporalServer(folder / "temporal")
+    try:
+        temporal.start()
+        inherited = {name: value for name, value in world.env.items() if name not in QUICK}
+        world.env = inherited | SETTINGS | {"SAGA_TEMPORAL_ADDRESS": temporal.address}
+        world.start(*PROCESSES)
+        tell(f"every process is ready: {plan.rate:g} orders a second for {plan.seconds:g} s")
+        return _soak(plan, world, temporal, tell)
+    finally:
+        world.close()
+        temporal.kill()
+
+
+def _soak(plan: Plan, world: World, temporal: TemporalServer, tell: Callable[[str], None]) -> Outcome:
+    load, readings = Load(gateway=f"http://127.0.0.1:{world.ports['gateway']}"), Readings(world, temporal)
+    with ThreadPoolExecutor(1) as pool:
+        loading = pool.submit(load.run, Random(plan.seed), rate=plan.rate, seconds=plan.seconds)
+        samples = _watch(readings, loading, every=plan.every)
+    loading.result()
+    tell(f"accepted {len(load.accepted)} orders; answers {dict(load.answers)}; {len(samples)} samples")
+    for source, error in readings.failed.items():
+        tell(f"could not always be read: {source}, {error}")
+    judgements = judge(samples, rules(rate=plan.rate, kept=FILLED_AFTER))
+    findings = [
+        *(f"{times} times: {what}" for what, times in load.wrong.items()),
+        *(f"{name} has ended" for name in PROCESSES if world.processes[name].poll() is not None),
+        *(f"{each.measure} {each.fault}" for each in judgements if each.fault),
+    ]
+    return Outcome(samples=samples, judgements=judgements, findings=[*findings, *_at_rest(world, temporal, load, tell)])
+
+
+def _watch(readings: Readings, loading: Future[None], *, every: float) -> list[Sample]:
+    """A sample `every` so many seconds, until the load has ended."""
+    samples: list[Sample] = []
+    began = time.monotonic()
+    while not loading.done():
+        at = time.monotonic() - began
+        samples.append(Sample(at=at, values=readings.read()))
+        wait([loading], timeout=max(0.0, began + len(samples) * every - time.monotonic()))
+    return samples
+
+
+def _at_rest(world: World, temporal: TemporalServer, load: Load, tell: Callable[[str], None]) -> list[str]:
+    """What is wrong when nothing is under way any more."""
+    try:
+        world.wait_at_rest(load.accepted, within=AT_REST_WITHIN)
+        until(lambda: _no_saga_is_open(world, temporal), within=AT_REST_WITHIN, what="every workflow has ended")
+    except AssertionError as error:
+        return [str(error)]
+    tell("all is at rest")
+    failed = temporal.count(_FAILED)
+    audit = subprocess.run(
+        [sys.executable, "-m", "stack.cli", "audit", "--at-rest", "--grace", "5", "--timelines", "200"],
+        env=world.env,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    tell(audit.stdout + audit.stderr)
+    return [
+        *([f"{failed} workflows have failed"] if failed else []),
+        *([f"`saga audit` ended with exit code {audit.returncode}"] if audit.returncode else []),
+    ]
+
+
+def _no_saga_is_open(world: World, temporal: TemporalServer) -> bool:
+    assert world.waiting_for_mirrors() == 0
+    running = temporal.count(_OPEN_SAGAS)
+    assert running == 0, f"{running} are open"
+    return True

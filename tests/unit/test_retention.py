@@ -1,0 +1,206 @@
+"""What retention may be set to, what a row still tells, and what an audit of timelines makes of removed events."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+import pytest
+
+from activities.recall import recall
+from models.order import Order, OrderStatus
+from models.payment import Payment, PaymentStatus, payment_id
+from models.saga import Coordinator, OrderId, UserId
+from stack import settings
+from stack.audit.lives import order_lives, payment_lives, rests_of_order_lives, rests_of_payment_lives
+from stack.audit.removed import Removed, difference_of
+from stack.errors import StackError
+from tests.unit.test_timeline import APPROVED, CANCELLED_BY_USER, CREATED, PAID, REFUNDED
+from workflows.saga_mirror import REPUBLISH_ATTEMPTS
+from workflows.timeline import build, timeline_as_json
+
+RETENTIONS = ["EVENT_LOG_RETENTION", "IDEMPOTENCY_RETENTION"]
+AT = datetime(2026, 2, 15, 1, 42, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def nothing_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("SAGA_")]:
+        monkeypatch.delenv(name)
+
+
+# The least
+
+
+def test_everything_is_kept_for_good_unless_asked_for() -> None:
+    found = settings.load()
+    assert (found.event_log_retention, found.idempotency_retention) == (None, None)
+
+
+@pytest.mark.parametrize("name", RETENTIONS)
+def test_a_retention_of_the_least_is_taken_and_a_shorter_one_refused_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    least = settings.load().least_retention
+    monkeypatch.setenv(f"SAGA_{name}", str(least))
+    assert getattr(settings.load(), name.lower()) == least
+    monkeypatch.setenv(f"SAGA_{name}", str(least - 1))
+    with pytest.raises(StackError) as refused:
+        settings.load()
+    line = str(refused.value)
+    assert f"SAGA_{name} is {least - 1:g} s" in line
+    assert f"{least:g} s" in line
+    assert ("raise it" in line, "unset it" in line, "\n" in line) == (True, True, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PAYMENT_TIMEOUT", "1000"),
+        ("COMPENSATION_TIMEOUT", "61"),
+        ("RECONCILE_INTERVAL", "61"),
+        ("RETRY_DELAYS", "0.5,2,8,30,120,121"),
+        ("PROVIDER_TIMEOUT", "16"),
+    ],
+)
+def test_whatever_makes_sagas_take_longer_raises_the_least(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    before = settings.load().least_retention
+    monkeypatch.setenv(f"SAGA_{name}", value)
+    assert settings.load().least_retention > before
+
+
+def test_the_least_is_longer_than_a_mirror_asks_for_a_compensation() -> None:
+    found = settings.load()
+    tries = [found.compensation_timeout * 2**n for n in range(REPUBLISH_ATTEMPTS + 1)]
+    assert found.least_retention > found.payment_timeout + sum(tries) + found.payment_patience
+
+
+@pytest.mark.parametrize("name", RETENTIONS)
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "soon"])
+def test_a_retention_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"SAGA_{name}", value)
+    with pytest.raises(StackError, match=f"SAGA_{name}"):
+        settings.load()
+
+
+# What a row still tells; that it is what was logged, tests/integration/test_retention.py shows
+
+ORDER = Order(
+    id=OrderId(UUID("01945e5a-0000-7000-8000-000000000001")),
+    user_id=UserId(UUID("01945e5a-0000-7000-8000-000000000002")),
+    total=999,
+    currency="EUR",
+    payment_method="pm_card_visa",
+    coordinator=Coordinator.ORCHESTRATION,
+    status=OrderStatus.PENDING_PAYMENT,
+)
+PAYMENT = Payment(
+    id=payment_id(ORDER.id),
+    order_id=ORDER.id,
+    amount=999,
+    currency="EUR",
+    payment_method=None,
+    coordinator=Coordinator.ORCHESTRATION,
+    status=PaymentStatus.PROCESSING,
+)
+
+
+@pytest.mark.parametrize("status", OrderStatus)
+def test_an_order_in_any_status_tells_how_it_began_and_where_it_stands(status: OrderStatus) -> None:
+    events = recall(replace(ORDER, status=status), created_at=AT, updated_at=AT + timedelta(seconds=3))
+    timeline = build(events)
+    assert timeline.entries[0].event_type == "OrderCreated"
+    assert (timeline.order_status, timeline.coordinator) == (status, Coordinator.ORCHESTRATION)
+    assert events[0].payload == {
+        "orderId": ORDER.id,
+        "userId": ORDER.user_id,
+        "total": 999,
+        "currency": "EUR",
+        "paymentMethod": "pm_card_visa",
+    }
+    assert {event.occurred_at for event in events[1:]} <= {AT + timedelta(seconds=3)}
+
+
+@pytest.mark.parametrize("status", PaymentStatus)
+def test_a_payment_in_any_status_tells_what_brought_it_there(status: PaymentStatus) -> None:
+    timeline = build(recall(replace(PAYMENT, status=status), created_at=AT, updated_at=AT))
+    expected = None if status is PaymentStatus.PROCESSING else status
+    assert timeline.payment_status is expected
+
+
+# Timelines
+
+SAGA = (CREATED, APPROVED, PAID, CANCELLED_BY_USER, REFUNDED)
+NEVER = Removed(orders=None, payments=None)
+
+
+def told(*events: Any) -> Any:
+    return msgspec.json.decode(msgspec.json.encode(timeline_as_json(build(events))))
+
+
+def until(event: Any) -> datetime:
+    at: datetime = event.occurred_at
+    return at
+
+
+WITHOUT = [
+    pytest.param((), Removed(orders=until(REFUNDED), payments=until(REFUNDED)), id="all are removed"),
+    pytest.param(
+        (CREATED, PAID, CANCELLED_BY_USER), Removed(orders=None, payments=until(REFUNDED)), id="the payment's"
+    ),
+    pytest.param((APPROVED, REFUNDED), Removed(orders=until(CANCELLED_BY_USER), payments=None), id="the order's"),
+    pytest.param(
+        (CANCELLED_BY_USER, REFUNDED), Removed(orders=until(PAID), payments=until(APPROVED)), id="cancelled afterwards"
+    ),
+]
+
+
+@pytest.mark.parametrize(("left", "removed"), WITHOUT)
+def test_a_workflow_may_tell_what_retention_has_taken_from_the_logs(left: tuple[Any, ...], removed: Removed) -> None:
+    assert difference_of(told(*SAGA), told(*left), removed) is None
+    assert "which no event log has" in str(difference_of(told(*SAGA), told(*left), NEVER))
+
+
+BEFORE_ALL = until(CREATED) - timedelta(seconds=1)
+
+
+@pytest.mark.parametrize(
+    ("left", "removed"),
+    [
+        pytest.param((CREATED, APPROVED, PAID), Removed(orders=until(PAID), payments=until(APPROVED)), id="younger"),
+        pytest.param(
+            (CREATED, APPROVED, CANCELLED_BY_USER, REFUNDED),
+            Removed(orders=until(REFUNDED), payments=until(REFUNDED)),
+            id="out of the middle",
+        ),
+        pytest.param((), Removed(orders=BEFORE_ALL, payments=BEFORE_ALL), id="before any of them"),
+    ],
+)
+def test_what_retention_cannot_have_taken_is_told_of(left: tuple[Any, ...], removed: Removed) -> None:
+    assert "which no event log has" in str(difference_of(told(*SAGA), told(*left), removed))
+
+
+def test_what_is_left_must_still_be_told_in_the_same_words() -> None:
+    removed, left = Removed(orders=until(PAID), payments=until(APPROVED)), told(CANCELLED_BY_USER, REFUNDED)
+    twisted = told(*SAGA)
+    twisted["entries"][-1]["summary"] = "nothing of the kind"
+    assert "with other words" in str(difference_of(twisted, left, removed))
+
+
+@pytest.mark.parametrize(
+    ("lives", "rests"), [(order_lives, rests_of_order_lives), (payment_lives, rests_of_payment_lives)]
+)
+def test_what_removal_leaves_is_the_end_of_a_life_and_no_whole_one(
+    lives: Callable[[], tuple[str, ...]], rests: Callable[[], tuple[str, ...]]
+) -> None:
+    assert not set(lives()) & set(rests())
+    for rest in rests():
+        chain, _, standing = rest.partition("|")
+        assert any(life.partition("|")[0].endswith(chain) and life.endswith("|" + standing) for life in lives())
