@@ -12,9 +12,10 @@ from tests.servers import running
 from tests.temporal import TemporalServer
 from tests.world import Servers, World
 
-# Files of tests that run side by side have servers of their own.
+# Files of tests that run side by side have servers of their own. All ports stay below those that the system gives to
+# outgoing connections, and no part of one stack comes to lie on another part of the next.
 _SIDE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-OFFSET = int(os.environ.get("SAGA_TEST_PORT_OFFSET", "20000")) + 1_000 * _SIDE
+OFFSET = int(os.environ.get("SAGA_TEST_PORT_OFFSET", "5000")) + 500 * _SIDE
 
 
 @pytest.fixture(scope="session")

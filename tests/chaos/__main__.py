@@ -49,7 +49,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=10.0, help="over how long they are spread")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the load and of the strikes")
     parser.add_argument("--pause", type=float, default=1.5, help="seconds between strikes, on average")
-    parser.add_argument("--port-offset", type=int, default=20_000, help="of the servers' ports")
+    parser.add_argument("--port-offset", type=int, default=5_000, help="of the servers' ports")
     return parser.parse_args()
 
 

@@ -136,7 +136,7 @@ class Stack:
 
 
 def free_offset() -> int:
-    for offset in random.sample(range(1000, 7000, 37), 50):
+    for offset in random.sample(range(1000, 4500, 37), 50):
         with contextlib.suppress(StackError):
             require_free(vars(Ports.shifted(offset)))
             return offset

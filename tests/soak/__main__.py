@@ -38,7 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=40.0, help="orders a second; one in twenty is orchestrated")
     parser.add_argument("--every", type=float, default=10.0, help="seconds between two readings")
     parser.add_argument("--seed", type=int, default=1, help="of the load")
-    parser.add_argument("--port-offset", type=int, default=20_000, help="of the servers' ports")
+    parser.add_argument("--port-offset", type=int, default=5_000, help="of the servers' ports")
     parser.add_argument("--json", type=Path, help="file for everything that was measured")
     return parser.parse_args()
 
