@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -18,6 +19,7 @@ from tests.world import World
 
 METHODS = ("pm_card_visa", "pm_card_chargeDeclined", "pm_error", "pm_timeout_then_approve")
 CUTS = 8
+IN_DOUBT = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database()"
 
 
 @pytest.fixture
@@ -162,6 +164,53 @@ def test_29_a_transaction_whose_connection_is_cut_is_applied_once_by_the_next_tr
     world.wait_at_rest([order_id])
     assert world.events("orders", order_id) == ["OrderCreated", "OrderCancelled"]
     assert "database_unavailable" in world.log("order")
+
+
+def test_29_a_refund_is_made_though_the_commit_that_made_it_due_was_never_confirmed(world: World) -> None:
+    """The answer of a charge meets a cancellation; its commit stands, but who made it sees a broken connection."""
+    world.start("order", "payment", provider_timeout=20)
+    order_id = str(uuid4())
+    with commit_in_doubt(world, "due = 'refund'"):
+        with psycopg.connect(world.dsn("payments")) as books:
+            books.execute("LOCK TABLE provider_charges IN EXCLUSIVE MODE")
+            world.publish(create(order_id))
+            until(lambda: world.payment(order_id), what="it is to be charged")
+            world.publish(cancel(order_id))
+            until(lambda: world.payment(order_id)["due"] == "void", what="its void waits behind its charge")
+        until(lambda: world.rows("payments", IN_DOUBT), what="the refund is due, and not confirmed to be")
+        cut(world, "payments")
+        world.wait_status(order_id, "CANCELLED", "REFUNDED")
+    world.wait_at_rest([order_id])
+    assert world.books(order_id) == (999, 999)
+    assert "database_unavailable" in world.log("payment")
+
+
+@contextmanager
+def commit_in_doubt(world: World, condition: str) -> Iterator[None]:
+    """The first change to a payment of this kind is committed, and then waits for a standby that never comes."""
+    with psycopg.connect(world.dsn("payments")) as owner:
+        owner.execute("CREATE TABLE doubted ()")
+        owner.execute(
+            "CREATE FUNCTION doubt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+            " IF NOT EXISTS (SELECT FROM doubted) THEN"
+            " INSERT INTO doubted DEFAULT VALUES; PERFORM set_config('synchronous_commit', 'on', true);"
+            " END IF; RETURN NULL; END $$"
+        )
+        owner.execute(
+            "CREATE TRIGGER doubt AFTER UPDATE ON payments FOR EACH ROW"
+            f" WHEN (new.{condition}) EXECUTE FUNCTION doubt()"
+        )
+    with psycopg.connect(world.servers.admin_dsn, autocommit=True) as admin:
+        for role in ("orders", "payments"):
+            admin.execute(f"ALTER DATABASE {role}_{world.name} SET synchronous_commit = local")
+            cut(world, role)  # its sessions are made anew, with that
+        admin.execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+        admin.execute("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            admin.execute("ALTER SYSTEM RESET synchronous_standby_names")
+            admin.execute("SELECT pg_reload_conf()")
 
 
 def test_29_a_restart_of_postgresql_is_waited_for_without_a_hot_loop(world: World) -> None:
