@@ -42,7 +42,10 @@ async def connect_to_any(url: str, *, timeout: float) -> AbstractConnection:
     for node in others:
         with suppress(*_CONNECTION_ERRORS):
             return await aio_pika.connect(node, timeout=timeout)
-    return await aio_pika.connect(last, timeout=timeout)
+    try:
+        return await aio_pika.connect(last, timeout=timeout)
+    except StopAsyncIteration as error:
+        raise ConnectionError("the connection was closed before RabbitMQ answered") from error
 
 
 class Broker:

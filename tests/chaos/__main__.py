@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import signal
 import sys
 import tempfile
 import time
@@ -17,6 +18,7 @@ from tests.chaos.system import running
 
 def main() -> None:
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to stop, it stops what it has started
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.chmod(0o755)
     print(f"seed {arguments.seed}; data and logs in {folder}", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -15,6 +16,7 @@ from tests.soak.run import Plan, soak
 
 def main() -> None:
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to stop, it stops what it has started
     folder = Path(tempfile.mkdtemp(prefix="soak-"))
     folder.chmod(0o755)
     print(f"seed {arguments.seed}; data and logs in {folder}", flush=True)

@@ -108,6 +108,6 @@ async def test_each_connection_is_tried_at_the_next_node(count: int, turns: list
 
 async def test_an_operator_is_refused_only_when_every_node_was_asked() -> None:
     async with Nodes.listening(3) as cluster:
-        with pytest.raises((ConnectionError, RuntimeError, StopAsyncIteration)):
+        with pytest.raises(ConnectionError):
             await connect_to_any(",".join(cluster.urls), timeout=5)
         assert await cluster.next_asked(3) == [0, 1, 2]
