@@ -119,5 +119,12 @@ class Load:
         self.answers[f"{method} {answer.status_code}"] += 1
         if answer.status_code in wanted:
             return answer
-        self.wrong[f"{method}: {answer.status_code} {answer.reason_phrase}"] += 1
+        self.wrong[f"{method}: {answer.status_code} {_reason(answer)}"] += 1
         return None
+
+
+def _reason(answer: httpx.Response) -> str:
+    try:
+        return str(answer.json()["detail"])
+    except (ValueError, KeyError, TypeError):
+        return answer.reason_phrase

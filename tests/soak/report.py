@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from tests.soak.run import SETTINGS, Outcome, Plan
 from tests.soak.verdict import Judgement
 
 
-def table(judgements: Iterable[Judgement]) -> str:
+def table(judgements: Sequence[Judgement]) -> str:
     """The medians of each third; what was judged comes first, what was 0 throughout is left out."""
     shown = [each for each in judgements if each.state == "judged" or any((each.start, each.middle, each.end))]
     width = max((len(each.measure) for each in shown), default=0)
@@ -22,6 +22,9 @@ def table(judgements: Iterable[Judgement]) -> str:
         numbers = " ".join(f"{_number(each.measure, value):>12}" for value in (each.start, each.middle, each.end))
         verdict = (each.fault or "as it should") if each.state == "judged" else each.state
         lines.append(f"{each.measure:{width}} {numbers}  {verdict}")
+    short = sum(each.state == "too short" for each in judgements)
+    if short:
+        lines.append(f"The run was too short to judge {short} measures")
     return "\n".join(lines)
 
 

@@ -40,6 +40,7 @@ SETTINGS: Final = {
 # From then on as much is removed as is added: the first sweep that finds something has removed it, and was vacuumed up.
 FILLED_AFTER: Final = _RETENTION + 2 * _SWEEP + 60
 AT_REST_WITHIN: Final = 300.0  # seconds
+_SHOWN: Final = 20  # kinds of wrong answers
 _OPEN_SAGAS: Final = "WorkflowType IN ('OrderSaga', 'SagaMirror') AND ExecutionStatus = 'Running'"
 _FAILED: Final = "ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut')"
 
@@ -89,7 +90,7 @@ def _soak(plan: Plan, world: World, temporal: TemporalServer, tell: Callable[[st
         tell(f"could not always be read: {source}, {error}")
     judgements = judge(samples, rules(rate=plan.rate, kept=FILLED_AFTER))
     findings = [
-        *(f"{times} times: {what}" for what, times in load.wrong.items()),
+        *(f"{times} times: {what}" for what, times in load.wrong.most_common(_SHOWN)),
         *(f"{name} has ended" for name in PROCESSES if world.processes[name].poll() is not None),
         *(f"{each.measure} {each.fault}" for each in judgements if each.fault),
     ]

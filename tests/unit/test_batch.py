@@ -1,0 +1,65 @@
+"""What arrived together is done together: at once if it is little, gathered for a moment if it is much."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from activities.batch import Batcher
+
+pytestmark = pytest.mark.anyio
+
+
+class Handled:
+    """A batcher, and the batches that it has handed on."""
+
+    def __init__(self, limit: int = 300) -> None:
+        self.batches: list[list[int]] = []
+        self.batcher: Batcher[int, int] = Batcher(self._handle, limit=limit)
+
+    async def _handle(self, items: Sequence[int]) -> Sequence[int]:
+        self.batches.append(list(items))
+        return items
+
+
+@pytest.fixture
+async def handled() -> AsyncIterator[Handled]:
+    handled = Handled(limit=50)
+    running = asyncio.create_task(handled.batcher.run())
+    yield handled
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def one_by_one(handled: Handled, *items: int) -> list[asyncio.Future[int]]:
+    """Submit each in a turn of the event loop of its own."""
+    futures = []
+    for item in items:
+        futures.append(handled.batcher.submit(item))
+        for _ in range(5):
+            await asyncio.sleep(0)
+    return futures
+
+
+async def test_a_lone_item_waits_for_nobody(handled: Handled) -> None:
+    for future in await one_by_one(handled, 1, 2, 3):
+        assert future.done()
+    assert handled.batches == [[1], [2], [3]]
+
+
+async def test_after_a_crowd_the_next_ones_are_gathered(handled: Handled) -> None:
+    await asyncio.gather(*(handled.batcher.submit(item) for item in range(10)))
+    await asyncio.gather(*await one_by_one(handled, 10, 11, 12))
+    await asyncio.gather(*await one_by_one(handled, 13))
+    assert handled.batches == [[*range(10)], [10, 11, 12], [13]]
+
+
+async def test_a_full_batch_is_not_kept_waiting(handled: Handled) -> None:
+    futures = [handled.batcher.submit(item) for item in range(120)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert [len(batch) for batch in handled.batches] == [50, 50]
+    await asyncio.gather(*futures)
+    assert [len(batch) for batch in handled.batches] == [50, 50, 20]
