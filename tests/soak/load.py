@@ -73,7 +73,8 @@ class Load:
 
     async def _run(self, random: Random, *, rate: float, seconds: float) -> None:
         began = time.monotonic()
-        limits = httpx.Limits(max_connections=200, max_keepalive_connections=50)
+        # Given up before the gateway does, after 5 s: else a request may meet a connection that is just being closed.
+        limits = httpx.Limits(max_connections=200, max_keepalive_connections=50, keepalive_expiry=2)
         async with (
             httpx.AsyncClient(base_url=self.gateway, timeout=20, limits=limits, trust_env=False) as client,
             asyncio.TaskGroup() as placing,

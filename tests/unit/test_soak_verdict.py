@@ -138,6 +138,15 @@ def test_what_every_one_of_our_processes_holds_is_judged_and_the_servers_memory_
     assert memory is not None and memory.doubling == DAY
 
 
+def test_a_load_that_is_low_takes_longer_to_fill_what_fills_up() -> None:
+    def filling(rate: float) -> Series:
+        return lambda at: 100 * MIB + 12 * MIB * min(at * rate, 12_000) / 12_000
+
+    for rate in (3, 20, 40, 100):
+        assert verdict(filling(rate), rules(rate=rate, kept=400)("memory of gateway")).fault == ""
+    assert verdict(filling(6.7), rules(rate=100, kept=400)("memory of gateway")).fault != ""
+
+
 def test_a_single_dead_letter_is_a_fault_and_a_queue_may_hold_the_load_of_some_seconds() -> None:
     rule_of = rules(rate=40, kept=400)
     assert verdict(lambda at: float(at == 900), rule_of("messages of order-service.dead-letters")).fault != ""
