@@ -84,7 +84,7 @@ def _key_routes(database: Database) -> APIRouter:
 
     @router.put(
         "/idempotency-keys",
-        responses=answers(200, KeptKey, "What the key stands for, for good") | problems(401, 503),
+        responses=answers(200, KeptKey, "What the key stands for, as long as it is kept") | problems(401, 503),
         openapi_extra=takes(KeepKey),
     )
     async def keep_key(request: Request) -> Response:

@@ -13,6 +13,7 @@ from bench.figures import quantile
 from bench.fill import Fill, Filled
 from bench.instances import more
 from bench.load import accepted
+from bench.noting import RATES
 from bench.own_stack import OwnStack
 from bench.reads import ask, questions, total
 from bench.results import Notes
@@ -24,7 +25,6 @@ from models.saga import Coordinator
 Tell = Callable[[str], None]
 NewStack = Callable[[str], OwnStack]  # by the name of its data
 
-RATES: Final = "Sagas a second at saturation"
 IDLE: Final = "POST to terminal status at 10 a second, ms"
 READS: Final = "GET, ms"
 OTHERS: Final = "Costs"

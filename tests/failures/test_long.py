@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -35,18 +33,8 @@ RETRIES: Final = 5
 BATCH: Final = 10
 
 
-@pytest.fixture
-def proxy(world: World) -> Iterator[Proxy]:
-    proxy = Proxy(urlsplit(world.amqp_url).port or 0)
-    world.env["SAGA_AMQP_URL"] = proxy.leading_to(world.amqp_url)
-    try:
-        yield proxy
-    finally:
-        proxy.close()
-
-
-def test_16_a_broker_that_is_away_for_twenty_seconds_exhausts_nothing(world: World, proxy: Proxy) -> None:
-    away_for(world, proxy, seconds=20)
+def test_16_a_broker_that_is_away_for_twenty_seconds_exhausts_nothing(world: World, broker_proxy: Proxy) -> None:
+    away_for(world, broker_proxy, seconds=20)
 
 
 def test_30_a_saga_that_temporal_no_longer_remembers_is_started_again_without_a_second_effect(

@@ -6,11 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import psycopg
-import pytest
 
 from tests.chaos.proxy import Proxy
 from tests.failures.test_messages import cancel, create
@@ -20,17 +18,6 @@ from tests.world import World
 METHODS = ("pm_card_visa", "pm_card_chargeDeclined", "pm_error", "pm_timeout_then_approve")
 CUTS = 8
 IN_DOUBT = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND datname = current_database()"
-
-
-@pytest.fixture
-def broker_proxy(world: World) -> Iterator[Proxy]:
-    """The way to the broker that the world's processes take; the test itself goes there directly."""
-    proxy = Proxy(urlsplit(world.amqp_url).port or 5672)
-    world.env["SAGA_AMQP_URL"] = proxy.leading_to(world.amqp_url)
-    try:
-        yield proxy
-    finally:
-        proxy.close()
 
 
 def test_16_a_broker_that_is_away_exhausts_nothing(world: World, broker_proxy: Proxy) -> None:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 class Handled:
     """A batcher, and the batches that it has handed on."""
 
-    def __init__(self, limit: int = 300) -> None:
+    def __init__(self, *, limit: int) -> None:
         self.batches: list[list[int]] = []
         self.batcher: Batcher[int, int] = Batcher(self._handle, limit=limit)
 
