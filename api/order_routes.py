@@ -32,7 +32,7 @@ _JSON: Final = "application/json"
 _KEY: Final[dict[str, Any]] = {
     "name": "Idempotency-Key",
     "in": "header",
-    "description": "The same key with the same body is the same order, by default for good; with another body it is a 409",
+    "description": "The same key and body are the same order, by default for good; with another body it is a 409",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
 }
 _PREFER: Final[dict[str, Any]] = {
