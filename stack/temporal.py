@@ -6,10 +6,19 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from signal import Signals
+from typing import Final
 
 from stack.errors import StackError
 from stack.ports import LOOPBACK
 from stack.program import Program, http_ok
+
+TUNING: Final = (
+    # Write-ahead logging, synced at checkpoints: nearly three times the workflows a second.
+    *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1"),
+    # One partition a task queue: with a single node, more only means tasks that are passed on.
+    *("--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"),
+    *("--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"),
+)
 
 
 def program(*, data: Path, grpc: int, http: int, metrics: int, ui: int, env: Mapping[str, str]) -> Program:
@@ -32,12 +41,7 @@ def program(*, data: Path, grpc: int, http: int, metrics: int, ui: int, env: Map
         name="temporal",
         argv=(
             _installed(),
-            *("server", "start-dev", "--ui-disable-news-fetch"),
-            # Write-ahead logging, synced at checkpoints: nearly three times the workflows a second.
-            *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1"),
-            # One partition a task queue: with a single node, more only means tasks that are passed on.
-            *("--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"),
-            *("--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"),
+            *("server", "start-dev", "--ui-disable-news-fetch", *TUNING),
             *(word for pair in arguments.items() for word in pair),
         ),
         env={**env, "HOME": str(folder)},

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from temporalio.client import Client
 
 from stack.program import http_ok
+from stack.temporal import TUNING
 from tests.waiting import until
 from tests.world import free_port
 from workflows.naming import workflow_id
@@ -39,7 +40,7 @@ class TemporalServer:
                     *("server", "start-dev", "--headless", "--log-level", "warn", "--ip", "127.0.0.1"),
                     *("--port", str(self._port), "--http-port", str(self._http)),
                     *("--db-filename", str(self._data / "temporal.db")),
-                    *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1"),
+                    *TUNING,
                 ],
                 stdout=log,
                 stderr=log,

@@ -17,10 +17,13 @@ class Handled:
 
     def __init__(self, *, limit: int) -> None:
         self.batches: list[list[int]] = []
+        self.takes = 0.0  # seconds
         self.batcher: Batcher[int, int] = Batcher(self._handle, limit=limit)
 
     async def _handle(self, items: Sequence[int]) -> Sequence[int]:
         self.batches.append(list(items))
+        if self.takes:
+            await asyncio.sleep(self.takes)
         return items
 
 
@@ -50,16 +53,32 @@ async def test_a_lone_item_waits_for_nobody(handled: Handled) -> None:
 
 
 async def test_after_a_crowd_the_next_ones_are_gathered(handled: Handled) -> None:
+    handled.takes = 0.02
     await asyncio.gather(*(handled.batcher.submit(item) for item in range(10)))
     await asyncio.gather(*await one_by_one(handled, 10, 11, 12))
     await asyncio.gather(*await one_by_one(handled, 13))
     assert handled.batches == [[*range(10)], [10, 11, 12], [13]]
 
 
+@pytest.fixture
+def endless_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what has arrived ends the gathering."""
+    monkeypatch.setattr("activities.batch._PATIENCE", 1e9)
+    monkeypatch.setattr("activities.batch._LONGEST_PATIENCE", 60.0)
+
+
+@pytest.mark.usefixtures("endless_patience")
 async def test_a_full_batch_is_not_kept_waiting(handled: Handled) -> None:
     futures = [handled.batcher.submit(item) for item in range(120)]
     for _ in range(20):
         await asyncio.sleep(0)
     assert [len(batch) for batch in handled.batches] == [50, 50]
-    await asyncio.gather(*futures)
-    assert [len(batch) for batch in handled.batches] == [50, 50, 20]
+    assert not futures[-1].done()
+
+
+@pytest.mark.usefixtures("endless_patience")
+async def test_gathering_ends_when_enough_wait(handled: Handled) -> None:
+    await asyncio.gather(*(handled.batcher.submit(item) for item in range(10)))
+    async with asyncio.timeout(5):
+        await asyncio.gather(*await one_by_one(handled, *range(50)))
+    assert handled.batches == [[*range(10)], [*range(50)]]
