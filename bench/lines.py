@@ -41,6 +41,7 @@ NEEDED_BY: Final[Mapping[str, str]] = {
     "choreography/confirms.py": SHARED,
     "choreography/feed.py": SHARED,
     "choreography/frames.py": SHARED,
+    "choreography/losses.py": SHARED,
     "choreography/message.py": SHARED,
     "choreography/outgoing.py": SHARED,
     "choreography/publisher.py": SHARED,

@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError
 
+from choreography import losses
 from choreography.confirms import ConfirmedPublishing, describe
 from choreography.message import BrokerUnavailable, Outgoing, Unroutable
 from choreography.topology import Topology, declare
@@ -27,8 +27,6 @@ OnConnect: TypeAlias = Callable[[AbstractConnection], Awaitable[None]]
 _FIRST_DELAY: Final = 0.1  # seconds
 _LONGEST_DELAY: Final = 2.0  # seconds
 _BETWEEN_NODES: Final = re.compile(r"\s*,\s*(?=amqps?://)")  # not every comma: a password may have one
-# aiormq raises the last when a connection is closed once accepted, as a proxy does in front of a dead broker.
-_CONNECTION_ERRORS: Final = (AMQPError, OSError, TimeoutError, RuntimeError, StopAsyncIteration)
 
 
 def nodes(url: str) -> tuple[str, ...]:
@@ -40,12 +38,10 @@ async def connect_to_any(url: str, *, timeout: float) -> AbstractConnection:
     """A connection to the first node that answers within `timeout` seconds. Raises what the last one failed with."""
     *others, last = nodes(url)
     for node in others:
-        with suppress(*_CONNECTION_ERRORS):
+        with suppress(*losses.LOST), losses.named():
             return await aio_pika.connect(node, timeout=timeout)
-    try:
+    with losses.named():
         return await aio_pika.connect(last, timeout=timeout)
-    except StopAsyncIteration as error:
-        raise ConnectionError("the connection was closed before RabbitMQ answered") from error
 
 
 class Broker:
@@ -89,9 +85,10 @@ class Broker:
         while True:
             node = next(self._turn)
             try:
-                await self._stay_connected(node)
+                with losses.named():
+                    await self._stay_connected(node)
                 delay = _FIRST_DELAY
-            except _CONNECTION_ERRORS as error:
+            except losses.LOST as error:
                 log.warning(
                     "broker_unavailable",
                     node=_place(node),
@@ -122,7 +119,7 @@ class Broker:
         finally:
             self._publishing = None
             self._ready.clear()
-            with suppress(*_CONNECTION_ERRORS):
+            with suppress(*losses.LOST), losses.named():
                 await asyncio.wait_for(connection.close(), 2)
 
     async def _keep_topology(self, channel: AbstractChannel) -> None:

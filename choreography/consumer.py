@@ -11,11 +11,11 @@ from uuid import uuid4
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError
 from aiormq.abc import DeliveredMessage
 
 from activities.book import Entry
 from activities.faults import crash_point
+from choreography import losses
 from choreography.acknowledgements import Acknowledgements
 from choreography.broker import Broker
 from choreography.disposition import MOST_REDELIVERIES, Ack, DeadLetter, Disposition, RetryAfter, dispose
@@ -76,9 +76,10 @@ class Consumer:
         self._draining = True
         if self._channel is not None and self.consuming:
             try:
-                underlay = await self._channel.get_underlay_channel()
-                await underlay.basic_cancel(self._tag)
-            except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+                with losses.named():
+                    underlay = await self._channel.get_underlay_channel()
+                    await underlay.basic_cancel(self._tag)
+            except losses.LOST as error:
                 log.info("consumer_not_cancelled", queue=self._queue, error=str(error))
         if self._handling:
             await asyncio.wait(self._handling, timeout=timeout)
@@ -93,7 +94,7 @@ class Consumer:
             await self._handle(delivery)
             crash_point("consumer.settled")
             acknowledgements.settle(tag)
-        except (AMQPError, OSError, RuntimeError) as error:
+        except losses.LOST as error:
             # Not acknowledged, so it comes again when the connection does.
             log.warning("delivery_left_unacknowledged", queue=self._queue, error=str(error))
             self._broker.lose()

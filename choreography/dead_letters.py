@@ -12,6 +12,7 @@ from uuid import uuid4
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aiormq.abc import DeliveredMessage
 
+from choreography import losses
 from choreography.broker import connect_to_any
 from choreography.confirms import ConfirmedPublishing
 from choreography.headers import (
@@ -108,9 +109,10 @@ class DeadLetters:
 
     @asynccontextmanager
     async def _channel(self) -> AsyncIterator[AbstractChannel]:
-        connection = await connect_to_any(self._url, timeout=5)
-        async with connection:
-            yield await connection.channel(publisher_confirms=True, on_return_raises=True)
+        with losses.named():
+            connection = await connect_to_any(self._url, timeout=5)
+            async with connection:
+                yield await connection.channel(publisher_confirms=True, on_return_raises=True)
 
 
 def dead_letter(message: DeliveredMessage, queue: str, *, reason: str, error: str) -> Outgoing:

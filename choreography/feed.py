@@ -11,9 +11,9 @@ from uuid import UUID
 import msgspec
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError
 from aiormq.abc import DeliveredMessage
 
+from choreography import losses
 from choreography.message import BrokerUnavailable
 from models.messages import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE, Envelope, MalformedMessage, decode
 
@@ -21,7 +21,6 @@ log = structlog.get_logger()
 
 # `order.*` covers every event and neither command: those have one word more.
 _BINDINGS: Final = ((ORDERS_EXCHANGE, "order.*"), (PAYMENTS_EXCHANGE, "payment.*"))
-_BROKER_ERRORS: Final = (AMQPError, OSError, TimeoutError, RuntimeError)
 
 
 class _Closed:
@@ -127,8 +126,9 @@ class Feed:
         if connection is None or connection.is_closed:
             return BrokerUnavailable("there is no connection")
         try:
-            channel = await self._open(connection)
-        except _BROKER_ERRORS as error:
+            with losses.named():
+                channel = await self._open(connection)
+        except losses.LOST as error:
             return error
         if connection is not self._connection:
             return BrokerUnavailable("the connection was lost")
@@ -187,5 +187,5 @@ class Feed:
     async def _drop(self) -> None:
         channel, self._channel = self._channel, None
         if channel is not None:
-            with suppress(*_BROKER_ERRORS):
+            with suppress(*losses.LOST), losses.named():
                 await asyncio.wait_for(channel.close(), 2)

@@ -14,11 +14,11 @@ from uuid import UUID
 import msgspec
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aio_pika.exceptions import AMQPError
 from aiormq.abc import DeliveredMessage
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.faults import crash_point
+from choreography import losses
 from choreography.acknowledgements import Acknowledgements
 from choreography.broker import Broker
 from choreography.dead_letters import dead_letter
@@ -28,7 +28,6 @@ from models.saga import Coordinator
 
 log = structlog.get_logger()
 
-_BROKER_ERRORS: Final = (AMQPError, OSError, TimeoutError, RuntimeError, BrokerUnavailable)
 _LARGEST_EVENT: Final = 256 * 1024  # bytes; ours have a few hundred
 _LARGEST_SIGNAL: Final = 1024 * 1024  # bytes; Temporal takes two million
 _FIRST_PAUSE: Final = 0.1  # seconds
@@ -118,9 +117,10 @@ class MirrorFeed:
         self._arrived.clear()
         if self._channel is not None and self.consuming:
             try:
-                underlay = await self._channel.get_underlay_channel()
-                await underlay.basic_cancel(self._tag)
-            except _BROKER_ERRORS as error:
+                with losses.named():
+                    underlay = await self._channel.get_underlay_channel()
+                    await underlay.basic_cancel(self._tag)
+            except losses.LOST as error:
                 log.info("mirror_feed_not_cancelled", error=str(error))
         if self._telling:
             await asyncio.wait(self._telling.values(), timeout=timeout)

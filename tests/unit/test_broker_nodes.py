@@ -111,3 +111,30 @@ async def test_an_operator_is_refused_only_when_every_node_was_asked() -> None:
         with pytest.raises(ConnectionError):
             await connect_to_any(",".join(cluster.urls), timeout=5)
         assert await cluster.next_asked(3) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("raised", [Exception(), StopAsyncIteration(), OSError("gone")])
+async def test_whatever_the_driver_raises_when_it_is_hung_up_on_the_connection_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch, raised: Exception
+) -> None:
+    tries: asyncio.Queue[str] = asyncio.Queue()
+
+    async def connect(url: str, **_: object) -> None:
+        tries.put_nowait(url)
+        raise raised
+
+    monkeypatch.setattr("aio_pika.connect", connect)
+    running = asyncio.create_task(Broker(ONE, name="b", topology=Topology()).run())
+    for _ in range(3):
+        assert await asyncio.wait_for(tries.get(), 10) == ONE
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_mistake_of_ours_is_no_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def connect(_url: str, **_: object) -> None:
+        raise KeyError("key")
+
+    monkeypatch.setattr("aio_pika.connect", connect)
+    with pytest.raises(KeyError):
+        await asyncio.wait_for(Broker(ONE, name="b", topology=Topology()).run(), 10)
