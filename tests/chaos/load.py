@@ -74,6 +74,11 @@ class Load:
         self._cancellations: list[tuple[float, str, int]] = []
         self._changed = threading.Condition()
         self._posted = False
+        self._given_up = threading.Event()
+
+    def give_up(self) -> None:
+        """Ask for nothing more: `run` raises, instead of trying gateways that are gone for good."""
+        self._given_up.set()
 
     def run(self, wishes: Sequence[Sale]) -> None:
         """Return when everything has been accepted, and every cancellation answered."""
@@ -88,7 +93,7 @@ class Load:
                 cancelled.result()
 
     def _post(self, sale: Sale) -> None:
-        time.sleep(max(0.0, self._began + sale.at - time.monotonic()))
+        self._given_up.wait(max(0.0, self._began + sale.at - time.monotonic()))
         headers = {"Idempotency-Key": sale.key} if sale.key else {}
         answer = self._ask("POST", "/api/orders", sale.gateway, (202,), json=sale.body, headers=headers)
         order_id = str(answer.json()["orderId"])
@@ -103,7 +108,7 @@ class Load:
         while True:
             with self._changed:
                 while not self._cancellations or self._cancellations[0][0] > time.monotonic():
-                    if self._posted and not self._cancellations:
+                    if self._given_up.is_set() or (self._posted and not self._cancellations):
                         return
                     self._changed.wait(0.1)
                 _, order_id, gateway = heapq.heappop(self._cancellations)
@@ -114,7 +119,7 @@ class Load:
                 self.wrong.append(f"order {order_id} was accepted, and unknown as it was to be cancelled")
 
     def _ask(self, method: str, path: str, gateway: int, wanted: Sequence[int], **options: Any) -> httpx.Response:
-        while True:
+        while not self._given_up.is_set():
             url = self._gateways[gateway % len(self._gateways)] + path
             try:
                 answer = httpx.request(method, url, timeout=5, **options)
@@ -130,3 +135,4 @@ class Load:
                         raise AssertionError(self.wrong[-1])
             gateway += 1
             time.sleep(_PAUSE)
+        raise InterruptedError("the load was given up")

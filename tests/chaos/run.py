@@ -41,8 +41,12 @@ def unleash(chaos: Chaos, system: System, tell: Callable[[str], None]) -> list[s
 
     loading = threading.Thread(target=offer, daemon=True)
     loading.start()
-    strikes.strike_until(lambda: not loading.is_alive())
-    loading.join()
+    try:
+        strikes.strike_until(lambda: not loading.is_alive())
+        loading.join()
+    except BaseException:
+        load.give_up()
+        raise
     tell(f"accepted {len(load.accepted)} orders and {len(load.cancelled)} cancellations; answers {dict(load.answers)}")
     tell(f"struck {sum(strikes.done.values())} times: {dict(sorted(strikes.done.items()))}")
     if failures:
