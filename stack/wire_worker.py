@@ -70,5 +70,8 @@ async def wire_worker(settings: Settings) -> Wired:
     app = FastAPI(title="Saga worker", openapi_url=None)
     app.include_router(health_routes(readiness))
     return Wired(
-        app=app, background=[broker.run(), serving.run(), worker.keep_prepared(client, prepare)], finish=[feed.drain]
+        app=app,
+        background=[broker.run(), serving.run(), worker.keep_prepared(client, prepare)],
+        finish=[feed.drain],
+        leaves_cycles=True,
     )
