@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -66,6 +67,11 @@ class Load:
     answers: Counter[str] = field(default_factory=Counter)
     wrong: Counter[str] = field(default_factory=Counter)  # answers that must not be given, and how often they were
     _asking: int = 0  # requests under way
+    _given_up: threading.Event = field(default_factory=threading.Event)
+
+    def give_up(self) -> None:
+        """Place no more orders; from any thread."""
+        self._given_up.set()
 
     def run(self, random: Random, *, rate: float, seconds: float) -> None:
         """Place `rate` orders a second for so many seconds; returns when every request has been answered."""
@@ -81,7 +87,7 @@ class Load:
         ):
             for number, sale in enumerate(sales(random)):
                 due = began + number / rate
-                if due > began + seconds:
+                if due > began + seconds or self._given_up.is_set():
                     break
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 if self._asking > rate * _BEHIND:

@@ -83,7 +83,11 @@ def _soak(plan: Plan, world: World, temporal: TemporalServer, tell: Callable[[st
     load, readings = Load(gateway=f"http://127.0.0.1:{world.ports['gateway']}"), Readings(world, temporal)
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load.run, Random(plan.seed), rate=plan.rate, seconds=plan.seconds)
-        samples = _watch(readings, loading, every=plan.every)
+        try:
+            samples = _watch(readings, loading, every=plan.every)
+        except BaseException:
+            load.give_up()  # else the pool waits for the rest of it
+            raise
     loading.result()
     tell(f"accepted {len(load.accepted)} orders; answers {dict(load.answers)}; {len(samples)} samples")
     for source, error in readings.failed.items():
