@@ -28,6 +28,10 @@ async def wire_worker(settings: Settings) -> Wired:
         name=f"{MIRROR_QUEUE} consumer",
         topology=Topology(retry_delays=settings.retry_delays),
     )
+    mirrors = SagaMirrors(
+        client, payment_timeout=settings.payment_timeout, compensation_timeout=settings.compensation_timeout
+    )
+
     sweep = Sweep(
         payment_timeout=settings.payment_timeout,
         grace=settings.reconcile_interval,
@@ -43,12 +47,6 @@ async def wire_worker(settings: Settings) -> Wired:
         await prepare(client)  # its store may have been wiped
 
     serving = worker.serving(client, prepare)
-    mirrors = SagaMirrors(
-        client,
-        payment_timeout=settings.payment_timeout,
-        compensation_timeout=settings.compensation_timeout,
-        beside=lambda: serving.client,
-    )
     feed = MirrorFeed(
         broker,
         mirrors,

@@ -63,19 +63,10 @@ class Stage:
         await self.env.sleep(moment - await self.env.get_current_time())
 
 
-def mirrors_of(client: Client, *, beside: Client | None) -> SagaMirrors:
-    return SagaMirrors(
-        client,
-        payment_timeout=PAYMENT_TIMEOUT,
-        compensation_timeout=COMPENSATION_TIMEOUT,
-        beside=lambda: beside,
-    )
-
-
 @asynccontextmanager
 async def playing(env: WorkflowEnvironment) -> AsyncIterator[Stage]:
     orders = FakeOrderService()
-    mirrors = mirrors_of(env.client, beside=env.client)
+    mirrors = SagaMirrors(env.client, payment_timeout=PAYMENT_TIMEOUT, compensation_timeout=COMPENSATION_TIMEOUT)
     async with saga_worker(env.client), orders.worker(env.client):
         yield Stage(env, orders, mirrors)
 
@@ -159,30 +150,12 @@ def test_a_mirror_closes_with_a_complete_timeline_in_whatever_order_its_events_c
 def test_what_arrives_together_takes_one_signal_and_one_workflow_task() -> None:
     async def test(stage: Stage) -> None:
         story = await stage.story()
-        mirrors = mirrors_of(stage.client, beside=None)
-        await mirrors.record(story.order_id, [story.created, story.approved, story.paid])
+        await stage.mirrors.record(story.order_id, [story.created, story.approved, story.paid])
         await stage.mirror(story).result()
         history = await stage.mirror(story).fetch_history()
         assert sorted(event.event_type for event in history.events) == [1, 2, 5, 6, 7, 26]  # no timer, no upsert
 
     on(skipping, test)
-
-
-def test_beside_a_worker_a_story_told_from_its_beginning_takes_no_signal_and_begins_at_once() -> None:
-    async def test(stage: Stage) -> None:
-        story = await stage.story()
-        await stage.mirrors.record(story.order_id, [story.created])
-        await stage.mirrors.record(story.order_id, [story.created, story.approved, story.paid])  # the first one again
-        state = await stage.mirror(story).result()
-        assert state["events"] == [story.created, story.approved, story.paid]
-        whole = await stage.story()
-        await stage.mirrors.record(whole.order_id, [whole.created, whole.approved, whole.paid])
-        await stage.mirror(whole).result()
-        history = await stage.mirror(whole).fetch_history()
-        assert sorted(event.event_type for event in history.events) == [1, 2, 5, 6, 7]
-        assert history.events[0].workflow_execution_started_event_attributes.eager_execution_accepted
-
-    on(serving, test)
 
 
 def test_an_approval_without_its_creation_waits_for_it() -> None:
