@@ -1,4 +1,4 @@
-"""A soak from the command line: `python -m tests.soak --minutes 30 --rate 40`."""
+"""A soak from the command line: `python -m tests.soak --minutes 30 --rate 20`."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description="A steady load, and nothing that grows.")
     parser.add_argument("--minutes", type=float, default=30.0, help="how long the load lasts")
-    # Half of two cores, if a saga and its mirror cost 25 ms of CPU in all, 10 of them ours (docs/performance.md). More
-    # than the machine can take shows as a queue `saga-mirror` that grows.
-    parser.add_argument("--rate", type=float, default=40.0, help="orders a second; one in twenty is orchestrated")
+    # Half of two cores: at an even pace, with batches of one or two, an order and its mirror cost some 45 ms of CPU.
+    # More than the machine can take shows as a queue `saga-mirror` that grows.
+    parser.add_argument("--rate", type=float, default=20.0, help="orders a second; one in twenty is orchestrated")
     parser.add_argument("--every", type=float, default=10.0, help="seconds between two readings")
     parser.add_argument("--seed", type=int, default=1, help="of the load")
     parser.add_argument("--port-offset", type=int, default=5_000, help="of the servers' ports")
