@@ -37,7 +37,7 @@ class Batcher(Generic[Item, Result]):
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._arrived = asyncio.Event()
         self._enough = min(limit, _ENOUGH)
-        self._enough_wait = asyncio.Event()
+        self._enough_waiting = asyncio.Event()
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """Put an item into the next batch; its result comes with the future."""
@@ -45,7 +45,7 @@ class Batcher(Generic[Item, Result]):
         self._waiting.append((item, future))
         self._arrived.set()
         if len(self._waiting) >= self._enough:
-            self._enough_wait.set()
+            self._enough_waiting.set()
         return future
 
     async def run(self) -> None:
@@ -68,9 +68,9 @@ class Batcher(Generic[Item, Result]):
         """Wait until enough items do, but no longer than becomes a batch that took so many seconds."""
         if len(self._waiting) >= self._enough:
             return
-        self._enough_wait.clear()
+        self._enough_waiting.clear()
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._enough_wait.wait(), min(_LONGEST_PATIENCE, _PATIENCE * took))
+            await asyncio.wait_for(self._enough_waiting.wait(), min(_LONGEST_PATIENCE, _PATIENCE * took))
 
     async def _handle_batch(self, batch: Sequence[tuple[Item, asyncio.Future[Result]]]) -> None:
         results: Sequence[Result | Exception]
