@@ -67,6 +67,7 @@ NEEDED_BY: Final[Mapping[str, str]] = {
     "workflows/sweep.py": SHARED,
     "workflows/timeline.py": SHARED,
     "workflows/worker.py": SHARED,
+    "workflows/mirror_arrivals.py": MIRROR,
     "workflows/mirror_feed.py": MIRROR,
     "workflows/mirror_record.py": MIRROR,
     "workflows/mirrors.py": MIRROR,

@@ -103,6 +103,12 @@ class Settings(BaseSettings):
         1000, ge=1, le=65535, description="events that the worker holds for the mirrors at once"
     )
     mirror_concurrency: int = Field(32, ge=1, le=1000, description="mirrors that the worker tells of events at once")
+    mirror_gather: float = Field(
+        0.25,
+        ge=0,
+        le=60,
+        description="seconds for which an order's events are gathered before its mirror is told of them",
+    )
     retry_delays: Annotated[tuple[_Delay, ...], NoDecode, BeforeValidator(_numbers)] = Field(
         DEFAULT_RETRY_DELAYS,
         min_length=1,

@@ -28,10 +28,6 @@ async def wire_worker(settings: Settings) -> Wired:
         name=f"{MIRROR_QUEUE} consumer",
         topology=Topology(retry_delays=settings.retry_delays),
     )
-    mirrors = SagaMirrors(
-        client, payment_timeout=settings.payment_timeout, compensation_timeout=settings.compensation_timeout
-    )
-
     sweep = Sweep(
         payment_timeout=settings.payment_timeout,
         grace=settings.reconcile_interval,
@@ -46,30 +42,38 @@ async def wire_worker(settings: Settings) -> Wired:
     async def repair() -> None:
         await prepare(client)  # its store may have been wiped
 
-    serving = worker.serving(client, prepare)
+    sagas, mirroring = worker.serving(client, prepare), worker.serving_mirrors(client)
+    mirrors = SagaMirrors(
+        client,
+        payment_timeout=settings.payment_timeout,
+        compensation_timeout=settings.compensation_timeout,
+        beside=lambda: mirroring.client,
+    )
     feed = MirrorFeed(
         broker,
         mirrors,
         repair=repair,
         prefetch=settings.mirror_prefetch,
         concurrency=settings.mirror_concurrency,
+        gather=settings.mirror_gather,
     )
 
     async def readiness() -> Mapping[str, str]:
+        temporal = await sagas.readiness()
         return {
             "broker": "ok"
             if feed.consuming
             else "connected, but not consuming"
             if broker.connected
             else "not connected",
-            "temporal": await serving.readiness(),
+            "temporal": await mirroring.readiness() if temporal == "ok" else temporal,
         }
 
     app = FastAPI(title="Saga worker", openapi_url=None)
     app.include_router(health_routes(readiness))
     return Wired(
         app=app,
-        background=[broker.run(), serving.run(), worker.keep_prepared(client, prepare)],
+        background=[broker.run(), sagas.run(), mirroring.run(), worker.keep_prepared(client, prepare)],
         finish=[feed.drain],
         leaves_cycles=True,
     )

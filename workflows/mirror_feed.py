@@ -25,14 +25,15 @@ from choreography.dead_letters import dead_letter
 from choreography.message import BrokerUnavailable
 from choreography.topology import MIRROR_QUEUE
 from models.saga import Coordinator
+from workflows.mirror_arrivals import Arrivals
 
 log = structlog.get_logger()
 
 _LARGEST_EVENT: Final = 256 * 1024  # bytes; ours have a few hundred
-_LARGEST_SIGNAL: Final = 1024 * 1024  # bytes; Temporal takes two million
 _FIRST_PAUSE: Final = 0.1  # seconds
 _LONGEST_PAUSE: Final = 5.0  # seconds
 _MOST_REFUSALS: Final = 8
+_ACKNOWLEDGED_WITHIN: Final = 0.1  # seconds
 
 
 class Mirrors(Protocol):
@@ -73,12 +74,20 @@ _event: Final = msgspec.json.Decoder(dict[str, Any])
 class MirrorFeed:
     """Acknowledges an event once its mirror is sure to know it.
 
-    What has arrived for an order goes in one call; `concurrency` orders are told at once, the longest-waiting first.
-    At most `prefetch` events are held. While Temporal is away they are held, and tried again with growing pauses.
+    What arrives for an order within `gather` seconds goes in one call, so that a mirror is told most of its story at
+    once; `concurrency` orders are told at the same time, the longest-waiting first. At most `prefetch` events are held.
+    While Temporal is away they are held, and tried again with growing pauses.
     """
 
     def __init__(
-        self, broker: Broker, mirrors: Mirrors, *, repair: Repair, prefetch: int = 1000, concurrency: int = 32
+        self,
+        broker: Broker,
+        mirrors: Mirrors,
+        *,
+        repair: Repair,
+        prefetch: int = 1000,
+        concurrency: int = 32,
+        gather: float = 0.25,
     ) -> None:
         self._broker = broker
         self._mirrors = mirrors
@@ -87,8 +96,9 @@ class MirrorFeed:
         self._concurrency = concurrency
         self._channel: AbstractChannel | None = None
         self._tag = ""
-        self._arrived: dict[str, list[_Delivery]] = {}  # by order, the longest-waiting first
+        self._arrivals: Arrivals[_Delivery] = Arrivals(gather=gather)
         self._telling: dict[str, asyncio.Task[None]] = {}
+        self._gathering: asyncio.TimerHandle | None = None
         self._draining = False
         self.trouble: str | None = None  # what Temporal last refused with, until it takes something again
         broker.on_connect(self._attach)
@@ -100,7 +110,7 @@ class MirrorFeed:
     async def _attach(self, connection: AbstractConnection) -> None:
         if self._draining:
             return
-        self._arrived.clear()  # what came by an earlier connection comes again by this one
+        self._arrivals.clear()  # what came by an earlier connection comes again by this one
         channel = await connection.channel(publisher_confirms=False)
         channel.close_callbacks.add(self._broker.lose)
         await channel.set_qos(prefetch_count=self._prefetch)
@@ -108,13 +118,13 @@ class MirrorFeed:
         # The broker cancels a consumer whose queue is gone: reconnecting declares the queue anew.
         underlay.on_consumer_cancel_callbacks.add(self._broker.lose)
         self._channel = channel
-        handle = partial(self._on_delivery, Acknowledgements(underlay))
+        handle = partial(self._on_delivery, Acknowledgements(underlay, pause=_ACKNOWLEDGED_WITHIN))
         self._tag = str((await underlay.basic_consume(MIRROR_QUEUE, handle)).consumer_tag)
 
     async def drain(self, timeout: float) -> None:
         """Take nothing new, and finish within `timeout` seconds the calls under way; the rest comes again."""
         self._draining = True
-        self._arrived.clear()
+        self._arrivals.clear()
         if self._channel is not None and self.consuming:
             try:
                 with losses.named():
@@ -124,6 +134,7 @@ class MirrorFeed:
                 log.info("mirror_feed_not_cancelled", error=str(error))
         if self._telling:
             await asyncio.wait(self._telling.values(), timeout=timeout)
+        await asyncio.sleep(_ACKNOWLEDGED_WITHIN)  # so that what was told doesn't come again
 
     async def _on_delivery(self, acknowledgements: Acknowledgements, message: DeliveredMessage) -> None:
         delivery = _Delivery(message=message, acknowledgements=acknowledgements, tag=acknowledgements.received(message))
@@ -140,28 +151,27 @@ class MirrorFeed:
             self._acknowledge(delivery)  # its workflow needs no mirror
             return
         order_id = str(glance.payload.order_id)
-        self._arrived.setdefault(order_id, []).append(replace(delivery, event=event))
+        now = asyncio.get_running_loop().time()
+        self._arrivals.add(order_id, replace(delivery, event=event), size=len(message.body), now=now)
         self._tell_more()
 
     def _tell_more(self) -> None:
         if self._draining or len(self._telling) >= self._concurrency:
             return
-        free = (order_id for order_id in self._arrived if order_id not in self._telling)
-        for order_id in list(islice(free, self._concurrency - len(self._telling))):
-            task = asyncio.create_task(self._tell(order_id, self._take(order_id)))
+        loop = asyncio.get_running_loop()
+        free = islice(self._arrivals.besides(self._telling), self._concurrency - len(self._telling))
+        for order_id, ripe_at in list(free):
+            if ripe_at > loop.time():
+                if self._gathering is None:
+                    self._gathering = loop.call_at(ripe_at, self._gathered)
+                return
+            task = asyncio.create_task(self._tell(order_id, self._arrivals.take(order_id)))
             self._telling[order_id] = task
             task.add_done_callback(lambda _, order_id=order_id: self._told(order_id))  # type: ignore[misc]
 
-    def _take(self, order_id: str) -> list[_Delivery]:
-        """What has arrived for an order, as much as fits into a signal."""
-        arrived = self._arrived.pop(order_id)
-        size = 0
-        for place, delivery in enumerate(arrived):
-            size += len(delivery.message.body)
-            if size > _LARGEST_SIGNAL:
-                self._arrived[order_id] = arrived[place:]
-                return arrived[:place]
-        return arrived
+    def _gathered(self) -> None:
+        self._gathering = None
+        self._tell_more()
 
     def _told(self, order_id: str) -> None:
         del self._telling[order_id]

@@ -1,9 +1,9 @@
-"""Tell mirrors of events: open one, or reach the one that is open, in a single call."""
+"""Tell mirrors of events: open one, or reach the one that is open; a single call, but for a story that was begun."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, Final
@@ -16,7 +16,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 from models.messages import MESSAGE_TYPES
 from workflows import search_attributes
 from workflows.mirror_record import MirrorRecord, MirrorState
-from workflows.naming import SAGA_TASK_QUEUE, workflow_id
+from workflows.naming import MIRROR_TASK_QUEUE, workflow_id
 from workflows.saga_mirror import SagaMirror
 from workflows.story import headline
 
@@ -28,10 +28,21 @@ _LONGEST_LIFE: Final = timedelta(days=30)
 
 
 class SagaMirrors:
-    """The mirrors of one Temporal namespace; timeouts are in seconds, those of a mirror's beginning hold to its end."""
+    """The mirrors of one Temporal namespace; timeouts are in seconds, those of a mirror's beginning hold to its end.
 
-    def __init__(self, client: Client, *, payment_timeout: float, compensation_timeout: float) -> None:
+    `beside` is the client of the worker in this process while there is one: what is started through it begins at once.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        payment_timeout: float,
+        compensation_timeout: float,
+        beside: Callable[[], Client | None] = lambda: None,
+    ) -> None:
         self._client = client
+        self._beside = beside
         self._fresh = MirrorState(payment_timeout=payment_timeout, compensation_timeout=compensation_timeout)
 
     async def record(self, order_id: str, events: Sequence[dict[str, Any]]) -> None:
@@ -40,6 +51,8 @@ class SagaMirrors:
         A mirror that has closed stays closed unless one of the events is news to it; an orchestrated saga that has
         closed gets none, whatever events come. Raises RPCError, or RuntimeError while Temporal has never been reached.
         """
+        if await self._begun_beside(order_id, events):
+            return
         try:
             await self._tell(order_id, self._fresh, events, WorkflowIDReusePolicy.REJECT_DUPLICATE)
         except WorkflowAlreadyStartedError:
@@ -66,22 +79,47 @@ class SagaMirrors:
         continued = replace(self._fresh, events=closed.events, unknown=closed.unknown, cancel_asked=closed.cancel_asked)
         await self._tell(order_id, continued, news, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
 
+    async def _begun_beside(self, order_id: str, events: Sequence[dict[str, Any]]) -> bool:
+        """Whether these events begin the story, and a mirror that nobody has opened yet was opened with them.
+
+        Half the work of a signal-with-start for Temporal: the answer to the call brings the worker its first task.
+        """
+        worker = self._beside()
+        if worker is None or all(event.get("eventType") != "OrderCreated" for event in events):
+            return False
+        state = replace(self._fresh, events=list(events))
+        try:
+            await worker.start_workflow(
+                SagaMirror.run,
+                state,
+                **self._options(order_id, MirrorRecord(events)),
+                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                request_eager_start=True,
+            )
+        except WorkflowAlreadyStartedError:
+            return False
+        return True
+
     async def _tell(
         self, order_id: str, state: MirrorState, events: Sequence[dict[str, Any]], reuse: WorkflowIDReusePolicy
     ) -> None:
-        known = MirrorRecord([*state.events, *events])
-        created = known.last("OrderCreated")
         await self._client.start_workflow(
             SagaMirror.run,
             state,
-            id=workflow_id(order_id),
-            task_queue=SAGA_TASK_QUEUE,
+            **self._options(order_id, MirrorRecord([*state.events, *events])),
             id_reuse_policy=reuse,
-            execution_timeout=_LONGEST_LIFE,
-            static_summary=headline(created.payload if created else None, order_id),
-            # Given with the start, so that a mirror that hears everything at once has nothing to upsert.
-            search_attributes=search_attributes.attributes(known.timeline, known.envelopes),
             start_signal="record",
             start_signal_args=[list(events)],
-            rpc_timeout=_CALL,
         )
+
+    def _options(self, order_id: str, known: MirrorRecord) -> dict[str, Any]:
+        created = known.last("OrderCreated")
+        return {
+            "id": workflow_id(order_id),
+            "task_queue": MIRROR_TASK_QUEUE,
+            "execution_timeout": _LONGEST_LIFE,
+            "static_summary": headline(created.payload if created else None, order_id),
+            # Given with the start, so that a mirror that hears everything at once has nothing to upsert.
+            "search_attributes": search_attributes.attributes(known.timeline, known.envelopes),
+            "rpc_timeout": _CALL,
+        }

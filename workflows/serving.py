@@ -32,6 +32,11 @@ class Serving:
         self._worker: Worker | None = None
         self._draining = False
 
+    @property
+    def client(self) -> Client | None:
+        """The client of the worker while it works: Temporal may hand it at once what is started through this one."""
+        return self._worker.client if self._worker is not None and self._worker.is_running else None
+
     async def run(self) -> None:
         """Work until cancelled or drained."""
         pause = _FIRST_PAUSE

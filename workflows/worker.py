@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
@@ -17,7 +17,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from workflows import search_attributes
 from workflows.flagged import Flagged
-from workflows.naming import SAGA_TASK_QUEUE
+from workflows.naming import MIRROR_TASK_QUEUE, SAGA_TASK_QUEUE
 from workflows.order_saga import OrderSaga
 from workflows.reconciler import Reconciler
 from workflows.saga_mirror import SagaMirror
@@ -25,7 +25,7 @@ from workflows.serving import Serving
 
 log = structlog.get_logger()
 
-# Every workflow the saga worker runs.
+# Every workflow there is. Mirrors that were opened before these had a task queue of their own are on that of the sagas.
 WORKFLOWS: Final[tuple[type[Any], ...]] = (SagaMirror, OrderSaga, Reconciler)
 
 Prepare: TypeAlias = Callable[[Client], Awaitable[None]]  # makes Temporal ready for the workflows
@@ -57,12 +57,28 @@ def runner() -> SandboxedWorkflowRunner:
 
 
 def saga_worker(client: Client, *, sandboxed: bool = True) -> Worker:
-    """A worker for all workflows; it holds a bounded number of them in memory."""
+    """A worker for all workflows but the mirrors."""
+    return _worker(client, SAGA_TASK_QUEUE, WORKFLOWS, sandboxed, activities=[Flagged(client).count_flagged])
+
+
+def mirror_worker(client: Client, *, sandboxed: bool = True) -> Worker:
+    """A worker for the mirrors: many, and in a hurry to begin, they must not keep the sagas waiting."""
+    return _worker(client, MIRROR_TASK_QUEUE, (SagaMirror,), sandboxed)
+
+
+def _worker(
+    client: Client,
+    task_queue: str,
+    workflows: Sequence[type[Any]],
+    sandboxed: bool,
+    activities: Sequence[Callable[..., Any]] = (),
+) -> Worker:
+    """A worker that holds a bounded number of workflows in memory."""
     return Worker(
         client,
-        task_queue=SAGA_TASK_QUEUE,
-        workflows=WORKFLOWS,
-        activities=[Flagged(client).count_flagged],
+        task_queue=task_queue,
+        workflows=workflows,
+        activities=activities,
         workflow_runner=runner() if sandboxed else UnsandboxedWorkflowRunner(),
         max_cached_workflows=1000,
         max_concurrent_workflow_tasks=100,
@@ -106,14 +122,23 @@ async def _usable(client: Client) -> None:
 
 
 def serving(client: Client, prepare: Prepare = register) -> Serving:
-    """All that the worker process does for Temporal, as often and as long as it is there, and prepared."""
+    """Work on sagas and sweeps as often and as long as Temporal is there, and prepared."""
 
     async def prepared_worker(connected: Client) -> Worker:
         await prepare(connected)
-        # The sandbox costs a mirror as much of our time as all the rest of it; the tests have been through it.
         return saga_worker(connected, sandboxed=False)
 
     return Serving(client, prepared_worker, task_queue=SAGA_TASK_QUEUE)
+
+
+def serving_mirrors(client: Client) -> Serving:
+    """Work on mirrors as often and as long as Temporal is there."""
+
+    async def new_worker(connected: Client) -> Worker:
+        # The sandbox costs a mirror as much of our time as all the rest of it; the tests have been through it.
+        return mirror_worker(connected, sandboxed=False)
+
+    return Serving(client, new_worker, task_queue=MIRROR_TASK_QUEUE)
 
 
 async def keep_prepared(client: Client, prepare: Prepare) -> None:

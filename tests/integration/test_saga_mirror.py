@@ -26,7 +26,7 @@ from workflows.mirrors import SagaMirrors
 from workflows.naming import workflow_id
 from workflows.saga_mirror import REPUBLISH_ATTEMPTS
 from workflows.timeline import build, timeline_as_json
-from workflows.worker import saga_worker
+from workflows.worker import mirror_worker
 
 BINARIES = Path(sys.executable).parent
 PAYMENT_TIMEOUT, COMPENSATION_TIMEOUT = 900.0, 60.0
@@ -63,11 +63,20 @@ class Stage:
         await self.env.sleep(moment - await self.env.get_current_time())
 
 
+def mirrors_of(client: Client, *, beside: Client | None) -> SagaMirrors:
+    return SagaMirrors(
+        client,
+        payment_timeout=PAYMENT_TIMEOUT,
+        compensation_timeout=COMPENSATION_TIMEOUT,
+        beside=lambda: beside,
+    )
+
+
 @asynccontextmanager
 async def playing(env: WorkflowEnvironment) -> AsyncIterator[Stage]:
     orders = FakeOrderService()
-    mirrors = SagaMirrors(env.client, payment_timeout=PAYMENT_TIMEOUT, compensation_timeout=COMPENSATION_TIMEOUT)
-    async with saga_worker(env.client), orders.worker(env.client):
+    mirrors = mirrors_of(env.client, beside=env.client)
+    async with mirror_worker(env.client), orders.worker(env.client):
         yield Stage(env, orders, mirrors)
 
 
@@ -150,12 +159,30 @@ def test_a_mirror_closes_with_a_complete_timeline_in_whatever_order_its_events_c
 def test_what_arrives_together_takes_one_signal_and_one_workflow_task() -> None:
     async def test(stage: Stage) -> None:
         story = await stage.story()
-        await stage.mirrors.record(story.order_id, [story.created, story.approved, story.paid])
+        mirrors = mirrors_of(stage.client, beside=None)
+        await mirrors.record(story.order_id, [story.created, story.approved, story.paid])
         await stage.mirror(story).result()
         history = await stage.mirror(story).fetch_history()
         assert sorted(event.event_type for event in history.events) == [1, 2, 5, 6, 7, 26]  # no timer, no upsert
 
     on(skipping, test)
+
+
+def test_beside_a_worker_a_story_told_from_its_beginning_takes_no_signal_and_begins_at_once() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.created])
+        await stage.mirrors.record(story.order_id, [story.created, story.approved, story.paid])  # the first one again
+        state = await stage.mirror(story).result()
+        assert state["events"] == [story.created, story.approved, story.paid]
+        whole = await stage.story()
+        await stage.mirrors.record(whole.order_id, [whole.created, whole.approved, whole.paid])
+        await stage.mirror(whole).result()
+        history = await stage.mirror(whole).fetch_history()
+        assert sorted(event.event_type for event in history.events) == [1, 2, 5, 6, 7]
+        assert history.events[0].workflow_execution_started_event_attributes.eager_execution_accepted
+
+    on(serving, test)
 
 
 def test_an_approval_without_its_creation_waits_for_it() -> None:

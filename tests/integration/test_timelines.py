@@ -80,7 +80,7 @@ def play(server: TemporalServer, test: Callable[[Stage], Awaitable[None]]) -> No
         around = Neighbours(timelines=WorkflowTimelines(await connect(server.address, "default")), limits=Limits())
         stage = Stage(server, client, around, FakeServices())
         async with stage.workers:
-            for each in (worker.saga_worker(client), *stage.services.workers(client)):
+            for each in (worker.saga_worker(client), worker.mirror_worker(client), *stage.services.workers(client)):
                 await stage.workers.enter_async_context(each)
             await test(stage)
 

@@ -28,7 +28,6 @@ from tests.replay.saga_stage import SagaStage
 from tests.replay.stage import Stage
 from workflows import search_attributes
 from workflows.mirror_record import MirrorState
-from workflows.naming import SAGA_TASK_QUEUE
 from workflows.order_saga import OrderSaga
 from workflows.saga_input import SagaInput
 from workflows.saga_mirror import REPUBLISH_ATTEMPTS, SagaMirror
@@ -384,7 +383,7 @@ def test_a_run_that_follows_another_goes_on_with_the_timers_where_they_were() ->
             republished=2,
             next_try=(story.begin + after(130)).isoformat(),
         )
-        await stage.client.start_workflow(SagaMirror.run, state, id=stage.saga.id, task_queue=SAGA_TASK_QUEUE)
+        await stage.client.start_workflow(SagaMirror.run, state, id=stage.saga.id, task_queue=stage.task_queue)
         await stage.pass_time(story.begin + after(135))
         await stage.asked()
         first, second = await stage.timers()
@@ -437,7 +436,7 @@ def test_a_second_run_counts_from_the_creation_of_the_order_too() -> None:
         again = SagaInput(
             order_id=str(stage.order_id), correlation_id="again", order=None, payment_timeout=PAYMENT_TIMEOUT
         )
-        await stage.client.start_workflow(OrderSaga.run, again, id=stage.saga.id, task_queue=SAGA_TASK_QUEUE)
+        await stage.client.start_workflow(OrderSaga.run, again, id=stage.saga.id, task_queue=stage.task_queue)
         await stage.result()
         [timer] = await stage.timers()
         assert abs(timer.due - created.occurred_at - after(PAYMENT_TIMEOUT)) < after(0.01)

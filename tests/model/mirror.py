@@ -57,19 +57,23 @@ class Mirror:
             return [temporal]
         if (temporal, numbers) not in self._told:
             client = _Client(self._workflows.runs, temporal.run)
-            mirrors = SagaMirrors(client, payment_timeout=900.0, compensation_timeout=_COMPENSATION_TIMEOUT)  # type: ignore[arg-type]
+            mirrors = SagaMirrors(
+                client,  # type: ignore[arg-type]
+                payment_timeout=900.0,
+                compensation_timeout=_COMPENSATION_TIMEOUT,
+                beside=lambda: client,  # type: ignore[arg-type,return-value]
+            )
             self._loop.run_until_complete(mirrors.record(str(ORDER), events))
             self._told[temporal, numbers] = self._obey(temporal, client)
         return self._told[temporal, numbers]
 
     def _obey(self, temporal: Temporal, client: _Client) -> list[Temporal]:
-        if client.signal is None:
-            return [temporal]  # it knows that already
-        if client.begins is None:
-            return [*self._workflows.learns(temporal, client.signal)]
+        if client.begins is None:  # else it knows that already
+            return [*self._workflows.learns(temporal, client.signal)] if client.signal is not None else [temporal]
         if temporal.run is not None and not self._discipline.successor_inherits:
             client.begins.events.clear()
-        run = self._workflows.runs.begin("SagaMirror", data_of(client.begins), (client.signal,))
+        signals = () if client.signal is None else (client.signal,)
+        run = self._workflows.runs.begin("SagaMirror", data_of(client.begins), signals)
         return [self._workflows.is_at(run)]
 
 
@@ -87,15 +91,18 @@ class _Client:
         state: Any,
         *,
         id_reuse_policy: WorkflowIDReusePolicy,
-        start_signal: str,
-        start_signal_args: Sequence[Any],
+        start_signal: str = "",
+        start_signal_args: Sequence[Any] = (),
         **_others: object,
     ) -> None:
+        if self._run is not None and self._run.ended is None and not start_signal:
+            raise WorkflowAlreadyStartedError("order", "SagaMirror")
         if self._run is None or self._run.ended is not None:
             if self._run is not None and _is_refused(id_reuse_policy, self._run.ended):
                 raise WorkflowAlreadyStartedError("order", "SagaMirror")
             self.begins = state
-        self.signal = Signal(start_signal, data_of(start_signal_args[0]))
+        if start_signal:
+            self.signal = Signal(start_signal, data_of(start_signal_args[0]))
 
     def get_workflow_handle(self, _workflow_id: str, **options: Any) -> _Handle:
         assert self._run is not None

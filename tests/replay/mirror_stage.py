@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid5
 
 from temporalio import activity
+from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.steps import Step, StepResult
 from tests.fakes.sagas import FakeOrderService, Story
 from tests.replay.stage import Stage
 from workflows.mirrors import SagaMirrors
+from workflows.naming import MIRROR_TASK_QUEUE
 
 
 class FixedStory(Story):
@@ -53,6 +55,8 @@ class PatientOrderService(FakeOrderService):
 class MirrorStage(Stage):
     """A mirror is told of events. Timeouts, in seconds, are those of the moment in which it is first told."""
 
+    task_queue: ClassVar[str] = MIRROR_TASK_QUEUE
+
     payment_timeout: float = 900.0
     compensation_timeout: float = 60.0
 
@@ -68,10 +72,20 @@ class MirrorStage(Stage):
 
     async def signal(self, *events: dict[str, Any]) -> None:
         """Tell of events in one signal."""
-        mirrors = SagaMirrors(
-            self.client, payment_timeout=self.payment_timeout, compensation_timeout=self.compensation_timeout
+        await self._mirrors(beside=None).record(str(self.order_id), events)
+
+    async def begin(self, *events: dict[str, Any]) -> None:
+        """Tell of events beside the worker, which begins with them."""
+        await self._mirrors(beside=self._worker.client).record(str(self.order_id), events)
+        await self.settled()
+
+    def _mirrors(self, *, beside: Client | None) -> SagaMirrors:
+        return SagaMirrors(
+            self.client,
+            payment_timeout=self.payment_timeout,
+            compensation_timeout=self.compensation_timeout,
+            beside=lambda: beside,
         )
-        await mirrors.record(str(self.order_id), events)
 
     async def tell(self, *events: dict[str, Any]) -> None:
         """Tell of events in one signal, and wait until the mirror has done all that follows at once."""

@@ -21,6 +21,10 @@ async def paid_and_told_at_once(stage: MirrorStage) -> None:
     await stage.tell(stage.story.created, stage.story.approved, stage.story.paid)
 
 
+async def paid_and_begun_with_that(stage: MirrorStage) -> None:
+    await stage.begin(stage.story.created, stage.story.approved, stage.story.paid)
+
+
 async def declined(stage: MirrorStage) -> None:
     for event in (stage.story.created, stage.story.declined, stage.story.turned_down):
         await stage.tell(event)

@@ -39,6 +39,7 @@ SCENARIOS: Final[Mapping[type[Any], Repertoire]] = {
         scenarios=(
             mirror.paid,
             mirror.paid_and_told_at_once,
+            mirror.paid_and_begun_with_that,
             mirror.declined,
             mirror.failed,
             mirror.cancelled_before_the_charge,

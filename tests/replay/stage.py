@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, ClassVar, Final, Self, TypeAlias
 from uuid import UUID, uuid5
 
 from temporalio.client import Client, WorkflowHandle
@@ -48,6 +48,8 @@ async def temporal() -> AsyncIterator[Client]:
 class Stage(ABC):
     """One order, under a name that gives it the same ids in every recording, and a worker that can be sent away."""
 
+    task_queue: ClassVar[str] = SAGA_TASK_QUEUE
+
     client: Client
     name: str
     workflows: Sequence[type[Any]] = worker.WORKFLOWS
@@ -83,7 +85,7 @@ class Stage(ABC):
         """The saga worker begins to work."""
         self._worker = Worker(
             self.client,
-            task_queue=SAGA_TASK_QUEUE,
+            task_queue=self.task_queue,
             workflows=self.workflows,
             workflow_runner=worker.runner(),
             max_cached_workflows=self.cached,

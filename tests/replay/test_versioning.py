@@ -21,7 +21,7 @@ from tests.fakes.sagas import FakeOrderService
 from tests.replay.mirror_stage import MirrorStage
 from tests.replay.stage import eventually, temporal
 from workflows import worker
-from workflows.naming import SAGA_TASK_QUEUE
+from workflows.naming import MIRROR_TASK_QUEUE
 
 DEPLOYMENT = "saga-worker"
 
@@ -29,7 +29,7 @@ DEPLOYMENT = "saga-worker"
 def versioned_worker(client: Client, mirror: type[Any], build: str, behaviour: VersioningBehavior) -> Worker:
     return Worker(
         client,
-        task_queue=SAGA_TASK_QUEUE,
+        task_queue=MIRROR_TASK_QUEUE,
         workflows=[mirror],
         workflow_runner=worker.runner(),
         deployment_config=WorkerDeploymentConfig(

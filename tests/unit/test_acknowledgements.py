@@ -88,6 +88,22 @@ async def test_what_is_settled_together_leaves_in_one_frame() -> None:
     assert (broker.frames, broker.unacknowledged) == (1, [])
 
 
+async def test_what_is_settled_one_by_one_within_the_pause_leaves_in_one_frame() -> None:
+    channel = _Channel()
+    broker = _Broker(channel, 10)
+    acknowledgements = Acknowledgements(channel, pause=0.05)  # type: ignore[arg-type]
+    for tag in range(1, 11):
+        acknowledgements.received(_delivery(tag))
+    for tag in range(1, 11):
+        acknowledgements.settle(tag)
+        await _turns()
+    broker.read()
+    assert (broker.frames, len(broker.unacknowledged)) == (0, 10)
+    await asyncio.sleep(0.1)
+    broker.read()
+    assert (broker.frames, broker.unacknowledged) == (1, [])
+
+
 async def test_nothing_is_acknowledged_on_a_closed_channel() -> None:
     channel = _Channel()
     acknowledgements = Acknowledgements(channel)  # type: ignore[arg-type]

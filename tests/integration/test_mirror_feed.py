@@ -1,0 +1,113 @@
+"""The feed of the mirrors on a real RabbitMQ: what is told together, and when it is acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from choreography.broker import Broker
+from choreography.message import Outgoing
+from choreography.topology import MIRROR_QUEUE, Topology
+from models.messages import ROUTES, encode, envelope_of
+from models.saga import Event, OrderId, OrderPaid, PaymentApproved
+from tests.fakes.gateway import NOW
+from tests.waiting import until
+from tests.world import World
+from workflows.mirror_feed import MirrorFeed
+
+pytestmark = pytest.mark.anyio
+
+ORDER, OTHER = OrderId(UUID(int=1)), OrderId(UUID(int=2))
+GATHER = 0.4
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class TellTale:
+    """Mirrors that note what they are told, and when."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[tuple[float, str, list[str]]] = asyncio.Queue()
+
+    async def record(self, order_id: str, events: Sequence[dict[str, Any]]) -> None:
+        now = asyncio.get_running_loop().time()
+        self.told.put_nowait((now, order_id, [event["eventType"] for event in events]))
+
+
+async def no_repair() -> None:
+    raise AssertionError("nothing was refused")
+
+
+@asynccontextmanager
+async def feeding(world: World, mirrors: TellTale, *, gather: float) -> AsyncIterator[Broker]:
+    broker = Broker(world.amqp_url, name="test", topology=Topology())
+    feed = MirrorFeed(broker, mirrors, repair=no_repair, gather=gather)
+    running = asyncio.create_task(broker.run())
+    try:
+        async with asyncio.timeout(20):
+            while not feed.consuming:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+            yield broker
+    finally:
+        await feed.drain(1)
+        running.cancel()
+        await asyncio.wait([running])
+
+
+async def publish(broker: Broker, event: Event) -> None:
+    envelope = envelope_of(event, event_id=uuid4(), occurred_at=NOW, correlation_id="c")
+    route = ROUTES[type(event)]
+    await broker.publish(
+        Outgoing(body=encode(envelope), exchange=route.exchange, routing_key=route.routing_key, message_id=str(uuid4()))
+    )
+
+
+async def test_what_happens_to_an_order_within_a_moment_is_told_in_one_call(world: World) -> None:
+    mirrors = TellTale()
+    async with feeding(world, mirrors, gather=GATHER) as broker:
+        began = asyncio.get_running_loop().time()
+        await publish(broker, PaymentApproved(order_id=ORDER, transaction_id="tx"))
+        await publish(broker, PaymentApproved(order_id=OTHER, transaction_id="tx"))
+        await publish(broker, OrderPaid(order_id=ORDER))
+
+        told = [await mirrors.told.get() for _ in range(2)]
+        await publish(broker, OrderPaid(order_id=OTHER))
+        told.append(await mirrors.told.get())
+
+    assert [what for _, *what in told] == [
+        [str(ORDER), ["PaymentApproved", "OrderPaid"]],
+        [str(OTHER), ["PaymentApproved"]],
+        [str(OTHER), ["OrderPaid"]],
+    ]
+    assert told[0][0] - began >= GATHER
+    assert mirrors.told.empty()
+
+
+async def test_without_gathering_each_event_is_told_as_it_comes(world: World) -> None:
+    mirrors = TellTale()
+    async with feeding(world, mirrors, gather=0) as broker:
+        for event in (PaymentApproved(order_id=ORDER, transaction_id="tx"), OrderPaid(order_id=ORDER)):
+            await publish(broker, event)
+            assert (await mirrors.told.get())[2] == [type(event).__name__]
+
+
+async def test_what_was_told_is_acknowledged_and_what_was_not_comes_again(world: World) -> None:
+    mirrors = TellTale()
+    async with feeding(world, mirrors, gather=0) as broker:
+        await publish(broker, OrderPaid(order_id=ORDER))
+        await mirrors.told.get()
+        await asyncio.to_thread(until, lambda: world.statistics(MIRROR_QUEUE).get("ack", 0) == 1)
+    async with feeding(world, mirrors, gather=60) as broker:
+        await publish(broker, OrderPaid(order_id=OTHER))
+        await asyncio.sleep(0.3)
+    async with feeding(world, mirrors, gather=0):
+        assert (await mirrors.told.get())[1] == str(OTHER)
+    assert mirrors.told.empty()

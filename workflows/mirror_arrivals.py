@@ -1,0 +1,43 @@
+"""What has arrived for the mirrors and is still to be told, an order at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from typing import Final, Generic, TypeVar
+
+Item = TypeVar("Item")
+
+_LARGEST_SIGNAL: Final = 1024 * 1024  # bytes; Temporal takes two million
+
+
+class Arrivals(Generic[Item]):
+    """Items by order, the longest-waiting order first; an order's are gathered for `gather` seconds from the first."""
+
+    def __init__(self, *, gather: float) -> None:
+        self._gather = gather
+        self._arrived: dict[str, list[tuple[Item, int]]] = {}
+        self._ripe_at: dict[str, float] = {}
+
+    def add(self, order_id: str, item: Item, *, size: int, now: float) -> None:
+        """Note what arrived at `now`, on the event loop's clock, and has `size` bytes."""
+        self._arrived.setdefault(order_id, []).append((item, size))
+        self._ripe_at.setdefault(order_id, now + self._gather)
+
+    def clear(self) -> None:
+        self._arrived.clear()
+        self._ripe_at.clear()
+
+    def besides(self, others: Container[str]) -> Iterator[tuple[str, float]]:
+        """The orders that aren't among those, and when what has arrived for each may be told."""
+        return ((order_id, ripe) for order_id, ripe in self._ripe_at.items() if order_id not in others)
+
+    def take(self, order_id: str) -> list[Item]:
+        """What has arrived for an order, as much as fits into a signal; the rest stays, and may be told next."""
+        arrived, ripe_at = self._arrived.pop(order_id), self._ripe_at.pop(order_id)
+        size, fitting = 0, 0
+        while fitting < len(arrived) and size + arrived[fitting][1] <= _LARGEST_SIGNAL:
+            size += arrived[fitting][1]
+            fitting += 1
+        if rest := arrived[fitting:]:
+            self._arrived[order_id], self._ripe_at[order_id] = rest, ripe_at
+        return [item for item, _ in arrived[:fitting]]
