@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic
 from uuid import UUID
@@ -13,10 +12,10 @@ import psycopg
 import structlog
 from psycopg import AsyncCursor
 
+from activities import writes
 from activities.batch import Batcher
 from activities.book import Applied, Book, Entry, Outlet, State
 from activities.faults import crash_point
-from models.arrays import array
 from models.database import TRANSIENT, Connection, Database
 from models.messages import Envelope, envelope_of
 from models.saga import Become, Illegal, derived_id
@@ -105,18 +104,20 @@ class _Page(Generic[State]):
         rows = await connection.execute(
             f"SELECT {columns} FROM {book.table} WHERE {book.key} = ANY(%s) ORDER BY {book.key} FOR UPDATE", [keys]
         )
-        # Statements of their own: they must see what was committed while the locks were waited for.
+        # A statement of its own: it must see what was committed while the locks were waited for.
         waiting = await connection.execute(
-            "SELECT order_id, seq FROM outbox WHERE order_id = ANY(%s) ORDER BY seq", [keys]
+            "SELECT clock_timestamp(), order_id, seq FROM (SELECT) once LEFT JOIN outbox ON order_id = ANY(%s)"
+            " ORDER BY seq",
+            [keys],
         )
-        clock = await connection.execute("SELECT clock_timestamp()")
-        ((now,),) = await clock.fetchall()
+        (now, *_), *_ = unpublished = await waiting.fetchall()
         page = cls(book, now.astimezone(UTC))
         place = list(book.columns).index(book.key)
         page._before = {row[place]: book.load(row) for row in await rows.fetchall()}
         page._after = dict(page._before)
-        for order_id, seq in await waiting.fetchall():
-            page._unpublished.setdefault(order_id, []).append(seq)
+        for _, order_id, seq in unpublished:
+            if order_id is not None:
+                page._unpublished.setdefault(order_id, []).append(seq)
         return page
 
     def decide(self, entry: Entry) -> Applied[State] | Exception:
@@ -152,65 +153,30 @@ class _Page(Generic[State]):
         return event
 
     async def save(self, connection: Connection, outlet: Outlet) -> AsyncCursor[tuple[Any, ...]] | None:
-        """Queue the writes; none of them is waited for before the commit."""
-        changed = {key: state for key, state in self._after.items() if state != self._before.get(key)}
-        await self._insert(connection, [changed[key] for key in sorted(changed) if key not in self._before])
-        await self._update(connection, [changed[key] for key in sorted(changed) if key in self._before])
-        cursor = await self._log(connection, outlet) if self._events else None
-        await self._tally(connection, changed)
-        return cursor
-
-    async def _insert(self, connection: Connection, states: Sequence[State]) -> None:
-        if not states:
-            return
-        book = self._book
-        await connection.execute(
-            f"INSERT INTO {book.table} ({', '.join(book.columns)}, created_at, updated_at) "
-            f"SELECT u.*, %s, %s FROM unnest({_arrays(book.columns.values())}) u",
-            [self._now, self._now, *_transposed(map(book.dump, states))],
+        """Queue the writes, and don't wait for them; if events are logged, their places in the log come of it."""
+        book, now, before = self._book, self._now, self._before
+        changed = {key: state for key, state in sorted(self._after.items()) if state != before.get(key)}
+        deferred = self._deferred(outlet)
+        if deferred:
+            await connection.execute("SELECT pg_notify('outbox', '')")
+        cursor = await writes.together(
+            connection,
+            # For these, the first to be given, writers may wait for each other: they must be the last to be written.
+            writes.tallied(book, [(before.get(key), state) for key, state in changed.items()]),
+            writes.updated(book, [state for key, state in changed.items() if key in before], now),
+            writes.inserted(book, [state for key, state in changed.items() if key not in before], now),
+            writes.logged(self._events, self._event_orders),
+            writes.outboxed(self._events, deferred),
         )
+        return cursor if self._events else None
 
-    async def _update(self, connection: Connection, states: Sequence[State]) -> None:
-        if not states:
-            return
-        book = self._book
-        names = (book.key, *book.mutable)
-        assignments = ", ".join(f"{name} = u.{name}" for name in book.mutable)
-        await connection.execute(
-            f"UPDATE {book.table} t SET {assignments}, updated_at = %s "
-            f"FROM unnest({_arrays(book.columns[name] for name in names)}) u({', '.join(names)}) "
-            f"WHERE t.{book.key} = u.{book.key}",
-            [self._now, *_transposed(map(book.changes, states))],
-        )
-
-    async def _log(self, connection: Connection, outlet: Outlet) -> AsyncCursor[tuple[Any, ...]]:
-        # An order whose earlier events have not left through this outlet gets them in order from the relay.
-        deferred = [
+    def _deferred(self, outlet: Outlet) -> list[UUID]:
+        """Orders whose earlier events have not left through this outlet: they get all in order from the relay."""
+        return [
             order_id
             for order_id in {*self._event_orders}
             if not all(map(outlet.carries, self._unpublished.get(order_id, ())))
         ]
-        if deferred:
-            await connection.execute("SELECT pg_notify('outbox', '')")
-        return await connection.execute(
-            "WITH logged AS ("
-            " INSERT INTO event_log (event_id, order_id, event_type, occurred_at, correlation_id, causation_id,"
-            " coordinator, payload) SELECT u.* FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[],"
-            " %s::text[], %s::uuid[], %s::text[], %s::jsonb[]) u RETURNING seq, order_id"
-            ") INSERT INTO outbox (seq, order_id, deferred) SELECT seq, order_id, order_id = ANY(%s) FROM logged"
-            " RETURNING seq, deferred",
-            [
-                array(event.event_id for event in self._events),
-                array(self._event_orders),
-                array(event.event_type for event in self._events),
-                array(event.occurred_at for event in self._events),
-                array(event.correlation_id for event in self._events),
-                array(event.causation_id for event in self._events),
-                array(event.coordinator for event in self._events),
-                array(event.payload for event in self._events),
-                deferred,
-            ],
-        )
 
     async def logged(self, cursor: AsyncCursor[tuple[Any, ...]] | None) -> list[tuple[int, Envelope]]:
         """The events that may leave by the fast path, with the places in the log that the commit gave them."""
@@ -218,33 +184,3 @@ class _Page(Generic[State]):
             return []
         rows = sorted(await cursor.fetchall())
         return [(seq, event) for (seq, deferred), event in zip(rows, self._events, strict=True) if not deferred]
-
-    async def _tally(self, connection: Connection, changed: Mapping[UUID, State]) -> None:
-        counts: Counter[str] = Counter()
-        amounts: Counter[str] = Counter()
-        for key, state in changed.items():
-            for each, sign in ((self._before.get(key), -1), (state, 1)):
-                if each is not None:
-                    status, amount = self._book.tally(each)
-                    counts[status] += sign
-                    amounts[status] += sign * amount
-        statuses = sorted(status for status in counts if counts[status] or amounts[status])
-        if not statuses:
-            return
-        totals = self._book.totals
-        # One shard a connection: writers seldom wait for each other's commit.
-        await connection.execute(
-            f"INSERT INTO {totals} (shard, status, count, amount) SELECT pg_backend_pid() %% 64, u.* "
-            "FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) u(status, count, amount) "
-            f"ON CONFLICT (shard, status) DO UPDATE SET count = {totals}.count + excluded.count, "
-            f"amount = {totals}.amount + excluded.amount",
-            [statuses, [counts[status] for status in statuses], [amounts[status] for status in statuses]],
-        )
-
-
-def _arrays(types: Any) -> str:
-    return ", ".join(f"%s::{name}[]" for name in types)
-
-
-def _transposed(rows: Iterable[Sequence[Any]]) -> list[str]:
-    return [array(column) for column in zip(*rows, strict=True)]

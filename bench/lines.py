@@ -37,6 +37,7 @@ NEEDED_BY: Final[Mapping[str, str]] = {
     "activities/retention.py": SHARED,
     "activities/steps.py": SHARED,
     "activities/stragglers.py": SHARED,
+    "activities/writes.py": SHARED,
     "choreography/broker.py": SHARED,
     "choreography/confirms.py": SHARED,
     "choreography/feed.py": SHARED,

@@ -13,7 +13,7 @@ import structlog
 
 from activities.batch import Batcher
 from activities.providers import VOIDED, ProviderUnavailable, RefundRefused
-from models.database import TRANSIENT, Connection, Database
+from models.database import TRANSIENT, Database
 from models.outcome import Charged, Declined, Refunded, Refused, Voided
 from models.payment import Payment
 from models.saga import OrderId, PaymentId
@@ -37,7 +37,7 @@ _SETTLE: Final = """
          AS line (payment_id, amount, currency, outcome, transaction_id, reason)
     ORDER BY payment_id
     ON CONFLICT (payment_id) DO NOTHING
-    RETURNING payment_id"""
+    RETURNING payment_id, outcome, transaction_id, reason, captured, refunded"""
 _REFUND: Final = """
     UPDATE provider_charges SET refunded = captured, updated_at = now()
     WHERE payment_id IN (
@@ -176,44 +176,37 @@ class SimulatedProvider:
 
     async def _handle(self, batch: Sequence[_Request]) -> Sequence[_Line | Exception | None]:
         try:
-            async with self._database.transaction() as connection:
-                return await _write_and_read(connection, batch)
+            return await _write_and_read(self._database, batch)
         except TRANSIENT as error:
             return [ProviderUnavailable(f"The simulated provider's books: {error}") for _ in batch]
 
 
-async def _write_and_read(connection: Connection, batch: Sequence[_Request]) -> list[_Line | None]:
-    """Three statements at most, whatever the size of the batch; of two requests for one payment the first writes."""
+async def _write_and_read(database: Database, batch: Sequence[_Request]) -> list[_Line | None]:
+    """Three statements at most, whatever the size of the batch; of two requests for one payment the first writes.
+
+    Each is a transaction of its own: the last one sees lines that others committed while the first one waited for them.
+    """
     writers: dict[PaymentId, _Request] = {}
     for request in batch:
         if request.verb is _Verb.SETTLE:
             writers.setdefault(request.payment.id, request)
-    written: set[PaymentId] = set()
+    rows: dict[PaymentId, dict[str, Any]] = {}
     if writers:
         lines = [_columns(request) for request in writers.values()]
-        cursor = await connection.execute(_SETTLE, [list(column) for column in zip(*lines, strict=True)])
-        written = {payment_id for (payment_id,) in await cursor.fetchall()}
+        written = await database.query(_SETTLE, [list(column) for column in zip(*lines, strict=True)])
+        rows = {row.pop("payment_id"): row for row in written}
+    first = {*rows}
     refunds = [request.payment.id for request in batch if request.verb is _Verb.REFUND]
     if refunds:
-        await connection.execute(_REFUND, [refunds])
-    # A statement of its own, so that it sees lines that others committed while the first one waited for them.
-    cursor = await connection.execute(_READ, [list({request.payment.id for request in batch})])
-    rows = {row[0]: row[1:] for row in await cursor.fetchall()}
-    return [_line(rows.get(r.payment.id), writers.get(r.payment.id) is r and r.payment.id in written) for r in batch]
-
-
-def _line(row: tuple[Any, ...] | None, first: bool) -> _Line | None:
-    if row is None:
-        return None
-    outcome, transaction_id, reason, captured, refunded = row
-    return _Line(
-        outcome=outcome,
-        transaction_id=transaction_id,
-        reason=reason,
-        captured=captured,
-        refunded=refunded,
-        first=first,
-    )
+        await database.query(_REFUND, [refunds])
+    if unread := {request.payment.id for request in batch} - (first - {*refunds}):
+        rows |= {row.pop("payment_id"): row for row in await database.query(_READ, [list(unread)])}
+    return [
+        _Line(**rows[payment_id], first=payment_id in first and writers.get(payment_id) is request)
+        if (payment_id := request.payment.id) in rows
+        else None
+        for request in batch
+    ]
 
 
 def _columns(request: _Request) -> tuple[PaymentId, int, str, str, str | None, str | None]:

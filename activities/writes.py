@@ -1,0 +1,135 @@
+"""What one batch writes: statements for a book, its totals, the event log and the outbox, sent as one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from psycopg import AsyncCursor
+
+from activities.book import Book, State
+from models.arrays import array
+from models.database import Connection
+from models.messages import Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A statement that changes data; `name` is what the statements sent with it know its results by."""
+
+    name: str
+    sql: str
+    params: Sequence[Any]
+
+
+async def together(connection: Connection, *writes: Write | None) -> AsyncCursor[tuple[Any, ...]] | None:
+    """Send what there is of these as one statement, with the results of the last one; None if there is nothing.
+
+    A statement costs a lone message about as much as all that it does. No two of these may change the same row. One
+    that needs the results of another comes after it; those without any such tie PostgreSQL does from the last to the
+    first, although it doesn't promise to.
+    """
+    present = [write for write in writes if write is not None]
+    if not present:
+        return None
+    *ahead, last = present
+    named = ", ".join(f"{write.name} AS ({write.sql})" for write in ahead)
+    params = [param for write in present for param in write.params]
+    return await connection.execute(f"WITH {named} {last.sql}" if ahead else last.sql, params)
+
+
+def inserted(book: Book[State], states: Sequence[State], now: datetime) -> Write | None:
+    """New rows of the book."""
+    if not states:
+        return None
+    return Write(
+        "inserted",
+        f"INSERT INTO {book.table} ({', '.join(book.columns)}, created_at, updated_at) "
+        f"SELECT u.*, %s, %s FROM unnest({_arrays(book.columns.values())}) u",
+        [now, now, *_transposed(map(book.dump, states))],
+    )
+
+
+def updated(book: Book[State], states: Sequence[State], now: datetime) -> Write | None:
+    """What rows of the book have become."""
+    if not states:
+        return None
+    names = (book.key, *book.mutable)
+    assignments = ", ".join(f"{name} = u.{name}" for name in book.mutable)
+    return Write(
+        "updated",
+        f"UPDATE {book.table} t SET {assignments}, updated_at = %s "
+        f"FROM unnest({_arrays(book.columns[name] for name in names)}) u({', '.join(names)}) "
+        f"WHERE t.{book.key} = u.{book.key}",
+        [now, *_transposed(map(book.changes, states))],
+    )
+
+
+def tallied(book: Book[State], changes: Iterable[tuple[State | None, State]]) -> Write | None:
+    """What the changes, each from a state or from nothing to another state, are to the totals."""
+    counts: Counter[str] = Counter()
+    amounts: Counter[str] = Counter()
+    for before, after in changes:
+        for state, sign in ((before, -1), (after, 1)):
+            if state is not None:
+                status, amount = book.tally(state)
+                counts[status] += sign
+                amounts[status] += sign * amount
+    statuses = sorted(status for status in counts if counts[status] or amounts[status])
+    if not statuses:
+        return None
+    # One shard a connection: writers seldom wait for each other's commit.
+    return Write(
+        "tallied",
+        f"INSERT INTO {book.totals} (shard, status, count, amount) SELECT pg_backend_pid() %% 64, u.* "
+        "FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) u(status, count, amount) "
+        f"ON CONFLICT (shard, status) DO UPDATE SET count = {book.totals}.count + excluded.count, "
+        f"amount = {book.totals}.amount + excluded.amount",
+        [statuses, [counts[status] for status in statuses], [amounts[status] for status in statuses]],
+    )
+
+
+def logged(events: Sequence[Envelope], order_ids: Sequence[UUID]) -> Write | None:
+    """Events at the end of the event log, in this order."""
+    if not events:
+        return None
+    return Write(
+        "logged",
+        "INSERT INTO event_log (event_id, order_id, event_type, occurred_at, correlation_id, causation_id,"
+        " coordinator, payload) SELECT u.* FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[],"
+        " %s::text[], %s::uuid[], %s::text[], %s::jsonb[]) u RETURNING seq, order_id",
+        [
+            array(event.event_id for event in events),
+            array(order_ids),
+            array(event.event_type for event in events),
+            array(event.occurred_at for event in events),
+            array(event.correlation_id for event in events),
+            array(event.causation_id for event in events),
+            array(event.coordinator for event in events),
+            array(event.payload for event in events),
+        ],
+    )
+
+
+def outboxed(events: Sequence[Envelope], deferred: Sequence[UUID]) -> Write | None:
+    """The events just `logged` into the outbox; those of `deferred` orders leave by the relay."""
+    if not events:
+        return None
+    return Write(
+        "outboxed",
+        "INSERT INTO outbox (seq, order_id, deferred) SELECT seq, order_id, order_id = ANY(%s) FROM logged"
+        " RETURNING seq, deferred",
+        [deferred],
+    )
+
+
+def _arrays(types: Iterable[str]) -> str:
+    return ", ".join(f"%s::{name}[]" for name in types)
+
+
+def _transposed(rows: Iterable[Sequence[Any]]) -> list[str]:
+    return [array(column) for column in zip(*rows, strict=True)]
