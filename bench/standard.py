@@ -123,14 +123,17 @@ class Standard:
             await self._orchestrated(scene)
 
     async def _slowly(self, scene: Scene) -> None:
+        trial: Trial | None = None
         for _ in range(self._plan.repetitions):
+            if trial is not None:  # that takes minutes, and nothing is measured after the last one
+                self._tell("until the last mirror has closed")
+                await self._drain(scene, trial)
             self._tell("at saturation, with a provider that takes 1.5 s")
             trial = await scene.trials.saturated(
                 Coordinator.CHOREOGRAPHY, seconds=self._plan.slow, in_flight=self._plan.slow_in_flight
             )
             note_rate(self._notes, "slow", trial, name="provider takes 1.5 s")
             note_memory(self._notes, "slow", trial, name=", provider takes 1.5 s")
-            await self._drain(scene, trial)
 
     async def _warm_up(self, scene: Scene) -> None:
         self._tell("warming up")

@@ -36,7 +36,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description="A steady load, and nothing that grows.")
     parser.add_argument("--minutes", type=float, default=30.0, help="how long the load lasts")
-    # Half of two cores: at an even pace, with batches of one or two, an order and its mirror cost some 45 ms of CPU.
+    # Half of two cores: at an even pace, with batches of one or two, an order and its mirror cost 40 to 50 ms of CPU.
     # More than the machine can take shows as a queue `saga-mirror` that grows.
     parser.add_argument("--rate", type=float, default=20.0, help="orders a second; one in twenty is orchestrated")
     parser.add_argument("--every", type=float, default=10.0, help="seconds between two readings")
