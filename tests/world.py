@@ -26,6 +26,7 @@ from choreography.dead_letters import DeadLetterRecord, DeadLetters
 from choreography.topology import MIRROR_QUEUE
 from stack.audit.proof import Scope
 from stack.audit.run import Places, audit
+from tests import http
 from tests.waiting import until
 
 Result = TypeVar("Result")
@@ -69,6 +70,7 @@ class World:
         self.servers = servers
         self.name = f"world{os.getpid()}_{next(World._numbers)}"
         self._logs = logs
+        self._http = http.client(timeout=40)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.ports: dict[str, int] = {}
         with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
@@ -115,7 +117,7 @@ class World:
     def wait_ready(self, name: str) -> None:
         def ready() -> bool:
             assert self.processes[name].poll() is None, f"{name} has ended: {self.log(name)[-2000:]}"
-            return httpx.get(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=2).status_code == 200
+            return self._http.get(f"http://127.0.0.1:{self.ports[name]}/readyz", timeout=2).status_code == 200
 
         def answered() -> bool:
             try:
@@ -156,6 +158,7 @@ class World:
             if process.poll() is None:
                 process.kill()
             process.wait()
+        self._http.close()
         with psycopg.connect(self.servers.admin_dsn, autocommit=True) as admin:
             for role in ("orders", "payments"):
                 admin.execute(f"DROP DATABASE {role}_{self.name} WITH (FORCE)")
@@ -163,7 +166,7 @@ class World:
     # the API
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
-        return httpx.request(method, f"http://127.0.0.1:{self.ports['gateway']}/api{path}", timeout=40, **options)
+        return self._http.request(method, f"http://127.0.0.1:{self.ports['gateway']}/api{path}", **options)
 
     def post(self, payment_method: str | None = "pm_card_visa", total: int = 999, **headers: str) -> str:
         """Create an order; its id."""
@@ -288,7 +291,7 @@ class World:
         return self.ports.setdefault(process, free_port())
 
     def _rabbitmq(self, method: str, path: str, body: Any = None) -> Any:
-        answer = httpx.request(method, f"{self.servers.rabbitmq_api}/{path}", json=body, timeout=20)
+        answer = self._http.request(method, f"{self.servers.rabbitmq_api}/{path}", json=body, timeout=20)
         assert answer.status_code < 300, answer.text
         return answer.json() if answer.content else None
 

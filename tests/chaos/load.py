@@ -15,6 +15,7 @@ from uuid import UUID
 
 import httpx
 
+from tests import http
 from tests.world import USER
 
 METHODS: Final = (
@@ -70,6 +71,7 @@ class Load:
         self.answers: Counter[str] = Counter()
         self.wrong: list[str] = []  # answers that must never be given
         self._gateways = gateways
+        self._http = http.client(timeout=5)
         self._began = time.monotonic()
         self._cancellations: list[tuple[float, str, int]] = []
         self._changed = threading.Condition()
@@ -122,7 +124,7 @@ class Load:
         while not self._given_up.is_set():
             url = self._gateways[gateway % len(self._gateways)] + path
             try:
-                answer = httpx.request(method, url, timeout=5, **options)
+                answer = self._http.request(method, url, **options)
             except httpx.TransportError as error:
                 self.answers[f"{method} {type(error).__name__}"] += 1
             else:
