@@ -114,31 +114,22 @@ class Commands:
         With the order service away, or the order not stored yet, the command is accepted unseen: that service, or the
         order's workflow, will decide.
         """
-        coordinator: Coordinator | None = None
+        found, answered = None, True
         try:
             found = await self._queries.orders.get(
                 f"/orders/{order_id}", correlation_id=correlation_id, timeout=self._limits.cancel_query
             )
         except ServiceAway:
-            pass
-        else:
-            coordinator = self._check_cancellable(order_id, found)
+            answered = False
+        coordinator = _cancellable(order_id, found) if found is not None else None
         if coordinator is None and await self._orchestrates(order_id):
             coordinator = Coordinator.ORCHESTRATION
         if coordinator is Coordinator.ORCHESTRATION:
             await self._confirmed(self._orchestration.cancel(order_id, correlation_id=correlation_id))
+        elif answered and found is None and not self._queries.is_new(order_id, seconds=self._limits.unknown_cancel):
+            raise unknown_order(order_id)
         else:
             await self._publish(OrderCancelRequested(order_id=OrderId(order_id)), correlation_id)
-
-    def _check_cancellable(self, order_id: UUID, found: bytes | None) -> Coordinator | None:
-        if found is None:
-            if not self._queries.is_new(order_id, seconds=self._limits.unknown_cancel):
-                raise unknown_order(order_id)
-            return None
-        order = msgspec.json.decode(found, type=_Order)
-        if order.status in _NOT_CANCELLABLE:
-            raise Problem(Kind.CONFLICT, f"Order {order_id} is {order.status}; it cannot be cancelled any more")
-        return order.coordinator
 
     async def _orchestrates(self, order_id: UUID) -> bool:
         """Whether an order that can't be looked up has an orchestrated saga. Raises Problem if only Temporal knows."""
@@ -173,6 +164,14 @@ class Commands:
             occurred_at=self._clock(),
             correlation_id=correlation_id,
         )
+
+
+def _cancellable(order_id: UUID, found: bytes) -> Coordinator:
+    """Who coordinates the order. Raises Problem if it is at its end."""
+    order = msgspec.json.decode(found, type=_Order)
+    if order.status in _NOT_CANCELLABLE:
+        raise Problem(Kind.CONFLICT, f"Order {order_id} is {order.status}; it cannot be cancelled any more")
+    return order.coordinator
 
 
 def digest_of(body: CreateOrder, coordinator: Coordinator) -> str:

@@ -103,7 +103,7 @@ class Limits:
     workflow: float = 1.0  # a timeline is then told from the event logs
     moment: float = 2.0  # an order accepted less than this ago may still be on its way to be stored …
     grace: float = 1.0  # … and is waited for, this long
-    unknown_cancel: float = 60.0  # a cancellation of an order accepted less than this ago is believed
+    unknown_cancel: float = 3600.0  # an order accepted less than this ago may be stored yet, after a long backlog
     heartbeat: float = 15.0
     longest_wait: int = 30
 

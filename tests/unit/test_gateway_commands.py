@@ -9,7 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from models.ids import minted_at, uuid7
+from models.ids import marked, minted_at, uuid7
 from models.messages import Envelope
 from models.saga import Coordinator
 from tests.fakes.gateway import NOW, Neighbours
@@ -328,19 +328,20 @@ async def test_cancelling_by_something_that_is_no_id_is_refused(client: httpx.As
     assert violations(await client.patch(path, json={"status": "CANCELLED"})) == [("path", "order_id", "uuid_parsing")]
 
 
-async def test_an_order_accepted_a_moment_ago_is_not_unknown(client: httpx.AsyncClient, around: Neighbours) -> None:
+async def test_an_order_that_waits_to_be_stored_is_not_unknown(client: httpx.AsyncClient, around: Neighbours) -> None:
     order_id = (await client.post("/api/orders", json=BODY)).json()["orderId"]
-    around.pass_time(59)
+    around.pass_time(3599)
 
     assert (await client.patch(f"/api/orders/{order_id}/cancel")).status_code == 202
     assert len(cancel_requests(around)) == 1
 
 
-async def test_an_order_never_stored_becomes_unknown_after_a_minute(
-    client: httpx.AsyncClient, around: Neighbours
+@pytest.mark.parametrize("orchestrated", [False, True])
+async def test_an_order_never_stored_becomes_unknown_after_an_hour(
+    client: httpx.AsyncClient, around: Neighbours, orchestrated: bool
 ) -> None:
-    order_id = uuid7(around.now)
-    around.pass_time(61)
+    order_id = marked(uuid7(around.now), orchestrated)
+    around.pass_time(3601)
 
     problem(await client.patch(f"/api/orders/{order_id}/cancel"), 404)
 

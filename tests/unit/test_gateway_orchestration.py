@@ -165,10 +165,12 @@ async def test_cancelling_an_orchestrated_order_without_temporal_is_a_503(
     assert around.broker.published == []
 
 
-async def test_an_orchestrated_order_not_yet_stored_is_cancelled_by_its_saga(
-    client: httpx.AsyncClient, around: Neighbours
+@pytest.mark.parametrize("age", [0, 86_400])
+async def test_an_orchestrated_order_not_yet_stored_is_cancelled_by_its_saga_however_late(
+    client: httpx.AsyncClient, around: Neighbours, age: float
 ) -> None:
     order_id = (await client.post("/api/orders", json=BODY)).json()["orderId"]
+    around.pass_time(age)
 
     assert (await client.patch(f"/api/orders/{order_id}/cancel")).status_code == 202
     assert [found for found, _ in around.orchestration.cancelled] == [UUID(order_id)]
