@@ -17,7 +17,7 @@ from activities.book import Entry
 from activities.faults import crash_point
 from choreography import losses
 from choreography.acknowledgements import Acknowledgements
-from choreography.broker import Broker
+from choreography.broker import Broker, stop_consuming
 from choreography.disposition import MOST_REDELIVERIES, Ack, DeadLetter, Disposition, RetryAfter, dispose
 from choreography.headers import (
     ATTEMPT,
@@ -74,15 +74,11 @@ class Consumer:
     async def drain(self, timeout: float) -> None:
         """Take nothing new, and finish within `timeout` seconds what was begun; the rest will be redelivered."""
         self._draining = True
+        deadline = asyncio.get_running_loop().time() + timeout
         if self._channel is not None and self.consuming:
-            try:
-                with losses.named():
-                    underlay = await self._channel.get_underlay_channel()
-                    await underlay.basic_cancel(self._tag)
-            except losses.LOST as error:
-                log.info("consumer_not_cancelled", queue=self._queue, error=str(error))
+            await stop_consuming(self._channel, self._tag, within=timeout)
         if self._handling:
-            await asyncio.wait(self._handling, timeout=timeout)
+            await asyncio.wait(self._handling, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
 
     async def _on_delivery(self, acknowledgements: Acknowledgements, delivery: DeliveredMessage) -> None:
         tag = acknowledgements.received(delivery)

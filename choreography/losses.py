@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -15,10 +16,16 @@ LOST: Final = (AMQPError, OSError, TimeoutError, RuntimeError)
 def named() -> Iterator[None]:
     """Raise ConnectionError for what aiormq raises where a connection was closed without a reason.
 
-    That is StopAsyncIteration in the handshake, as behind a proxy of a dead broker, and later Exception itself.
+    That is StopAsyncIteration in the handshake, as behind a proxy of a dead broker, and later Exception itself; and
+    CancelledError where the driver has given up a broker that sends no heartbeats, though nobody has cancelled us.
     """
     try:
         yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise ConnectionError("RabbitMQ fell silent") from error
     except Exception as error:
         if type(error) is Exception or isinstance(error, StopAsyncIteration):
             raise ConnectionError("RabbitMQ closed the connection without a word") from error

@@ -95,6 +95,8 @@ async def serve(wired: Wired, listener: socket.socket, stop: asyncio.Event, time
     for result in await asyncio.gather(*background, return_exceptions=True):
         if isinstance(result, Exception):
             raise result
+    if not stop.is_set():
+        raise RuntimeError("a part of this process has ended, though nobody told it to")
     log.info("stopped")
 
 

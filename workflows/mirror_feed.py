@@ -18,9 +18,8 @@ from aiormq.abc import DeliveredMessage
 from temporalio.service import RPCError, RPCStatusCode
 
 from activities.faults import crash_point
-from choreography import losses
 from choreography.acknowledgements import Acknowledgements
-from choreography.broker import Broker
+from choreography.broker import Broker, stop_consuming
 from choreography.dead_letters import dead_letter
 from choreography.message import BrokerUnavailable
 from choreography.topology import MIRROR_QUEUE
@@ -125,15 +124,12 @@ class MirrorFeed:
         """Take nothing new, and finish within `timeout` seconds the calls under way; the rest comes again."""
         self._draining = True
         self._arrivals.clear()
+        deadline = asyncio.get_running_loop().time() + timeout
         if self._channel is not None and self.consuming:
-            try:
-                with losses.named():
-                    underlay = await self._channel.get_underlay_channel()
-                    await underlay.basic_cancel(self._tag)
-            except losses.LOST as error:
-                log.info("mirror_feed_not_cancelled", error=str(error))
+            await stop_consuming(self._channel, self._tag, within=timeout)
         if self._telling:
-            await asyncio.wait(self._telling.values(), timeout=timeout)
+            left = max(0.0, deadline - asyncio.get_running_loop().time())
+            await asyncio.wait(self._telling.values(), timeout=left)
         await asyncio.sleep(_ACKNOWLEDGED_WITHIN)  # so that what was told doesn't come again
 
     async def _on_delivery(self, acknowledgements: Acknowledgements, message: DeliveredMessage) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
-from tests.chaos.system import INSTANCES, SERVERS, WAYS, System
+from tests.chaos.system import INSTANCES, SERVERS, WAYS, System, Undo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class Strike:
 
     name: str
     targets: Sequence[str]
-    act: Callable[[System, str], Callable[[], None]]
+    act: Callable[[System, str], Undo]
     weight: int
     shortest: float = 0.1
     longest: float = 3.0
@@ -49,7 +49,7 @@ class Strikes:
     tell: Callable[[str], None]
     done: Counter[str] = field(default_factory=Counter)
     accidents: list[str] = field(default_factory=list)
-    _undo: dict[str, tuple[float, Callable[[], None]]] = field(default_factory=dict)
+    _undo: dict[str, tuple[float, Undo]] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
 
     def strike_until(self, over: Callable[[], bool]) -> None:
@@ -62,7 +62,9 @@ class Strikes:
             self._undo_until(time.monotonic())
             self._look_for_accidents()
             time.sleep(0.05)
-        self._undo_until(float("inf"))
+        while self._undo:
+            self._undo_until(float("inf"))
+            time.sleep(0.05)
         self._look_for_accidents()
 
     def _strike(self) -> None:
@@ -76,15 +78,14 @@ class Strikes:
 
     def _undo_until(self, now: float) -> None:
         for target, (due, undo) in list(self._undo.items()):
-            if due <= now:
-                undo()
+            if due <= now and undo() is not False:
                 del self._undo[target]
 
     def _look_for_accidents(self) -> None:
         """A process that ends though nobody struck it is a finding; it is started again, as a supervisor would."""
         for name in self.system.died_by_themselves(self._undo.__contains__):
             code = self.system.world.processes[name].returncode
-            self.accidents.append(f"{name} ended by itself with {code}: {self.system.world.log(name)[-1500:]}")
+            self.accidents.append(f"{name} ended by itself with {code}: {self.system.end_of(name)}")
             self._tell(f"{name} ended by itself with {code}")
             self.system.world.start(name, wait=False)
 

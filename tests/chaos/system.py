@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
-import psutil
-
 from tests.chaos.proxy import Proxy
+from tests.freezing import freeze
 from tests.temporal import TemporalServer
 from tests.world import Servers, World
 
@@ -21,6 +20,8 @@ INSTANCES: Final = tuple(f"{name}{number}" for number in ("", 2, 3) for name in 
 GATEWAYS: Final = tuple(name for name in INSTANCES if name.startswith("gateway"))
 SERVERS: Final = ("rabbitmq", "postgres", "temporal")
 WAYS: Final = ("to the broker", "to the orders", "to the payments", "to Temporal")
+
+Undo: TypeAlias = Callable[[], object]
 
 # As patient as is needed for outages of seconds, and no more.
 SETTINGS: Final = {
@@ -66,9 +67,13 @@ class System:
         processes = self.world.processes
         return [name for name in INSTANCES if not struck(name) and processes[name].poll() is not None]
 
-    # strikes; each returns what undoes it
+    def end_of(self, name: str) -> str:
+        """The last that a process has logged."""
+        return self.world.log(name)[-1500:]
 
-    def kill(self, name: str) -> Callable[[], None]:
+    # strikes; each returns what undoes it, and answers False as long as that has to be tried again
+
+    def kill(self, name: str) -> Undo:
         """Kill -9."""
         if name == "temporal":
             self.temporal.kill()
@@ -79,62 +84,47 @@ class System:
         self.world.kill(name)
         return lambda: self.world.start(name, wait=False)
 
-    def restart(self, name: str) -> Callable[[], None]:
-        """Stop a process as an operator would."""
-        self.world.processes[name].send_signal(signal.SIGTERM)
+    def restart(self, name: str) -> Undo:
+        """Stop a process as an operator would; it has to end by itself, and well."""
+        process, patience = self.world.processes[name], time.monotonic() + 30
+        process.send_signal(signal.SIGTERM)
 
-        def undo() -> None:
-            self.world.processes[name].wait(timeout=30)
+        def undo() -> bool:
+            code = process.poll()
+            if code is None:
+                assert time.monotonic() < patience, f"{name} was told to stop, and did not: {self.end_of(name)}"
+                return False
+            # One that is still loading its modules has nothing to finish.
+            assert code in (0, -signal.SIGTERM), f"{name} was told to stop, and ended with {code}: {self.end_of(name)}"
             self.world.start(name, wait=False)
+            return True
 
         return undo
 
-    def freeze(self, name: str) -> Callable[[], None]:
+    def freeze(self, name: str) -> Undo:
         """Stop a process in its tracks, with all that it has started."""
-        frozen = self._family(name)
-        for process in frozen:
-            _signal(process, signal.SIGSTOP)
+        pid = self._pid(name)
+        return (lambda: None) if pid is None else freeze(pid)
 
-        def undo() -> None:
-            for process in frozen:
-                _signal(process, signal.SIGCONT)
-
-        return undo
-
-    def cut(self, way: str) -> Callable[[], None]:
+    def cut(self, way: str) -> Undo:
         """Reset all connections, and refuse new ones."""
         self.ways[way].cut()
         return self.ways[way].heal
 
-    def reset(self, way: str) -> Callable[[], None]:
+    def reset(self, way: str) -> Undo:
         """Reset all connections; new ones are welcome."""
         self.ways[way].reset()
         return lambda: None
 
-    def slow_down(self, way: str) -> Callable[[], None]:
+    def slow_down(self, way: str) -> Undo:
         """Hold back all that passes."""
         self.ways[way].delay(0.2)
         return self.ways[way].heal
 
-    def _family(self, name: str) -> list[psutil.Process]:
+    def _pid(self, name: str) -> int | None:
         if name == "temporal":
-            pid = self.temporal.pid
-        elif name in SERVERS:
-            pid = self.world.servers.pids()[name]
-        else:
-            pid = self.world.processes[name].pid
-        if pid is None:
-            return []
-        try:
-            process = psutil.Process(pid)
-            return [process, *process.children(recursive=True)]
-        except psutil.NoSuchProcess:
-            return []
-
-
-def _signal(process: psutil.Process, number: signal.Signals) -> None:
-    with suppress(psutil.NoSuchProcess):
-        os.kill(process.pid, number) if process.is_running() else None
+            return self.temporal.pid
+        return self.world.servers.pids()[name] if name in SERVERS else self.world.processes[name].pid
 
 
 @contextmanager

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from uuid import uuid4
 
+import psutil
 import pytest
 from aio_pika.exceptions import AMQPError
 
 from tests.failures.test_messages import cancel, create, order_event, payment_event
+from tests.freezing import frozen
 from tests.waiting import until
 from tests.world import USER, World
 
@@ -201,26 +203,14 @@ def test_events_of_one_order_leave_in_order_although_the_first_was_left_behind(w
 
 def test_time_is_not_wasted_on_a_database_that_is_away(world: World) -> None:
     """No hot loop: while PostgreSQL is stopped, a service uses little of a processor, and goes on afterwards."""
-    import os
-    import signal
-
-    import psutil
-
     world.start("order")
-    pid = world.servers.pids()["postgres"]
-    backends = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
     order_id = str(uuid4())
-    for each in backends:
-        os.kill(each, signal.SIGSTOP)
-    try:
+    with frozen(world.servers.pids()["postgres"]):
         world.publish(create(order_id))
         service = psutil.Process(world.processes["order"].pid)
         used, began = sum(service.cpu_times()[:2]), time.monotonic()
         until(lambda: time.monotonic() - began > 1, what="a second has passed")
         assert sum(service.cpu_times()[:2]) - used < 0.5
-    finally:
-        for each in backends:
-            os.kill(each, signal.SIGCONT)
     until(lambda: world.order(order_id), what="the order is stored")
 
 

@@ -12,6 +12,7 @@ import psycopg
 
 from tests.chaos.proxy import Proxy
 from tests.failures.test_messages import cancel, create
+from tests.freezing import frozen
 from tests.waiting import until
 from tests.world import World
 
@@ -36,6 +37,22 @@ def test_16_a_proxy_that_hangs_up_in_place_of_the_broker_ends_no_process(world: 
         world.wait_ready(process)
     order_id = world.post()
     world.wait_status(order_id, "PAID", "APPROVED")
+
+
+def test_36_processes_told_to_stop_end_well_though_the_broker_has_fallen_silent(world: World) -> None:
+    """It keeps their connections and answers nothing; they have no longer than they are given to finish."""
+    processes = ("order", "payment", "gateway", "worker")
+    world.start(*processes[:3], shutdown_timeout=2)
+    world.start("worker", wait=False, shutdown_timeout=2)  # it is ready when Temporal is; here it has nobody to tell
+    for process in processes:
+        until(lambda process=process: "broker_connected" in world.log(process), what=f"{process} has the broker")
+    with frozen(world.servers.pids()["rabbitmq"]):
+        began = time.monotonic()
+        world.terminate(*processes)
+        took = time.monotonic() - began
+    assert {process: world.processes[process].returncode for process in processes} == dict.fromkeys(processes, 0)
+    assert not [process for process in processes if "Traceback" in world.log(process)]
+    assert took < 10, took
 
 
 def looked_in_vain(world: World, process: str, times: int) -> bool:

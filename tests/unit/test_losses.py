@@ -1,0 +1,42 @@
+"""What counts as a lost way to RabbitMQ, and what doesn't."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from choreography import losses
+
+
+pytestmark = pytest.mark.anyio
+
+
+async def wait_for_ever() -> None:
+    with losses.named():
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), StopAsyncIteration(), Exception()])
+async def test_what_the_driver_raises_without_a_word_is_a_loss(error: BaseException) -> None:
+    with pytest.raises(losses.LOST), losses.named():
+        raise error
+
+
+async def test_a_task_that_is_cancelled_stays_so() -> None:
+    task = asyncio.create_task(wait_for_ever())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_a_time_limit_is_none_of_its_business() -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await wait_for_ever()
+
+
+async def test_errors_with_a_name_keep_it() -> None:
+    with pytest.raises(KeyError), losses.named():
+        raise KeyError
