@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from fastapi import FastAPI
@@ -69,11 +70,14 @@ async def wire_worker(settings: Settings) -> Wired:
             "temporal": await mirroring.readiness() if temporal == "ok" else temporal,
         }
 
+    async def stop_serving(timeout: float) -> None:
+        await asyncio.gather(sagas.drain(timeout), mirroring.drain(timeout))
+
     app = FastAPI(title="Saga worker", openapi_url=None)
     app.include_router(health_routes(readiness))
     return Wired(
         app=app,
         background=[broker.run(), sagas.run(), mirroring.run(), worker.keep_prepared(client, prepare)],
-        finish=[feed.drain],
+        finish=[feed.drain, stop_serving],
         leaves_cycles=True,
     )

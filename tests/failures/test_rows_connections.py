@@ -13,8 +13,9 @@ import psycopg
 from tests.chaos.proxy import Proxy
 from tests.failures.test_messages import cancel, create
 from tests.freezing import frozen
+from tests.temporal import TemporalServer
 from tests.waiting import until
-from tests.world import World
+from tests.world import USER, World
 
 METHODS = ("pm_card_visa", "pm_card_chargeDeclined", "pm_error", "pm_timeout_then_approve")
 CUTS = 8
@@ -40,18 +41,32 @@ def test_16_a_proxy_that_hangs_up_in_place_of_the_broker_ends_no_process(world: 
 
 
 def test_36_processes_told_to_stop_end_well_though_the_broker_has_fallen_silent(world: World) -> None:
-    """It keeps their connections and answers nothing; they have no longer than they are given to finish."""
-    processes = ("order", "payment", "gateway", "worker")
-    world.start(*processes[:3], shutdown_timeout=2)
+    world.start("order", "payment", "gateway", shutdown_timeout=2)
     world.start("worker", wait=False, shutdown_timeout=2)  # it is ready when Temporal is; here it has nobody to tell
-    for process in processes:
-        until(lambda process=process: "broker_connected" in world.log(process), what=f"{process} has the broker")
-    with frozen(world.servers.pids()["rabbitmq"]):
+    until(lambda: "broker_connected" in world.log("worker"), what="the worker has the broker")
+    end_well(world, though_frozen=world.servers.pids()["rabbitmq"])
+
+
+def test_36_processes_told_to_stop_end_well_though_temporal_has_fallen_silent(
+    world: World, temporal: TemporalServer
+) -> None:
+    world.env["SAGA_TEMPORAL_ADDRESS"] = temporal.address
+    world.start("order", "payment", "gateway", "worker", shutdown_timeout=2)
+    for coordinator in ("choreography", "orchestration"):
+        body = {"userId": USER, "total": 1, "coordinator": coordinator}
+        assert world.request("POST", "/orders", json=body).status_code == 202
+    assert temporal.pid is not None
+    end_well(world, though_frozen=temporal.pid)
+
+
+def end_well(world: World, *, though_frozen: int) -> None:
+    """A server that keeps its connections and answers nothing: they take little longer than they are given."""
+    with frozen(though_frozen):
         began = time.monotonic()
-        world.terminate(*processes)
+        world.terminate(*world.processes)
         took = time.monotonic() - began
-    assert {process: world.processes[process].returncode for process in processes} == dict.fromkeys(processes, 0)
-    assert not [process for process in processes if "Traceback" in world.log(process)]
+    assert {name: process.returncode for name, process in world.processes.items()} == dict.fromkeys(world.processes, 0)
+    assert not [name for name in world.processes if "Traceback" in world.log(name)]
     assert took < 10, took
 
 

@@ -8,7 +8,6 @@ import pytest
 
 from choreography import losses
 
-
 pytestmark = pytest.mark.anyio
 
 
