@@ -8,10 +8,11 @@ import sys
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from aio_pika.abc import AbstractChannel
 
+from models.saga import derived_id
 from tests.failures.test_messages import cancel, create, payment_event
 from tests.waiting import until
 from tests.world import World
@@ -97,9 +98,10 @@ def test_15_a_redrive_interrupted_by_kill_9_and_repeated_twice_at_once_applies_e
     world.env["SAGA_RETRY_DELAYS"] = "0.05"
     world.start("order")
     ids = [str(uuid4()) for _ in range(300)]
-    world.publish(*(payment_event("PaymentApproved", order_id, transactionId="t") for order_id in ids))
+    creations = {order_id: str(uuid4()) for order_id in ids}
+    world.publish(*(early_approval(order_id, creation) for order_id, creation in creations.items()))
     until(lambda: letters(world) == len(ids), within=30, what="all approvals of unknown orders are dead letters")
-    world.publish(*map(create, ids))
+    world.publish(*(create(order_id, event_id=creation) for order_id, creation in creations.items()))
     until(lambda: count(world, "PENDING_PAYMENT") == len(ids), what="now the orders are known")
 
     first = redrive(world)
@@ -119,6 +121,14 @@ def test_15_a_redrive_interrupted_by_kill_9_and_repeated_twice_at_once_applies_e
     world.wait_at_rest(ids)
     paid = world.rows("orders", "SELECT count(*) AS n FROM event_log WHERE event_type = 'OrderPaid'")
     assert paid[0]["n"] == len(ids)
+
+
+def early_approval(order_id: str, creation: str) -> tuple[str, str, dict[str, Any]]:
+    """The approval that the payment service will log for this order, once it runs, under the id that it will have."""
+    created = derived_id(UUID(order_id), "OrderCreated", creation)
+    approved = derived_id(UUID(order_id), "PaymentApproved", str(created))
+    exchange, routing_key, message = payment_event("PaymentApproved", order_id, transactionId="t")
+    return exchange, routing_key, message | {"eventId": str(approved)}
 
 
 def redrive(world: World) -> subprocess.Popen[bytes]:
