@@ -63,7 +63,8 @@ def listen(host: str, port: int, process: str) -> socket.socket:
 async def serve(wired: Wired, listener: socket.socket, stop: asyncio.Event, timeout: float) -> None:
     """Run until told to stop, then finish what was begun within `timeout` seconds.
 
-    Raises what a background part has failed with: they must run for ever, and whoever started us may start us again.
+    Raises what a background part has failed with, or RuntimeError when one has just ended: they must run for ever, and
+    whoever started us may start us again.
     """
     # What was built so far stays; and what a saga leaves behind is mostly freed by counting references.
     gc.freeze()

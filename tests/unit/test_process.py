@@ -1,0 +1,60 @@
+"""A process runs until it is told to stop, and says so when it ends for any other reason."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Coroutine, Iterator
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from stack.process import Wired, listen, serve
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def collector_as_it_was() -> Iterator[None]:
+    thresholds = gc.get_threshold()
+    yield
+    gc.unfreeze()
+    gc.set_threshold(*thresholds)
+
+
+async def served(stop: asyncio.Event, *background: Coroutine[Any, Any, None]) -> None:
+    with listen("127.0.0.1", 0, "test") as listener:
+        await serve(Wired(app=FastAPI(), background=list(background)), listener, stop, timeout=0.1)
+
+
+async def run_for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def end() -> None: ...
+
+
+async def end_cancelled() -> None:
+    raise asyncio.CancelledError
+
+
+async def fail() -> None:
+    raise KeyError("a part")
+
+
+async def test_told_to_stop_it_ends_without_a_word() -> None:
+    stop = asyncio.Event()
+    stop.set()
+    await served(stop, run_for_ever())
+
+
+@pytest.mark.parametrize("part", [end, end_cancelled])
+async def test_a_part_that_ends_is_an_error(part: Any) -> None:
+    with pytest.raises(RuntimeError, match="nobody told it to"):
+        await served(asyncio.Event(), run_for_ever(), part())
+
+
+async def test_what_a_part_fails_with_is_raised() -> None:
+    with pytest.raises(KeyError, match="a part"):
+        await served(asyncio.Event(), run_for_ever(), fail())
