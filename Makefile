@@ -15,7 +15,7 @@ install: $(BIN)/.installed  ## Make .venv with `saga` in .venv/bin
 $(BIN)/.installed: requirements.lock pyproject.toml
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; say which with: make PY=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	@test -x $(BIN)/python || $(PY) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PY) -m venv --clear .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	@$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e .
@@ -27,13 +27,13 @@ system-packages:
 run: install system-packages  ## Bring everything up, drive a few orders, stay until Ctrl-C
 	@$(BIN)/saga up --tour
 
-test: install system-packages  ## Run all tests, from nothing, two files at a time
+test: install system-packages  ## Run the tests, from nothing, two files at a time; temporal-test, long-test and compose-test are apart
 	@$(BIN)/pytest -n 2 --dist loadfile
 
 unit: install        ## Run the tests that need no servers
 	@$(BIN)/pytest tests/unit
 
-check: install       ## Format, lint, types, import contracts, dead code, generated documents
+check: install       ## Format, lint, types, import contracts, dead code
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
@@ -82,4 +82,4 @@ compose-test: install  ## Bring docker-compose.yml up for real, try it, and take
 	@$(BIN)/pytest tests/compose
 
 clean:               ## Delete what was made, the data of the stack included
-	@rm -rf .venv .saga *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .saga build contrast.html *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -122,16 +122,17 @@ class _Page(Generic[State]):
 
     def decide(self, entry: Entry) -> Applied[State] | Exception:
         order_id = entry.message.order_id
+        about = {"order_id": str(order_id), "correlation_id": entry.correlation_id}
         try:
             decision = self._book.decide(self._after.get(order_id), entry.message, entry.coordinator)
         except Exception as error:
-            log.exception("decision_failed", order_id=str(order_id), message=type(entry.message).__name__)
+            log.exception("decision_failed", **about, message=type(entry.message).__name__)
             return error
         if not isinstance(decision, Become):
             if isinstance(decision, Illegal):
-                log.warning("message_illegal", order_id=str(order_id), why=decision.why)
+                log.warning("message_illegal", **about, why=decision.why)
             else:
-                log.info("message_ignored", order_id=str(order_id), kind=type(decision).__name__, why=decision.why)
+                log.info("message_ignored", **about, kind=type(decision).__name__, why=decision.why)
             return Applied(decision=decision)
         self._after[order_id] = decision.state
         return Applied(decision=decision, event=self._record(entry, decision))

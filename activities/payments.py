@@ -85,9 +85,9 @@ class PaymentActivities:
     async def _ask(self, payment: Payment, entry: Entry, last_try: bool) -> Outcome:
         match payment.due:
             case Due.VOID:
-                return await self._provider.void(payment)
+                return await self._provider.void(payment, correlation_id=entry.correlation_id)
             case Due.REFUND:
-                return await self._provider.refund(payment)
+                return await self._provider.refund(payment, correlation_id=entry.correlation_id)
             case _:
                 try:
                     return await self._provider.charge(payment, correlation_id=entry.correlation_id)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Final
@@ -114,6 +115,10 @@ class Commands:
         With the order service away, or the order not stored yet, the command is accepted unseen: that service, or the
         order's workflow, will decide.
         """
+        async with in_time(self._limits.answer):
+            await self._cancel(order_id, correlation_id)
+
+    async def _cancel(self, order_id: UUID, correlation_id: str) -> None:
         found, answered = None, True
         try:
             found = await self._queries.orders.get(
@@ -164,6 +169,16 @@ class Commands:
             occurred_at=self._clock(),
             correlation_id=correlation_id,
         )
+
+
+@asynccontextmanager
+async def in_time(seconds: float) -> AsyncIterator[None]:
+    """Raise Problem when a command takes longer, all that is asked for it together."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError as error:
+        raise unavailable(f"The command was not confirmed within {seconds:g} s; try again") from error
 
 
 def _cancellable(order_id: UUID, found: bytes) -> Coordinator:

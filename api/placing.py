@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from uuid import UUID
 
-from api.commands import Commands
+from api.commands import Commands, Placement, in_time
 from api.follow import Follower
 from api.ports import FeedPort, Limits
 from api.problems import Problem, unavailable
@@ -27,28 +26,33 @@ class Placing:
 
     async def place(self, body: CreateOrder, key: str | None, correlation_id: str) -> OrderId:
         """The id of the order that is accepted on return. Raises Problem."""
-        placement = await self._commands.placement(body, key, correlation_id)
-        await self._commands.create(placement, body, correlation_id)
+        async with in_time(self._limits.answer):
+            placement = await self._commands.placement(body, key, correlation_id)
+            await self._accept(placement, body, correlation_id)
         return placement.order_id
 
     async def place_and_wait(
         self, body: CreateOrder, key: str | None, correlation_id: str, *, seconds: int
     ) -> tuple[OrderId, bytes | None]:
         """The same, with the order as JSON once its saga is over, or None when that takes longer. Raises Problem."""
-        placement = await self._commands.placement(body, key, correlation_id)
-        order_id = placement.order_id
         async with AsyncExitStack() as stack:
-            try:
-                # Before the command, so that not even the quickest saga is missed.
-                async with asyncio.timeout(self._limits.command):
+            async with in_time(self._limits.answer):
+                placement = await self._commands.placement(body, key, correlation_id)
+                order_id = placement.order_id
+                try:
+                    # Before the command, so that not even the quickest saga is missed.
                     live = await stack.enter_async_context(self._feed.subscribe(order_id))
-            except (BrokerUnavailable, TimeoutError) as error:
-                raise unavailable("The message broker does not answer; try again") from error
-            await self._commands.create(placement, body, correlation_id)
+                except BrokerUnavailable as error:
+                    raise unavailable("The message broker does not answer; try again") from error
+                await self._accept(placement, body, correlation_id)
             follower = Follower(live, lambda: self._queries.events(order_id, correlation_id))
             if key is None:
                 follower.begins_now()
             return order_id, await self._order_when_over(follower, order_id, seconds, correlation_id)
+
+    async def _accept(self, placement: Placement, body: CreateOrder, correlation_id: str) -> None:
+        await self._commands.create(placement, body, correlation_id)
+        self._queries.note_accepted(placement.order_id)
 
     async def _order_when_over(
         self, follower: Follower, order_id: UUID, seconds: int, correlation_id: str

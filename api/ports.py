@@ -23,7 +23,7 @@ class CommandPort(Protocol):
     async def publish(self, envelope: Envelope) -> None:
         """Publish a command to where its route says; confirmed on return.
 
-        Raises choreography.broker.BrokerUnavailable: at once when there is no connection.
+        Raises choreography.message.BrokerUnavailable: at once when there is no connection.
         """
 
 
@@ -57,7 +57,7 @@ class FeedPort(Protocol):
         """An order's events as they are published; once entered, every later one arrives.
 
         None says that some may have been missed: read the event logs again. Giving up a wait for the next one loses
-        nothing. The iterator ends when the feed is closed. Entering raises choreography.broker.BrokerUnavailable.
+        nothing. The iterator ends when the feed is closed. Entering raises choreography.message.BrokerUnavailable.
         """
 
 
@@ -97,7 +97,8 @@ class QueryClient(Protocol):
 class Limits:
     """How long the gateway waits for others, in seconds."""
 
-    command: float = 1.5
+    answer: float = 1.9  # to a command, whatever has to be asked for it …
+    command: float = 1.5  # … and for the one that confirms it
     query: float = 2.0
     cancel_query: float = 0.5
     workflow: float = 1.0  # a timeline is then told from the event logs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -22,8 +22,10 @@ from workflows.timeline import causes_known
 
 log = structlog.get_logger()
 
-# Clocks of two gateways differ a little: an id from the near future is a new one, too.
-_CLOCK_SKEW: Final = timedelta(seconds=5)
+# Clocks of two gateways differ a little, and ids run ahead of one that was set back: such an id is a new one, too.
+_CLOCK_SKEW: Final = timedelta(seconds=10)
+_ASK_EVERY: Final = 0.1  # seconds, while no event tells when to
+_MOST_ACCEPTED_AGAIN: Final = 1000
 
 
 class ServiceAway(Exception):
@@ -109,11 +111,21 @@ class Queries:
         self._feed = feed
         self._clock = clock
         self._limits = limits
+        self._accepted_again: dict[UUID, datetime] = {}  # the latest last
 
     def is_new(self, order_id: UUID, *, seconds: float) -> bool:
-        """Whether the gateway accepted this order less than `seconds` ago, as its id tells."""
-        minted = minted_at(order_id)
-        return minted is not None and -_CLOCK_SKEW <= self._clock() - minted < timedelta(seconds=seconds)
+        """Whether the order was accepted less than `seconds` ago, as its id tells, or as this gateway remembers."""
+        accepted = self._accepted_again.get(order_id) or minted_at(order_id)
+        return accepted is not None and -_CLOCK_SKEW <= self._clock() - accepted < timedelta(seconds=seconds)
+
+    def note_accepted(self, order_id: UUID) -> None:
+        """Remember an order that is accepted now under an id that an Idempotency-Key has kept from an earlier try."""
+        if self.is_new(order_id, seconds=self._limits.grace):
+            return  # its id tells
+        self._accepted_again.pop(order_id, None)
+        self._accepted_again[order_id] = self._clock()
+        if len(self._accepted_again) > _MOST_ACCEPTED_AGAIN:
+            del self._accepted_again[next(iter(self._accepted_again))]
 
     async def ask(
         self, service: Service, path: str, correlation_id: str, params: Mapping[str, Any] | None = None
@@ -180,11 +192,24 @@ class Queries:
 
     async def _wait_for(self, order_id: UUID, path: str, correlation_id: str) -> bytes | None:
         try:
-            async with asyncio.timeout(self._limits.grace), self._feed.subscribe(order_id) as events:
+            async with asyncio.timeout(self._limits.grace):
+                if (found := await self._when_told(order_id, path, correlation_id)) is not None:
+                    return found
+                while (found := await self.ask(self.orders, path, correlation_id)) is None:  # noqa: ASYNC110 - no feed
+                    await asyncio.sleep(_ASK_EVERY)
+                return found
+        except TimeoutError:
+            # It may be there, though its event is late.
+            return await self.ask(self.orders, path, correlation_id)
+
+    async def _when_told(self, order_id: UUID, path: str, correlation_id: str) -> bytes | None:
+        """The order when the feed tells of it; None when there is no feed."""
+        try:
+            async with self._feed.subscribe(order_id) as events:
                 # It may have been stored between the first question and the subscription.
                 found = await self.ask(self.orders, path, correlation_id)
                 return found if found is not None else await self._after_next(events, path, correlation_id)
-        except (TimeoutError, BrokerUnavailable):
+        except BrokerUnavailable:
             return None
 
     async def _after_next(self, events: AsyncIterator[Envelope | None], path: str, correlation_id: str) -> bytes | None:

@@ -65,7 +65,7 @@ class Edge:
 
 
 class InternalToken:
-    """Lets through nobody but who shows the internal token; health checks are open."""
+    """Lets through nobody but who shows the internal token, nobody at all if it is empty; health checks are open."""
 
     def __init__(self, app: ASGIApp, *, token: str) -> None:
         self._app = app
@@ -86,7 +86,8 @@ class InternalToken:
         for name, value in scope["headers"]:
             if name == b"authorization":
                 scheme, _, token = value.partition(b" ")
-                return scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
+                shown = scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
+                return shown and bool(self._token)
         return False
 
 

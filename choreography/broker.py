@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.exceptions import AuthenticationError, ConnectionNotAllowed, ProbableAuthenticationError
 
 from choreography import losses
 from choreography.confirms import ConfirmedPublishing, describe
@@ -26,6 +27,8 @@ OnConnect: TypeAlias = Callable[[AbstractConnection], Awaitable[None]]
 
 _FIRST_DELAY: Final = 0.1  # seconds
 _LONGEST_DELAY: Final = 2.0  # seconds
+# User, password or virtual host are wrong: tried again all the same, since a broker may be there before its users are.
+_REFUSED: Final = (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed)
 _BETWEEN_NODES: Final = re.compile(r"\s*,\s*(?=amqps?://)")  # not every comma: a password may have one
 
 
@@ -72,7 +75,6 @@ class Broker:
         self._on_connect: list[OnConnect] = []
         self._publishing: ConfirmedPublishing | None = None
         self._lost = asyncio.Event()
-        self._ready = asyncio.Event()
         self._incomplete = asyncio.Event()
 
     @property
@@ -82,13 +84,6 @@ class Broker:
     def on_connect(self, hook: OnConnect) -> None:
         """Have this called with every new connection, before the connection counts as made."""
         self._on_connect.append(hook)
-
-    async def wait_connected(self, timeout: float) -> None:
-        """Return once there is a usable connection. Raises BrokerUnavailable after `timeout` seconds."""
-        try:
-            await asyncio.wait_for(self._ready.wait(), timeout)
-        except TimeoutError:
-            raise BrokerUnavailable(f"RabbitMQ could not be reached within {timeout:g} s") from None
 
     def lose(self, *_: object) -> None:
         """Give the connection up, so that it is made anew: something on it has broken."""
@@ -105,7 +100,7 @@ class Broker:
                 delay = _FIRST_DELAY
             except losses.LOST as error:
                 log.warning(
-                    "broker_unavailable",
+                    "broker_refuses_us: check SAGA_AMQP_URL" if isinstance(error, _REFUSED) else "broker_unavailable",
                     node=_place(node),
                     connection=self._name,
                     error=describe(error),
@@ -127,13 +122,11 @@ class Broker:
             self._publishing = ConfirmedPublishing(await channel.get_underlay_channel())
             for hook in self._on_connect:
                 await hook(connection)
-            self._ready.set()
             log.info("broker_connected", node=_place(node), connection=self._name)
             await self._keep_topology(channel)
             log.warning("broker_connection_lost", node=_place(node), connection=self._name)
         finally:
             self._publishing = None
-            self._ready.clear()
             with suppress(*losses.LOST), losses.named():
                 await asyncio.wait_for(connection.close(), 2)
 

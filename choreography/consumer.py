@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
-from uuid import uuid4
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
@@ -15,24 +12,13 @@ from aiormq.abc import DeliveredMessage
 
 from activities.book import Entry
 from activities.faults import crash_point
-from choreography import losses
+from choreography import losses, setting_aside
 from choreography.acknowledgements import Acknowledgements
 from choreography.broker import Broker, stop_consuming
 from choreography.disposition import MOST_REDELIVERIES, Ack, DeadLetter, Disposition, RetryAfter, dispose
-from choreography.headers import (
-    ATTEMPT,
-    DEAD_LETTER_ID,
-    ERROR,
-    FAILED_AT,
-    FIRST_EXCHANGE,
-    FIRST_FAILED_AT,
-    FIRST_ROUTING_KEY,
-    QUEUE,
-    REASON,
-)
+from choreography.headers import ATTEMPT
 from choreography.message import BrokerUnavailable, Outgoing
 from choreography.reactions import Reactions
-from choreography.topology import DEAD_LETTER_EXCHANGE, retry_queue
 from models.messages import Envelope, MalformedMessage, decode, parse
 from models.saga import Coordinator
 
@@ -135,6 +121,7 @@ class Consumer:
             queue=self._queue,
             event_type=envelope and envelope.event_type,
             order_id=envelope and envelope.order_id,
+            correlation_id=envelope and envelope.correlation_id,
             attempt=attempt,
             error=disposition.error,
         )
@@ -154,35 +141,11 @@ class Consumer:
         raise ConnectionError("the channel was closed before the message could be set aside")
 
     def _elsewhere(self, delivery: DeliveredMessage, attempt: int, disposition: RetryAfter | DeadLetter) -> Outgoing:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        properties = delivery.header.properties
-        headers: dict[str, Any] = {
-            FIRST_EXCHANGE: delivery.exchange or "",
-            FIRST_ROUTING_KEY: delivery.routing_key or "",
-            FIRST_FAILED_AT: now,
-            **{name: value for name, value in (properties.headers or {}).items() if name.startswith("x-saga-")},
-            FAILED_AT: now,
-            ERROR: disposition.error[:2000],
-        }
-        if isinstance(disposition, RetryAfter):
-            exchange, routing_key = "", retry_queue(self._queue, disposition.delay)
-            headers[ATTEMPT] = attempt + 1
-        else:
-            exchange, routing_key = DEAD_LETTER_EXCHANGE, self._queue
-            headers |= {ATTEMPT: attempt, REASON: disposition.reason, QUEUE: self._queue, DEAD_LETTER_ID: str(uuid4())}
-        return Outgoing(
-            body=delivery.body,
-            exchange=exchange,
-            routing_key=routing_key,
-            message_id=properties.message_id or str(uuid4()),
-            correlation_id=properties.correlation_id,
-            headers=headers,
-            expiration=_jittered(disposition.delay) if isinstance(disposition, RetryAfter) else None,
-        )
-
-
-def _jittered(delay: float) -> float:
-    return delay * random.uniform(0.8, 1.2)  # noqa: S311
+        match disposition:
+            case RetryAfter(delay=delay, error=error):
+                return setting_aside.retry(delivery, self._queue, attempt=attempt, delay=delay, error=error)
+            case DeadLetter(reason=reason, error=error):
+                return setting_aside.dead_letter(delivery, self._queue, attempt=attempt, reason=reason, error=error)
 
 
 def _count(value: Any, default: int) -> int:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, TypeAlias
-from uuid import uuid4
 
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
-from aiormq.abc import DeliveredMessage
 
 from choreography import losses
 from choreography.broker import connect_to_any
@@ -27,9 +24,8 @@ from choreography.headers import (
     REASON,
 )
 from choreography.message import Outgoing
-from choreography.topology import DEAD_LETTER_EXCHANGE, MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, dead_letter_queue
+from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, dead_letter_queue
 from models.messages import MalformedMessage, decode
-from models.times import wire_time
 
 SERVICES = (ORDER_QUEUE, PAYMENT_QUEUE, MIRROR_QUEUE)
 
@@ -65,7 +61,7 @@ class DeadLetters:
     async def all(self) -> list[DeadLetterRecord]:
         """All dead letters, by queue and oldest first; they stay where they are."""
 
-        async def leave(_channel: AbstractChannel, _service: str, _message: AbstractIncomingMessage) -> None:
+        async def leave(_publishing: ConfirmedPublishing, _service: str, _message: AbstractIncomingMessage) -> None:
             """Closing the channel returns it."""
 
         return await self._each(lambda _: True, leave)
@@ -77,8 +73,7 @@ class DeadLetters:
         one that is delivered twice has its effect once. Raises BrokerUnavailable.
         """
 
-        async def move(channel: AbstractChannel, service: str, message: AbstractIncomingMessage) -> None:
-            publishing = ConfirmedPublishing(await channel.get_underlay_channel())
+        async def move(publishing: ConfirmedPublishing, service: str, message: AbstractIncomingMessage) -> None:
             (error,) = await publishing.publish([_again(service, message)], timeout=10)
             if error is not None:
                 raise error
@@ -89,21 +84,22 @@ class DeadLetters:
     async def discard(self, wanted: Wanted) -> list[DeadLetterRecord]:
         """Delete the wanted ones for good."""
 
-        async def delete(_channel: AbstractChannel, _service: str, message: AbstractIncomingMessage) -> None:
+        async def delete(_publishing: ConfirmedPublishing, _service: str, message: AbstractIncomingMessage) -> None:
             await message.ack()
 
         return await self._each(wanted, delete)
 
     async def _each(
-        self, wanted: Wanted, act: Callable[[AbstractChannel, str, AbstractIncomingMessage], Awaitable[None]]
+        self, wanted: Wanted, act: Callable[[ConfirmedPublishing, str, AbstractIncomingMessage], Awaitable[None]]
     ) -> list[DeadLetterRecord]:
         records = []
         async with self._channel() as channel:
+            publishing = ConfirmedPublishing(await channel.get_underlay_channel())
             for service in SERVICES:
                 async for message in _messages(channel, service):
                     record = _record(service, message)
                     if wanted(record):
-                        await act(channel, service, message)
+                        await act(publishing, service, message)
                         records.append(record)
         return records
 
@@ -113,29 +109,6 @@ class DeadLetters:
             connection = await connect_to_any(self._url, timeout=5)
             async with connection:
                 yield await connection.channel(publisher_confirms=True, on_return_raises=True)
-
-
-def dead_letter(message: DeliveredMessage, queue: str, *, reason: str, error: str) -> Outgoing:
-    """What to publish so that a message of `queue` becomes a dead letter at its first failure."""
-    properties, now = message.header.properties, wire_time(datetime.now(UTC))
-    return Outgoing(
-        body=message.body,
-        exchange=DEAD_LETTER_EXCHANGE,
-        routing_key=queue,
-        message_id=properties.message_id or str(uuid4()),
-        correlation_id=properties.correlation_id,
-        headers={
-            FIRST_EXCHANGE: message.exchange or "",
-            FIRST_ROUTING_KEY: message.routing_key or "",
-            FIRST_FAILED_AT: now,
-            FAILED_AT: now,
-            ERROR: error[:2000],
-            ATTEMPT: 1,
-            REASON: reason,
-            QUEUE: queue,
-            DEAD_LETTER_ID: str(uuid4()),
-        },
-    )
 
 
 async def _messages(channel: AbstractChannel, service: str) -> AsyncIterator[AbstractIncomingMessage]:

@@ -143,7 +143,12 @@ class Feed:
             await queue.bind(exchange, routing_key)
         # aiormq's own consumer: every event of every order comes by here, and most are of no interest.
         underlay = await channel.get_underlay_channel()
-        underlay.on_consumer_cancel_callbacks.add(lambda _: channel.close())  # somebody has deleted the queue
+
+        async def close() -> None:
+            await channel.close()
+
+        # When somebody has deleted the queue. Beside the channel's reader, who calls us: only it can hear the answer.
+        underlay.on_consumer_cancel_callbacks.add(lambda _: self._in_background(close()))
         await underlay.basic_consume(queue.name, self._on_message, no_ack=True, exclusive=True)
         return channel
 
@@ -151,7 +156,7 @@ class Feed:
         try:
             watchers = self._subscriptions.get(_glance.decode(message.body).payload.order_id)
             event = decode(message.body) if watchers else None
-        except (msgspec.DecodeError, UnicodeDecodeError, MalformedMessage):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MalformedMessage):
             return  # the services dead-letter what nobody can read; there is nothing to show
         for watcher in watchers or ():
             watcher.put(event)

@@ -36,7 +36,7 @@ class Relay:
         self._grace = grace
         self._interval = interval
         self._wake = asyncio.Event()
-        self._stuck: set[UUID] = set()  # orders with an event that can't be published now: the others go on
+        self._stuck: set[UUID] = set()  # orders with an event that can't be published now; passed over until next time
 
     async def run(self) -> None:
         """Relay until cancelled."""
@@ -71,7 +71,7 @@ class Relay:
                 log.warning("relay_waits_for_database", error=str(error))
 
     async def sweep(self) -> int:
-        """Publish one batch of what is due; the number of events now known to be with the broker."""
+        """Publish one batch of what is due; the number of events tried, 0 when nothing is left to try."""
         async with self._database.transaction() as connection:
             cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LEADER])
             leader = await cursor.fetchone()
@@ -80,7 +80,7 @@ class Relay:
             rows = await self._due(connection)
             if not rows:
                 return 0
-            errors = await self._broker.publish_all([outgoing(envelope) for _, _, envelope in rows])
+            errors = await self._publish([envelope for _, _, envelope in rows])
             crash_point("relay.published")
             published = [seq for (seq, _, _), error in zip(rows, errors, strict=True) if error is None]
             await connection.execute("DELETE FROM outbox WHERE seq = ANY(%s)", [published])
@@ -89,7 +89,14 @@ class Relay:
                 self._stuck.add(order_id)
                 log.warning("relay_failed", seq=seq, order_id=str(order_id), error=str(error))
         log.info("relayed", events=len(published))
-        return len(published)
+        return len(rows)
+
+    async def _publish(self, events: Sequence[Envelope]) -> Sequence[Exception | None]:
+        """What became of each: None, or why it is not with the broker."""
+        known = [event for event in events if event.route is not None]
+        errors = iter(await self._broker.publish_all([outgoing(event) for event in known]))
+        unknown = LookupError("its type is a newer version's, which is left to publish it")
+        return [next(errors) if event.route else unknown for event in events]
 
     async def _due(self, connection: Connection) -> Sequence[tuple[int, UUID, Envelope]]:
         cursor = await connection.execute(

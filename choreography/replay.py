@@ -35,7 +35,8 @@ class Replay:
     ) -> int:
         """Publish every event that fits all the filters given (since inclusive, until exclusive); how many there were.
 
-        Raises BrokerUnavailable when one was not confirmed; those before it were published.
+        Events of a type that only a newer version knows are left to it. Raises BrokerUnavailable when one was not
+        confirmed; those before it were published.
         """
         filters = {
             "e.order_id = %(order_id)s": order_id,
@@ -54,8 +55,11 @@ class Replay:
             if not rows:
                 log.info("replayed", events=count, order_id=order_id, event_type=event_type)
                 return count
-            errors = await self._broker.publish_all([outgoing(logged_envelope(row)) for row in rows])
+            events = [event for event in map(logged_envelope, rows) if event.route is not None]
+            errors = await self._broker.publish_all([outgoing(event) for event in events])
             for error in errors:
                 if error is not None:
                     raise error
-            count, after = count + len(rows), rows[-1]["seq"]
+            if len(events) < len(rows):
+                log.warning("replay_left_unknown_types", events=len(rows) - len(events))
+            count, after = count + len(events), rows[-1]["seq"]

@@ -31,6 +31,7 @@ ORDERS_EXCHANGE: Final = "orders.exchange"
 PAYMENTS_EXCHANGE: Final = "payments.exchange"
 SCHEMA_VERSION: Final = 1
 _LONGEST_ID: Final = 255  # bytes: as properties of an AMQP message they are short strings
+_DEEPEST: Final = 100  # levels of a payload; far below what a parser, a log or a database would fail at
 
 
 class Route(NamedTuple):
@@ -76,8 +77,9 @@ class Envelope:
 
     @property
     def order_id(self) -> str | None:
-        """The order it is about, as written in the payload."""
-        return self.payload.get("orderId")
+        """The order it is about, as the payload has it; None if that is no id at all."""
+        order_id = self.payload.get("orderId")
+        return str(order_id) if isinstance(order_id, str | UUID) else None
 
 
 class _Wire(msgspec.Struct, rename="camel", kw_only=True):
@@ -101,6 +103,9 @@ def decode(body: bytes) -> Envelope:
         wire = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedMessage(f"not an envelope: {error}") from error
+    except RecursionError as error:
+        raise MalformedMessage("not an envelope: its payload is nested too deeply") from error
+    check_depth(body, wire.payload)
     kind = MESSAGE_TYPES.get(wire.event_type)
     if kind is None:
         raise MalformedMessage(f"eventType {wire.event_type[:100]!r} is not one of {', '.join(MESSAGE_TYPES)}")
@@ -122,6 +127,18 @@ def decode(body: bytes) -> Envelope:
         coordinator=wire.coordinator,
         route=ROUTES[kind],
     )
+
+
+def check_depth(body: bytes, decoded: dict[str, Any]) -> None:
+    """Raise MalformedMessage if what was decoded from `body` is nested so deeply that encoding it might fail."""
+    if body.count(b"[") + body.count(b"{") <= _DEEPEST:
+        return  # as good as always
+    level: list[Any] = [decoded]
+    for _ in range(_DEEPEST):
+        inner = [each.values() if isinstance(each, dict) else each for each in level]
+        level = [value for values in inner for value in values if isinstance(value, dict | list)]
+    if level:
+        raise MalformedMessage(f"nested deeper than {_DEEPEST} levels")
 
 
 def encode(envelope: Envelope) -> bytes:
@@ -188,13 +205,14 @@ def envelope_of(
     )
 
 
-def _camel(name: str) -> str:
+def camel(name: str) -> str:
+    """A name as it is written on the wire."""
     head, *tail = name.split("_")
     return head + "".join(word.capitalize() for word in tail)
 
 
 def _in_wire_names(error: str) -> str:
-    return re.sub(r"\b[a-z]+(?:_[a-z]+)+\b", lambda name: _camel(name.group()), error)
+    return re.sub(r"\b[a-z]+(?:_[a-z]+)+\b", lambda name: camel(name.group()), error)
 
 
 def _as_uuid(text: str) -> UUID:
@@ -205,4 +223,4 @@ def _as_uuid(text: str) -> UUID:
         return uuid5(NAMESPACE_OID, text)
 
 
-_WIRE_NAMES: Final = {kind: {f.name: _camel(f.name) for f in fields(kind)} for kind in ROUTES}
+_WIRE_NAMES: Final = {kind: {f.name: camel(f.name) for f in fields(kind)} for kind in ROUTES}

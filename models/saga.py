@@ -8,6 +8,8 @@ from hashlib import sha256
 from typing import Generic, NewType, TypeAlias, TypeVar
 from uuid import UUID
 
+from models.money import CURRENCIES
+
 OrderId = NewType("OrderId", UUID)
 PaymentId = NewType("PaymentId", UUID)
 UserId = NewType("UserId", UUID)
@@ -41,7 +43,7 @@ class CreateOrderRequested:
     payment_method: str | None = None
 
     def __post_init__(self) -> None:
-        check_total(self.total)
+        check_money(self.total, self.currency)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +69,7 @@ class OrderCreated:
     payment_method: str | None = None
 
     def __post_init__(self) -> None:
-        check_total(self.total)
+        check_money(self.total, self.currency)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,6 +87,9 @@ class OrderCancelled:
     reason: str  # a CancelReason, or what another order service calls it
     total: int | None = None
     currency: str | None = None
+
+    def __post_init__(self) -> None:
+        check_money(self.total, self.currency)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,10 +185,12 @@ class Illegal:
 Decision: TypeAlias = Become[State] | Stale | TooEarly | Illegal
 
 
-def check_total(total: int) -> None:
-    """Raise ValueError unless `total` is 1 … 10^12 minor units."""
-    if not 1 <= total <= MAX_TOTAL:
+def check_money(total: int | None, currency: str | None) -> None:
+    """Raise ValueError unless `total` is 1 … 10^12 minor units of an ISO 4217 currency; what isn't told passes."""
+    if total is not None and not 1 <= total <= MAX_TOTAL:
         raise ValueError(f"total is {total}; it must be 1 … {MAX_TOTAL} minor units")
+    if currency is not None and currency not in CURRENCIES:
+        raise ValueError(f"currency is {currency[:10]!r}; it must be a code of ISO 4217")
 
 
 def derived_id(order_id: UUID, *names: str) -> UUID:

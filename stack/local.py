@@ -8,14 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from stack import postgres, rabbitmq, temporal
+from stack import postgres, rabbitmq, state, temporal
 from stack.errors import StackError
 from stack.ports import LOOPBACK, Ports
 from stack.program import Program, Stage, http_ok
 
-# Where the embedded servers are is not the user's to say; which process may know what of it is below.
+# Where the embedded stack is, is not the user's to say; which process may know what of it is below.
 ADDRESSES = frozenset(
     {
+        "SAGA_HOST",
         "SAGA_PORT",
         "SAGA_AMQP_URL",
         "SAGA_TEMPORAL_ADDRESS",
@@ -54,7 +55,7 @@ class Secrets:
 def _make_secrets(data: Path, kept: Path, cls: type[Secrets]) -> None:
     if (data / "rabbitmq" / "mnesia").exists():
         raise StackError(f"{kept} is missing, with the passwords of the data beside it: restore it, or delete {data}")
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state.make_folder(data)
     fresh = cls(**{name: secrets.token_urlsafe(24) for name in cls.__dataclass_fields__})
     draft = data / f".secrets-{os.getpid()}"
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - a mode
@@ -124,6 +125,8 @@ def services(
     secrets: Secrets,
     environ: Mapping[str, str] = os.environ,
     names: Sequence[str] = SERVICES,
+    *,
+    shutdown_timeout: float = 8.0,
 ) -> list[Program]:
     """Our own processes, each told the addresses it has a use for; SAGA_ variables in `environ` win otherwise."""
     ports = vars(Ports.shifted(port_offset))
@@ -155,7 +158,7 @@ def services(
             ports={name: ports[name]},
             ready=lambda port=ports[name]: http_ok(port, "/readyz"),  # type: ignore[misc]
             stage=Stage.SERVICE,
-            stop_within=12.0,  # more than they take to finish what they began
+            stop_within=shutdown_timeout + 4.0,
             yields=name == "worker",
         )
         for name in names

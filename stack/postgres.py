@@ -163,6 +163,16 @@ async def _initialise(binaries: Path, folder: Path, *, user: str | None, env: Ma
     fresh.rename(folder)  # whole or not at all
 
 
+def answers(url: str) -> bool:
+    """Whether the database at this URL answers now."""
+    try:
+        with psycopg.connect(url, connect_timeout=2) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.Error:
+        return False
+    return True
+
+
 def _bootstrap(folder: Path, port: int, passwords: Mapping[str, str]) -> bool:
     """Whether the server answers; roles and databases then exist as they should. Safe to repeat."""
     above = os.open(folder, os.O_PATH | os.O_DIRECTORY)

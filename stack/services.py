@@ -4,22 +4,38 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from ipaddress import ip_address
 from typing import assert_never
+
+import structlog
 
 from activities import faults
 from stack.process import Wired, listen, serve, stop_signal
 from stack.settings import Process, Settings
+
+log = structlog.get_logger()
 
 
 async def run(process: Process, settings: Settings) -> None:
     """Run one process until SIGTERM or SIGINT, then finish what was begun. Raises StackError if it can't start."""
     faults.arm(settings.crash_at)
     stop = stop_signal()
+    if process == "gateway" and not _is_loopback(settings.host):
+        log.warning(
+            "gateway_is_open", host=settings.host, why="it knows no API keys yet: whoever reaches it may use it"
+        )
     with listen(settings.host, settings.port_of(process), process) as listener:
         async with AsyncExitStack() as stack:
             wired = await _wire(process, settings, stack, stop)
             if wired is not None:
                 await serve(wired, listener, stop, settings.shutdown_timeout)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _wire(process: Process, settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Wired | None:

@@ -21,6 +21,15 @@ ROTATE_ABOVE = 10 * 1024 * 1024
 SAME_START = 2.0  # seconds; a pid that is in use again was given to something younger
 
 
+def make_folder(data: Path) -> None:
+    """Make the folder of data, with one for logs, for their owner alone. Raises StackError."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (data / "logs").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StackError(f"{data} cannot hold the data ({error.strerror}): choose another with --data") from error
+
+
 class Lock:
     """The right to run on a folder of data, held until release or the process's death."""
 
@@ -56,9 +65,15 @@ def read(data: Path) -> dict[str, Any] | None:
     """What the last supervisor wrote, which may have died since; None when it stopped in order."""
     try:
         state = json.loads((data / STATE).read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
     return state if isinstance(state, dict) else None
+
+
+def running(data: Path) -> dict[str, Any] | None:
+    """What the supervisor that runs on this data wrote; None when there is none, whoever has its pid by now."""
+    known = read(data)
+    return known if known and is_same(known["pid"], known.get("started")) else None
 
 
 def clear(data: Path) -> None:
@@ -73,13 +88,19 @@ def started_at(pid: int) -> float | None:
     return None
 
 
+def is_same(pid: int, started: float | None) -> bool:
+    """Whether the process with this pid is the one that started then; a pid is given to others in time."""
+    now_started = started_at(pid)
+    return started is not None and now_started is not None and abs(now_started - started) < SAME_START
+
+
 def end_leftovers(data: Path) -> None:
     """Wait for the processes of a supervisor that was killed, and kill what is left of them after LEFTOVERS_WITHIN."""
     leftovers: list[psutil.Process] = []
     for known in (read(data) or {}).get("processes", []):
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(known["pid"] or 0)
-            if known["started"] and abs(process.create_time() - known["started"]) < SAME_START:
+            if known["pid"] and is_same(known["pid"], known["started"]):
+                process = psutil.Process(known["pid"])
                 leftovers += [process, *process.children(recursive=True)]
     if not _all_end(leftovers, LEFTOVERS_WITHIN):
         kill(leftovers)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 from rich.console import Console
 from rich.table import Table
 
-from stack import local, state
+from stack import local, postgres, state
 from stack.errors import StackError
 from stack.ports import Ports, require_free
-from stack.program import http_ok
-
-_HTTP_PROCESSES = ("gateway", "order", "payment")
+from stack.program import amqp_greets, http_ok
 
 
 def status(data: Path, *, as_json: bool) -> None:
@@ -32,11 +31,11 @@ def status(data: Path, *, as_json: bool) -> None:
 
 def read(data: Path) -> dict[str, Any]:
     """`{"ready", "processes": [{"name", "pid", "port", "healthy"}], "urls"}`; all asked now, nothing remembered."""
-    known = state.read(data)
-    if known is None or state.started_at(known["pid"]) is None:
+    known = state.running(data)
+    if known is None:
         return {"ready": False, "processes": [], "urls": {}}
     processes = [
-        {"name": each["name"], "pid": each["pid"], "port": each["port"], "healthy": _healthy(each)}
+        {"name": each["name"], "pid": each["pid"], "port": each["port"], "healthy": _healthy(each, known["urls"])}
         for each in known["processes"]
     ]
     return {
@@ -46,10 +45,18 @@ def read(data: Path) -> dict[str, Any]:
     }
 
 
-def _healthy(process: dict[str, Any]) -> bool:
+def _healthy(process: Mapping[str, Any], urls: Mapping[str, str]) -> bool:
     if process["state"] != "ready" or not process["pid"] or not psutil.pid_exists(process["pid"]):
         return False
-    return process["name"] not in _HTTP_PROCESSES or http_ok(process["port"], "/readyz")
+    match process["name"]:
+        case "postgres":
+            return postgres.answers(urls["orders_db"])
+        case "rabbitmq":
+            return amqp_greets(process["port"])
+        case "temporal":
+            return http_ok(urlsplit(urls["temporal_ui"]).port or 0, "/")
+        case _:
+            return http_ok(process["port"], "/readyz")
 
 
 def _print(report: dict[str, Any], data: Path) -> None:

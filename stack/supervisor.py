@@ -67,8 +67,7 @@ class Supervisor:
 
     async def start(self) -> None:
         """Return when all programs are ready, a stage after the other; StackError, nothing left running, otherwise."""
-        self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (self._data / "logs").mkdir(mode=0o700, exist_ok=True)
+        state.make_folder(self._data)
         self._lock = state.Lock(self._data)
         try:
             await asyncio.to_thread(state.end_leftovers, self._data)
@@ -142,6 +141,10 @@ class Supervisor:
                 while not await asyncio.to_thread(child.program.ready):  # noqa: ASYNC110 - servers don't tell
                     await asyncio.sleep(PROBE_EVERY)
         except TimeoutError:
+            await self._kill(child)
+        except Exception as error:
+            with state.log_of(self._data, child.program.name).open("a") as log:
+                log.write(f"error: whether {child.program.name} is ready could not be told: {error}\n")
             await self._kill(child)
         else:
             if child.keeper:  # not told to stop meanwhile
@@ -233,4 +236,5 @@ class Supervisor:
             for child in self._children
         ]
         ready = all(child.state == "ready" for child in self._children)
-        state.write(self._data, {"pid": os.getpid(), "ready": ready, "processes": processes, "urls": self._urls})
+        own = {"pid": os.getpid(), "started": state.started_at(os.getpid())}
+        state.write(self._data, {**own, "ready": ready, "processes": processes, "urls": self._urls})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-import psutil
 from rich.console import Console
 
 from stack import local, state
@@ -28,13 +28,15 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
     """Run the stack in the foreground until a signal. Raises StackError."""
     console = Console(highlight=False)
     began = time.monotonic()
-    plan = Plan.of(load()) if tour else None
+    settings = load()
+    plan = Plan.of(settings) if tour else None
     secrets = local.Secrets.of(data)
     urls = local.urls(port_offset, secrets)
     environ = {**os.environ, **(plan.environ if plan else {})}
+    services = local.services(data, port_offset, secrets, environ, shutdown_timeout=settings.shutdown_timeout)
     supervisor = Supervisor(
         data=data,
-        programs=[*local.servers(data, port_offset, secrets), *local.services(data, port_offset, secrets, environ)],
+        programs=[*local.servers(data, port_offset, secrets), *services],
         urls=urls,
         on_event=lambda event: _tell(console, event),
     )
@@ -51,8 +53,7 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
 
 def detached(data: Path, port_offset: int, *, tour: bool) -> None:
     """Start the stack in the background and return when it is ready. Raises StackError with what stopped it."""
-    data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (data / "logs").mkdir(mode=0o700, exist_ok=True)
+    state.make_folder(data)
     log = data / "logs" / DETACHED_LOG
     arguments = ["up", "--data", str(data), "--port-offset", str(port_offset), *(["--tour"] if tour else [])]
     with log.open("wb") as output:
@@ -81,8 +82,8 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
 
 def down(data: Path) -> None:
     """Stop the stack on this data and wait for its end. Raises StackError if it doesn't end."""
-    known = state.read(data)
-    if known is None or not psutil.pid_exists(known["pid"]):
+    known = state.running(data)
+    if known is None:
         print(f"Nothing runs on {data}.")
         return
     os.kill(known["pid"], signal.SIGTERM)
@@ -112,9 +113,20 @@ def _tour(plan: Plan, urls: dict[str, str], console: Console) -> None:
 
 def _links(console: Console, urls: dict[str, str], data: Path) -> None:
     password = urls["amqp"].split(":")[2].split("@")[0]
+    how = f"password {password}" if console.is_terminal else "whose password `saga status --json` tells"  # not to a log
     console.print(f"API docs     {urls['gateway']}/docs")
     console.print(f"Temporal UI  {urls['temporal_ui']}")
-    console.print(f"RabbitMQ UI  {urls['rabbitmq_ui']}  (user saga, password {password})", soft_wrap=True)
+    console.print(f"RabbitMQ UI  {urls['rabbitmq_ui']}  (user saga, {how})", soft_wrap=True)
     console.print(f"Logs         {data / 'logs'}\n")
-    console.print("Try:   saga order create --total 999 --wait 10    saga order list    saga status")
-    console.print("Stop:  Ctrl-C, or saga down")
+    saga = _command()
+    console.print(f"Try:   {saga} order create --total 999 --wait 10    {saga} order list    {saga} status")
+    console.print(f"Stop:  Ctrl-C, or {saga} down")
+
+
+def _command() -> str:
+    """How `saga` is written here: its path, where the shell doesn't find it."""
+    ours = Path(sys.executable).parent / "saga"
+    found = shutil.which("saga")
+    if found is not None and Path(found).resolve() == ours.resolve():
+        return "saga"
+    return str(ours.relative_to(Path.cwd()) if ours.is_relative_to(Path.cwd()) else ours)

@@ -104,7 +104,7 @@ def play(places: Places, act: Callable[[Sagas], Awaitable[Any]]) -> Any:
     async def run() -> Any:
         orders, payments = Database(places.orders_db, name="o"), Database(places.payments_db, name="p")
         await asyncio.gather(orders.open(), payments.open())
-        sagas = Sagas(orders, payments, SimulatedProvider(payments, latency=0, decline_rate=0, timeout=0.1))
+        sagas = Sagas(orders, payments, SimulatedProvider(payments, latency=0, decline_rate=0, timeout=0.5))
         try:
             return await asyncio.wait_for(act(sagas), 60)
         finally:

@@ -20,7 +20,7 @@ from activities.order_stragglers import OrderStragglers
 from activities.orders import ORDERS, OrderSteps
 from activities.payment_stragglers import PaymentStragglers
 from activities.payments import PAYMENTS, PaymentActivities, PaymentSteps
-from activities.providers.simulated import SimulatedProvider, books
+from activities.providers.simulated import SimulatedProvider
 from models.database import Database
 from models.ids import uuid7
 from models.messages import Envelope
@@ -35,6 +35,7 @@ from models.saga import (
     PaymentApproved,
     UserId,
 )
+from tests.provider_books import books
 from tests.world import USER, Servers
 from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE, SAGA_TASK_QUEUE
 from workflows.reconciler import Reconciler
@@ -181,7 +182,7 @@ async def playing(servers: Servers, client: Client, *, away: bool = False) -> As
             admin.execute(f"CREATE DATABASE {role}_swept OWNER {role} TEMPLATE {role}")
     of_orders, of_payments = Database(url("orders"), name="orders"), Database(url("payments"), name="payments")
     orders, payments = Ledger(of_orders, ORDERS, Nowhere()), Ledger(of_payments, PAYMENTS, Nowhere())
-    provider = SimulatedProvider(of_payments, latency=0.05, decline_rate=0, timeout=0.1)
+    provider = SimulatedProvider(of_payments, latency=0.05, decline_rate=0, timeout=0.5)
     charging = PaymentActivities(payments, provider)
     order_steps = [*OrderSteps(of_orders, orders).all, *OrderStragglers(of_orders).all]
     payment_steps = [*PaymentSteps(of_payments, charging).all, *PaymentStragglers(of_payments).all]

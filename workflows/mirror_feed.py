@@ -20,9 +20,10 @@ from temporalio.service import RPCError, RPCStatusCode
 from activities.faults import crash_point
 from choreography.acknowledgements import Acknowledgements
 from choreography.broker import Broker, stop_consuming
-from choreography.dead_letters import dead_letter
 from choreography.message import BrokerUnavailable
+from choreography.setting_aside import dead_letter
 from choreography.topology import MIRROR_QUEUE
+from models.messages import MalformedMessage, check_depth
 from models.saga import Coordinator
 from workflows.mirror_arrivals import Arrivals
 
@@ -137,7 +138,8 @@ class MirrorFeed:
         try:
             glance = _glance.decode(message.body)
             event = _event.decode(message.body)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            check_depth(message.body, event)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MalformedMessage) as error:
             await self._set_aside(delivery, "MALFORMED", f"not an event: {error}")
             return
         if len(message.body) > _LARGEST_EVENT:
@@ -218,7 +220,8 @@ class MirrorFeed:
         """Store as a dead letter, then acknowledge: a crash in between repeats, never loses."""
         log.warning("message_dead_lettered", queue=MIRROR_QUEUE, reason=reason, error=error)
         try:
-            await self._broker.publish(dead_letter(delivery.message, MIRROR_QUEUE, reason=reason, error=error))
+            letter = dead_letter(delivery.message, MIRROR_QUEUE, attempt=1, reason=reason, error=error)
+            await self._broker.publish(letter)
         except BrokerUnavailable as unavailable:
             log.warning("message_not_set_aside", queue=MIRROR_QUEUE, error=str(unavailable))
             self._broker.lose()  # not acknowledged, so it comes again when the connection does

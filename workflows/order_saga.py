@@ -19,6 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from models.saga import CancelReason
     from models.times import wire_time
     from workflows import search_attributes
+    from workflows.event_logs import read_event_logs
     from workflows.naming import PAYMENT_TASK_QUEUE
     from workflows.saga_input import CANCEL, CancelRequest, SagaInput
     from workflows.saga_steps import (
@@ -26,7 +27,6 @@ with workflow.unsafe.imports_passed_through():
         COMPENSATIONS,
         CREATE_ORDER,
         ORDER_RETRIES,
-        READ_EVENTS,
         SETTLE_ORDER,
         SagaStep,
         answer_to,
@@ -212,21 +212,7 @@ class OrderSaga:
 
     async def _recall(self) -> Envelope | None:
         """Take in what both event logs have; the order's creation, if it is there."""
-        logs = await asyncio.gather(
-            *(
-                workflow.execute_activity(
-                    name,
-                    self._saga.order_id,
-                    task_queue=queue,
-                    result_type=list[dict[str, Any]],
-                    start_to_close_timeout=_ORDER_STEP,
-                    retry_policy=ORDER_RETRIES,
-                    summary="what happened so far",
-                )
-                for queue, name in READ_EVENTS.items()
-            )
-        )
-        for log in logs:
+        for log in await read_event_logs(self._saga.order_id):
             self._take(log)
         return self._last("OrderCreated")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from enum import Enum, auto
 from typing import Any, Final, assert_never
 
 from temporalio import workflow
@@ -15,29 +14,21 @@ with workflow.unsafe.imports_passed_through():
     import msgspec
 
     from activities.steps import Step, StepResult
-    from models.order import OrderStatus
-    from models.payment import PaymentStatus
-    from models.times import wire_time
     from workflows import search_attributes
+    from workflows.event_logs import read_event_logs
     from workflows.mirror_record import MirrorRecord, MirrorState, repetition_of, timeout_of
+    from workflows.mirror_watch import Watch, deadline_of, watch_of
     from workflows.naming import ORDER_TASK_QUEUE
     from workflows.story import story
     from workflows.timeline import timeline_as_json
 
 REPUBLISH_ATTEMPTS: Final = 5
+BEGINNING_WITHIN: Final = timedelta(seconds=10)  # of the first event that is heard of, whichever that is
+_READ_THE_BEGINNING: Final = "read-the-beginning"  # a patch
 _STEP_TIMEOUT: Final = timedelta(seconds=30)
 _STEP_RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(minutes=1)
 )
-
-
-class _Watch(Enum):
-    """What an open mirror waits for."""
-
-    PAYMENT = auto()  # that the payment is settled
-    COMPENSATION = auto()  # that a refund or void is confirmed
-    QUIET = auto()  # that a charge which was under way when its payment was cancelled is refunded, or never was
-    EVENTS = auto()  # for what is still missing, without a deadline
 
 
 @workflow.defn
@@ -54,6 +45,8 @@ class SagaMirror:
         self._next_try = datetime.fromisoformat(state.next_try) if state.next_try else None
         self._alarm = state.alarm
         self._quiet = False
+        self._reading: asyncio.Task[list[list[dict[str, Any]]]] | None = None
+        self._beginning_read = False
         self._waiting_for: str | None = None
 
     @workflow.run
@@ -74,20 +67,23 @@ class SagaMirror:
         while (watch := self._watch()) is not None:
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(self._state())
+            if watch is Watch.EVENTS and self._lacks_its_beginning() and workflow.patched(_READ_THE_BEGINNING):
+                await self._read_the_beginning()
+                continue
             deadline = self._deadline(watch)
             self._show()
             if await self._changes(watch, deadline):
                 continue
             match watch:
-                case _Watch.PAYMENT:
+                case Watch.PAYMENT:
                     await self._cancel_unpaid(watch)
-                case _Watch.COMPENSATION if self._republished < REPUBLISH_ATTEMPTS:
+                case Watch.COMPENSATION if self._republished < REPUBLISH_ATTEMPTS:
                     await self._republish_cancellation(watch)
-                case _Watch.COMPENSATION:
+                case Watch.COMPENSATION:
                     self._alarm = f"the payment is not compensated, after {REPUBLISH_ATTEMPTS} attempts"
-                case _Watch.QUIET:
+                case Watch.QUIET:
                     self._quiet = True
-                case _Watch.EVENTS:
+                case Watch.EVENTS:
                     pass  # has no deadline to miss
                 case _ as never:
                     assert_never(never)
@@ -118,47 +114,24 @@ class SagaMirror:
         told: dict[str, Any] = msgspec.to_builtins(timeline_as_json(self._record.timeline))
         return told
 
-    def _watch(self) -> _Watch | None:
-        timeline = self._record.timeline
-        unsettled = timeline.order_status is OrderStatus.PENDING_PAYMENT and timeline.payment_status is None
-        if unsettled and not (self._cancel_asked or self._alarm):
-            return _Watch.PAYMENT
-        if self._record.uncompensated and not self._alarm:
-            return _Watch.COMPENSATION
-        if not self._record.complete:
-            return _Watch.EVENTS
-        if timeline.payment_status is PaymentStatus.CANCELLED and not self._quiet:
-            return _Watch.QUIET
-        return None
+    def _watch(self) -> Watch | None:
+        return watch_of(
+            self._record, cancel_asked=self._cancel_asked, alarmed=self._alarm is not None, quiet=self._quiet
+        )
 
-    def _deadline(self, watch: _Watch) -> datetime | None:
-        """When patience ends, counted from the event that began the wait: an outage doesn't extend it."""
-        match watch:
-            case _Watch.PAYMENT:
-                deadline = self._since("OrderCreated") + self._payment_timeout
-                self._waiting_for = f"the payment, until {wire_time(deadline)}: then the order is cancelled"
-            case _Watch.COMPENSATION:
-                deadline = self._next_try or self._since("OrderCancelled") + self._compensation_timeout
-                what_then = (
-                    "it is asked for again" if self._republished < REPUBLISH_ATTEMPTS else "an operator must look"
-                )
-                self._waiting_for = f"the refund or void, until {wire_time(deadline)}: then {what_then}"
-            case _Watch.QUIET:
-                deadline = self._since("PaymentCancelled") + self._compensation_timeout
-                self._waiting_for = f"a refund of what was under way, until {wire_time(deadline)}: then all is done"
-            case _Watch.EVENTS:
-                self._waiting_for = "events that are still to come"
-                return None
-            case _ as never:
-                assert_never(never)
+    def _deadline(self, watch: Watch) -> datetime | None:
+        deadline, self._waiting_for = deadline_of(
+            watch,
+            self._record,
+            now=workflow.now(),
+            payment_timeout=self._payment_timeout,
+            compensation_timeout=self._compensation_timeout,
+            may_ask_again=self._republished < REPUBLISH_ATTEMPTS,
+            next_try=self._next_try,
+        )
         return deadline
 
-    def _since(self, event_type: str) -> datetime:
-        event = self._record.last(event_type)
-        # An event from the future only tells of a wrong clock.
-        return min(event.occurred_at, workflow.now()) if event else workflow.now()
-
-    async def _changes(self, watch: _Watch, deadline: datetime | None) -> bool:
+    async def _changes(self, watch: Watch, deadline: datetime | None) -> bool:
         """Whether something else is to be waited for before the deadline."""
         if deadline is None:
             await workflow.wait_condition(lambda: self._moved_on(watch))
@@ -173,10 +146,34 @@ class SagaMirror:
             return self._moved_on(watch)
         return True
 
-    def _moved_on(self, watch: _Watch) -> bool:
+    def _moved_on(self, watch: Watch) -> bool:
         return self._watch() is not watch or workflow.info().is_continue_as_new_suggested()
 
-    async def _cancel_unpaid(self, watch: _Watch) -> None:
+    def _lacks_its_beginning(self) -> bool:
+        known = self._record.timeline.order_id is not None
+        return known and not self._beginning_read and self._record.last("OrderCreated") is None
+
+    async def _read_the_beginning(self) -> None:
+        """Wait a moment for what came first; nobody tells it again to a mirror whose predecessor is forgotten."""
+
+        def changed() -> bool:
+            return not self._lacks_its_beginning() or self._moved_on(Watch.EVENTS)
+
+        self._waiting_for = "what came before; it is soon read from the event logs"
+        self._show()
+        try:
+            summary = "wait for what came before; then read the event logs"
+            await workflow.wait_condition(changed, timeout=BEGINNING_WITHIN, timeout_summary=summary)
+        except TimeoutError:
+            order_id = str(self._record.timeline.order_id)
+            reading = self._reading = self._reading or asyncio.create_task(read_event_logs(order_id))
+            await workflow.wait_condition(lambda: reading.done() or changed())
+            if reading.done():
+                self._beginning_read = True
+                for log in await reading:
+                    self._record.take(log)
+
+    async def _cancel_unpaid(self, watch: Watch) -> None:
         created = self._record.last("OrderCreated")
         if created is None:
             return  # only OrderCreated makes an order PENDING_PAYMENT
@@ -185,7 +182,7 @@ class SagaMirror:
             "cancel_order", timeout_of(created), "cancel: payment timed out", watch
         )
 
-    async def _republish_cancellation(self, watch: _Watch) -> None:
+    async def _republish_cancellation(self, watch: Watch) -> None:
         cancelled = self._record.last("OrderCancelled")
         if cancelled is None:
             return  # only OrderCancelled makes an order CANCELLED
@@ -194,7 +191,7 @@ class SagaMirror:
             self._republished += 1
             self._next_try = workflow.now() + self._compensation_timeout * 2**self._republished
 
-    async def _take_step(self, name: str, step: Step, summary: str, watch: _Watch) -> bool:
+    async def _take_step(self, name: str, step: Step, summary: str, watch: Watch) -> bool:
         """Whether the step was taken: it may become pointless, or be refused for good, which an operator is told."""
         self._waiting_for = f"the step {name}"
         self._show()

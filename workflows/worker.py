@@ -40,6 +40,7 @@ _SHARED: Final = (
     "activities.steps",
     "activities.stragglers",
     "workflows.mirror_record",
+    "workflows.mirror_watch",
     "workflows.naming",
     "workflows.saga_input",
     "workflows.saga_steps",

@@ -22,21 +22,24 @@ class PaymentProvider(Protocol):
     """Charge, void, refund and look up a payment; every method may raise ProviderUnavailable.
 
     For one payment at most one charge is ever captured, and no more is refunded than was captured, however often,
-    in whatever order and from however many processes these are called.
+    in whatever order and from however many processes these are called. The correlation id is for logs, and for the
+    provider's own; it has no part in what is done.
     """
 
     async def charge(self, payment: Payment, *, correlation_id: str) -> Charged | Declined | Refused:
         """Capture the payment's amount, or tell what became of it before; after a void it captures nothing."""
         ...
 
-    async def void(self, payment: Payment) -> Voided | Charged:
+    async def void(self, payment: Payment, *, correlation_id: str) -> Voided | Charged:
         """Make sure that nothing is or will be captured; Charged says it is too late, and a refund is needed."""
         ...
 
-    async def refund(self, payment: Payment) -> Refunded:
+    async def refund(self, payment: Payment, *, correlation_id: str) -> Refunded:
         """Give back all that was captured, once; raises RefundRefused if that is impossible for good."""
         ...
 
-    async def look_up(self, payment: Payment) -> Charged | Declined | Refused | Voided | Refunded | None:
+    async def look_up(
+        self, payment: Payment, *, correlation_id: str
+    ) -> Charged | Declined | Refused | Voided | Refunded | None:
         """What the provider's books say of this payment; None if no charge of it was settled or voided."""
         ...

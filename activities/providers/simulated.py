@@ -128,22 +128,27 @@ class SimulatedProvider:
         _log.debug("provider_charge", payment_id=payment.id, correlation_id=correlation_id, outcome=line.outcome)
         return Refused(order_id=payment.order_id, error=VOIDED) if isinstance(settlement, Voided) else settlement
 
-    async def void(self, payment: Payment) -> Voided | Charged:
+    async def void(self, payment: Payment, *, correlation_id: str) -> Voided | Charged:
         """Leave a tombstone, also for a payment never seen, so that a charge still in its latency captures nothing."""
         line = await self._settle(payment, Voided(order_id=payment.order_id))
+        _log.debug("provider_void", payment_id=payment.id, correlation_id=correlation_id, outcome=line.outcome)
         settlement = line.settlement(payment.order_id)
         # A declined or refused line stands for good too: nothing will ever be captured for it.
         return settlement if isinstance(settlement, Charged) else Voided(order_id=payment.order_id)
 
-    async def refund(self, payment: Payment) -> Refunded:
+    async def refund(self, payment: Payment, *, correlation_id: str) -> Refunded:
         """Give back all that was captured, once; raises RefundRefused if nothing was."""
         line = await self._ask(_Request(verb=_Verb.REFUND, payment=payment))
         if line is None or line.captured == 0:
             raise RefundRefused(f"Nothing was captured for payment {payment.id}, so nothing can be given back")
+        _log.debug("provider_refund", payment_id=payment.id, correlation_id=correlation_id, refunded=line.refunded)
         return Refunded(order_id=payment.order_id)
 
-    async def look_up(self, payment: Payment) -> Charged | Declined | Refused | Voided | Refunded | None:
+    async def look_up(
+        self, payment: Payment, *, correlation_id: str
+    ) -> Charged | Declined | Refused | Voided | Refunded | None:
         line = await self._ask(_Request(verb=_Verb.LOOK_UP, payment=payment))
+        _log.debug("provider_look_up", payment_id=payment.id, correlation_id=correlation_id)
         if line is None:
             return None
         return Refunded(order_id=payment.order_id) if line.refunded else line.settlement(payment.order_id)
@@ -219,19 +224,3 @@ def _columns(request: _Request) -> tuple[PaymentId, int, str, str, str | None, s
         case Refused():
             reason = settlement.error
     return payment.id, payment.amount, payment.currency, type(settlement).__name__, transaction_id, reason
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BookEntry:
-    """What the provider holds of one payment, in minor units of `currency`."""
-
-    currency: str
-    outcome: str
-    captured: int
-    refunded: int
-
-
-async def books(database: Database) -> dict[PaymentId, BookEntry]:
-    """The provider's side of an audit: every payment it has a line for."""
-    rows = await database.query("SELECT payment_id, currency, outcome, captured, refunded FROM provider_charges")
-    return {PaymentId(row.pop("payment_id")): BookEntry(**row) for row in rows}

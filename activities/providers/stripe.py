@@ -18,6 +18,8 @@ import structlog
 from stripe import Charge, HTTPXClient, PaymentIntent, StripeClient
 
 from activities.providers import VOIDED, ProviderUnavailable, RefundRefused
+from activities.providers.stripe_requests import amount_of, metadata, options
+from models.ids import minted_at
 from models.outcome import Charged, Declined, Refunded, Refused, Voided
 from models.payment import Payment
 
@@ -73,25 +75,27 @@ class StripeProvider:
         if method is None:
             return Refused(order_id=payment.order_id, error="The payment names no payment method")
         try:
-            intent = await self._open(payment)
+            intent = await self._open(payment, correlation_id)
         except stripe.InvalidRequestError as error:
             return Refused(order_id=payment.order_id, error=_message(error))
-        outcome = _charge_outcome(payment, intent) or await self._confirm(payment, intent, method)
+        outcome = _charge_outcome(payment, intent) or await self._confirm(payment, intent, method, correlation_id)
         _log.debug("provider_charge", payment_id=payment.id, correlation_id=correlation_id, intent_id=intent.id)
         return outcome
 
-    async def void(self, payment: Payment) -> Voided | Charged:
+    async def void(self, payment: Payment, *, correlation_id: str) -> Voided | Charged:
         """Cancel the payment's intent, opening it if need be: a cancelled intent can never be confirmed."""
         try:
-            intent = await self._open(payment)
+            intent = await self._open(payment, correlation_id)
         except stripe.InvalidRequestError:
             # Stripe opens no intent for this payment, so it can't capture anything for it either.
             return Voided(order_id=payment.order_id)
         try:
             # Without a key of ours: a repetition does no harm, but a refusal replayed for a day would.
-            intent = await self._ask(self._client.v1.payment_intents.cancel_async(intent.id))
+            intent = await self._ask(
+                self._client.v1.payment_intents.cancel_async(intent.id, None, options(correlation_id))
+            )
         except stripe.InvalidRequestError:
-            intent = await self._retrieve(intent.id)
+            intent = await self._retrieve(intent.id, correlation_id)
         match intent.status:
             case "canceled":
                 return Voided(order_id=payment.order_id)
@@ -100,17 +104,19 @@ class StripeProvider:
             case status:
                 raise ProviderUnavailable(f"Stripe could not cancel intent {intent.id}, which is {status}; try again")
 
-    async def refund(self, payment: Payment) -> Refunded:
+    async def refund(self, payment: Payment, *, correlation_id: str) -> Refunded:
         """Refund the whole intent under a key of its own; one that was refunded elsewhere counts as refunded."""
         try:
             refund = await self._ask(
                 self._client.v1.refunds.create_async(
-                    {"payment_intent": await self._intent_id(payment), "metadata": _metadata(payment)},
-                    {"idempotency_key": f"{payment.id}-refund"},
+                    {"payment_intent": await self._intent_id(payment, correlation_id), "metadata": metadata(payment)},
+                    options(correlation_id, key=f"{payment.id}-refund"),
                 )
             )
             if refund.status != "succeeded":  # a repetition would only replay this first answer
-                refund = await self._read(self._client.v1.refunds.retrieve_async(refund.id))
+                refund = await self._read(
+                    self._client.v1.refunds.retrieve_async(refund.id, None, options(correlation_id))
+                )
         except stripe.InvalidRequestError as error:
             if error.code == "charge_already_refunded":
                 return Refunded(order_id=payment.order_id)
@@ -123,36 +129,40 @@ class StripeProvider:
             case status:
                 raise ProviderUnavailable(f"Refund {refund.id} is {status} at Stripe; try again later")
 
-    async def look_up(self, payment: Payment) -> Charged | Declined | Refused | Voided | Refunded | None:
+    async def look_up(
+        self, payment: Payment, *, correlation_id: str
+    ) -> Charged | Declined | Refused | Voided | Refunded | None:
         """The state of the payment's intent; one that was never confirmed, or whose charge was refused, is None."""
         try:
-            intent_id = await self._intent_id(payment)
+            intent_id = await self._intent_id(payment, correlation_id)
         except stripe.InvalidRequestError as error:
             return Refused(order_id=payment.order_id, error=_message(error))
-        intent = await self._retrieve(intent_id)
+        intent = await self._retrieve(intent_id, correlation_id)
         if intent.status == "canceled":
             return Voided(order_id=payment.order_id)
         if isinstance(intent.latest_charge, Charge) and intent.latest_charge.refunded:
             return Refunded(order_id=payment.order_id)
         return _charge_outcome(payment, intent)
 
-    async def _open(self, payment: Payment) -> PaymentIntent:
+    async def _open(self, payment: Payment, correlation_id: str) -> PaymentIntent:
         """The payment's one intent, perhaps as it was when it was opened; raises InvalidRequestError if refused."""
-        if self._may_be_forgotten(payment) and (known := await self._search(payment)):
+        if self._may_be_forgotten(payment) and (known := await self._search(payment, correlation_id)):
             return known
         return await self._ask(
             self._client.v1.payment_intents.create_async(
                 {
-                    "amount": payment.amount,
+                    "amount": amount_of(payment),
                     "currency": payment.currency.lower(),
-                    "metadata": _metadata(payment),
+                    "metadata": metadata(payment),
                     "automatic_payment_methods": {"enabled": True, "allow_redirects": "never"},
                 },
-                {"idempotency_key": str(payment.id)},
+                options(correlation_id, key=str(payment.id)),
             )
         )
 
-    async def _confirm(self, payment: Payment, intent: PaymentIntent, method: str) -> Charged | Declined | Refused:
+    async def _confirm(
+        self, payment: Payment, intent: PaymentIntent, method: str, correlation_id: str
+    ) -> Charged | Declined | Refused:
         """Capture the money, unless a void has cancelled the intent."""
         refusal = None
         try:
@@ -160,7 +170,7 @@ class StripeProvider:
                 self._client.v1.payment_intents.confirm_async(
                     intent.id,
                     {"payment_method": method, "off_session": True},
-                    {"idempotency_key": f"{payment.id}-confirm"},
+                    options(correlation_id, key=f"{payment.id}-confirm"),
                 )
             )
         except stripe.CardError as error:
@@ -168,32 +178,31 @@ class StripeProvider:
         except stripe.InvalidRequestError as error:
             # Cancelled, or confirmed before under a key since forgotten? The intent tells.
             refusal = _message(error)
-            intent = await self._retrieve(intent.id)
+            intent = await self._retrieve(intent.id, correlation_id)
         if outcome := _charge_outcome(payment, intent):
             return outcome
         if refusal is None or intent.status == "processing":
             raise ProviderUnavailable(f"Stripe's intent {intent.id} is {intent.status}, which settles nothing yet")
         return Refused(order_id=payment.order_id, error=refusal)
 
-    async def _intent_id(self, payment: Payment) -> str:
-        return payment.transaction_id or (await self._open(payment)).id
+    async def _intent_id(self, payment: Payment, correlation_id: str) -> str:
+        return payment.transaction_id or (await self._open(payment, correlation_id)).id
 
-    async def _retrieve(self, intent_id: str) -> PaymentIntent:
-        return await self._read(
-            self._client.v1.payment_intents.retrieve_async(intent_id, {"expand": ["latest_charge"]})
-        )
+    async def _retrieve(self, intent_id: str, correlation_id: str) -> PaymentIntent:
+        intents, request = self._client.v1.payment_intents, options(correlation_id)
+        return await self._read(intents.retrieve_async(intent_id, {"expand": ["latest_charge"]}, request))
 
-    async def _search(self, payment: Payment) -> PaymentIntent | None:
+    async def _search(self, payment: Payment, correlation_id: str) -> PaymentIntent | None:
         query = f"metadata['payment_id']:'{payment.id}'"
-        found = await self._read(self._client.v1.payment_intents.search_async({"query": query, "limit": 1}))
+        found = await self._read(
+            self._client.v1.payment_intents.search_async({"query": query, "limit": 1}, options(correlation_id))
+        )
         return found.data[0] if found.data else None
 
     def _may_be_forgotten(self, payment: Payment) -> bool:
         """Whether the key of an intent opened for this payment could have expired; True if its age isn't known."""
-        if payment.order_id.version != 7:
-            return True
-        minted = (payment.order_id.int >> 80) / 1000  # Unix milliseconds, RFC 9562, section 5.7
-        return self._clock() - minted > _KEY_KEPT
+        minted = minted_at(payment.order_id)
+        return minted is None or self._clock() - minted.timestamp() > _KEY_KEPT
 
     async def _read(self, call: Coroutine[Any, Any, Answer]) -> Answer:
         """As `_ask`, but a refusal says nothing about the payment: more likely the key is another account's."""
@@ -232,10 +241,6 @@ def _charge_outcome(payment: Payment, intent: PaymentIntent) -> Charged | Declin
             return Declined(order_id=payment.order_id, reason=reason)
         case _:
             return None
-
-
-def _metadata(payment: Payment) -> dict[str, str]:
-    return {"payment_id": str(payment.id), "order_id": str(payment.order_id)}
 
 
 def _message(error: stripe.StripeError) -> str:

@@ -8,8 +8,7 @@ from contextlib import suppress
 from typing import Final
 from uuid import UUID
 
-from aio_pika.exceptions import AMQPError
-
+from choreography import losses
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
 from models.messages import MalformedMessage, decode, parse
 from models.saga import CreateOrderRequested
@@ -28,7 +27,7 @@ async def all_of(amqp_url: str) -> Sequence[DeadLetterRecord]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they warn of is told once, by us
     try:
         return await DeadLetters(amqp_url).all()
-    except (AMQPError, OSError, TimeoutError) as error:
+    except losses.LOST as error:
         raise Unread("dead letters", explain(error) or type(error).__name__) from None
 
 

@@ -13,32 +13,39 @@ ORDER_LIVES: Final = f"""
            CASE WHEN o.id IS NULL THEN 'no such order, yet the log has ' || e.chain
                 WHEN e.told IS DISTINCT FROM o.total::text || ' ' || o.currency AND e.told IS NOT NULL
                 THEN 'the order is of ' || o.total || ' ' || o.currency || ', its OrderCreated tells ' || e.told
+                WHEN e.reason <> o.cancel_reason
+                THEN 'the order was cancelled for ' || o.cancel_reason || ', its OrderCancelled tells ' || e.reason
                 ELSE 'status ' || o.status || coalesce(' (' || o.cancel_reason || ')', '')
                      || ', but the log has ' || coalesce(e.chain, 'nothing') END AS detail
     FROM orders o FULL JOIN (
         SELECT order_id, string_agg(event_type, ',' ORDER BY seq) AS chain,
                max((payload->>'total') || ' ' || coalesce(payload->>'currency', 'USD'))
-                   FILTER (WHERE event_type = 'OrderCreated') AS told
+                   FILTER (WHERE event_type = 'OrderCreated') AS told,
+               max(payload->>'reason') FILTER (WHERE event_type = 'OrderCancelled') AS reason
         FROM event_log GROUP BY order_id) e ON e.order_id = o.id
     CROSS JOIN LATERAL (
         SELECT coalesce(e.chain, '') || '|' || o.status || '|' || coalesce(o.cancel_reason, '') AS life) l
     WHERE o.id IS NULL
        OR (l.life <> ALL(%(lives)s::text[]) AND (l.life = ANY(%(rests)s::text[])
            AND CASE WHEN e.chain IS NULL THEN o.updated_at ELSE o.created_at END <= {_UNTIL}) IS NOT TRUE)
-       OR e.told <> o.total::text || ' ' || o.currency"""
+       OR e.told <> o.total::text || ' ' || o.currency OR e.reason <> o.cancel_reason"""
 PAYMENT_LIVES: Final = f"""
     SELECT coalesce(p.order_id, e.order_id)::text AS id,
            CASE WHEN p.id IS NULL THEN 'no payment of this order, yet the log has ' || e.chain
+                WHEN e.charged <> p.transaction_id
+                THEN 'the payment is transaction ' || p.transaction_id || ', its PaymentApproved tells ' || e.charged
                 ELSE 'status ' || p.status || coalesce(', ' || p.due || ' due', '')
                      || ', but the log has ' || coalesce(e.chain, 'nothing') END AS detail
     FROM payments p FULL JOIN (
-        SELECT order_id, string_agg(event_type, ',' ORDER BY seq) AS chain
+        SELECT order_id, string_agg(event_type, ',' ORDER BY seq) AS chain,
+               max(payload->>'transactionId') FILTER (WHERE event_type = 'PaymentApproved') AS charged
         FROM event_log GROUP BY order_id) e ON e.order_id = p.order_id
     CROSS JOIN LATERAL (SELECT coalesce(e.chain, '') || '|' || p.status || '|' || coalesce(p.due, '') AS life) l
     WHERE p.id IS NULL
        OR (l.life <> ALL(%(lives)s::text[]) AND (l.life = ANY(%(rests)s::text[])
            AND CASE WHEN coalesce(e.chain, p.due) IS NULL THEN p.updated_at ELSE p.created_at END
-               <= {_UNTIL}) IS NOT TRUE)"""
+               <= {_UNTIL}) IS NOT TRUE)
+       OR e.charged <> p.transaction_id"""
 
 EVENTS_TWICE: Final = """
     SELECT min(order_id::text) AS id, 'event ' || event_id || ' is logged ' || count(*) || ' times' AS detail

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -56,7 +56,6 @@ class Timelines:
     scope: Scope
     sample: int | None
     report: Report
-    _failing: dict[str, Finding] = field(default_factory=dict)
 
     async def run(self) -> None:
         """Raises Unread when Temporal, or the worker that answers for the workflows, can't be asked."""

@@ -13,6 +13,7 @@ from uuid import UUID
 
 import typer
 
+from models.messages import camel
 from stack.commands import AsJson, counted, echo_fields, echo_json, echo_table, may_go_on, one_line_errors, run, text
 from stack.commands.selection import Selection, apply, matching
 from stack.commands.target import DEFAULT_DATA, Data, find
@@ -169,14 +170,9 @@ def _row(record: DeadLetterRecord) -> tuple[object, ...]:
 
 
 def _as_json(record: DeadLetterRecord) -> dict[str, Any]:
-    shown = {_camel(field.name): getattr(record, field.name) for field in fields(record)}
+    shown = {camel(field.name): getattr(record, field.name) for field in fields(record)}
     try:
         shown["body"] = json.loads(record.body)
     except ValueError:
         shown["body"] = record.body.decode("utf-8", "backslashreplace")
     return shown
-
-
-def _camel(name: str) -> str:
-    head, *tail = name.split("_")
-    return head + "".join(part.capitalize() for part in tail)

@@ -14,7 +14,7 @@ import typer
 from models.order import OrderStatus
 from models.saga import MAX_TOTAL, Coordinator
 from stack.commands import AsJson, echo_fields, echo_table, one_line_errors, table, text
-from stack.commands.target import DEFAULT_DATA, Data, Target, ask, client, content, find
+from stack.commands.target import DEFAULT_DATA, Data, Target, ask, client, content, find, given
 
 app = typer.Typer(help="Create orders and follow their sagas.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -43,8 +43,8 @@ def create(
     # The same key must come with the same body, so a user nobody named is derived from it.
     stranger = uuid5(NAMESPACE_OID, idempotency_key) if idempotency_key else uuid4()
     chosen = {"currency": currency, "paymentMethod": payment_method, "coordinator": coordinator}
-    body = {"userId": str(user or stranger), "total": total, **_given(chosen)}
-    headers = _given({"Idempotency-Key": idempotency_key, "Prefer": f"wait={wait}" if wait else None})
+    body = {"userId": str(user or stranger), "total": total, **given(chosen)}
+    headers = given({"Idempotency-Key": idempotency_key, "Prefer": f"wait={wait}" if wait else None})
     url = f"{target.gateway}/api/orders"
     answer = ask("POST", url, bearer=target.api_key, body=body, headers=headers, timeout=wait + 10.0)
     order = content(answer)
@@ -238,7 +238,3 @@ def _standing(order_id: UUID, told: Mapping[str, Any]) -> str:
 
 def _url(target: Target, order_id: UUID) -> str:
     return f"{target.gateway}/api/orders/{order_id}"
-
-
-def _given(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: str(value) for name, value in values.items() if value is not None}

@@ -150,7 +150,7 @@ def ask(
 ) -> httpx.Response:
     """The answer, waited for `timeout` seconds. Raises httpx.HTTPError, also for an answer that isn't a success."""
     with client(url, bearer) as http:
-        answer = http.request(method, url, params=_given(params), json=body, headers=headers, timeout=timeout)
+        answer = http.request(method, url, params=given(params or {}), json=body, headers=headers, timeout=timeout)
         return answer.raise_for_status()
 
 
@@ -172,5 +172,6 @@ def content(answer: httpx.Response) -> dict[str, Any]:
     raise StackError(f"{origin(answer.request)} does not answer as this system does; check the address")
 
 
-def _given(params: Mapping[str, Any] | None) -> dict[str, str]:
-    return {name: str(value) for name, value in (params or {}).items() if value is not None}
+def given(values: Mapping[str, Any]) -> dict[str, str]:
+    """What is not None, as text."""
+    return {name: str(value) for name, value in values.items() if value is not None}

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from tests.e2e.conftest import Stack, run_saga
+from tests.freezing import frozen
 from tests.waiting import until
 from tests.world import USER, envelope
 
@@ -87,6 +88,17 @@ def test_a_replay_changes_nothing_that_already_happened(stack: Stack) -> None:
     assert told(stack, order_id) == before
     assert httpx.get(f"{stack.gateway}/api/payments/order/{order_id}").json()["status"] == "APPROVED"
     assert dead_letters(stack) == []
+
+
+@pytest.mark.parametrize("name", ["worker", "temporal", "rabbitmq", "postgres"])
+def test_status_asks_every_process_whether_it_answers(stack: Stack, name: str) -> None:
+    pids = {process["name"]: process["pid"] for process in stack.json("status")["processes"]}
+    with frozen(pids[name]):
+        asked = stack.saga("status", "--json", check=False)
+    told = json.loads(asked.stdout)
+    assert (asked.returncode, told["ready"]) == (1, False)
+    assert name in {process["name"] for process in told["processes"] if not process["healthy"]}
+    until(lambda: stack.saga("status", check=False).returncode == 0, within=30)
 
 
 def test_status_names_every_process_and_url(stack: Stack) -> None:

@@ -186,7 +186,9 @@ def test_27_a_replay_into_closed_mirrors_opens_no_second_run(mirrored: World, te
     mirrored.wait_at_rest(orders)
     wait_mirrored(mirrored, temporal, len(orders))
     before = prove_timelines(mirrored, temporal, orders)
+    told = mirrored.statistics(MIRROR_QUEUE)["ack"]
     replay(mirrored, "order")
+    wait_acknowledged(mirrored, told + 2 * len(orders))  # each order's first event, and its last
     wait_mirrored(mirrored, temporal, len(orders))
     assert prove_timelines(mirrored, temporal, orders) == before
 

@@ -216,7 +216,7 @@ class Neighbours:
     now: datetime = NOW
     checks: dict[str, str] = field(default_factory=lambda: {"broker": "ok"})
     limits: Limits = field(
-        default_factory=lambda: Limits(command=0.05, query=0.2, cancel_query=0.05, workflow=0.1, grace=0.1)
+        default_factory=lambda: Limits(answer=0.3, command=0.05, query=0.2, cancel_query=0.05, workflow=0.1, grace=0.3)
     )
     default_coordinator: Coordinator = Coordinator.CHOREOGRAPHY
 

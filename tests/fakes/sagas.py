@@ -1,4 +1,4 @@
-"""Events of made-up sagas, and a fake order service behind its task queue."""
+"""Events of made-up sagas, and fake services behind their task queues."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from temporalio.worker import Worker
 from activities.steps import Step, StepResult
 from models.times import wire_time
 from tests.world import USER, envelope
-from workflows.naming import ORDER_TASK_QUEUE
+from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE
 
 
 class Story:
@@ -50,9 +50,11 @@ class FakeOrderService:
         self.events: list[dict[str, Any]] = []
         self.failures = 0  # of the next attempts
         self.steps: list[tuple[str, datetime, Step]] = []
+        self.logged: list[dict[str, Any]] = []
 
     def worker(self, client: Client) -> Worker:
-        return Worker(client, task_queue=ORDER_TASK_QUEUE, activities=[self.cancel_order, self.republish_cancellation])
+        activities = [self.cancel_order, self.republish_cancellation, self.read_order_events]
+        return Worker(client, task_queue=ORDER_TASK_QUEUE, activities=activities)
 
     @property
     def names(self) -> list[str]:
@@ -70,6 +72,10 @@ class FakeOrderService:
     async def republish_cancellation(self, step: Step) -> StepResult:
         return self._answer(step)
 
+    @activity.defn(name="read_order_events")
+    async def read_order_events(self, _order_id: UUID) -> list[dict[str, Any]]:
+        return self.logged
+
     def _answer(self, step: Step) -> StepResult:
         info = activity.info()
         if self.failures:
@@ -79,6 +85,20 @@ class FakeOrderService:
         if self.decision == "refuse":
             raise ApplicationError("never", non_retryable=True)
         return StepResult(decision=self.decision, why=None, status=None, events=self.events)
+
+
+class FakePaymentService:
+    """Answers what its event log has."""
+
+    def __init__(self) -> None:
+        self.logged: list[dict[str, Any]] = []
+
+    def worker(self, client: Client) -> Worker:
+        return Worker(client, task_queue=PAYMENT_TASK_QUEUE, activities=[self.read_payment_events])
+
+    @activity.defn(name="read_payment_events")
+    async def read_payment_events(self, _order_id: UUID) -> list[dict[str, Any]]:
+        return self.logged
 
 
 def event_ids(timeline: dict[str, Any]) -> list[UUID]:

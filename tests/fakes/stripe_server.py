@@ -37,6 +37,7 @@ class StripeServer:
         self.intents: dict[str, dict[str, Any]] = {}
         self.refunds: dict[str, dict[str, Any]] = {}
         self.requests: list[str] = []
+        self.correlation_ids: list[str | None] = []  # of the requests
         self.failures: list[int] = []  # statuses to answer the next requests with, instead of handling them
         self.refund_status = "succeeded"  # of refunds made from now on
         self.lost: set[str] = set()  # paths whose next answer is lost after it took effect
@@ -80,6 +81,7 @@ class StripeServer:
     def _endpoint(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         async def endpoint(request: Request) -> Response:
             self.requests.append(f"{request.method} {request.url.path}")
+            self.correlation_ids.append(request.headers.get("x-correlation-id"))
             body = (await request.body()).decode() or request.url.query
             if request.headers.get("authorization") != f"Bearer {TEST_KEY}":
                 return _json(_error(401, "Invalid API Key provided", type="invalid_request_error"))

@@ -106,6 +106,18 @@ ORPHAN = (
     " VALUES (%s, 999, 'USD', 'Charged', 999, 0)"
 )
 PLANTED = [
+    (
+        "orders are what their log tells",
+        "cancelled",
+        "orders",
+        "UPDATE orders SET cancel_reason = 'PAYMENT_TIMEOUT' WHERE id = %s",
+    ),
+    (
+        "payments are what their log tells",
+        "paid",
+        "payments",
+        "UPDATE payments SET transaction_id = 'pi_elsewhere' WHERE order_id = %s",
+    ),
     ("a paid order has an approved payment", "paid", "payments", "DELETE FROM payments WHERE order_id = %s"),
     (
         "a paid order has an approved payment",
@@ -353,6 +365,8 @@ def test_a_payment_charged_at_stripe_is_noted_not_told_of(audited: Audited) -> N
     order_id = audited.ids["paid"]
     audited.spoil("payments", f"DELETE FROM provider_charges WHERE {OF_PAYMENT}", order_id)
     audited.spoil("payments", "UPDATE payments SET transaction_id = 'pi_3abc' WHERE order_id = %s", order_id)
+    told = """payload || '{"transactionId": "pi_3abc"}'"""
+    audited.spoil("payments", f"UPDATE event_log SET payload = {told} WHERE order_id = %s", order_id)
     report = audit(audited.places, HURRIED)
     assert report.tallies == {}
     assert any("1 of the payments were charged at Stripe" in note for note in report.notes)

@@ -266,7 +266,7 @@ def test_nothing_outlives_a_killed_supervisor_and_the_data_do(other: Stack) -> N
     assert len(known) > len(SERVERS) + 3, "grandchildren are among them"
     other.end(signal.SIGKILL)
     other.ensure_launched()  # at once, while the old ones may still be ending
-    until(lambda: not any(map(runs, known)), within=4, what="all children gone")
+    until(lambda: not any(map(runs, known)), within=15, what="all children gone")
     other.wait_ready()
     assert other.execute("SELECT name FROM outlive") == [("row",)]
     assert other.receive() == "kept"

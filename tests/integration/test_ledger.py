@@ -163,7 +163,7 @@ def test_an_order_with_an_event_left_behind_has_its_next_one_deferred_to_the_rel
     bench.apply(
         entry(OrderCancelRequested(order_id=IDS[0])), entry(OrderCancelRequested(order_id=IDS[1])), outlet=second
     )
-    assert [event.order_id for _, event in second.events] == [IDS[1]]
+    assert [event.order_id for _, event in second.events] == [str(IDS[1])]
     deferred = bench.rows("SELECT order_id FROM outbox WHERE deferred")
     assert [row["order_id"] for row in deferred] == [IDS[0]]
 

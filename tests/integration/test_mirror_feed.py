@@ -23,7 +23,7 @@ from workflows.mirror_feed import MirrorFeed
 pytestmark = pytest.mark.anyio
 
 ORDER, OTHER = OrderId(UUID(int=1)), OrderId(UUID(int=2))
-GATHER = 0.4
+GATHER = 1.0
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ async def test_what_was_told_is_acknowledged_and_what_was_not_comes_again(world:
         await asyncio.to_thread(until, lambda: world.statistics(MIRROR_QUEUE).get("ack", 0) == 1)
     async with feeding(world, mirrors, gather=60) as broker:
         await publish(broker, OrderPaid(order_id=OTHER))
-        await asyncio.sleep(0.3)
+        await asyncio.to_thread(until, lambda: world.statistics(MIRROR_QUEUE).get("deliver", 0) == 2)
     async with feeding(world, mirrors, gather=0):
         assert (await mirrors.told.get())[1] == str(OTHER)
     assert mirrors.told.empty()

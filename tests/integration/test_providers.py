@@ -18,13 +18,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from activities.providers import PaymentProvider, ProviderUnavailable, RefundRefused
-from activities.providers.simulated import BookEntry, SimulatedProvider, books
+from activities.providers.simulated import SimulatedProvider
 from activities.providers.stripe import StripeProvider
 from models.database import TRANSIENT, Database
 from models.outcome import Charged, Declined, Refunded, Refused, Voided
 from models.payment import Payment, PaymentStatus, payment_id
 from models.saga import Coordinator, OrderId, PaymentId
 from tests.fakes.stripe_server import TEST_KEY, StripeServer
+from tests.provider_books import BookEntry, books
 from tests.waiting import until
 from tests.world import Servers
 
@@ -158,31 +159,31 @@ class ConformanceOfAProvider:
 
     async def test_a_void_before_the_charge_lets_it_capture_nothing(self, open_books: Books) -> None:
         asked = payment()
-        assert await open_books.provider.void(asked) == Voided(order_id=asked.order_id)
+        assert await open_books.provider.void(asked, correlation_id="c") == Voided(order_id=asked.order_id)
         refused = Refused(order_id=asked.order_id, error="voided")
         assert await open_books.provider.charge(asked, correlation_id="c") == refused
-        assert await open_books.provider.void(asked) == Voided(order_id=asked.order_id)
-        assert await open_books.provider.look_up(asked) == Voided(order_id=asked.order_id)
+        assert await open_books.provider.void(asked, correlation_id="c") == Voided(order_id=asked.order_id)
+        assert await open_books.provider.look_up(asked, correlation_id="c") == Voided(order_id=asked.order_id)
         assert await open_books.sums(asked) == (0, 0)
 
     async def test_a_void_after_the_capture_says_charged(self, open_books: Books) -> None:
         asked = payment()
         charged = await open_books.provider.charge(asked, correlation_id="c")
-        assert await open_books.provider.void(asked) == charged
+        assert await open_books.provider.void(asked, correlation_id="c") == charged
         assert await open_books.sums(asked) == (AMOUNT, 0)
 
     async def test_refunding_twice_gives_back_once(self, open_books: Books) -> None:
         asked = payment()
         await open_books.provider.charge(asked, correlation_id="c")
-        assert await open_books.provider.refund(asked) == Refunded(order_id=asked.order_id)
-        assert await open_books.provider.refund(asked) == Refunded(order_id=asked.order_id)
-        assert await open_books.provider.look_up(asked) == Refunded(order_id=asked.order_id)
+        assert await open_books.provider.refund(asked, correlation_id="c") == Refunded(order_id=asked.order_id)
+        assert await open_books.provider.refund(asked, correlation_id="c") == Refunded(order_id=asked.order_id)
+        assert await open_books.provider.look_up(asked, correlation_id="c") == Refunded(order_id=asked.order_id)
         assert await open_books.sums(asked) == (AMOUNT, AMOUNT)
 
     async def test_what_was_never_captured_is_not_refunded(self, open_books: Books) -> None:
         asked = payment()
         with pytest.raises(RefundRefused):
-            await open_books.provider.refund(asked)
+            await open_books.provider.refund(asked, correlation_id="c")
         assert await open_books.sums(asked) == (0, 0)
 
     @pytest.mark.parametrize("method", ["pm_card_chargeDeclined", "pm_card_chargeDeclinedInsufficientFunds"])
@@ -191,9 +192,9 @@ class ConformanceOfAProvider:
         declined = await open_books.provider.charge(asked, correlation_id="c")
         assert isinstance(declined, Declined)
         assert ("nsufficient" in declined.reason) == ("Insufficient" in method)
-        assert await open_books.provider.look_up(asked) == declined
+        assert await open_books.provider.look_up(asked, correlation_id="c") == declined
         assert await open_books.provider.charge(asked, correlation_id="c") == declined
-        assert await open_books.provider.void(asked) == Voided(order_id=asked.order_id)
+        assert await open_books.provider.void(asked, correlation_id="c") == Voided(order_id=asked.order_id)
         assert await open_books.sums(asked) == (0, 0)
 
     async def test_a_refused_charge_captures_nothing(self, open_books: Books) -> None:
@@ -201,15 +202,15 @@ class ConformanceOfAProvider:
         refused = await open_books.provider.charge(asked, correlation_id="c")
         assert isinstance(refused, Refused)
         assert "pm_error" in refused.error
-        assert await open_books.provider.look_up(asked) in (None, refused)
+        assert await open_books.provider.look_up(asked, correlation_id="c") in (None, refused)
         assert await open_books.sums(asked) == (0, 0)
 
     async def test_an_unanswered_charge_can_be_looked_up_and_voided(self, open_books: Books) -> None:
         asked = payment("pm_unavailable")
         with pytest.raises(ProviderUnavailable):
             await open_books.provider.charge(asked, correlation_id="c")
-        assert await open_books.provider.look_up(asked) is None
-        assert await open_books.provider.void(asked) == Voided(order_id=asked.order_id)
+        assert await open_books.provider.look_up(asked, correlation_id="c") is None
+        assert await open_books.provider.void(asked, correlation_id="c") == Voided(order_id=asked.order_id)
         assert await open_books.sums(asked) == (0, 0)
 
     @pytest.mark.parametrize("ask", ["charge", "look_up", "void"])
@@ -220,14 +221,14 @@ class ConformanceOfAProvider:
             await provider.charge(asked, correlation_id="c")
         again: dict[str, Callable[[], Awaitable[Any]]] = {
             "charge": lambda: provider.charge(asked, correlation_id="c"),
-            "look_up": lambda: provider.look_up(asked),
-            "void": lambda: provider.void(asked),
+            "look_up": lambda: provider.look_up(asked, correlation_id="c"),
+            "void": lambda: provider.void(asked, correlation_id="c"),
         }
         assert isinstance(await again[ask](), Charged)
         assert await open_books.sums(asked) == (AMOUNT, 0)
 
     async def test_an_unknown_payment_looks_up_to_nothing(self, open_books: Books) -> None:
-        assert await open_books.provider.look_up(payment()) is None
+        assert await open_books.provider.look_up(payment(), correlation_id="c") is None
 
     @settings(
         max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -257,9 +258,9 @@ async def ask(provider: PaymentProvider, verb: str, asked: Payment) -> object:
             case "charge":
                 return await provider.charge(asked, correlation_id="c")
             case "void":
-                return await provider.void(asked)
+                return await provider.void(asked, correlation_id="c")
             case _:
-                return await provider.refund(asked)
+                return await provider.refund(asked, correlation_id="c")
     return None
 
 
@@ -273,7 +274,7 @@ class TestSimulatedProvider(ConformanceOfAProvider):
     async def test_latency_limits_no_throughput(self, database: Database) -> None:
         opened = SimulatedBooks(database, latency=0.2, timeout=10.0)
         async with running(opened.provider):
-            await opened.provider.look_up(payment())  # connections are up
+            await opened.provider.look_up(payment(), correlation_id="c")  # connections are up
             before = time.monotonic()
             charges = [opened.provider.charge(payment(), correlation_id="c") for _ in range(500)]
             answers = await asyncio.gather(*charges)
@@ -286,7 +287,7 @@ class TestSimulatedProvider(ConformanceOfAProvider):
         asked = payment()
         async with running(one.provider, other.provider):
             charge = asyncio.create_task(one.provider.charge(asked, correlation_id="c"))
-            assert await other.provider.void(asked) == Voided(order_id=asked.order_id)
+            assert await other.provider.void(asked, correlation_id="c") == Voided(order_id=asked.order_id)
             assert not charge.done()
             assert await charge == Refused(order_id=asked.order_id, error="voided")
         assert await one.sums(asked) == (0, 0)
@@ -296,7 +297,7 @@ class TestSimulatedProvider(ConformanceOfAProvider):
         asked = [payment() for _ in range(200)]
         async with running(one.provider, other.provider):
             charges = asyncio.gather(*(one.provider.charge(each, correlation_id="c") for each in asked))
-            voids = asyncio.gather(*(other.provider.void(each) for each in reversed(asked)))
+            voids = asyncio.gather(*(other.provider.void(each, correlation_id="c") for each in reversed(asked)))
             answers = list(zip(asked, await charges, await voids, strict=True))
         entries = await books(database)
         for each, charged, voided in answers:
@@ -392,8 +393,41 @@ class TestStripeProvider(ConformanceOfAProvider):
     async def test_an_amount_stripe_refuses_is_refused_and_voided(self, stripe_books: StripeBooks) -> None:
         asked = payment(amount=1)
         assert isinstance(await stripe_books.provider.charge(asked, correlation_id="c"), Refused)
-        assert isinstance(await stripe_books.provider.look_up(asked), Refused)
-        assert await stripe_books.provider.void(asked) == Voided(order_id=asked.order_id)
+        assert isinstance(await stripe_books.provider.look_up(asked, correlation_id="c"), Refused)
+        assert await stripe_books.provider.void(asked, correlation_id="c") == Voided(order_id=asked.order_id)
+
+    @pytest.mark.parametrize(
+        ("currency", "total", "at_stripe"),
+        [("USD", 5_000, 5_000), ("JPY", 500, 500), ("ISK", 500, 50_000), ("UGX", 500, 50_000), ("MGA", 50_000, 500)],
+    )
+    async def test_what_is_charged_is_in_stripes_units(
+        self, stripe_books: StripeBooks, currency: str, total: int, at_stripe: int
+    ) -> None:
+        asked = replace(payment(amount=total), currency=currency)
+        assert isinstance(await stripe_books.provider.charge(asked, correlation_id="c"), Charged)
+        assert await stripe_books.sums(asked) == (at_stripe, 0)
+        await stripe_books.provider.refund(asked, correlation_id="c")
+        assert await stripe_books.sums(asked) == (at_stripe, at_stripe)
+
+    async def test_hundredths_that_stripe_does_not_have_are_refused_and_voided(self, stripe_books: StripeBooks) -> None:
+        asked = replace(payment(amount=50_001), currency="MGA")
+        answer = await stripe_books.provider.charge(asked, correlation_id="c")
+        assert answer == Refused(order_id=asked.order_id, error="Stripe charges whole MGA only")
+        assert await stripe_books.provider.void(asked, correlation_id="c") == Voided(order_id=asked.order_id)
+        assert stripe_books.server.requests == []
+
+    async def test_every_request_tells_what_it_is_made_for_and_is_no_other_one_for_it(
+        self, stripe_books: StripeBooks
+    ) -> None:
+        asked = payment("pm_timeout_then_approve")
+        with pytest.raises(ProviderUnavailable):
+            await stripe_books.provider.charge(asked, correlation_id="first")
+        assert isinstance(await stripe_books.provider.charge(asked, correlation_id="second"), Charged)
+        await stripe_books.provider.void(asked, correlation_id="third")
+        await stripe_books.provider.refund(asked, correlation_id="fourth")
+        told = stripe_books.server.correlation_ids
+        assert None not in told
+        assert list(dict.fromkeys(told)) == ["first", "second", "third", "fourth"]
 
     async def test_a_test_key_pays_by_visa_when_no_method_is_named(self, stripe_books: StripeBooks) -> None:
         assert isinstance(await stripe_books.provider.charge(payment(None), correlation_id="c"), Charged)
@@ -410,17 +444,17 @@ class TestStripeProvider(ConformanceOfAProvider):
         await stripe_books.provider.charge(asked, correlation_id="c")
         stripe_books.server.refund_status = "pending"
         with pytest.raises(ProviderUnavailable, match="pending"):
-            await stripe_books.provider.refund(asked)
+            await stripe_books.provider.refund(asked, correlation_id="c")
         for refund in stripe_books.server.refunds.values():
             refund["status"] = "succeeded"
-        assert await stripe_books.provider.refund(asked) == Refunded(order_id=asked.order_id)
+        assert await stripe_books.provider.refund(asked, correlation_id="c") == Refunded(order_id=asked.order_id)
 
     async def test_a_payment_older_than_its_keys_is_not_charged_again(self, stripe_books: StripeBooks) -> None:
         asked = payment(order=new_order_id(age=30 * 3600))
         charged = await stripe_books.provider.charge(asked, correlation_id="c")
         stripe_books.server.forget_keys()
         assert await stripe_books.provider.charge(asked, correlation_id="c") == charged
-        assert await stripe_books.provider.void(asked) == charged
+        assert await stripe_books.provider.void(asked, correlation_id="c") == charged
         assert await stripe_books.sums(asked) == (AMOUNT, 0)
 
     async def test_a_decline_older_than_its_keys_stays_declined(self, stripe_books: StripeBooks) -> None:
@@ -441,8 +475,8 @@ class TestStripeProvider(ConformanceOfAProvider):
         approved = replace(asked, transaction_id=charged.transaction_id)
         stripe_books.server.lost.add("/v1/refunds")
         with pytest.raises(ProviderUnavailable):
-            await stripe_books.provider.refund(approved)
+            await stripe_books.provider.refund(approved, correlation_id="c")
         if keys_forgotten:
             stripe_books.server.forget_keys()
-        assert await stripe_books.provider.refund(approved) == Refunded(order_id=asked.order_id)
+        assert await stripe_books.provider.refund(approved, correlation_id="c") == Refunded(order_id=asked.order_id)
         assert await stripe_books.sums(asked) == (AMOUNT, AMOUNT)

@@ -253,6 +253,13 @@ async def test_nobody_gets_in_without_the_internal_token(
     assert answer.headers["content-type"] == "application/problem+json"
 
 
+@pytest.mark.parametrize("shown", ["", TOKEN])
+async def test_a_service_without_a_token_lets_nobody_in(orders_database: Database, shown: str) -> None:
+    app = create_orders_app(database=orders_database, token="", readiness=ready)
+    async with client_of(app, shown) as client:
+        assert (await client.get("/orders")).status_code == 401
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 async def test_health_needs_no_token(orders_database: Database, path: str) -> None:
     app = create_orders_app(database=orders_database, token=TOKEN, readiness=ready)

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from tests.fakes.sagas import FakeOrderService, Story, event_ids
+from tests.fakes.sagas import FakeOrderService, FakePaymentService, Story, event_ids
 from tests.world import USER
 from workflows import search_attributes, worker
 from workflows.mirrors import SagaMirrors
 from workflows.naming import workflow_id
-from workflows.saga_mirror import REPUBLISH_ATTEMPTS
+from workflows.saga_mirror import BEGINNING_WITHIN, REPUBLISH_ATTEMPTS
 from workflows.timeline import build, timeline_as_json
 from workflows.worker import mirror_worker
 
@@ -38,6 +38,7 @@ class Stage:
 
     env: WorkflowEnvironment
     orders: FakeOrderService
+    payments: FakePaymentService
     mirrors: SagaMirrors
 
     @property
@@ -74,10 +75,10 @@ def mirrors_of(client: Client, *, beside: Client | None) -> SagaMirrors:
 
 @asynccontextmanager
 async def playing(env: WorkflowEnvironment) -> AsyncIterator[Stage]:
-    orders = FakeOrderService()
+    orders, payments = FakeOrderService(), FakePaymentService()
     mirrors = mirrors_of(env.client, beside=env.client)
-    async with mirror_worker(env.client), orders.worker(env.client):
-        yield Stage(env, orders, mirrors)
+    async with mirror_worker(env.client), orders.worker(env.client), payments.worker(env.client):
+        yield Stage(env, orders, payments, mirrors)
 
 
 @asynccontextmanager
@@ -113,11 +114,12 @@ def on(env: Callable[[], Any], test: Callable[[Stage], Awaitable[None]]) -> None
 
 
 async def eventually(condition: Callable[[], Awaitable[Any]], what: str, within: float = 15.0) -> Any:
-    """The first true answer."""
-    async with asyncio.timeout(within):
-        while not (answer := await condition()):  # noqa: ASYNC110 - a server tells nobody
-            await asyncio.sleep(0.02)
-        return answer
+    """The first true answer. Raises AssertionError saying what did not come."""
+    deadline = asyncio.get_running_loop().time() + within
+    while not (answer := await condition()):
+        assert asyncio.get_running_loop().time() < deadline, f"not within {within:g} s: {what}"
+        await asyncio.sleep(0.02)
+    return answer
 
 
 # The end of a saga
@@ -189,7 +191,7 @@ def test_an_approval_without_its_creation_waits_for_it() -> None:
     async def test(stage: Stage) -> None:
         story = await stage.story()
         await stage.mirrors.record(story.order_id, [story.paid])
-        assert (await stage.mirror(story).query("status"))["waitingFor"] == "events that are still to come"
+        assert (await stage.mirror(story).query("status"))["waitingFor"].startswith("what came before")
         await stage.mirrors.record(story.order_id, [story.created, story.approved])
         await stage.mirror(story).result()
         assert stage.orders.steps == []
@@ -544,10 +546,65 @@ def test_a_mirror_flooded_with_events_continues_as_new_and_forgets_nothing() -> 
     on(serving, test)
 
 
+def test_a_mirror_that_does_not_hear_how_its_saga_began_reads_it_in_the_event_logs() -> None:
+    """As for the cancellation of a paid order whose first mirror Temporal has forgotten since."""
+
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        stage.orders.logged = [story.created, story.paid, story.cancelled]
+        stage.payments.logged = [story.approved, story.refunded]
+        await stage.mirrors.record(story.order_id, [story.cancelled])
+        await stage.mirrors.record(story.order_id, [story.refunded])
+        assert "read from the event logs" in (await stage.mirror(story).query("status"))["waitingFor"]
+
+        await stage.env.sleep(BEGINNING_WITHIN + timedelta(seconds=1))
+        await stage.mirror(story).result()
+        told = await stage.mirror(story).query("timeline")
+        expected = [story.created, story.approved, story.paid, story.cancelled, story.refunded]
+        assert [entry["eventId"] for entry in told["entries"]] == [event["eventId"] for event in expected]
+        assert stage.orders.steps == []
+
+    on(skipping, test)
+
+
+def test_a_mirror_whose_beginning_is_nowhere_yet_goes_on_waiting_for_it() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        await stage.mirrors.record(story.order_id, [story.approved])
+        await stage.env.sleep(BEGINNING_WITHIN + timedelta(seconds=60))
+        assert (await stage.mirror(story).query("status"))["waitingFor"] == "events that are still to come"
+
+        await stage.mirrors.record(story.order_id, [story.created, story.paid])
+        await stage.mirror(story).result()
+
+    on(skipping, test)
+
+
+def test_a_mirror_whose_beginning_comes_in_time_reads_no_event_log() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        stage.orders.logged = [story.cancelled]  # would be in its timeline
+        for event in (story.paid, story.approved, story.created):
+            await stage.mirrors.record(story.order_id, [event])
+        await stage.mirror(story).result()
+        told = await stage.mirror(story).query("timeline")
+        assert [entry["eventType"] for entry in told["entries"]] == ["OrderCreated", "PaymentApproved", "OrderPaid"]
+
+    on(skipping, test)
+
+
 def test_registering_search_attributes_twice_changes_nothing() -> None:
     async def test(stage: Stage) -> None:
+        async def registered() -> dict[str, int]:
+            request = ListSearchAttributesRequest(namespace=stage.client.namespace)
+            listed = await stage.client.operator_service.list_search_attributes(request)
+            return dict(listed.custom_attributes)
+
         await worker.register(stage.client)
+        before = await registered()
+        assert {key.name for key in search_attributes.ALL} <= before.keys()
         await worker.register(stage.client)
+        assert await registered() == before
 
     on(serving, test)
 

@@ -66,7 +66,7 @@ async def services(servers: Servers) -> AsyncIterator[Services]:
             admin.execute(f"CREATE DATABASE {role}_steps OWNER {role} TEMPLATE {role}")
     of_orders, of_payments = Database(url("orders"), name="orders"), Database(url("payments"), name="payments")
     order_ledger, payment_ledger = Ledger(of_orders, ORDERS, Nowhere()), Ledger(of_payments, PAYMENTS, Nowhere())
-    provider = SimulatedProvider(of_payments, latency=0, decline_rate=0, timeout=0.1)
+    provider = SimulatedProvider(of_payments, latency=0, decline_rate=0, timeout=0.5)
     await asyncio.gather(of_orders.open(), of_payments.open())
     running = [asyncio.create_task(each.run()) for each in (order_ledger, payment_ledger, provider)]
     try:

@@ -143,7 +143,7 @@ class Instance:
                 self.ended, self.result = "completed", bytes(command.complete_workflow_execution.result.data)
             case "fail_workflow_execution":
                 self.ended, self.result = "failed", command.fail_workflow_execution.failure.message.encode()
-            case "upsert_workflow_search_attributes":
+            case "upsert_workflow_search_attributes" | "set_patch_marker":
                 pass
             case other:
                 raise NotImplementedError(f"the model doesn't know what a workflow's command {other} leads to")

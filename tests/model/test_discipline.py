@@ -44,10 +44,10 @@ class _Port:
         assert correlation_id
         return await self._ask("charge")
 
-    async def void(self, _payment: Payment) -> Any:
+    async def void(self, _payment: Payment, **_: Any) -> Any:
         return await self._ask("void")
 
-    async def refund(self, _payment: Payment) -> Any:
+    async def refund(self, _payment: Payment, **_: Any) -> Any:
         return await self._ask("refund")
 
     async def _ask(self, verb: str) -> Any:

@@ -13,7 +13,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.steps import Step, StepResult
-from tests.fakes.sagas import FakeOrderService, Story
+from tests.fakes.sagas import FakeOrderService, FakePaymentService, Story
 from tests.replay.stage import Stage
 from workflows.mirrors import SagaMirrors
 from workflows.naming import MIRROR_TASK_QUEUE
@@ -38,7 +38,7 @@ class FixedStory(Story):
 
 
 class PatientOrderService(FakeOrderService):
-    """Answers a cancellation only when it is let."""
+    """Answers a cancellation, or what its log has, only when it is let."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,6 +49,11 @@ class PatientOrderService(FakeOrderService):
     async def cancel_order(self, step: Step) -> StepResult:
         await self.gate.wait()
         return self._answer(step)
+
+    @activity.defn(name="read_order_events")
+    async def read_order_events(self, _order_id: UUID) -> list[dict[str, Any]]:
+        await self.gate.wait()
+        return self.logged
 
 
 @dataclass
@@ -62,13 +67,14 @@ class MirrorStage(Stage):
 
     def __post_init__(self) -> None:
         self.orders = PatientOrderService()
+        self.payments = FakePaymentService()
         self.story = self.begun(ago=10)  # so all its events are in the past
 
     def begun(self, ago: float) -> FixedStory:
         return FixedStory(self.order_id, datetime.now(UTC) - timedelta(seconds=ago))
 
     def service_workers(self) -> list[Worker]:
-        return [self.orders.worker(self.client)]
+        return [self.orders.worker(self.client), self.payments.worker(self.client)]
 
     async def signal(self, *events: dict[str, Any]) -> None:
         """Tell of events in one signal."""

@@ -65,6 +65,27 @@ async def last_event_first(stage: MirrorStage) -> None:
         await stage.tell(event)
 
 
+async def beginning_read_in_the_event_logs(stage: MirrorStage) -> None:
+    stage.orders.logged = [stage.story.created, stage.story.paid, stage.story.cancelled]
+    stage.payments.logged = [stage.story.approved, stage.story.refunded]
+    await stage.tell(stage.story.cancelled, stage.story.refunded)
+    await stage.saga.result()
+
+
+async def beginning_heard_while_it_is_read(stage: MirrorStage) -> None:
+    stage.orders.gate.clear()
+    await stage.tell(stage.story.approved, stage.story.paid)
+    await stage.happened("ACTIVITY_TASK_SCHEDULED", 2)
+    await stage.signal(stage.story.created)
+    await stage.saga.result()
+
+
+async def beginning_nowhere_yet(stage: MirrorStage) -> None:
+    await stage.tell(stage.story.approved)
+    await stage.asked(2)
+    await stage.tell(stage.story.created, stage.story.paid)
+
+
 async def every_event_twice(stage: MirrorStage) -> None:
     for event in (stage.story.created, stage.story.created, stage.story.approved, stage.story.approved):
         await stage.tell(event)

@@ -26,7 +26,7 @@ UNREACHABLE = (
     "raise  # nothing but the worker, forgetting this run for a while, cancels them",
     "return  # only OrderCreated makes an order PENDING_PAYMENT",
     "return  # only OrderCancelled makes an order CANCELLED",
-    "case _Watch.EVENTS:",
+    "case Watch.EVENTS:",
     "pass  # has no deadline to miss",
     "case _ as never:",
     "assert_never(never)",

@@ -22,8 +22,8 @@ SEEN = {
 }
 NOT_SEEN = {
     "a longer timer": (
-        'self._since("OrderCancelled") + self._compensation_timeout',
-        'self._since("OrderCancelled") + self._compensation_timeout * 7',
+        "compensation_timeout=self._compensation_timeout,",
+        "compensation_timeout=self._compensation_timeout * 7,",
     ),
     "another message for a step": ("repetition_of(cancelled)", "timeout_of(cancelled)"),
     "a step in another task queue": ("task_queue=ORDER_TASK_QUEUE", 'task_queue="elsewhere"'),

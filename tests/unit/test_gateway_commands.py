@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import httpx
 import pytest
 
+from api.ports import Limits
 from models.ids import marked, minted_at, uuid7
 from models.messages import Envelope
 from models.saga import Coordinator
@@ -194,6 +197,22 @@ async def test_a_command_without_the_broker_is_a_503(
     assert int(answer.headers["retry-after"]) > 0
 
 
+@pytest.mark.parametrize("prefer", [{}, {"Prefer": "wait=1"}])
+async def test_a_command_is_answered_in_time_however_many_must_be_asked_for_it(
+    client: httpx.AsyncClient, around: Neighbours, prefer: dict[str, str]
+) -> None:
+    around.limits = Limits(answer=0.1, command=60, query=60, cancel_query=60)
+    around.broker.hangs = True
+    async with around.client() as hurried:
+        body = problem(await hurried.post("/api/orders", json=BODY, headers={"Idempotency-Key": "k", **prefer}), 503)
+        assert "within 0.1 s" in body["detail"]
+        problem(await hurried.patch(f"/api/orders/{uuid7(around.now)}/cancel"), 503)
+
+
+def test_the_whole_of_a_command_takes_less_than_two_seconds() -> None:
+    assert Limits().command < Limits().answer < 2
+
+
 # Idempotency-Key
 
 
@@ -260,6 +279,26 @@ async def test_an_unusable_key_is_refused(client: httpx.AsyncClient, key: str) -
     answer = await client.post("/api/orders", json=BODY, headers=[(b"Idempotency-Key", key.encode("latin-1"))])
 
     assert violations(answer) == [("header", "Idempotency-Key", "idempotency_key")]
+
+
+async def test_an_order_accepted_at_a_later_try_is_as_new_as_any_other(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    around.broker.away = True
+    problem(await post_with_key(client, "again"), 503)
+    around.pass_time(3 * 3600)
+    around.broker.away = False
+    order_id = UUID((await post_with_key(client, "again")).json()["orderId"])
+    assert around.now - (minted_at(order_id) or around.now) == timedelta(hours=3)
+
+    reading = asyncio.create_task(client.get(f"/api/orders/{order_id}"))
+    await around.feed.subscribed(order_id)
+    assert (await client.patch(f"/api/orders/{order_id}/cancel")).status_code == 202
+    around.pass_time(2)
+    problem(await reading, 404)
+    asked = len(around.orders.asked)
+    problem(await client.get(f"/api/orders/{order_id}"), 404)
+    assert len(around.orders.asked) == asked + 1  # it is waited for no longer
 
 
 async def test_two_keys_at_once_are_refused(client: httpx.AsyncClient) -> None:

@@ -275,10 +275,32 @@ async def test_an_order_is_not_waited_for_once_it_should_be_there(
     assert len(around.orders.asked) == 1
 
 
-async def test_without_the_broker_nothing_is_waited_for(client: httpx.AsyncClient, around: Neighbours) -> None:
+async def test_without_the_broker_a_new_order_is_asked_for_until_it_is_there(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
     around.feed.away = True
+    order_id = uuid7(around.now)
 
+    def stored_by_now(_: Asked) -> None:
+        if len(around.orders.asked) == 3:
+            around.orders.tell(f"/orders/{order_id}", STORED)
+
+    around.orders.on_request = stored_by_now
+    assert (await client.get(f"/api/orders/{order_id}")).json() == STORED
     problem(await client.get(f"/api/orders/{uuid7(around.now)}"), 404)
+
+
+async def test_a_new_order_whose_event_is_late_is_found_all_the_same(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    order_id = uuid7(around.now)
+
+    def stored_by_now(_: Asked) -> None:
+        if len(around.orders.asked) == 3:  # the first question, that of the subscriber, and the last
+            around.orders.tell(f"/orders/{order_id}", STORED)
+
+    around.orders.on_request = stored_by_now
+    assert (await client.get(f"/api/orders/{order_id}")).json() == STORED
 
 
 # Timeline

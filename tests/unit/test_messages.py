@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
@@ -130,6 +131,39 @@ def test_any_other_total_is_malformed(total: object) -> None:
 def test_what_is_no_envelope_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedMessage):
         decode(body)
+
+
+# Nearly as many as a parser takes, and more than it takes.
+@pytest.mark.parametrize("levels", [100, 481, 960, 985, 5_000, 20_000])
+@pytest.mark.parametrize("name", ["orderId", "note"])
+def test_what_is_nested_too_deeply_to_be_handled_is_malformed(name: str, levels: int) -> None:
+    body = original("OrderPaid", {"orderId": ORDER, name: "HERE"}).replace(b'"HERE"', b"[" * levels + b"]" * levels)
+    with pytest.raises(MalformedMessage, match="nested"):
+        decode(body)
+
+
+def test_what_we_do_not_know_may_be_large_and_somewhat_nested() -> None:
+    payload = {"orderId": ORDER, "items": [{"sku": n, "options": [[]]} for n in range(1_000)]}
+    assert parse(decode(original("OrderPaid", payload))) == MESSAGE_TYPES["OrderPaid"](order_id=ID)
+
+
+@pytest.mark.parametrize("order_id", [None, 7, [ORDER], {"id": ORDER}])
+def test_an_order_id_that_is_no_text_is_none(order_id: object) -> None:
+    assert decode(original("OrderPaid", {"orderId": order_id})).order_id is None
+
+
+@pytest.mark.parametrize("more", [{"total": -5}, {"total": 10**30}, {"currency": "usd"}, {"currency": ""}])
+def test_a_cancellation_that_tells_impossible_money_is_malformed(more: dict[str, Any]) -> None:
+    envelope = decode(original("OrderCancelled", {"orderId": ORDER, "reason": "USER_REQUESTED", **more}))
+    with pytest.raises(MalformedMessage, match="payload of OrderCancelled"):
+        parse(envelope)
+
+
+@pytest.mark.parametrize("event_type", ["CreateOrderRequested", "OrderCreated"])
+def test_a_currency_nobody_knows_is_malformed(event_type: str) -> None:
+    payload = {"orderId": ORDER, "userId": USER, "total": 999, "currency": "lol"}
+    with pytest.raises(MalformedMessage, match="'lol'; it must be a code of ISO 4217"):
+        parse(decode(original(event_type, payload)))
 
 
 def test_an_error_names_the_field_as_it_is_written_on_the_wire() -> None:

@@ -1,0 +1,50 @@
+"""What a stack leaves on disk about itself, and whom it is believed about."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stack import state, status, up
+from stack.errors import StackError
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that has the pid of a supervisor that was killed long ago."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        yield process
+        process.kill()
+
+
+def test_a_stranger_with_the_supervisors_pid_is_neither_asked_nor_stopped(
+    tmp_path: Path, stranger: subprocess.Popen[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    died = (state.started_at(stranger.pid) or 0) - 3600
+    processes = [{"name": "order", "pid": stranger.pid, "started": died, "port": 1, "state": "ready"}]
+    state.write(tmp_path, {"pid": stranger.pid, "started": died, "ready": True, "processes": processes, "urls": {}})
+
+    assert status.read(tmp_path) == {"ready": False, "processes": [], "urls": {}}
+    up.down(tmp_path)
+    state.end_leftovers(tmp_path)
+    assert "Nothing runs" in capsys.readouterr().out
+    assert stranger.poll() is None
+
+
+def test_a_supervisor_that_runs_is_known_by_its_pid_and_its_start(tmp_path: Path) -> None:
+    known = {"pid": os.getpid(), "started": state.started_at(os.getpid()), "ready": False, "processes": []}
+    state.write(tmp_path, known)
+    assert state.running(tmp_path) == known
+
+
+@pytest.mark.parametrize("data", ["file", "file/inside"])
+def test_a_folder_that_cannot_be_used_is_an_error_that_says_what_to_do(tmp_path: Path, data: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StackError, match=r"cannot hold the data \(.+\): choose another with --data"):
+        state.make_folder(tmp_path / data)
+    assert state.running(tmp_path / data) is None

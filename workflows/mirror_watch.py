@@ -1,0 +1,73 @@
+"""Decide what an open mirror waits for, and until when; pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import assert_never
+
+from models.order import OrderStatus
+from models.payment import PaymentStatus
+from models.times import wire_time
+from workflows.mirror_record import MirrorRecord
+
+
+class Watch(Enum):
+    """What an open mirror waits for."""
+
+    PAYMENT = auto()  # that the payment is settled
+    COMPENSATION = auto()  # that a refund or void is confirmed
+    QUIET = auto()  # that a charge which was under way when its payment was cancelled is refunded, or never was
+    EVENTS = auto()  # for what is still missing, without a deadline
+
+
+def watch_of(record: MirrorRecord, *, cancel_asked: bool, alarmed: bool, quiet: bool) -> Watch | None:
+    """What is waited for next; None when the saga is over and told in full."""
+    timeline = record.timeline
+    unsettled = timeline.order_status is OrderStatus.PENDING_PAYMENT and timeline.payment_status is None
+    if unsettled and not (cancel_asked or alarmed):
+        return Watch.PAYMENT
+    if record.uncompensated and not alarmed:
+        return Watch.COMPENSATION
+    if not record.complete:
+        return Watch.EVENTS
+    if timeline.payment_status is PaymentStatus.CANCELLED and not quiet:
+        return Watch.QUIET
+    return None
+
+
+def deadline_of(
+    watch: Watch,
+    record: MirrorRecord,
+    *,
+    now: datetime,
+    payment_timeout: timedelta,
+    compensation_timeout: timedelta,
+    may_ask_again: bool,
+    next_try: datetime | None,
+) -> tuple[datetime | None, str]:
+    """When patience ends, counted from the event that began the wait, and what is waited for, in words.
+
+    An outage doesn't extend it.
+    """
+
+    def since(event_type: str) -> datetime:
+        event = record.last(event_type)
+        # An event from the future only tells of a wrong clock.
+        return min(event.occurred_at, now) if event else now
+
+    match watch:
+        case Watch.PAYMENT:
+            deadline = since("OrderCreated") + payment_timeout
+            return deadline, f"the payment, until {wire_time(deadline)}: then the order is cancelled"
+        case Watch.COMPENSATION:
+            deadline = next_try or since("OrderCancelled") + compensation_timeout
+            what_then = "it is asked for again" if may_ask_again else "an operator must look"
+            return deadline, f"the refund or void, until {wire_time(deadline)}: then {what_then}"
+        case Watch.QUIET:
+            deadline = since("PaymentCancelled") + compensation_timeout
+            return deadline, f"a refund of what was under way, until {wire_time(deadline)}: then all is done"
+        case Watch.EVENTS:
+            return None, "events that are still to come"
+        case _ as never:
+            assert_never(never)
