@@ -18,7 +18,7 @@ from activities.book import Applied, Book, Entry, Outlet, State
 from activities.faults import crash_point
 from models.database import TRANSIENT, Connection, Database
 from models.messages import Envelope, envelope_of
-from models.saga import Become, Illegal, derived_id
+from models.saga import Become, Illegal, event_id
 
 log = structlog.get_logger()
 
@@ -143,7 +143,7 @@ class _Page(Generic[State]):
         order_id = decision.emit.order_id
         event = envelope_of(
             decision.emit,
-            event_id=derived_id(order_id, type(decision.emit).__name__, str(entry.event_id)),
+            event_id=event_id(order_id, type(decision.emit), entry.event_id),
             occurred_at=self._now,
             correlation_id=entry.correlation_id,
             causation_id=entry.event_id,

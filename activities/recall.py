@@ -21,7 +21,9 @@ from models.saga import (
     PaymentDeclined,
     PaymentFailed,
     PaymentRefunded,
-    derived_id,
+    cancel_id,
+    create_id,
+    event_id,
 )
 
 
@@ -33,7 +35,7 @@ def recall(state: Order | Payment, *, created_at: datetime, updated_at: datetime
     """
     match state:
         case Order():
-            began = _event(state, _created(state), derived_id(state.id, "CreateOrderRequested"), created_at)
+            began = _event(state, _created(state), create_id(state.id), created_at)
             cause, event = _order_event(state)
             return [began] if event is None else [began, _event(state, event, cause, updated_at)]
         case Payment():
@@ -50,15 +52,15 @@ def _order_event(order: Order) -> tuple[UUID, Event | None]:
         case OrderStatus.PENDING_PAYMENT:
             return created, None
         case OrderStatus.PAID:
-            return derived_id(order.id, "PaymentApproved", str(created)), OrderPaid(order_id=order.id)
+            return event_id(order.id, PaymentApproved, created), OrderPaid(order_id=order.id)
         case OrderStatus.FAILED:
-            return derived_id(order.id, "PaymentFailed", str(created)), OrderFailed(order_id=order.id)
+            return event_id(order.id, PaymentFailed, created), OrderFailed(order_id=order.id)
         case OrderStatus.CANCELLED:
             reason = order.cancel_reason or CancelReason.USER_REQUESTED
             cancelled = OrderCancelled(order_id=order.id, reason=reason, total=order.total, currency=order.currency)
             if reason is CancelReason.PAYMENT_DECLINED:
-                return derived_id(order.id, "PaymentDeclined", str(created)), cancelled
-            return derived_id(order.id, "OrderCancelRequested", reason), cancelled
+                return event_id(order.id, PaymentDeclined, created), cancelled
+            return cancel_id(order.id, reason), cancelled
         case _ as never:
             assert_never(never)
 
@@ -67,7 +69,7 @@ def _payment_event(payment: Payment) -> tuple[UUID, Event | None]:
     """What the payment's last event answered, and the event."""
     order_id, reason = payment.order_id, payment.reason or ""
     created = _created_id(order_id)
-    cancelled = derived_id(order_id, "OrderCancelled", str(derived_id(order_id, "OrderCancelRequested", reason)))
+    cancelled = event_id(order_id, OrderCancelled, cancel_id(order_id, reason))
     match payment.status:
         case PaymentStatus.PROCESSING:
             return created, None
@@ -96,14 +98,14 @@ def _created(order: Order) -> OrderCreated:
 
 
 def _created_id(order_id: UUID) -> UUID:
-    return derived_id(order_id, "OrderCreated", str(derived_id(order_id, "CreateOrderRequested")))
+    return event_id(order_id, OrderCreated, create_id(order_id))
 
 
 def _event(state: Order | Payment, event: Event, cause: UUID, at: datetime) -> Envelope:
     order_id = event.order_id
     return envelope_of(
         event,
-        event_id=derived_id(order_id, type(event).__name__, str(cause)),
+        event_id=event_id(order_id, type(event), cause),
         occurred_at=at,
         correlation_id=str(order_id),
         causation_id=cause,

@@ -21,13 +21,13 @@ from models.ids import is_marked, marked, uuid7
 from models.messages import Envelope, envelope_of
 from models.order import OrderStatus
 from models.saga import (
-    CancelReason,
     Coordinator,
     CreateOrderRequested,
     OrderCancelRequested,
     OrderId,
     UserId,
-    derived_id,
+    cancel_id,
+    create_id,
 )
 
 _SCOPE: Final = "public"  # whose Idempotency-Keys these are
@@ -217,8 +217,6 @@ class _Order(msgspec.Struct):
 
 
 def _event_id(command: CreateOrderRequested | OrderCancelRequested) -> UUID:
-    # The same command for the same order has the same id: a repetition is recognised wherever it arrives.
-    names = [type(command).__name__]
     if isinstance(command, OrderCancelRequested):
-        names.append(CancelReason.USER_REQUESTED)
-    return derived_id(command.order_id, *names)
+        return cancel_id(command.order_id, command.reason)
+    return create_id(command.order_id)

@@ -28,7 +28,7 @@ class Placing:
         """The id of the order that is accepted on return. Raises Problem."""
         async with in_time(self._limits.answer):
             placement = await self._commands.placement(body, key, correlation_id)
-            await self._accept(placement, body, correlation_id)
+            await self._accept(placement, body, key, correlation_id)
         return placement.order_id
 
     async def place_and_wait(
@@ -44,15 +44,16 @@ class Placing:
                     live = await stack.enter_async_context(self._feed.subscribe(order_id))
                 except BrokerUnavailable as error:
                     raise unavailable("The message broker does not answer; try again") from error
-                await self._accept(placement, body, correlation_id)
+                await self._accept(placement, body, key, correlation_id)
             follower = Follower(live, lambda: self._queries.events(order_id, correlation_id))
             if key is None:
                 follower.begins_now()
             return order_id, await self._order_when_over(follower, order_id, seconds, correlation_id)
 
-    async def _accept(self, placement: Placement, body: CreateOrder, correlation_id: str) -> None:
+    async def _accept(self, placement: Placement, body: CreateOrder, key: str | None, correlation_id: str) -> None:
         await self._commands.create(placement, body, correlation_id)
-        self._queries.note_accepted(placement.order_id)
+        if key is not None:
+            self._queries.note_accepted(placement.order_id)
 
     async def _order_when_over(
         self, follower: Follower, order_id: UUID, seconds: int, correlation_id: str

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import psutil
 from bench.blocks import Bench, Block, System
 from bench.findings import Findings
 from bench.lines import lines_needed
+from bench.machine import machine
 from bench.meters import Reading
 from bench.report import Recovery, Report
 from bench.strikes import PARTS, strike
@@ -59,13 +58,7 @@ async def contrast(system: System, plan: Plan, tell: Tell) -> Report:
         return Report(
             began=began.isoformat(timespec="seconds").replace("+00:00", "Z"),
             seconds=round(time.monotonic() - clock, 1),
-            machine={
-                "cores": len(os.sched_getaffinity(0)),
-                "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-                "load_average_before": round(busy, 1),
-                "python": platform.python_version(),
-                "system": f"{platform.system()} {platform.release()}",
-            },
+            machine=machine(busy),
             settings={
                 "orders": plan.orders,
                 "repetitions": plan.repetitions,

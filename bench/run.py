@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
 import signal
 import sys
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +21,7 @@ from rich.console import Console
 from bench import history, scale, standard
 from bench.bench_page import page
 from bench.bench_table import echo
+from bench.machine import machine
 from bench.own_stack import OwnStack, StackFailed
 from bench.pgbench import PgbenchFailed
 from bench.raw_broker import BrokerCeilingFailed
@@ -98,7 +97,7 @@ async def _run(data: Path, port_offset: int, *, at_scale: bool, quick: bool) -> 
         began=began.isoformat(timespec="seconds").replace("+00:00", "Z"),
         commit=await history.commit(Path(__file__).parent),
         seconds=round(time.monotonic() - clock, 1),
-        machine=_machine(busy),
+        machine=machine(busy),
         settings={"quick": quick, **{name: _told(value) for name, value in asdict(plan).items()}},
         measures=measures,
         rows=rows({measure.key: measure.median for measure in measures}),
@@ -108,16 +107,6 @@ async def _run(data: Path, port_offset: int, *, at_scale: bool, quick: bool) -> 
         improper=notes.improper,
         troubles=notes.troubles,
     )
-
-
-def _machine(busy: float) -> Mapping[str, str | int | float]:
-    return {
-        "cores": len(os.sched_getaffinity(0)),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "load_average_before": round(busy, 1),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()}",
-    }
 
 
 def _told(value: object) -> str | int | float | bool:

@@ -92,11 +92,17 @@ class Relay:
         return len(rows)
 
     async def _publish(self, events: Sequence[Envelope]) -> Sequence[Exception | None]:
-        """What became of each: None, or why it is not with the broker."""
-        known = [event for event in events if event.route is not None]
-        errors = iter(await self._broker.publish_all([outgoing(event) for event in known]))
-        unknown = LookupError("its type is a newer version's, which is left to publish it")
-        return [next(errors) if event.route else unknown for event in events]
+        """What became of each: None, or why it is not with the broker; a newer version's events hold up their order."""
+        held_up: set[str | None] = set()
+        ours: list[Envelope] = []
+        for event in events:
+            if event.route is None or event.order_id in held_up:
+                held_up.add(event.order_id)
+            else:
+                ours.append(event)
+        published = dict(zip(map(id, ours), await self._broker.publish_all([*map(outgoing, ours)]), strict=True))
+        held = LookupError("it, or one before it, is of a newer version's type; that version will publish it")
+        return [published.get(id(event), held) for event in events]
 
     async def _due(self, connection: Connection) -> Sequence[tuple[int, UUID, Envelope]]:
         cursor = await connection.execute(

@@ -204,3 +204,22 @@ def derived_id(order_id: UUID, *names: str) -> UUID:
     bits[6] = 0x80 | (bits[6] & 0x0F)
     bits[8] = 0x80 | (bits[8] & 0x3F)
     return UUID(bytes=bytes(bits))
+
+
+# What is asked, and what follows, has one id whoever asks for it: the gateway, a timer, an orchestrator, or whoever
+# tells from a row what removed events told. So a repetition is recognised wherever it arrives.
+
+
+def create_id(order_id: UUID) -> UUID:
+    """Of the command that creates this order."""
+    return derived_id(order_id, CreateOrderRequested.__name__)
+
+
+def cancel_id(order_id: UUID, reason: str) -> UUID:
+    """Of the command that cancels this order for this reason."""
+    return derived_id(order_id, OrderCancelRequested.__name__, reason)
+
+
+def event_id(order_id: UUID, event: type[Event], cause: UUID) -> UUID:
+    """Of the event that follows from the message `cause`."""
+    return derived_id(order_id, event.__name__, str(cause))

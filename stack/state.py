@@ -18,7 +18,6 @@ STATE = "state.json"
 LEFTOVERS_WITHIN = 10.0  # seconds for what an earlier supervisor left to end by itself
 KILLED_WITHIN = 2.0
 ROTATE_ABOVE = 10 * 1024 * 1024
-SAME_START = 2.0  # seconds; a pid that is in use again was given to something younger
 
 
 def make_folder(data: Path) -> None:
@@ -62,11 +61,13 @@ def write(data: Path, state: Mapping[str, Any]) -> None:
 
 
 def read(data: Path) -> dict[str, Any] | None:
-    """What the last supervisor wrote, which may have died since; None when it stopped in order."""
+    """What the last supervisor wrote, which may have died since; None when it stopped in order. Raises StackError."""
     try:
         state = json.loads((data / STATE).read_text())
     except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
         return None
+    except OSError as error:
+        raise StackError(f"{data} cannot be read ({error.strerror}): choose another with --data") from error
     return state if isinstance(state, dict) else None
 
 
@@ -81,17 +82,19 @@ def clear(data: Path) -> None:
     (data / STATE).unlink(missing_ok=True)
 
 
-def started_at(pid: int) -> float | None:
-    """When a process started, seconds since the epoch; None when it is gone."""
-    with contextlib.suppress(psutil.Error):
-        return float(psutil.Process(pid).create_time())
-    return None
+def started_at(pid: int) -> str | None:
+    """What tells a process from others that have its pid, at other times, after other boots; None when it is gone."""
+    try:
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+    # Not psutil's create_time, which moves with the wall clock.
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {ticks}"
 
 
-def is_same(pid: int, started: float | None) -> bool:
+def is_same(pid: int, started: str | None) -> bool:
     """Whether the process with this pid is the one that started then; a pid is given to others in time."""
-    now_started = started_at(pid)
-    return started is not None and now_started is not None and abs(now_started - started) < SAME_START
+    return started is not None and started_at(pid) == started
 
 
 def end_leftovers(data: Path) -> None:

@@ -39,7 +39,7 @@ class _Child:
     program: Program
     state: str = "waiting"
     process: subprocess.Popen[bytes] | None = None
-    started: float | None = None  # wall clock, as the system tells it
+    started: str | None = None  # wall clock, as the system tells it
     since: float = 0.0  # the loop's clock
     restarts: int = 0
     ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -62,6 +62,9 @@ class Supervisor:
         self._data = data.absolute()
         self._children = [_Child(program) for program in programs]
         self._urls = dict(urls or {})
+        self._stops_within = sum(
+            max((each.stop_within for each in programs if each.stage is stage), default=0.0) for stage in Stage
+        )
         self._on_event = on_event
         self._lock: state.Lock | None = None
 
@@ -236,5 +239,5 @@ class Supervisor:
             for child in self._children
         ]
         ready = all(child.state == "ready" for child in self._children)
-        own = {"pid": os.getpid(), "started": state.started_at(os.getpid())}
+        own = {"pid": os.getpid(), "started": state.started_at(os.getpid()), "stops_within": self._stops_within}
         state.write(self._data, {**own, "ready": ready, "processes": processes, "urls": self._urls})

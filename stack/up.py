@@ -20,7 +20,7 @@ from stack.supervisor import Event, Supervisor
 from stack.tour import Plan, drive
 
 START_WITHIN = 120.0  # seconds
-STOP_WITHIN = 60.0  # seconds
+STOP_MARGIN = 30.0  # seconds, beside what the programs have to stop
 DETACHED_LOG = "saga-up.log"
 
 
@@ -28,6 +28,7 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
     """Run the stack in the foreground until a signal. Raises StackError."""
     console = Console(highlight=False)
     began = time.monotonic()
+    state.make_folder(data)
     settings = load()
     plan = Plan.of(settings) if tour else None
     secrets = local.Secrets.of(data)
@@ -87,13 +88,14 @@ def down(data: Path) -> None:
         print(f"Nothing runs on {data}.")
         return
     os.kill(known["pid"], signal.SIGTERM)
-    deadline = time.monotonic() + STOP_WITHIN
+    within = known["stops_within"] + STOP_MARGIN
+    deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         if state.read(data) is None:
             print("Everything is stopped; the data are kept.")
             return
         time.sleep(0.05)
-    raise StackError(f"The stack (pid {known['pid']}) has not stopped within {STOP_WITHIN:g} s; see {data / 'logs'}")
+    raise StackError(f"The stack (pid {known['pid']}) has not stopped within {within:g} s; see {data / 'logs'}")
 
 
 def _tell(console: Console, event: Event) -> None:

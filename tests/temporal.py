@@ -10,7 +10,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from temporalio.client import Client
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
+from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.service import RPCError, RPCStatusCode
 
 from stack.program import http_ok
 from stack.temporal import TUNING
@@ -87,3 +90,28 @@ class TemporalServer:
             return await client.get_workflow_handle(workflow_id(order_id)).query("timeline")
 
         return self.ask(question)
+
+    def run_of(self, order_id: str) -> tuple[str, WorkflowExecutionStatus | None] | None:
+        """The last run of an order's workflow and how it stands, None if Temporal knows none."""
+
+        async def describe(client: Client) -> tuple[str, WorkflowExecutionStatus | None] | None:
+            try:
+                found = await client.get_workflow_handle(workflow_id(order_id)).describe()
+            except RPCError as error:
+                if error.status is RPCStatusCode.NOT_FOUND:
+                    return None
+                raise
+            return found.run_id, found.status
+
+        return self.ask(describe)
+
+    def forget(self, order_id: str) -> None:
+        """Do to an order's closed workflow what Temporal's retention does."""
+
+        async def delete(client: Client) -> None:
+            execution = WorkflowExecution(workflow_id=workflow_id(order_id))
+            request = DeleteWorkflowExecutionRequest(namespace=client.namespace, workflow_execution=execution)
+            await client.workflow_service.delete_workflow_execution(request)
+
+        self.ask(delete)
+        until(lambda: self.run_of(order_id) is None, within=60, what="Temporal has forgotten it")

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import uuid4
 
 import aio_pika
@@ -298,14 +298,20 @@ class World:
         return answer.json() if answer.content else None
 
 
+_SIDE: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_given: set[int] = set()  # ports, by us
+
+
 def free_port() -> int:
-    """A port that nobody has, nor is given by the system while a process that we kill and start again is away."""
+    """A port that nobody has, nor gets while the process that it is for is killed and started again."""
     while True:
-        # Below the ports of outgoing connections, and none of a stack's, whatever its offset is in these tests.
-        port = 23_000 + secrets.randbelow(7_000)
+        # Below the ports of outgoing connections, and no part of a stack's, at the offsets of the tests.
+        port = 23_000 + 3_500 * (_SIDE % 2) + secrets.randbelow(3_500)
         with suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                _given.add(port)
+                return port
 
 
 def envelope(event_type: str, payload: Mapping[str, Any], event_id: str | None = None, **more: Any) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import msgspec
 from activities.steps import Step
 from models.messages import Envelope, MalformedMessage, decode
 from models.order import OrderStatus
-from models.saga import CancelReason, Coordinator, derived_id
+from models.saga import CancelReason, Coordinator, cancel_id
 from workflows.timeline import Timeline, build, causes_known
 
 MOST_BYTES: Final = 1024 * 1024  # of all events of one order; a saga has three to five, of a few hundred bytes each
@@ -97,7 +97,7 @@ def timeout_of(created: Envelope) -> Step:
     return Step(
         event_type="OrderCancelRequested",
         payload={"orderId": created.order_id, "reason": reason},
-        event_id=str(derived_id(UUID(created.order_id), "OrderCancelRequested", reason)),
+        event_id=str(cancel_id(UUID(created.order_id), reason)),
         correlation_id=created.correlation_id,
         coordinator=Coordinator.CHOREOGRAPHY,
     )

@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.timeline import timeline_as_json
 
 REPUBLISH_ATTEMPTS: Final = 5
-BEGINNING_WITHIN: Final = timedelta(seconds=10)  # of the first event that is heard of, whichever that is
+BEGINNING_WITHIN: Final = timedelta(seconds=10)  # from when nothing but events is waited for
 _READ_THE_BEGINNING: Final = "read-the-beginning"  # a patch
 _STEP_TIMEOUT: Final = timedelta(seconds=30)
 _STEP_RETRIES: Final = RetryPolicy(

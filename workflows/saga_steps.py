@@ -12,7 +12,7 @@ from temporalio.common import RetryPolicy
 
 from activities.steps import Step
 from models.messages import Envelope
-from models.saga import Coordinator, derived_id
+from models.saga import Coordinator, cancel_id
 from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE
 from workflows.saga_input import CancelRequest, NewOrder, SagaInput
 
@@ -58,8 +58,7 @@ def create_command(saga: SagaInput, order: NewOrder) -> Step:
 
 def cancel_command(order_id: str, request: CancelRequest) -> Step:
     """The command that cancels the order."""
-    # The id that the command has whoever sends it: a repetition answers with the same event.
-    event_id = derived_id(UUID(order_id), "OrderCancelRequested", request.reason)
+    event_id = cancel_id(UUID(order_id), request.reason)
     payload = {"orderId": order_id, "reason": request.reason}
     return _step("OrderCancelRequested", payload, str(event_id), request.correlation_id)
 

@@ -6,6 +6,7 @@ Amounts: https://docs.stripe.com/currencies, zero-decimal currencies and special
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import quote
 
 from stripe import InvalidRequestError, RequestOptions
 
@@ -29,8 +30,11 @@ def amount_of(payment: Payment) -> int:
 
 
 def options(correlation_id: str, *, key: str | None = None) -> RequestOptions:
-    """The correlation id goes as a header: a repetition under the same key must have the same body, whoever asks."""
-    chosen: RequestOptions = {"headers": {"X-Correlation-Id": correlation_id}}
+    """The correlation id goes as a header: a repetition under the same key must have the same body, whoever asks.
+
+    It may be any text where it came by the broker; what a header can't carry is percent-encoded.
+    """
+    chosen: RequestOptions = {"headers": {"X-Correlation-Id": quote(correlation_id, safe="/:@+=,;")}}
     if key is not None:
         chosen["idempotency_key"] = key
     return chosen

@@ -25,7 +25,8 @@ CHECKS: Final = (
         name=ORDERS_STORED,
         invariant=1,
         find=Asked(where="dead letters"),
-        remedy="its command is a dead letter: `saga dead-letters show ID`, then redrive it",
+        remedy="if its command is a dead letter, `saga dead-letters show ID`, then redrive it; if a workflow alone "
+        "knows it, that database was restored to before it was stored",
     ),
     Check(name=SAGAS_END, invariant=1, find=Comparison(judge=sagas.unfinished), remedy=_LOOK),
     Check(

@@ -27,6 +27,8 @@ async def all_of(amqp_url: str) -> Sequence[DeadLetterRecord]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they warn of is told once, by us
     try:
         return await DeadLetters(amqp_url).all()
+    except ValueError:
+        raise Unread("dead letters", "SAGA_AMQP_URL is not the URL of a broker") from None
     except losses.LOST as error:
         raise Unread("dead letters", explain(error) or type(error).__name__) from None
 

@@ -27,6 +27,7 @@ from stack.audit.snapshot import Reader, Unread
 from stack.audit.statements import UNTIL
 from workflows.naming import workflow_id
 from workflows.saga_input import ORDER_SAGA
+from workflows.search_attributes import ORDER_STATUS
 from workflows.timeline import Timeline, build, timeline_as_json
 
 _AT_ONCE: Final = 16
@@ -66,7 +67,7 @@ class Timelines:
                 await self._check(client, order_ids)
             if self.sample is None:
                 await self._check_accepted(client)
-        except (RPCError, RuntimeError, OSError) as error:
+        except (RPCError, RuntimeError, OSError, ValueError) as error:
             raise Unread("timelines", f"Temporal at {self.address} does not answer: {error}") from error
         except OrchestratorUnavailable as error:
             raise Unread("timelines", f"{error}; is the worker running?") from error
@@ -109,14 +110,18 @@ class Timelines:
         return {finding.id: finding for finding in found if finding is not None}
 
     async def _check_accepted(self, client: Client) -> None:
-        """An orchestrated order is accepted by starting its saga: it must have been stored since."""
+        """An orchestrated order is accepted by starting its saga; a mirror has heard that its order was stored.
+
+        So both must be there. Either knows more than databases that were restored to an earlier time.
+        """
         before = (datetime.now(UTC) - timedelta(seconds=self.scope.grace)).isoformat()
-        query = f"WorkflowType = '{ORDER_SAGA}' AND StartTime < '{before}'"
+        heard_of = f"WorkflowType = 'SagaMirror' AND {ORDER_STATUS.name} IS NOT NULL"
+        query = f"(WorkflowType = '{ORDER_SAGA}' OR ({heard_of})) AND StartTime < '{before}'"
         async for order_ids in _paged(client, query):
             known = {row[0] for row in self.orders.all(_KNOWN, {"ids": order_ids})}
             for order_id in order_ids:
                 if order_id not in known:
-                    detail = "its saga was started, yet the order service has no such order"
+                    detail = "its saga has a workflow, yet the order service has no such order"
                     finding = Finding(check=ORDERS_STORED, id=str(order_id), detail=detail)
                     self.report.add(finding, keep=self.scope.keep)
 

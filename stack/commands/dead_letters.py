@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from uuid import UUID
 
+import msgspec
 import typer
 
 from models.messages import camel
@@ -171,8 +172,14 @@ def _row(record: DeadLetterRecord) -> tuple[object, ...]:
 
 def _as_json(record: DeadLetterRecord) -> dict[str, Any]:
     shown = {camel(field.name): getattr(record, field.name) for field in fields(record)}
+    return shown | {"body": _body(record.body)}
+
+
+def _body(body: bytes) -> Any:
+    """What the JSON says; or text, if it is none, or none that can be written again."""
     try:
-        shown["body"] = json.loads(record.body)
-    except ValueError:
-        shown["body"] = record.body.decode("utf-8", "backslashreplace")
-    return shown
+        value = msgspec.json.decode(body)
+        json.dumps(value, indent=2)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return body.decode("utf-8", "backslashreplace")
+    return value

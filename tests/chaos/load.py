@@ -86,19 +86,27 @@ class Load:
         """Return when everything has been accepted, and every cancellation answered."""
         with ThreadPoolExecutor(_CLIENTS + 4) as pool:
             cancelling = [pool.submit(self._cancel_on) for _ in range(4)]
-            for posted in [pool.submit(self._post, sale) for sale in wishes]:
-                posted.result()
+            try:
+                for posted in [pool.submit(self._place, sale) for sale in wishes]:
+                    posted.result()
+            except BaseException:
+                self.give_up()
+                raise
             with self._changed:
                 self._posted = True
                 self._changed.notify_all()
             for cancelled in cancelling:
                 cancelled.result()
 
-    def _post(self, sale: Sale) -> None:
-        self._given_up.wait(max(0.0, self._began + sale.at - time.monotonic()))
+    def post(self, sale: Sale) -> str:
+        """The id under which the order is accepted. Raises AssertionError for an answer that must never be given."""
         headers = {"Idempotency-Key": sale.key} if sale.key else {}
         answer = self._ask("POST", "/api/orders", sale.gateway, (202,), json=sale.body, headers=headers)
-        order_id = str(answer.json()["orderId"])
+        return str(answer.json()["orderId"])
+
+    def _place(self, sale: Sale) -> None:
+        self._given_up.wait(max(0.0, self._began + sale.at - time.monotonic()))
+        order_id = self.post(sale)
         self.accepted[order_id] = sale
         if sale.cancel_after is not None:
             with self._changed:

@@ -51,4 +51,6 @@ def unleash(chaos: Chaos, system: System, tell: Callable[[str], None]) -> list[s
     tell(f"struck {sum(strikes.done.values())} times: {dict(sorted(strikes.done.items()))}")
     if failures:
         raise failures[0]
-    return strikes.accidents + judge(system, load, tell)
+    found = judge(system, load, tell)
+    strikes.look_for_accidents()
+    return strikes.accidents + found

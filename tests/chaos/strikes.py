@@ -60,12 +60,12 @@ class Strikes:
                 self._strike()
                 following = time.monotonic() + self.pause * self.random.uniform(0.5, 1.5)
             self._undo_until(time.monotonic())
-            self._look_for_accidents()
+            self.look_for_accidents()
             time.sleep(0.05)
         while self._undo:
             self._undo_until(float("inf"))
             time.sleep(0.05)
-        self._look_for_accidents()
+        self.look_for_accidents()
 
     def _strike(self) -> None:
         kind = self.random.choices(self.kinds, [each.weight for each in self.kinds])[0]
@@ -81,7 +81,7 @@ class Strikes:
             if due <= now and undo() is not False:
                 del self._undo[target]
 
-    def _look_for_accidents(self) -> None:
+    def look_for_accidents(self) -> None:
         """A process that ends though nobody struck it is a finding; it is started again, as a supervisor would."""
         for name in self.system.died_by_themselves(self._undo.__contains__):
             code = self.system.world.processes[name].returncode

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
+import psutil
+
 from tests.chaos.proxy import Proxy
 from tests.freezing import freeze
 from tests.temporal import TemporalServer
@@ -19,6 +21,7 @@ PROCESSES: Final = ("order", "payment", "gateway", "worker")
 INSTANCES: Final = tuple(f"{name}{number}" for number in ("", 2, 3) for name in PROCESSES)
 GATEWAYS: Final = tuple(name for name in INSTANCES if name.startswith("gateway"))
 SERVERS: Final = ("rabbitmq", "postgres", "temporal")
+LOADED_WITHIN: Final = 15.0  # seconds, on a machine that has much else to do
 WAYS: Final = ("to the broker", "to the orders", "to the payments", "to Temporal")
 
 Undo: TypeAlias = Callable[[], object]
@@ -87,6 +90,7 @@ class System:
     def restart(self, name: str) -> Undo:
         """Stop a process as an operator would; it has to end by itself, and well."""
         process, patience = self.world.processes[name], time.monotonic() + 30
+        well = (0, -signal.SIGTERM) if self._is_young(process.pid) else (0,)
         process.send_signal(signal.SIGTERM)
 
         def undo() -> bool:
@@ -94,12 +98,19 @@ class System:
             if code is None:
                 assert time.monotonic() < patience, f"{name} was told to stop, and did not: {self.end_of(name)}"
                 return False
-            # One that is still loading its modules has nothing to finish.
-            assert code in (0, -signal.SIGTERM), f"{name} was told to stop, and ended with {code}: {self.end_of(name)}"
+            assert code in well, f"{name} was told to stop, and ended with {code}: {self.end_of(name)}"
             self.world.start(name, wait=False)
             return True
 
         return undo
+
+    @staticmethod
+    def _is_young(pid: int) -> bool:
+        """Whether it may still be loading its modules, and has nothing to finish."""
+        try:
+            return time.time() - psutil.Process(pid).create_time() < LOADED_WITHIN
+        except psutil.NoSuchProcess:
+            return False  # it has ended by itself, which is found elsewhere
 
     def freeze(self, name: str) -> Undo:
         """Stop a process in its tracks, with all that it has started."""

@@ -12,11 +12,13 @@ from stack.audit.checks import TIMELINES_EQUAL
 from stack.audit.proof import Scope
 from stack.audit.run import Places, audit
 from tests.chaos.load import Load
+from tests.chaos.outcomes import outcomes, repeated
 from tests.chaos.system import INSTANCES, System
 from tests.waiting import until
 
 AT_REST_WITHIN: Final = 240.0  # seconds
-_SHOWN: Final = 20  # findings of one kind
+_KEPT: Final = 1_000_000  # findings of one kind: all
+_REPEATED: Final = 300  # requests
 
 
 def judge(system: System, load: Load, tell: Callable[[str], None]) -> list[str]:
@@ -35,11 +37,19 @@ def judge(system: System, load: Load, tell: Callable[[str], None]) -> list[str]:
         tell(f"redriven, and all is at rest again; left: {_summary(world.dead_letters())}")
     _wait_for_workflows(system)
     tell("no workflow is open")
+    doubled = list(repeated(load, most=_REPEATED))
+    world.wait_at_rest(load.accepted, within=AT_REST_WITHIN)
+    _wait_for_workflows(system)
+    counts, improper = outcomes(system, load)
+    tell(f"requests are sent again, and all is at rest; orders ended so: {dict(counts)}")
+    unheard = {each.order_id for each in letters if each.order_id} & _orchestrated(load)
     findings = [
         *load.wrong,
+        *improper,
+        *doubled,
         *_unkept_cancellations(system, load.cancelled),
         *_failed_workflows(system),
-        *_audited(system, redriven={letter.order_id for letter in letters}),
+        *_audited(system, unheard),
     ]
     tell("audited")
     left = [f"dead letter {letter.reason} in {letter.queue}: {letter.error}" for letter in world.dead_letters()]
@@ -73,7 +83,11 @@ def _failed_workflows(system: System) -> list[str]:
     return [f"{failed} workflows have failed"] if failed else []
 
 
-def _audited(system: System, redriven: Collection[str | None]) -> list[str]:
+def _orchestrated(load: Load) -> set[str]:
+    return {order_id for order_id, sale in load.accepted.items() if sale.body["coordinator"] == "orchestration"}
+
+
+def _audited(system: System, unheard: Collection[str]) -> list[str]:
     """What `saga audit --at-rest --timelines all` finds: databases, books, event logs, dead letters and timelines.
 
     What an operator sends back after an orchestrated saga has ended, that workflow no longer hears of: of such an order
@@ -86,11 +100,11 @@ def _audited(system: System, redriven: Collection[str | None]) -> list[str]:
         amqp=world.amqp_url,
         temporal=system.temporal.address,
     )
-    report = audit(places, Scope(at_rest=True, grace=0.0, keep=_SHOWN), sample=None)
+    report = audit(places, Scope(at_rest=True, grace=0.0, keep=_KEPT), sample=None)
     found = [
         f"{name}: {finding.id} {finding.detail}"
         for name, tally in report.tallies.items()
         for finding in tally.examples
-        if not (name == TIMELINES_EQUAL and finding.id in redriven)
+        if not (name == TIMELINES_EQUAL and finding.id in unheard)
     ]
     return found + [f"{source} could not be read: {why}" for source, why in report.unread.items()]

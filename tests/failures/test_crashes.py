@@ -96,6 +96,7 @@ def test_09_a_relay_that_dies_before_marking_publishes_the_same_event_again(worl
     assert world.rows("orders", "SELECT count(*) FROM outbox")[0]["count"] == 1
     world.start("order")
     world.wait_status(order_id, "PAID", "APPROVED")
+    until(lambda: not world.rows("orders", "SELECT 1 FROM outbox"), what="the relay has published it again")
     heard = [event["eventId"] for event in all_that_was_heard(world) if event["eventType"] == "OrderCreated"]
     assert len(heard) == 2
     assert len(set(heard)) == 1

@@ -11,10 +11,7 @@ from typing import Any, Final
 
 import httpx
 import pytest
-from temporalio.api.common.v1 import WorkflowExecution
-from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
-from temporalio.client import Client, WorkflowExecutionStatus
-from temporalio.service import RPCError, RPCStatusCode
+from temporalio.client import WorkflowExecutionStatus
 
 from tests.chaos.proxy import Proxy
 from tests.chaos.run import Chaos, unleash
@@ -24,7 +21,6 @@ from tests.failures.test_rows_connections import away_for
 from tests.temporal import TemporalServer
 from tests.waiting import until
 from tests.world import USER, Servers, World
-from workflows.naming import workflow_id
 
 SEED: Final = 33
 COORDINATORS: Final = ("choreography", "orchestration")
@@ -50,8 +46,7 @@ def test_30_a_saga_that_temporal_no_longer_remembers_is_started_again_without_a_
     order_id = world.request("POST", "/orders", **request).json()["orderId"]
     world.wait_status(order_id, "PAID", "APPROVED", within=30)
     (first, _) = until(lambda: ended_run(temporal, order_id), within=30, what="the saga has ended")
-    temporal.ask(lambda client: forget(client, order_id))
-    until(lambda: run_of(temporal, order_id) is None, within=60, what="Temporal has forgotten it")
+    temporal.forget(order_id)
     assert world.request("POST", "/orders", **request).json()["orderId"] == order_id
     (second, _) = until(lambda: ended_run(temporal, order_id), within=30, what="another run has ended")
     assert second != first
@@ -60,32 +55,9 @@ def test_30_a_saga_that_temporal_no_longer_remembers_is_started_again_without_a_
     assert world.events("orders", order_id) == ["OrderCreated", "OrderPaid"]
 
 
-def run_of(temporal: TemporalServer, order_id: str) -> tuple[str, WorkflowExecutionStatus | None] | None:
-    """The last run of an order's saga and how it stands, None if Temporal knows none."""
-
-    async def describe(client: Client) -> tuple[str, WorkflowExecutionStatus | None] | None:
-        try:
-            found = await client.get_workflow_handle(workflow_id(order_id)).describe()
-        except RPCError as error:
-            if error.status is RPCStatusCode.NOT_FOUND:
-                return None
-            raise
-        return found.run_id, found.status
-
-    return temporal.ask(describe)
-
-
 def ended_run(temporal: TemporalServer, order_id: str) -> tuple[str, WorkflowExecutionStatus | None] | None:
-    run = run_of(temporal, order_id)
+    run = temporal.run_of(order_id)
     return run if run and run[1] is WorkflowExecutionStatus.COMPLETED else None
-
-
-async def forget(client: Client, order_id: str) -> None:
-    await client.workflow_service.delete_workflow_execution(
-        DeleteWorkflowExecutionRequest(
-            namespace=client.namespace, workflow_execution=WorkflowExecution(workflow_id=workflow_id(order_id))
-        )
-    )
 
 
 @pytest.mark.timeout(600)

@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from temporalio.client import WorkflowExecutionStatus
 
 from choreography.topology import MIRROR_QUEUE
 from tests.failures.test_messages import cancel, create
@@ -186,11 +187,29 @@ def test_27_a_replay_into_closed_mirrors_opens_no_second_run(mirrored: World, te
     mirrored.wait_at_rest(orders)
     wait_mirrored(mirrored, temporal, len(orders))
     before = prove_timelines(mirrored, temporal, orders)
-    told = mirrored.statistics(MIRROR_QUEUE)["ack"]
+    told = sum(len(PATHS[kind]) for kind in orders.values())
+    wait_acknowledged(mirrored, told)
     replay(mirrored, "order")
     wait_acknowledged(mirrored, told + 2 * len(orders))  # each order's first event, and its last
     wait_mirrored(mirrored, temporal, len(orders))
     assert prove_timelines(mirrored, temporal, orders) == before
+
+
+def test_a_paid_order_cancelled_after_temporal_has_forgotten_it_has_a_whole_timeline(
+    mirrored: World, temporal: TemporalServer
+) -> None:
+    mirrored.start("order", "payment", "worker")
+    order_id = str(uuid4())
+    mirrored.publish(create(order_id))
+    mirrored.wait_status(order_id, "PAID", "APPROVED")
+    wait_mirrored(mirrored, temporal, 1)
+    temporal.forget(order_id)
+    mirrored.publish(cancel(order_id))
+    mirrored.wait_status(order_id, "CANCELLED", "REFUNDED")
+    closed = WorkflowExecutionStatus.COMPLETED
+    until(lambda: (temporal.run_of(order_id) or ("", None))[1] is closed, within=30, what="its mirror is complete")
+    kinds = [entry["eventType"] for entry in temporal.timeline(order_id)["entries"]]
+    assert kinds == ["OrderCreated", "PaymentApproved", "OrderPaid", "OrderCancelled", "PaymentRefunded"]
 
 
 def test_a_standby_worker_takes_over_from_a_killed_one(mirrored: World, temporal: TemporalServer) -> None:

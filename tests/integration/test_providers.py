@@ -429,6 +429,15 @@ class TestStripeProvider(ConformanceOfAProvider):
         assert None not in told
         assert list(dict.fromkeys(told)) == ["first", "second", "third", "fourth"]
 
+    @pytest.mark.parametrize("correlation_id", ["é", "a\nb", "x ", " ", "日本", "a" * 255])
+    async def test_whatever_a_correlation_id_is_money_moves(
+        self, stripe_books: StripeBooks, correlation_id: str
+    ) -> None:
+        asked = payment()
+        assert isinstance(await stripe_books.provider.charge(asked, correlation_id=correlation_id), Charged)
+        await stripe_books.provider.refund(asked, correlation_id=correlation_id)
+        assert await stripe_books.sums(asked) == (AMOUNT, AMOUNT)
+
     async def test_a_test_key_pays_by_visa_when_no_method_is_named(self, stripe_books: StripeBooks) -> None:
         assert isinstance(await stripe_books.provider.charge(payment(None), correlation_id="c"), Charged)
 

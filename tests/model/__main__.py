@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, fields
 from functools import partial
+from typing import Final
 
 from models.saga import Coordinator
 from tests.model.alike import INPUTS, differences
@@ -34,7 +35,8 @@ class Found:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status: 0 if no invariant is broken, 1 if one is, 2 if the limit of states ended the search."""
-    asked = _parser().parse_args(arguments)
+    parser = _parser()
+    asked = parser.parse_args(arguments)
     if asked.table:
         print(table())
         return 0
@@ -45,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"There is no seeded fault called {asked.fault!r}; there are:\n  {names}", file=sys.stderr)
             return 2
         return _tell_all([fault.scenario], fault.rules, asked)
-    scenarios = _scenarios(asked)
+    scenarios = _scenarios(asked, parser)
     status = _tell_all(scenarios, Rules(), asked)
     return (_tell_differences() or status) if scenarios == FULL else status
 
@@ -116,9 +118,23 @@ def bounds(scenario: Scenario) -> str:
     return ", ".join([*budget, f"verdicts {'/'.join(scenario.verdicts)}", f"retries {scenario.retries}"])
 
 
-def _scenarios(asked: argparse.Namespace) -> Sequence[Scenario]:
+_SHAPE: Final = (
+    *("coordinator", "mirror", "together", "verdicts", "retries", "prefetch"),
+    *("order_services", "payment_services"),
+)
+
+
+def _scenarios(asked: argparse.Namespace, parser: argparse.ArgumentParser) -> Sequence[Scenario]:
     budget = {each.name: getattr(asked, each.name) for each in fields(Budget)}
-    if any(count is not None for count in budget.values()):
+    of_its_own = any(count is not None for count in budget.values())
+    if ignored := [
+        f"--{name.replace('_', '-')}"
+        for name in (("scenario", "quick") if of_its_own else _SHAPE)
+        if getattr(asked, name) != parser.get_default(name)
+    ]:
+        why = "names a scenario of the list" if of_its_own else "needs a bound, such as --cancels 1"
+        parser.error(f"{', '.join(ignored)} {why}; see --help")
+    if of_its_own:
         return [
             Scenario(
                 name="as asked for",
@@ -134,7 +150,10 @@ def _scenarios(asked: argparse.Namespace) -> Sequence[Scenario]:
             )
         ]
     listed = QUICK if asked.quick else FULL
-    return tuple(each for each in listed if asked.scenario in each.name)
+    chosen = tuple(each for each in listed if asked.scenario in each.name)
+    if not chosen:
+        parser.error(f"no scenario is called {asked.scenario!r}; there are: {', '.join(each.name for each in listed)}")
+    return chosen
 
 
 def _parser() -> argparse.ArgumentParser:

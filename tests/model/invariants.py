@@ -114,7 +114,7 @@ class Invariants:
         if build(reversed(logged)) != built:
             return Broken(invariant="7", why="the timeline depends on the order in which it hears of events")
         if temporal.run is None:
-            return None
+            return Broken(invariant="7", why="no mirror was begun") if self._world.scenario.mirror and told else None
         run = self._world.workflows.runs[temporal.run]
         if run.ended != "completed":
             return Broken(invariant="7", why=f"the workflow {run.name} has not ended")

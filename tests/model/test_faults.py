@@ -72,3 +72,7 @@ def test_the_command_line_takes_bounds(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["--crashes", "1", "--limit", "500"]) == 2
     assert "stopped at the limit of 500 states" in capsys.readouterr().out
     assert main(["--fault", "no such fault"]) == 2
+    for nonsense in (["--scenario", "no such"], ["--mirror"], ["--cancels", "1", "--quick"]):
+        with pytest.raises(SystemExit) as refused:
+            main(nonsense)
+        assert refused.value.code == 2

@@ -35,6 +35,7 @@ class Readings:
 
     def __init__(self, world: World, temporal: TemporalServer) -> None:
         self.failed: dict[str, str] = {}  # by source, its last error
+        self._ever_read: set[str] = set()
         self._world = world
         self._temporal = temporal
         self._cpu: Mapping[str, float] = {}
@@ -51,11 +52,18 @@ class Readings:
             self._workflows,
         )
         for source in sources:
+            name = source.__name__.strip("_").replace("_", " ")
             try:
                 values.update(source())
+                self._ever_read.add(name)
             except _UNREADABLE as error:
-                self.failed[source.__name__.strip("_").replace("_", " ")] = repr(error)
+                self.failed[name] = repr(error)
         return values
+
+    @property
+    def never_read(self) -> list[str]:
+        """The sources that could not be read even once."""
+        return sorted(self.failed.keys() - self._ever_read)
 
     def _processes(self) -> Values:
         pids = {name: self._world.processes[name].pid for name in PROCESSES}

@@ -95,10 +95,12 @@ def _soak(plan: Plan, world: World, temporal: TemporalServer, tell: Callable[[st
     judgements = judge(samples, rules(rate=plan.rate, kept=FILLED_AFTER))
     findings = [
         *(f"{times} times: {what}" for what, times in load.wrong.most_common(_SHOWN)),
-        *(f"{name} has ended" for name in PROCESSES if world.processes[name].poll() is not None),
         *(f"{each.measure} {each.fault}" for each in judgements if each.fault),
+        *(f"{source} was never read" for source in readings.never_read),
     ]
-    return Outcome(samples=samples, judgements=judgements, findings=[*findings, *_at_rest(world, temporal, load, tell)])
+    at_rest = _at_rest(world, temporal, load, tell)
+    ended = [f"{name} has ended" for name in PROCESSES if world.processes[name].poll() is not None]
+    return Outcome(samples=samples, judgements=judgements, findings=[*findings, *at_rest, *ended])
 
 
 def _watch(readings: Readings, loading: Future[None], *, every: float) -> list[Sample]:
@@ -131,6 +133,7 @@ def _at_rest(world: World, temporal: TemporalServer, load: Load, tell: Callable[
     tell(audit.stdout + audit.stderr)
     return [
         *([f"{failed} workflows have failed"] if failed else []),
+        *(f"dead letter {each.reason} in {each.queue}: {each.error}" for each in world.dead_letters()),
         *([f"`saga audit` ended with exit code {audit.returncode}"] if audit.returncode else []),
     ]
 

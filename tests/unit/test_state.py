@@ -25,7 +25,7 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
 def test_a_stranger_with_the_supervisors_pid_is_neither_asked_nor_stopped(
     tmp_path: Path, stranger: subprocess.Popen[bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    died = (state.started_at(stranger.pid) or 0) - 3600
+    died = f"{state.started_at(stranger.pid)}0"
     processes = [{"name": "order", "pid": stranger.pid, "started": died, "port": 1, "state": "ready"}]
     state.write(tmp_path, {"pid": stranger.pid, "started": died, "ready": True, "processes": processes, "urls": {}})
 
