@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -61,6 +62,9 @@ def main(
             results = runner.run(_run(Path(folder), port_offset, at_scale=at_scale, quick=quick))
     except _FAILURES as error:
         print(f"bench: {error}", file=sys.stderr)
+        raise typer.Exit(2) from None
+    except Exception:
+        traceback.print_exc()  # nobody expected it; but an exit code of 1 would tell of orders
         raise typer.Exit(2) from None
     except (asyncio.CancelledError, KeyboardInterrupt):
         print("bench: told to stop before all was measured; its stack is stopped, nothing is kept", file=sys.stderr)
