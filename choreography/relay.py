@@ -84,11 +84,12 @@ class Relay:
             crash_point("relay.published")
             published = [seq for (seq, _, _), error in zip(rows, errors, strict=True) if error is None]
             await connection.execute("DELETE FROM outbox WHERE seq = ANY(%s)", [published])
-        for (seq, order_id, _), error in zip(rows, errors, strict=True):
-            if error is not None:
-                self._stuck.add(order_id)
-                log.warning("relay_failed", seq=seq, order_id=str(order_id), error=str(error))
-        log.info("relayed", events=len(published))
+        failed = [(seq, order_id, error) for (seq, order_id, _), error in zip(rows, errors, strict=True) if error]
+        self._stuck.update(order_id for _, order_id, _ in failed)
+        for seq, order_id, error in failed[:1]:  # a line a batch: what can't be published now comes again soon
+            log.warning("relay_failed", events=len(failed), seq=seq, order_id=str(order_id), error=str(error))
+        if published:
+            log.info("relayed", events=len(published))
         return len(rows)
 
     async def _publish(self, events: Sequence[Envelope]) -> Sequence[Exception | None]:
