@@ -55,6 +55,10 @@ def _dump(order: Order) -> tuple[Any, ...]:
     )
 
 
+def _tally(order: Order) -> tuple[str, int]:
+    return order.status, order.total
+
+
 ORDERS: Final = Book[Order](
     table="orders",
     key="id",
@@ -73,7 +77,7 @@ ORDERS: Final = Book[Order](
     dump=_dump,
     decide=decide,
     totals="order_totals",
-    tally=lambda order: (order.status, order.total),
+    tally=_tally,
 )
 
 

@@ -128,6 +128,10 @@ def _dump(payment: Payment) -> tuple[Any, ...]:
     )
 
 
+def _tally(payment: Payment) -> tuple[str, int]:
+    return payment.status, payment.amount
+
+
 PAYMENTS: Final = Book[Payment](
     table="payments",
     key="order_id",
@@ -148,7 +152,7 @@ PAYMENTS: Final = Book[Payment](
     dump=_dump,
     decide=decide,
     totals="payment_totals",
-    tally=lambda payment: (payment.status, payment.amount),
+    tally=_tally,
 )
 
 

@@ -20,7 +20,7 @@ class Budget:
     incomplete: int = 0  # an attempt of an activity that Temporal hears nothing of although it goes on
     repeats: int = 0  # a message published again: a replay, a client's retry, an impatient relay
     cancels: int = 0  # the user's
-    timeouts: int = 0  # of the payment
+    timeouts: int = 0  # of the payment, or of how a saga began
     republications: int = 0  # of order.cancelled, by a mirror
 
     def allows(self, cost: str) -> bool:

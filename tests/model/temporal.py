@@ -44,13 +44,13 @@ _TAKES: Final[dict[str, type[Message]]] = {
     "cancel_payment": OrderCancelled,
 }
 _PAYS: Final = ("charge_payment", "cancel_payment")
-# What a timer that fires is paid with, by the beginning of its summary; the last ones are only waited for.
+# What a timer that fires is paid with, by the beginning of its summary; the last one is only waited for.
 _TIMERS: Final = {
     "wait for the payment": "timeouts",
     "cancel the order": "timeouts",
     "wait for the refund or void": "republications",
+    "wait for what came before": "timeouts",
     "wait for a refund of what was under way": None,
-    "wait for what came before": None,
 }
 
 
