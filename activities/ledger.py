@@ -122,17 +122,16 @@ class _Page(Generic[State]):
 
     def decide(self, entry: Entry) -> Applied[State] | Exception:
         order_id = entry.message.order_id
-        about = {"order_id": str(order_id), "correlation_id": entry.correlation_id}
         try:
             decision = self._book.decide(self._after.get(order_id), entry.message, entry.coordinator)
         except Exception as error:
-            log.exception("decision_failed", **about, message=type(entry.message).__name__)
+            log.exception("decision_failed", **_about(entry), message=type(entry.message).__name__)
             return error
         if not isinstance(decision, Become):
             if isinstance(decision, Illegal):
-                log.warning("message_illegal", **about, why=decision.why)
+                log.warning("message_illegal", **_about(entry), why=decision.why)
             else:
-                log.info("message_ignored", **about, kind=type(decision).__name__, why=decision.why)
+                log.info("message_ignored", **_about(entry), kind=type(decision).__name__, why=decision.why)
             return Applied(decision=decision)
         self._after[order_id] = decision.state
         return Applied(decision=decision, event=self._record(entry, decision))
@@ -185,3 +184,7 @@ class _Page(Generic[State]):
             return []
         rows = sorted(await cursor.fetchall())
         return [(seq, event) for (seq, deferred), event in zip(rows, self._events, strict=True) if not deferred]
+
+
+def _about(entry: Entry) -> dict[str, str]:
+    return {"order_id": str(entry.message.order_id), "correlation_id": entry.correlation_id}

@@ -95,15 +95,15 @@ class Relay:
     async def _publish(self, events: Sequence[Envelope]) -> Sequence[Exception | None]:
         """What became of each: None, or why it is not with the broker; a newer version's events hold up their order."""
         held_up: set[str | None] = set()
-        ours: list[Envelope] = []
+        waits: list[bool] = []
         for event in events:
-            if event.route is None or event.order_id in held_up:
+            if event.route is None:
                 held_up.add(event.order_id)
-            else:
-                ours.append(event)
-        published = dict(zip(map(id, ours), await self._broker.publish_all([*map(outgoing, ours)]), strict=True))
+            waits.append(event.order_id in held_up)
+        ours = [outgoing(event) for event, waiting in zip(events, waits, strict=True) if not waiting]
+        errors = iter(await self._broker.publish_all(ours))
         held = LookupError("it, or one before it, is of a newer version's type; that version will publish it")
-        return [published.get(id(event), held) for event in events]
+        return [held if waiting else next(errors) for waiting in waits]
 
     async def _due(self, connection: Connection) -> Sequence[tuple[int, UUID, Envelope]]:
         cursor = await connection.execute(

@@ -39,7 +39,7 @@ class _Child:
     program: Program
     state: str = "waiting"
     process: subprocess.Popen[bytes] | None = None
-    started: str | None = None  # wall clock, as the system tells it
+    started: str | None = None  # as state.started_at tells it
     since: float = 0.0  # the loop's clock
     restarts: int = 0
     ready: asyncio.Event = field(default_factory=asyncio.Event)
