@@ -115,12 +115,12 @@ def _tour(plan: Plan, urls: dict[str, str], console: Console) -> None:
 
 def _links(console: Console, urls: dict[str, str], data: Path) -> None:
     password = urls["amqp"].split(":")[2].split("@")[0]
-    how = f"password {password}" if console.is_terminal else "whose password `saga status --json` tells"  # not to a log
+    saga = _command()
+    how = f"password {password}" if console.is_terminal else f"whose password `{saga} status --json` tells"  # no log
     console.print(f"API docs     {urls['gateway']}/docs")
     console.print(f"Temporal UI  {urls['temporal_ui']}")
     console.print(f"RabbitMQ UI  {urls['rabbitmq_ui']}  (user saga, {how})", soft_wrap=True)
     console.print(f"Logs         {data / 'logs'}\n")
-    saga = _command()
     console.print(f"Try:   {saga} order create --total 999 --wait 10    {saga} order list    {saga} status")
     console.print(f"Stop:  Ctrl-C, or {saga} down")
 

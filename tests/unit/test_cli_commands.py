@@ -401,6 +401,17 @@ def test_watching_an_unknown_order_is_one_line(answers: Answers) -> None:
 # Dead letters
 
 
+@pytest.mark.parametrize(
+    "body", [b"[" * 900 + b"]" * 900, b"[" * 20_000 + b"]" * 20_000, b"NaN", b'"\\ud800"', b"\xff"], ids=range(5)
+)
+@pytest.mark.parametrize("arguments", ["list --json", "show d1 --json", "show d1"])
+def test_whatever_a_dead_letter_is_it_can_be_looked_at(arguments: str, body: bytes) -> None:
+    shown = letters(arguments, Heap(dead_letter("d1", body=body)))
+    assert (shown.exit_code, "d1" in shown.output) == (0, True), shown.output
+    if "--json" in arguments:
+        json.loads(shown.output, parse_constant=pytest.fail)
+
+
 def test_dead_letters_are_listed_by_filter() -> None:
     heap = Heap(dead_letter("aa1"), dead_letter("ab2", reason="ILLEGAL", order_id=None))
 
