@@ -15,6 +15,7 @@ from uuid import uuid4
 from temporalio.client import Client
 
 from bench.plain_workflows import PLAIN_TASK_QUEUE, SIGNALLED_TASK_QUEUE, UNPOLLED_TASK_QUEUE, PlainSaga, Signalled
+from bench.trials import steady_rate
 
 # As much as a mirror is told in one call: three events of this size.
 _EVENTS: Final = [{"eventType": name, "eventId": str(uuid4()), "payload": "x" * 300} for name in "abc"]
@@ -27,7 +28,7 @@ Start = Callable[[str], Awaitable[object]]  # by workflow id
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Closed:
-    """How many workflows were started in a stretch, and how many a second of them closed."""
+    """How many workflows were started in a stretch, and how many a second closed between its edges, as with sagas."""
 
     workflows: int
     rate: float
@@ -87,6 +88,7 @@ class RawTemporal:
         since = datetime.now(UTC).isoformat()
         query = f"WorkflowType = '{kind.__name__}' AND ExecutionStatus = 'Completed' AND StartTime >= '{since}'"
         closed, started = 0, 0
+        ends: list[float] = []  # of each workflow, as far as looking every now and then can tell
 
         async def counted(workflow_id: str) -> None:
             nonlocal started
@@ -97,9 +99,10 @@ class RawTemporal:
             nonlocal closed
             while True:
                 closed = (await self._client.count_workflows(query)).count
+                ends.extend([time.monotonic()] * (closed - len(ends)))
                 await asyncio.sleep(_POLL)
 
-        began, watching = time.monotonic(), asyncio.create_task(watch())
+        watching = asyncio.create_task(watch())
         try:
             await self._calls(counted, within=seconds, room=lambda: in_flight is None or started - closed < in_flight)
             before, moved = closed, time.monotonic()
@@ -111,7 +114,7 @@ class RawTemporal:
                     before, moved = closed, time.monotonic()
                 elif time.monotonic() - moved > _PATIENCE:
                     raise TimeoutError(f"No {kind.__name__} has closed for {_PATIENCE:g} s")
-            return Closed(workflows=started, rate=started / (time.monotonic() - began))
+            return Closed(workflows=started, rate=steady_rate(ends))
         finally:
             watching.cancel()
             with suppress(asyncio.CancelledError):

@@ -89,7 +89,11 @@ async def _run(data: Path, port_offset: int, *, at_scale: bool, quick: bool) -> 
     if at_scale:
         plan = scale.QUICK if quick else scale.Plan()
         measured = scale.Scale(
-            lambda name: OwnStack(data / name, port_offset, environ), plan, notes, _tell, port_offset=port_offset
+            lambda name, beside: OwnStack(data / name, port_offset + beside, environ),
+            plan,
+            notes,
+            _tell,
+            port_offset=port_offset,
         )
         await measured.run(environ)
     else:

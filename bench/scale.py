@@ -23,12 +23,13 @@ from bench.watcher import Watcher, misordered
 from models.saga import Coordinator
 
 Tell = Callable[[str], None]
-NewStack = Callable[[str], OwnStack]  # by the name of its data
+NewStack = Callable[[str, int], OwnStack]  # by the name of its data, and by how far its ports are from the first one's
 
 IDLE: Final = "POST to terminal status at 10 a second, ms"
 READS: Final = "GET, ms"
 OTHERS: Final = "Costs"
 _CHOREOGRAPHY: Final = Coordinator.CHOREOGRAPHY
+_BESIDE: Final = 40  # added to the ports of a second stack
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +60,21 @@ QUICK: Final = Plan(
 )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Asked:
+    """A system that is asked questions about known orders, and how its answers' times are noted."""
+
+    scene: Scene
+    known: Filled
+    key: str
+    name: str
+
+
 class Scale:
     """One run. The mirrors are switched off: what is compared is the choreography with itself.
 
-    Two stacks, one after the other: one for the sizes, one, with next to nothing in its tables, for the rest.
+    What is compared is measured in turns, for a machine is not as fast in one minute as in the next. Full tables have
+    a second stack beside them, made anew each time: for reads one with the fewest orders, for sagas one with none.
     """
 
     def __init__(self, new_stack: NewStack, plan: Plan, notes: Notes, tell: Tell, *, port_offset: int) -> None:
@@ -76,121 +88,150 @@ class Scale:
     async def run(self, environ: Mapping[str, str]) -> None:
         """Start, measure, stop. Raises StackFailed, or TimeoutError if a system stands still."""
         self._environ = environ
-        small = self._new_stack("small")
-        try:
-            for latency in self._plan.latencies:
-                async with self._system(small, latency=latency) as scene:
-                    if latency == 0:
-                        await self._empty(scene)
-                        await self._instances(scene)
-                    await self._latency(scene, latency)
-        finally:
-            await small.down()
-        full = self._new_stack("full")
-        try:
-            async with self._system(full, latency=0) as scene:
-                await self._sizes(scene)
-        finally:
-            await full.down()
+        async with self._system("full") as full:
+            await self._sizes(full)
+        for latency in self._plan.latencies:
+            async with self._system("small", latency=latency) as scene:
+                if latency == 0:
+                    await self._instances(scene)
+                await self._latency(scene, latency)
 
     @asynccontextmanager
-    async def _system(self, own: OwnStack, *, latency: int) -> AsyncIterator[Scene]:
-        self._tell(f"starting a stack of its own, whose provider takes {latency} ms")
+    async def _system(self, name: str, *, latency: int = 0, beside: bool = False) -> AsyncIterator[Scene]:
+        self._tell(f"starting a stack of its own, {name}, whose provider takes {latency} ms")
+        own = self._new_stack(name, _BESIDE if beside else 0)
         # The reconciler would go through all that the filling has cancelled, as it would through nothing else at once.
         settings = {"SAGA_PROVIDER_LATENCY_MS": str(latency), "SAGA_RECONCILE_INTERVAL": "86400"}
-        running, _ = await own.up(**settings)
-        await own.keep_times(running)
-        await own.down()
-        running, _ = await own.up(**settings)
-        async with Scene.of(own, running) as scene:
-            try:
-                yield scene
-            finally:
-                self._notes.orders += scene.bench.orders
-                self._notes.improper += scene.bench.improper
-        await own.down()
+        try:
+            running, _ = await own.up(**settings)
+            await own.keep_times(running)
+            await own.down()
+            running, _ = await own.up(**settings)
+            async with Scene.of(own, running) as scene:
+                try:
+                    yield scene
+                finally:
+                    self._notes.orders += scene.bench.orders
+                    self._notes.improper += scene.bench.improper
+        finally:
+            await own.down()
 
-    async def _empty(self, scene: Scene) -> None:
-        async with scene.backlog.switched_off():
-            await scene.trials.saturated(_CHOREOGRAPHY, seconds=self._plan.warm_up, in_flight=self._plan.in_flight)
-            await self._core(scene, 0, "no orders to begin with")
-
-    async def _sizes(self, scene: Scene) -> None:
-        fill = Fill(scene.running.urls["orders_db"], scene.running.urls["payments_db"])
+    async def _sizes(self, full: Scene) -> None:
+        fill = _fill_of(full)
         for size in self._plan.sizes:
-            self._tell(f"filling the tables up to {size:,} orders")
-            began = time.monotonic()
-            known = await fill.up_to(size)
-            await scene.log.checkpoint()
-            seconds = time.monotonic() - began
-            self._notes.note(f"fill.{size}", seconds, group=OTHERS, name=f"filling up to {size:,}", unit="s")
-            stored = await fill.stored_bytes() / size
-            self._notes.note(f"stored.{size}", stored, group=OTHERS, name=f"on disk an order, {size:,}", unit="bytes")
-            if not await fill.consistent():
-                self._notes.troubles.append(f"At {size:,} orders the totals are not what the rows come to")
-            if (told := await total(scene.bench.client)) != size:
-                self._notes.troubles.append(f"GET /orders tells of {told} orders, and there are {size}")
-            await self._reads(scene, known, size)
-            async with scene.backlog.switched_off():
-                await self._core(scene, size, f"{size:,} orders")
+            await self._questions(full, await self._filled(full, fill, size), size)
+            async with (
+                self._system(f"empty-{size}", beside=True) as empty,
+                empty.backlog.switched_off(),
+                full.backlog.switched_off(),
+            ):
+                await self._core(empty, full, size)
         if not await fill.consistent():
             self._notes.troubles.append("In the end the totals are not what the rows come to")
 
-    async def _core(self, scene: Scene, size: int, name: str) -> None:
+    async def _filled(self, full: Scene, fill: Fill, size: int) -> Filled:
+        self._tell(f"filling the tables up to {size:,} orders")
+        began = time.monotonic()
+        known = await fill.up_to(size)
+        await full.log.checkpoint()
+        seconds = time.monotonic() - began
+        self._notes.note(f"fill.{size}", seconds, group=OTHERS, name=f"filling up to {size:,}", unit="s")
+        stored = await fill.stored_bytes() / size
+        self._notes.note(f"stored.{size}", stored, group=OTHERS, name=f"on disk an order, {size:,}", unit="bytes")
+        if not await fill.consistent():
+            self._notes.troubles.append(f"At {size:,} orders the totals are not what the rows come to")
+        if (told := await total(full.bench.client)) != size:
+            self._notes.troubles.append(f"GET /orders tells of {told} orders, and there are {size}")
+        return known
+
+    async def _core(self, empty: Scene, full: Scene, size: int) -> None:
+        name = f"{size:,} orders"
+        pair = ((empty, f"scale.beside.{size}", f"no orders before, beside {name}"), (full, f"scale.rate.{size}", name))
+        for scene, _, _ in pair:
+            await self._saturated(scene, seconds=self._plan.warm_up)
         for repetition in range(self._plan.repetitions):
             self._tell(f"at saturation and at {self._plan.idle_rate:g} a second, {name}, {repetition + 1}")
-            trial = await self._saturated(scene, self._plan.in_flight)
-            self._note_rate(f"scale.rate.{size}", trial, name)
-            cpu = cpu_of_a_saga(trial.used, None, trial.sagas)
-            self._notes.cpu.setdefault(name, []).append(cpu)
-            self._notes.note(f"scale.cpu.{size}", counted(cpu), group=OTHERS, name=f"CPU a saga, {name}", unit="ms")
-            log = trial.used.wal_bytes / trial.sagas
-            self._notes.note(f"scale.wal.{size}", log, group=OTHERS, name=f"log a saga, {name}", unit="bytes")
-            idle = await scene.trials.steady(_CHOREOGRAPHY, seconds=self._plan.idle, rate=self._plan.idle_rate)
+            for scene, key, condition in pair:
+                trial = await self._saturated(scene)
+                self._note_rate(key, trial, condition)
+                self._note_costs(key, trial, condition)
+            idle = await full.trials.steady(_CHOREOGRAPHY, seconds=self._plan.idle, rate=self._plan.idle_rate)
             self._note_quantiles(f"scale.idle.{size}", idle.latencies, IDLE, name)
             self._notes.latencies.setdefault(name, []).extend(round(each, 2) for each in idle.latencies)
 
-    async def _reads(self, scene: Scene, known: Filled, size: int) -> None:
-        for name, path in questions(known).items():
-            self._tell(f"GET {path}, {size:,} orders")
-            asked = await ask(scene.bench.client, path, times=self._plan.reads)
-            if asked.refused:
-                self._notes.troubles.append(f"{asked.refused} of {self._plan.reads} GET {path} were not answered")
-            self._note_quantiles(f"read.{name}.{size}", asked.milliseconds, READS, f"{name}, {size:,} orders")
+    def _note_costs(self, key: str, trial: Trial, name: str) -> None:
+        cpu = cpu_of_a_saga(trial.used, None, trial.sagas)
+        self._notes.cpu.setdefault(name, []).append(cpu)
+        self._notes.note(f"{key}.cpu", counted(cpu), group=OTHERS, name=f"CPU a saga, {name}", unit="ms")
+        log = trial.used.wal_bytes / trial.sagas
+        self._notes.note(f"{key}.wal", log, group=OTHERS, name=f"log a saga, {name}", unit="bytes")
+
+    async def _questions(self, full: Scene, known: Filled, size: int) -> None:
+        name, fewest = f"{size:,} orders", min(self._plan.sizes)
+        many = _Asked(scene=full, known=known, key=str(size), name=name)
+        if size == fewest:
+            await self._reads([many])
+            return
+        async with self._system(f"few-{size}", beside=True) as small:
+            first = await _fill_of(small).up_to(fewest)
+            condition = f"{fewest:,} orders, beside {name}"
+            few = _Asked(scene=small, known=first, key=f"beside.{size}", name=condition)
+            await self._reads([few, many])
+
+    async def _reads(self, all_asked: Sequence[_Asked]) -> None:
+        for each in all_asked:  # a process that has just started answers more slowly
+            for path in questions(each.known).values():
+                await ask(each.scene.bench.client, path, times=self._plan.reads)
+        for repetition in range(self._plan.repetitions):
+            self._tell(f"GET, {' and '.join(each.name for each in all_asked)}, {repetition + 1}")
+            for each in all_asked:
+                for question, path in questions(each.known).items():
+                    asked = await ask(each.scene.bench.client, path, times=self._plan.reads)
+                    if asked.refused:
+                        trouble = f"{asked.refused} of {self._plan.reads} GET {path} were not answered, {each.name}"
+                        self._notes.troubles.append(trouble)
+                    key, name = f"read.{question}.{each.key}", f"{question}, {each.name}"
+                    self._note_quantiles(key, asked.milliseconds, READS, name)
 
     async def _instances(self, scene: Scene) -> None:
-        for number in self._plan.instances:
-            name = f"{number} of each service"
-            self._tell(f"starting up to {name}")
-            environ = {**self._environ, "SAGA_PROVIDER_LATENCY_MS": "0"}
-            async with (
-                more(scene.running, number - 1, port_offset=self._port_offset, environ=environ),
-                scene.backlog.switched_off(),  # after their start, for with that they bind the queue again
-            ):
-                await scene.trials.saturated(_CHOREOGRAPHY, seconds=self._plan.warm_up, in_flight=self._plan.in_flight)
-                for _ in range(self._plan.repetitions):
-                    self._note_rate(f"instances.{number}", await self._saturated(scene, self._plan.in_flight), name)
-                async with Watcher.listening(scene.running.urls["amqp"]) as watcher:
-                    trial = await self._saturated(scene, self._plan.in_flight)
-                    await watcher.wait(orders := accepted(trial.placed), within=scene.bench.patience)
-                wrong = misordered(watcher.heard, orders)
-                what = f"orders whose events came out of order, {name}"
-                self._notes.note(f"instances.{number}.misordered", len(wrong), group=OTHERS, name=what, unit="")
+        for repetition in range(self._plan.repetitions):
+            for number in self._plan.instances:
+                self._tell(f"{number} of each service, {repetition + 1}")
+                environ = {**self._environ, "SAGA_PROVIDER_LATENCY_MS": "0"}
+                async with (
+                    more(scene.running, number - 1, port_offset=self._port_offset, environ=environ),
+                    scene.backlog.switched_off(),  # after their start, for with that they bind the queue again
+                ):
+                    await self._saturated(scene, seconds=self._plan.warm_up)
+                    trial = await self._saturated(scene)
+                    self._note_rate(f"instances.{number}", trial, f"{number} of each service")
+                    await self._note_order(scene, number)
+
+    async def _note_order(self, scene: Scene, number: int) -> None:
+        async with Watcher.listening(scene.running.urls["amqp"]) as watcher:
+            trial = await self._saturated(scene, seconds=self._plan.warm_up)
+            await watcher.wait(orders := accepted(trial.placed), within=scene.bench.patience)
+        wrong = misordered(watcher.heard, orders)
+        what = f"orders whose events came out of order, {number} of each service"
+        self._notes.note(f"instances.{number}.misordered", len(wrong), group=OTHERS, name=what, unit="")
 
     async def _latency(self, scene: Scene, latency: int) -> None:
         in_flight = self._plan.in_flight + round(2.5 * latency)  # enough for some 2,000 sagas a second
         name = f"provider takes {latency} ms"
         async with scene.backlog.switched_off():
+            await self._saturated(scene, in_flight, seconds=self._plan.warm_up + 3 * latency / 1000)
             for _ in range(self._plan.repetitions):
                 self._tell(f"at saturation, {name}, {in_flight} sagas under way")
-                trial = await self._saturated(scene, in_flight, longer=3 * latency / 1000)
+                trial = await self._saturated(scene, in_flight, seconds=self._plan.saturated + 3 * latency / 1000)
                 self._note_rate(f"provider.{latency}", trial, name)
                 held = trial.footprint.resident_mib
                 what = f"memory of the four processes, {name}"
                 self._notes.note(f"provider.{latency}.rss", held, group=OTHERS, name=what, unit="MiB")
 
-    async def _saturated(self, scene: Scene, in_flight: int, *, longer: float = 0.0) -> Trial:
-        return await scene.trials.saturated(_CHOREOGRAPHY, seconds=self._plan.saturated + longer, in_flight=in_flight)
+    async def _saturated(self, scene: Scene, in_flight: int | None = None, *, seconds: float | None = None) -> Trial:
+        return await scene.trials.saturated(
+            _CHOREOGRAPHY, seconds=seconds or self._plan.saturated, in_flight=in_flight or self._plan.in_flight
+        )
 
     def _note_rate(self, key: str, trial: Trial, name: str) -> None:
         self._notes.note(key, trial.rate, group=RATES, name=name, unit="a second")
@@ -199,3 +240,7 @@ class Scale:
         for percentile, share in (("p50", 0.5), ("p99", 0.99)) if values else ():
             value = quantile(values, share)
             self._notes.note(f"{key}.{percentile}", value, group=group, name=f"{name}, {percentile}", unit="ms")
+
+
+def _fill_of(scene: Scene) -> Fill:
+    return Fill(scene.running.urls["orders_db"], scene.running.urls["payments_db"])

@@ -118,7 +118,13 @@ TARGETS: Final[Sequence[Target]] = (
         unit="s",
         note="without the installation, which make run also does on a fresh machine",
     ),
-    Target(what="Sagas a second, 10^6 orders ÷ none", key="scale.rate.1000000", over="scale.rate.0", least=0.85),
+    Target(
+        what="Sagas a second, 10^6 orders ÷ none",
+        key="scale.rate.1000000",
+        over="scale.beside.1000000",
+        least=0.85,
+        note="in turns with a stack that had no orders before",
+    ),
     Target(
         what="Sagas a second, three instances of each service ÷ one", key="instances.3", over="instances.1", least=0.9
     ),
@@ -136,7 +142,7 @@ def _reads(medians: Mapping[str, float]) -> list[Row]:
     found = []
     for key in medians:
         name = key.removeprefix("read.").removesuffix(".1000000.p99")
-        if key == f"read.{name}.1000000.p99" and (small := medians.get(f"read.{name}.1000.p99")) is not None:
+        if key == f"read.{name}.1000000.p99" and (small := medians.get(f"read.{name}.beside.1000000.p99")) is not None:
             limit = 1.5 * small + 5
             found.append(
                 Row(
@@ -145,7 +151,7 @@ def _reads(medians: Mapping[str, float]) -> list[Row]:
                     measured=medians[key],
                     unit="ms",
                     met=medians[key] <= limit,
-                    note=f"1.5 × {small:.1f} ms at 10^3, and 5 ms",  # noqa: RUF001 - the sign
+                    note=f"1.5 × {small:.1f} ms at 10^3, asked in turns, and 5 ms",  # noqa: RUF001 - the sign
                 )
             )
     return found
