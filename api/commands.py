@@ -183,7 +183,7 @@ async def in_time(seconds: float) -> AsyncIterator[None]:
 
 def _cancellable(order_id: UUID, found: bytes) -> Coordinator:
     """Who coordinates the order. Raises Problem if it is at its end."""
-    order = msgspec.json.decode(found, type=_Order)
+    order = msgspec.json.decode(found, type=FoundOrder)
     if order.status in _NOT_CANCELLABLE:
         raise Problem(Kind.CONFLICT, f"Order {order_id} is {order.status}; it cannot be cancelled any more")
     return order.coordinator
@@ -211,7 +211,9 @@ class _Kept(msgspec.Struct, rename="camel"):
     digest: str
 
 
-class _Order(msgspec.Struct):
+class FoundOrder(msgspec.Struct):
+    """What a command needs to know of an order that the order service has found."""
+
     status: str
     coordinator: Coordinator = Coordinator.CHOREOGRAPHY  # an original order service names none
 

@@ -13,7 +13,7 @@ from api.commands import Commands
 from api.openapi import answers, problems, takes
 from api.placing import Placing
 from api.queries import Queries
-from api.requests import idempotency_key, preferred_wait, read_body, read_optional_body
+from api.requests import idempotency_key, preferred_wait, read_body, read_optional_body, refuse_query
 from api.schemas import (
     Accepted,
     CancelAccepted,
@@ -67,6 +67,7 @@ def _placing_route(router: APIRouter, placing: Placing, longest_wait: int) -> No
         openapi_extra=takes(CreateOrder, _KEY, _PREFER),
     )
     async def create_order(request: Request) -> Response:
+        refuse_query(request)
         body = await read_body(request, CreateOrder)
         key = idempotency_key(request)
         wait = preferred_wait(request, longest_wait)

@@ -1,4 +1,4 @@
-"""Read what FastAPI isn't asked to: JSON bodies in one pass, and the headers of POST /orders."""
+"""Read what FastAPI isn't asked to: JSON bodies in one pass, and all that POST /orders carries beside its own."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from api.problems import Violation, from_pydantic, invalid
+from api.schemas import NoQuery
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -32,6 +33,15 @@ async def read_body(request: Request, model: type[Body]) -> Body:
 async def read_optional_body(request: Request, model: type[Body]) -> Body:
     """The same, where no body at all means an empty object."""
     return await read_body(request, model) if await request.body() else model()
+
+
+def refuse_query(request: Request) -> None:
+    """Raise Problem if there is any query parameter, which would be heard by nobody."""
+    if request.query_params:
+        try:
+            NoQuery.model_validate(dict(request.query_params))
+        except ValidationError as error:
+            raise from_pydantic(error, "query") from None
 
 
 def idempotency_key(request: Request) -> str | None:

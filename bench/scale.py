@@ -151,7 +151,8 @@ class Scale:
             await self._saturated(scene, seconds=self._plan.warm_up)
         for repetition in range(self._plan.repetitions):
             self._tell(f"at saturation and at {self._plan.idle_rate:g} a second, {name}, {repetition + 1}")
-            for scene, key, condition in pair:
+            # Whoever is second has the first one's clearing up beside it: each is it in turn.
+            for scene, key, condition in pair if repetition % 2 else pair[::-1]:
                 trial = await self._saturated(scene)
                 self._note_rate(key, trial, condition)
                 self._note_costs(key, trial, condition)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -78,7 +79,7 @@ def _print(report: dict[str, Any], data: Path) -> None:
 def doctor(data: Path, port_offset: int) -> None:
     """Print what `saga up` needs and whether it is there; exit code 1 if something is missing."""
     checks: dict[str, Callable[[], object]] = {
-        "PostgreSQL, RabbitMQ and Temporal": lambda: local.servers(data, port_offset, local.Secrets.of(data)),
+        "PostgreSQL, RabbitMQ and Temporal": lambda: _servers(data, port_offset),
         "ports": lambda: _ports(data, port_offset),
         "room on the disk": lambda: _room(data),
     }
@@ -92,6 +93,14 @@ def doctor(data: Path, port_offset: int) -> None:
             failed = True
             console.print(f"[red]✗[/] {name}: {error}")
     sys.exit(failed)
+
+
+def _servers(data: Path, port_offset: int) -> None:
+    if data.exists():
+        local.servers(data, port_offset, local.Secrets.of(data))
+        return
+    with TemporaryDirectory() as folder:  # looking leaves nothing behind
+        local.servers(Path(folder), port_offset, local.Secrets.of(Path(folder)))
 
 
 def _ports(data: Path, port_offset: int) -> None:

@@ -53,10 +53,14 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
 
 
 def detached(data: Path, port_offset: int, *, tour: bool) -> None:
-    """Start the stack in the background and return when it is ready. Raises StackError with what stopped it."""
+    """Start the stack in the background; return when it is ready, and toured if that is wanted.
+
+    Raises StackError with what stopped it, or with what the tour found; it runs on then.
+    """
     state.make_folder(data)
+    plan = Plan.of(load()) if tour else None
     log = data / "logs" / DETACHED_LOG
-    arguments = ["up", "--data", str(data), "--port-offset", str(port_offset), *(["--tour"] if tour else [])]
+    arguments = ["up", "--data", str(data), "--port-offset", str(port_offset)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "stack.cli", *arguments],
@@ -64,6 +68,7 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            env={**os.environ, **(plan.environ if plan else {})},
         )
     deadline = time.monotonic() + START_WITHIN
     while time.monotonic() < deadline:
@@ -73,7 +78,9 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
         known = state.read(data)
         if known and known["pid"] == process.pid and known["ready"]:
             console = Console(highlight=False)
-            console.print("[bold green]Ready[/]")
+            console.print("[bold green]Ready[/]\n" if plan else "[bold green]Ready[/]")
+            if plan:
+                _tour(plan, known["urls"], console)
             _links(console, known["urls"], data)
             return
         time.sleep(0.05)

@@ -140,6 +140,14 @@ async def test_an_unknown_query_parameter_is_refused_everywhere(client: httpx.As
     assert violations(await client.get(f"{path}?colour=red")) == [("query", "colour", "extra_forbidden")]
 
 
+async def test_an_order_is_not_placed_with_a_query_parameter(client: httpx.AsyncClient, around: Neighbours) -> None:
+    body = {"userId": str(OLD), "total": 999}
+    answer = await client.post("/api/orders?coordinator=orchestration", json=body)
+    assert violations(answer) == [("query", "coordinator", "extra_forbidden")]
+    assert (await client.post("/api/orders?", json=body)).status_code == 202
+    assert len(around.broker.published) == 1
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -276,6 +276,22 @@ async def test_with_wait_a_repeated_order_that_is_over_is_answered_at_once(
     assert (200, order_id) == (answer.status_code, answer.json()["id"])
 
 
+@pytest.mark.parametrize(("status", "answers"), [("PAID", 200), ("FAILED", 200), ("PENDING_PAYMENT", 202)])
+async def test_with_wait_a_repeated_order_whose_events_are_removed_is_answered_at_once(
+    client: httpx.AsyncClient, around: Neighbours, status: str, answers: int
+) -> None:
+    order_id = (await client.post("/api/orders", json=BODY, headers={"Idempotency-Key": "k"})).json()["orderId"]
+    around.orders.log(f"/orders/{order_id}/events")
+    around.payments.log(f"/payments/order/{order_id}/events")
+    around.orders.tell(f"/orders/{order_id}", {"id": order_id, "status": status})
+
+    wait = "wait=30" if answers == 200 else "wait=0"
+    async with asyncio.timeout(5):
+        answer = await client.post("/api/orders", json=BODY, headers={"Idempotency-Key": "k", "Prefer": wait})
+
+    assert (answer.status_code, answer.json()["status"]) == (answers, status)
+
+
 async def test_with_wait_and_without_the_broker_nothing_is_accepted(
     client: httpx.AsyncClient, around: Neighbours
 ) -> None:
