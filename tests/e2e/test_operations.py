@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +12,7 @@ import aio_pika
 import httpx
 import pytest
 
+from tests.conftest import OFFSET
 from tests.e2e.conftest import Stack, run_saga
 from tests.freezing import frozen
 from tests.waiting import until
@@ -128,6 +130,12 @@ def test_a_second_stack_on_the_same_data_says_so_in_one_line(stack: Stack) -> No
     assert result.returncode == 1
     (line,) = result.stderr.strip().splitlines()
     assert "already runs" in line
+
+
+def test_the_doctor_makes_nothing_where_there_is_nothing(tmp_path: Path) -> None:
+    result = run_saga("doctor", "--data", str(tmp_path / "none"), "--port-offset", str(OFFSET + 400))
+    assert "room on the disk" in result.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_configuration_is_told_in_one_line() -> None:

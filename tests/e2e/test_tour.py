@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from tests.conftest import OFFSET
+from tests.e2e.conftest import run_saga
 from tests.waiting import until
 
 ENDS = {
@@ -20,16 +21,29 @@ ENDS = {
 }
 
 
+def shows_every_end(told: str) -> bool:
+    lines = [" ".join(line.split()) for line in told.splitlines()]
+    return all(
+        any(line.startswith(f"{coordinator} {title} {end} ") for line in lines)
+        for coordinator in ("choreography", "orchestration")
+        for title, end in ENDS.items()
+    )
+
+
+def command(*arguments: str, data: Path) -> list[str]:
+    saga = str(Path(sys.executable).parent / "saga")
+    return [saga, "up", *arguments, "--data", str(data), "--port-offset", str(OFFSET + 300)]
+
+
+def environ() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "SAGA_PAYMENT_TIMEOUT"}
+
+
 def test_the_tour_shows_every_end_for_both_coordinators(tmp_path: Path) -> None:
     output = tmp_path / "output"
-    env = {name: value for name, value in os.environ.items() if name != "SAGA_PAYMENT_TIMEOUT"}
-    saga = Path(sys.executable).parent / "saga"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            [saga, "up", "--tour", "--data", tmp_path / "data", "--port-offset", str(OFFSET + 300)],
-            stdout=file,
-            stderr=subprocess.STDOUT,
-            env=env,
+            command("--tour", data=tmp_path / "data"), stdout=file, stderr=subprocess.STDOUT, env=environ()
         )
     try:
 
@@ -38,12 +52,22 @@ def test_the_tour_shows_every_end_for_both_coordinators(tmp_path: Path) -> None:
 
         until(ended, within=90, what="the tour is over")
         told = output.read_text()
-        lines = [" ".join(line.split()) for line in told.splitlines()]
-        for coordinator in ("choreography", "orchestration"):
-            for title, end in ENDS.items():
-                assert any(line.startswith(f"{coordinator} {title} {end} ") for line in lines), told
+        assert shows_every_end(told), told
         assert "isn't settled within 8 s" in told
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(timeout=60)
     assert process.returncode == 0
+
+
+def test_the_tour_of_a_detached_stack_is_shown_to_whoever_has_started_it(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    try:
+        done = subprocess.run(
+            command("--detach", "--tour", data=data), capture_output=True, text=True, timeout=120, env=environ()
+        )
+        assert done.returncode == 0, done.stderr
+        assert shows_every_end(done.stdout), done.stdout
+        assert run_saga("status", "--data", str(data), check=False).returncode == 0
+    finally:
+        run_saga("down", "--data", str(data))
