@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from typing import TypeAlias
 from uuid import UUID
@@ -54,15 +53,11 @@ class Follower:
             await self.read_logs()
         return True
 
-    async def wait_until_over(self, seconds: float) -> bool:
-        """Whether the saga was over within `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not self.timeline.over:
-                    if not await self.advance(to_the_last_event=False):
-                        return False
-        except TimeoutError:
-            return self.timeline.over
+    async def wait_until_over(self) -> bool:
+        """Return when the saga is over; False when there will be no news of it. Raises what reading raises."""
+        while not self.timeline.over:
+            if not await self.advance(to_the_last_event=False):
+                return False
         return True
 
     def entries_after(self, told: set[UUID]) -> list[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from uuid import UUID
 
@@ -51,38 +52,39 @@ class Placing:
             follower = Follower(live, lambda: self._queries.events(order_id, correlation_id))
             if key is None:
                 follower.begins_now()
-            elif (order := await self._order_without_events(follower, order_id, correlation_id)) is not None:
-                return order_id, order
-            return order_id, await self._order_when_over(follower, order_id, seconds, correlation_id)
+            repeated = key is not None  # as far as we know
+            order = await self._order_when_over(follower, order_id, seconds, correlation_id, repeated=repeated)
+            return order_id, order
 
     async def _accept(self, placement: Placement, body: CreateOrder, key: str | None, correlation_id: str) -> None:
         await self._commands.create(placement, body, correlation_id)
         if key is not None:
             self._queries.note_accepted(placement.order_id)
 
+    async def _order_when_over(
+        self, follower: Follower, order_id: UUID, seconds: int, correlation_id: str, *, repeated: bool
+    ) -> bytes | None:
+        try:
+            async with asyncio.timeout(seconds):
+                order = await self._order_without_events(follower, order_id, correlation_id) if repeated else None
+                if order is not None:
+                    return order
+                if not await follower.wait_until_over():
+                    return None
+            return await self._queries.order(order_id, correlation_id)
+        except (Problem, TimeoutError):
+            return None  # time is up, or a service is away: the order is accepted all the same
+
     async def _order_without_events(self, follower: Follower, order_id: UUID, correlation_id: str) -> bytes | None:
         """The order that a repeated key stands for, if its saga has been over for so long that its events are removed.
 
         Nothing more will be told of it. One that has just been accepted has no events either, but is not stored yet, or
-        pending.
+        pending. Raises Problem when a service is away.
         """
-        try:
-            await follower.read_logs()
-            if follower.timeline.entries:
-                return None
-            found = await self._queries.ask(self._queries.orders, f"/orders/{order_id}", correlation_id)
-        except Problem:
-            return None  # a service is away: the order is accepted all the same
+        await follower.read_logs()
+        if follower.timeline.entries:
+            return None
+        found = await self._queries.ask(self._queries.orders, f"/orders/{order_id}", correlation_id)
         if found is None or msgspec.json.decode(found, type=FoundOrder).status == OrderStatus.PENDING_PAYMENT:
             return None
         return found
-
-    async def _order_when_over(
-        self, follower: Follower, order_id: UUID, seconds: int, correlation_id: str
-    ) -> bytes | None:
-        try:
-            if not await follower.wait_until_over(seconds):
-                return None
-            return await self._queries.order(order_id, correlation_id)
-        except Problem:
-            return None  # a service is away: the order is accepted all the same
