@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from uuid import uuid4
@@ -72,7 +73,6 @@ class World:
         self.servers = servers
         self.name = f"world{os.getpid()}_{next(World._numbers)}"
         self._logs = logs
-        self._http = http.client(timeout=40)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.ports: dict[str, int] = {}
         with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
@@ -166,6 +166,11 @@ class World:
                 admin.execute(f"DROP DATABASE {role}_{self.name} WITH (FORCE)")
 
     # the API
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        """One for all requests: each client reads the machine's certificates anew."""
+        return http.client(timeout=40)
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self._http.request(method, f"http://127.0.0.1:{self.ports['gateway']}/api{path}", **options)
