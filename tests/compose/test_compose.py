@@ -10,6 +10,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from models.payment import payment_id
+from models.saga import OrderCreated, OrderId, PaymentApproved, event_id
 from tests.compose.conftest import PUBLISHED, SETTINGS, Containers
 from tests.waiting import until
 from tests.world import USER, envelope
@@ -102,9 +104,11 @@ def test_a_database_is_reached_by_its_own_service_in_its_own_role_alone(containe
 
 
 def test_a_dead_letter_survives_any_number_of_looks_and_is_redriven(containers: Containers) -> None:
-    order_id = str(uuid4())
-    approval = envelope("PaymentApproved", {"orderId": order_id, "transactionId": "t"})
-    containers.publish_message("payment.approved", approval)
+    order_id, create_id = OrderId(uuid4()), uuid4()
+    # What the payment service is going to say, said before anybody knows the order.
+    approved_id = event_id(order_id, PaymentApproved, event_id(order_id, OrderCreated, create_id))
+    approved = {"orderId": str(order_id), "transactionId": f"txn_{payment_id(order_id).hex}"}
+    containers.publish_message("payment.approved", envelope("PaymentApproved", approved, str(approved_id)))
     containers.publish_message("payment.approved", b"poison")
 
     def letters() -> dict[tuple[str, str], Any]:
@@ -118,14 +122,15 @@ def test_a_dead_letter_survives_any_number_of_looks_and_is_redriven(containers: 
     # RabbitMQ 4 drops what has come back 20 times, unless the queue says otherwise.
     assert containers.execute("gateway", "python", "-c", LOOK).strip() == "3"
 
-    create = {"orderId": order_id, "userId": USER, "total": 5, "paymentMethod": "pm_slow"}
-    containers.publish_message("order.create.requested", envelope("CreateOrderRequested", create))
-    containers.wait_statuses(order_id, "PENDING_PAYMENT")
+    create = {"orderId": str(order_id), "userId": USER, "total": 5, "paymentMethod": "pm_slow"}
+    containers.publish_message("order.create.requested", envelope("CreateOrderRequested", create, str(create_id)))
+    containers.wait_statuses(str(order_id), "PENDING_PAYMENT")
     containers.saga("dead-letters", "redrive", letters()[retried]["id"])
-    containers.wait_statuses(order_id, "PAID")
+    containers.wait_statuses(str(order_id), "PAID")
     containers.saga("dead-letters", "discard", "--all", "--yes")
     until(lambda: letters() == {}, what="no dead letter is left")
-    containers.wait_statuses(order_id, "PAID", "APPROVED", within=20)
+    containers.wait_statuses(str(order_id), "PAID", "APPROVED", within=20)
+    containers.wait_at_rest([str(order_id)])
 
 
 @pytest.mark.parametrize("victim", ["order", "payment", "worker", "orders-db", "payments-db", "rabbitmq", "temporal"])
