@@ -1,4 +1,4 @@
-"""Read what FastAPI isn't asked to: JSON bodies in one pass, and all that POST /orders carries beside its own."""
+"""Read what FastAPI isn't asked to: JSON bodies in one pass, and the headers and query of POST /orders."""
 
 from __future__ import annotations
 
