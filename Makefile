@@ -31,7 +31,7 @@ test: install system-packages  ## Run the tests, from nothing, two files at a ti
 	@$(BIN)/pytest -n 2 --dist loadfile
 
 unit: install        ## Run the tests that need no servers
-	@$(BIN)/pytest tests/unit
+	@$(BIN)/pytest -n 2 tests/unit
 
 check: install       ## Format, lint, types, import contracts, dead code
 	@$(BIN)/ruff format --check .
@@ -50,12 +50,10 @@ lock: install        ## Resolve both locks anew (hashes, no index addresses)
 	@$(LOCK) --group image --constraint requirements.lock $(EMBEDDED:%=--no-emit-package %) -o requirements-run.lock
 
 temporal-test: install system-packages  ## Run both coordinators through real processes: contrast, mirror, twin
-	@$(BIN)/pytest tests/contrast tests/failures/test_mirror.py tests/failures/test_mirror_volume.py \
-		tests/failures/test_orchestration.py tests/failures/test_reconciler.py
+	@$(BIN)/pytest -m temporal
 
 long-test: install system-packages  ## Run the failures that take long: clocks, disks, proxies, rolling restarts, a cluster
-	@$(BIN)/pytest -o addopts= --import-mode=importlib -q tests/failures/test_long.py tests/failures/test_rows_*.py \
-		tests/failures/test_cluster.py
+	@$(BIN)/pytest -m long
 
 chaos: install system-packages  ## Kill, freeze and cut off everything at random while sagas run, then prove the invariants
 	@$(BIN)/python -m tests.chaos
@@ -79,7 +77,7 @@ histories: install   ## Record the histories that the replay tests replay anew
 	@$(BIN)/python -m tests.replay.record
 
 compose-test: install  ## Bring docker-compose.yml up for real, try it, and take it down (needs Docker)
-	@$(BIN)/pytest tests/compose
+	@$(BIN)/pytest -m compose
 
 clean:               ## Delete what was made, the data of the stack included
 	@rm -rf .venv .saga build contrast.html *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

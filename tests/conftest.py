@@ -17,6 +17,15 @@ from tests.world import Servers, World
 _SIDE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 OFFSET = int(os.environ.get("SAGA_TEST_PORT_OFFSET", "5000")) + 500 * _SIDE
 
+APART = "not (temporal or long or compose)"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Leave out what has a `make` target of its own, unless a marker asks for it or its file is named."""
+    named = any(Path(argument.split("::")[0]).is_file() for argument in config.args)
+    if not config.option.markexpr and not named:
+        config.option.markexpr = APART
+
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:

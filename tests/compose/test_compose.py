@@ -16,7 +16,7 @@ from tests.compose.conftest import PUBLISHED, SETTINGS, Containers
 from tests.waiting import until
 from tests.world import USER, envelope
 
-pytestmark = pytest.mark.timeout(900)  # the first test builds the images
+pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]  # the first test builds the images
 
 COORDINATORS = ("choreography", "orchestration")
 # Looks at all dead letters again and again, as an operator's page would.

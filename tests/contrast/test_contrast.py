@@ -13,6 +13,8 @@ from tests.temporal import TemporalServer
 from tests.waiting import until
 from tests.world import USER, World
 
+pytestmark = pytest.mark.temporal
+
 COORDINATORS = ("choreography", "orchestration")
 Meddling = Callable[[World, str], None]
 

@@ -35,7 +35,7 @@ def found(run: tuple[subprocess.CompletedProcess[str], Path]) -> dict[str, Any]:
     return loaded
 
 
-pytestmark = pytest.mark.timeout(420)
+pytestmark = [pytest.mark.temporal, pytest.mark.timeout(420)]
 
 
 def test_every_accepted_order_ends_as_it_must(found: dict[str, Any]) -> None:

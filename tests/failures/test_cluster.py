@@ -33,7 +33,7 @@ ORDERS: Final = 400
 SECONDS: Final = 40.0  # over which the orders are spread
 CONNECTIONS: Final = 7  # two of each service and of the gateway, one of the worker
 TOPOLOGY: Final = Topology(retry_delays=tuple(map(float, SETTINGS["SAGA_RETRY_DELAYS"].split(","))))
-pytestmark = pytest.mark.timeout(400)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 
 class Cluster:

@@ -22,6 +22,8 @@ from tests.temporal import TemporalServer
 from tests.waiting import until
 from tests.world import USER, Servers, World
 
+pytestmark = pytest.mark.long
+
 SEED: Final = 33
 COORDINATORS: Final = ("choreography", "orchestration")
 INSTANCES: Final = ("order", "order2", "payment", "payment2", "gateway", "gateway2", "worker", "worker2")

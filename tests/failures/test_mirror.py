@@ -18,6 +18,8 @@ from tests.temporal import TemporalServer
 from tests.waiting import until
 from tests.world import World, envelope
 
+pytestmark = pytest.mark.temporal
+
 PATHS = {
     "paid": ["OrderCreated", "PaymentApproved", "OrderPaid"],
     "declined": ["OrderCreated", "PaymentDeclined", "OrderCancelled"],

@@ -18,7 +18,7 @@ from tests.waiting import until
 from tests.world import World
 from workflows.naming import workflow_id
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.temporal, pytest.mark.timeout(900)]
 SAGAS = 1000
 _ASKED_AT_ONCE = 20  # a mirror that has closed is replayed to be asked
 

@@ -12,6 +12,8 @@ from tests.temporal import TemporalServer
 from tests.waiting import until
 from tests.world import USER, World
 
+pytestmark = pytest.mark.temporal
+
 
 @pytest.fixture
 def running(world: World, temporal: TemporalServer) -> World:

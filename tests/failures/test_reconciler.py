@@ -14,6 +14,8 @@ from tests.waiting import until
 from tests.world import World
 from workflows.naming import workflow_id
 
+pytestmark = pytest.mark.temporal
+
 
 @pytest.fixture
 def reconciled(world: World, temporal: TemporalServer) -> World:

@@ -13,6 +13,8 @@ from tests.temporal import TemporalServer
 from tests.waiting import until
 from tests.world import World
 
+pytestmark = pytest.mark.long
+
 SHIFTED_CLOCK: Final = Path(__file__).parents[1] / "chaos" / "shifted_clock"
 COORDINATORS: Final = ("choreography", "orchestration")
 HOUR: Final = 3600.0  # seconds

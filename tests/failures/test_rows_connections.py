@@ -9,6 +9,7 @@ from functools import partial
 from uuid import uuid4
 
 import psycopg
+import pytest
 
 from tests.chaos.proxy import Proxy
 from tests.failures.test_messages import cancel, create
@@ -16,6 +17,8 @@ from tests.freezing import frozen
 from tests.temporal import TemporalServer
 from tests.waiting import until
 from tests.world import USER, World
+
+pytestmark = pytest.mark.long
 
 METHODS = ("pm_card_visa", "pm_card_chargeDeclined", "pm_error", "pm_timeout_then_approve")
 CUTS = 8

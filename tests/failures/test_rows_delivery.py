@@ -10,12 +10,15 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 from aio_pika.abc import AbstractChannel
 
 from models.saga import derived_id
 from tests.failures.test_messages import cancel, create, payment_event
 from tests.waiting import until
 from tests.world import World
+
+pytestmark = pytest.mark.long
 
 METHODS = ("pm_card_visa", "pm_card_chargeDeclined", "pm_error", "pm_timeout_then_approve")
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+import pytest
 
 from tests.failures.test_messages import cancel, create, order_event, payment_event
 from tests.failures.test_rows_delivery import redrive
 from tests.waiting import until
 from tests.world import USER, World
+
+pytestmark = pytest.mark.long
 
 
 def test_30_old_messages_redriven_after_all_that_remembers_them_was_purged_change_nothing(world: World) -> None:

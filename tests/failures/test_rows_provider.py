@@ -10,6 +10,8 @@ from tests.temporal import TemporalServer
 from tests.waiting import until
 from tests.world import World
 
+pytestmark = pytest.mark.long
+
 COORDINATORS = pytest.mark.parametrize("coordinator", ["choreography", "orchestration"])
 
 

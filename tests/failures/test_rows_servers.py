@@ -22,6 +22,8 @@ from tests.failures.test_messages import cancel, create
 from tests.waiting import until
 from tests.world import USER, Servers, World
 
+pytestmark = pytest.mark.long
+
 BODY = {"userId": USER, "total": 999, "paymentMethod": "pm_card_visa"}
 NORMAL_LIMITS: Final = {"consumer_timeout": 1_800_000, "channel_tick_interval": 60_000}  # milliseconds
 NORMAL_DISK: Final = 50_000_000  # bytes that must be free
