@@ -9,6 +9,7 @@ from uuid import UUID
 
 from models.messages import Envelope
 from models.saga import Coordinator, Decision, OrderId
+from models.texts import as_id
 
 State = TypeVar("State")
 
@@ -22,12 +23,18 @@ class AboutOrder(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """A message to apply, and what events that follow from it are to carry: its own id as their cause."""
+    """A message to apply, and what events that follow from it are to carry: its own id as their cause.
+
+    A correlation id that no reader could take is made one: nothing may be logged that can't be read.
+    """
 
     message: AboutOrder
     event_id: UUID
     correlation_id: str
     coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "correlation_id", as_id(self.correlation_id, str(self.event_id)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

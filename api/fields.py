@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from models.money import CURRENCIES
 from models.saga import MAX_TOTAL
-
-PAYMENT_METHOD: Final = r"^pm_[A-Za-z0-9_]{1,64}$"
 
 
 def _check_currency(code: str) -> str:

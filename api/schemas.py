@@ -9,10 +9,11 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from api.fields import PAYMENT_METHOD, Currency, MinorUnits, PageLimit, PageNumber
+from api.fields import Currency, MinorUnits, PageLimit, PageNumber
 from models.order import OrderStatus
 from models.payment import PaymentStatus
 from models.saga import CancelReason, Coordinator
+from models.texts import PAYMENT_METHOD
 
 ORDER_ID: Final = "019c5ef4-0d8f-7a3c-9f1e-5b1d2c3e4f50"
 _USER_ID: Final = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"

@@ -86,7 +86,7 @@ class Consumer:
         attempt = _count(headers.get(ATTEMPT), 1)
         envelope: Envelope | None = None
         try:
-            envelope = decode(delivery.body)
+            envelope = decode(delivery.body, correlation_id=delivery.header.properties.correlation_id)
             redeliveries = _count(headers.get("x-delivery-count"), 0)
             if redeliveries > MOST_REDELIVERIES:
                 error = f"delivered {redeliveries + 1} times without an answer; its consumer went down each time"

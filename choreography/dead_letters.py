@@ -136,7 +136,7 @@ def _again(service: str, message: AbstractIncomingMessage) -> Outgoing:
 def _record(service: str, message: AbstractIncomingMessage) -> DeadLetterRecord:
     headers: dict[str, Any] = dict(message.headers)
     try:
-        envelope = decode(message.body)
+        envelope = decode(message.body, correlation_id=message.correlation_id)
     except MalformedMessage:
         envelope = None
     return DeadLetterRecord(

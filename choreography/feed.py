@@ -155,7 +155,8 @@ class Feed:
     async def _on_message(self, message: DeliveredMessage) -> None:
         try:
             watchers = self._subscriptions.get(_glance.decode(message.body).payload.order_id)
-            event = decode(message.body) if watchers else None
+            traced_by = message.header.properties.correlation_id
+            event = decode(message.body, correlation_id=traced_by) if watchers else None
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MalformedMessage):
             return  # the services dead-letter what nobody can read; there is nothing to show
         for watcher in watchers or ():

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from models.messages import MESSAGE_TYPES, ROUTES, Envelope
 from models.saga import Coordinator
+from models.texts import as_id, is_payment_method
 
 # Of `event_log e`: what an envelope is made of.
 EVENT_COLUMNS: Final = (
@@ -16,15 +17,26 @@ EVENT_COLUMNS: Final = (
 
 
 def logged_envelope(row: Mapping[str, Any]) -> Envelope:
-    """The envelope of a row of the event log; without a route if a newer version has logged a type of its own."""
+    """The envelope of a row of the event log; without a route if a newer version has logged a type of its own.
+
+    Versions before this one wrote what no reader takes: correlation ids without bound, and foreign payment methods of
+    any form. The envelope is what this version would have written, so that such a saga goes on.
+    """
     kind = MESSAGE_TYPES.get(row["event_type"])
     return Envelope(
         event_type=row["event_type"],
         event_id=row["event_id"],
         occurred_at=row["occurred_at"].astimezone(UTC),
-        correlation_id=row["correlation_id"],
+        correlation_id=as_id(row["correlation_id"], str(row["event_id"])),
         causation_id=row["causation_id"],
         coordinator=Coordinator(row["coordinator"]),
-        payload=row["payload"],
+        payload=_readable(row["payload"]),
         route=ROUTES[kind] if kind else None,
     )
+
+
+def _readable(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    method = payload.get("paymentMethod")
+    if method is None or (isinstance(method, str) and is_payment_method(method)):
+        return payload
+    return {name: value for name, value in payload.items() if name != "paymentMethod"}

@@ -26,11 +26,11 @@ from models.saga import (
     PaymentFailed,
     PaymentRefunded,
 )
+from models.texts import LONGEST_ID, as_id, is_id
 
 ORDERS_EXCHANGE: Final = "orders.exchange"
 PAYMENTS_EXCHANGE: Final = "payments.exchange"
 SCHEMA_VERSION: Final = 1
-_LONGEST_ID: Final = 255  # bytes: as properties of an AMQP message they are short strings
 _DEEPEST: Final = 100  # levels of a payload; far below what a parser, a log or a database would fail at
 
 
@@ -86,19 +86,24 @@ class _Wire(msgspec.Struct, rename="camel", kw_only=True):
     event_type: str
     event_id: str
     occurred_at: datetime
-    correlation_id: str
     payload: dict[str, Any]
+    correlation_id: str | None = None
+    # Ours: null is the same as leaving them out.
     causation_id: str | None = None
-    schema_version: int = SCHEMA_VERSION
-    coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+    schema_version: int | None = None
+    coordinator: Coordinator | None = None
 
 
 _decoder = msgspec.json.Decoder(_Wire)
 _encoder = msgspec.json.Encoder()
 
 
-def decode(body: bytes) -> Envelope:
-    """The envelope in `body`; fields we don't know are ignored, ours may be missing. Raises MalformedMessage."""
+def decode(body: bytes, *, correlation_id: object = None) -> Envelope:
+    """The envelope in `body`; fields we don't know are ignored, ours may be missing. Raises MalformedMessage.
+
+    `correlation_id` is the property of the AMQP message. It stands in where the body has no correlation id, as an
+    original gateway's has none; where there is no usable property either, the event id does.
+    """
     try:
         wire = _decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -109,9 +114,9 @@ def decode(body: bytes) -> Envelope:
     kind = MESSAGE_TYPES.get(wire.event_type)
     if kind is None:
         raise MalformedMessage(f"eventType {wire.event_type[:100]!r} is not one of {', '.join(MESSAGE_TYPES)}")
-    for name, value in (("eventId", wire.event_id), ("correlationId", wire.correlation_id)):
-        if not 0 < len(value.encode()) <= _LONGEST_ID or "\0" in value:
-            raise MalformedMessage(f"{name} must have 1 … {_LONGEST_ID} bytes, none of them zero")
+    check_id("eventId", wire.event_id)
+    traced_by = correlation_of(wire.correlation_id, correlation_id, wire.event_id)
+    check_id("correlationId", traced_by)
     try:
         occurred_at = wire.occurred_at.replace(tzinfo=wire.occurred_at.tzinfo or UTC).astimezone(UTC)
     except OverflowError as error:
@@ -120,13 +125,26 @@ def decode(body: bytes) -> Envelope:
         event_type=wire.event_type,
         event_id=_as_uuid(wire.event_id),
         occurred_at=occurred_at,
-        correlation_id=wire.correlation_id,
+        correlation_id=traced_by,
         payload=wire.payload,
         causation_id=_as_uuid(wire.causation_id) if wire.causation_id else None,
-        schema_version=wire.schema_version,
-        coordinator=wire.coordinator,
+        schema_version=SCHEMA_VERSION if wire.schema_version is None else wire.schema_version,
+        coordinator=wire.coordinator or Coordinator.CHOREOGRAPHY,
         route=ROUTES[kind],
     )
+
+
+def check_id(name: str, value: str) -> None:
+    """Raise MalformedMessage, with the id's name, unless an envelope can carry this id to every reader."""
+    if not is_id(value):
+        raise MalformedMessage(f"{name} must have 1 … {LONGEST_ID} bytes, none of them zero")
+
+
+def correlation_of(told: str | None, in_property: object, event_id: str) -> str:
+    """What a message is traced by: the correlation id that its body tells, else its property, else its event id."""
+    if told is not None:
+        return told
+    return in_property if isinstance(in_property, str) and is_id(in_property) else event_id
 
 
 def check_depth(body: bytes, decoded: dict[str, Any]) -> None:
@@ -186,7 +204,7 @@ def envelope_of(
     causation_id: UUID | None = None,
     coordinator: Coordinator = Coordinator.CHOREOGRAPHY,
 ) -> Envelope:
-    """The envelope in which `message` is sent."""
+    """The envelope in which `message` is sent: one that `decode` and `parse` can read, whatever traces it."""
     kind = type(message)
     payload: dict[str, Any] = {
         camel: value for snake, camel in _WIRE_NAMES[kind].items() if (value := getattr(message, snake)) is not None
@@ -197,7 +215,7 @@ def envelope_of(
         event_type=kind.__name__,
         event_id=event_id,
         occurred_at=occurred_at,
-        correlation_id=correlation_id,
+        correlation_id=as_id(correlation_id, str(event_id)),
         payload=payload,
         causation_id=causation_id,
         coordinator=coordinator,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from models.saga import OrderId
+from models.saga import OrderId, make_plain
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,6 +15,9 @@ class Charged:
     order_id: OrderId
     transaction_id: str
 
+    def __post_init__(self) -> None:
+        make_plain(self, "transaction_id")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Declined:
@@ -22,6 +25,9 @@ class Declined:
 
     order_id: OrderId
     reason: str
+
+    def __post_init__(self) -> None:
+        make_plain(self, "reason")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +37,9 @@ class Refused:
     order_id: OrderId
     error: str
 
+    def __post_init__(self) -> None:
+        make_plain(self, "error")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unanswered:
@@ -38,6 +47,9 @@ class Unanswered:
 
     order_id: OrderId
     error: str
+
+    def __post_init__(self) -> None:
+        make_plain(self, "error")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Generic, NewType, TypeAlias, TypeVar
 from uuid import UUID
 
 from models.money import CURRENCIES
+from models.texts import is_payment_method, plain
 
 OrderId = NewType("OrderId", UUID)
 PaymentId = NewType("PaymentId", UUID)
@@ -44,6 +45,7 @@ class CreateOrderRequested:
 
     def __post_init__(self) -> None:
         check_money(self.total, self.currency)
+        check_payment_method(self.payment_method)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +72,7 @@ class OrderCreated:
 
     def __post_init__(self) -> None:
         check_money(self.total, self.currency)
+        check_payment_method(self.payment_method)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +93,7 @@ class OrderCancelled:
 
     def __post_init__(self) -> None:
         check_money(self.total, self.currency)
+        make_plain(self, "reason")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +103,9 @@ class OrderFailed:
     order_id: OrderId
     reason: str | None = None
 
+    def __post_init__(self) -> None:
+        make_plain(self, "reason")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaymentApproved:
@@ -106,6 +113,9 @@ class PaymentApproved:
 
     order_id: OrderId
     transaction_id: str
+
+    def __post_init__(self) -> None:
+        make_plain(self, "transaction_id")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,6 +125,9 @@ class PaymentDeclined:
     order_id: OrderId
     reason: str
 
+    def __post_init__(self) -> None:
+        make_plain(self, "reason")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaymentFailed:
@@ -122,6 +135,9 @@ class PaymentFailed:
 
     order_id: OrderId
     error: str
+
+    def __post_init__(self) -> None:
+        make_plain(self, "error")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +147,9 @@ class PaymentCancelled:
     order_id: OrderId
     transaction_id: str | None = None
 
+    def __post_init__(self) -> None:
+        make_plain(self, "transaction_id")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaymentRefunded:
@@ -138,6 +157,9 @@ class PaymentRefunded:
 
     order_id: OrderId
     transaction_id: str | None = None
+
+    def __post_init__(self) -> None:
+        make_plain(self, "transaction_id")
 
 
 OrderEvent: TypeAlias = OrderCreated | OrderPaid | OrderCancelled | OrderFailed
@@ -191,6 +213,19 @@ def check_money(total: int | None, currency: str | None) -> None:
         raise ValueError(f"total is {total}; it must be 1 … {MAX_TOTAL} minor units")
     if currency is not None and currency not in CURRENCIES:
         raise ValueError(f"currency is {currency[:10]!r}; it must be a code of ISO 4217")
+
+
+def check_payment_method(name: str | None) -> None:
+    """Raise ValueError unless it is a payment method's name; none passes."""
+    if name is not None and not is_payment_method(name):
+        raise ValueError(f"payment_method is {name[:40]!r}; it must be pm_ and 1 … 64 letters, digits and underscores")
+
+
+def make_plain(message: object, name: str) -> None:
+    """Have a message's text, which may come from anywhere, be one that every reader can take: see `plain`."""
+    text = getattr(message, name)
+    if text is not None:
+        object.__setattr__(message, name, plain(text))  # messages are frozen once they are made
 
 
 def derived_id(order_id: UUID, *names: str) -> UUID:

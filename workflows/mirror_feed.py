@@ -23,7 +23,7 @@ from choreography.broker import Broker, stop_consuming
 from choreography.message import BrokerUnavailable
 from choreography.setting_aside import dead_letter
 from choreography.topology import MIRROR_QUEUE
-from models.messages import MalformedMessage, check_depth
+from models.messages import MalformedMessage, check_depth, correlation_of
 from models.saga import Coordinator
 from workflows.mirror_arrivals import Arrivals
 
@@ -64,7 +64,8 @@ class _Glance(msgspec.Struct, rename="camel"):
     event_id: str
     event_type: str
     payload: _Payload
-    coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+    correlation_id: str | None = None
+    coordinator: Coordinator | None = None
 
 
 _glance: Final = msgspec.json.Decoder(_Glance)
@@ -139,6 +140,9 @@ class MirrorFeed:
             glance = _glance.decode(message.body)
             event = _event.decode(message.body)
             check_depth(message.body, event)
+            # What a mirror is told is all that it will ever know: properties don't come along.
+            traced_by = message.header.properties.correlation_id
+            event["correlationId"] = correlation_of(glance.correlation_id, traced_by, glance.event_id)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MalformedMessage) as error:
             await self._set_aside(delivery, "MALFORMED", f"not an event: {error}")
             return

@@ -84,6 +84,54 @@ def test_an_original_document_is_understood_without_our_fields(event_type: str) 
     assert parse(envelope) == message
 
 
+@pytest.mark.parametrize("event_type", ORIGINALS)
+def test_null_in_a_field_of_ours_is_as_if_it_were_left_out(event_type: str) -> None:
+    payload, message = ORIGINALS[event_type]
+    ours = dict.fromkeys(("currency", "paymentMethod"))
+    if event_type not in ("OrderCancelled", "PaymentDeclined"):
+        ours["reason"] = None
+    if event_type not in ("PaymentApproved",):
+        ours["transactionId"] = None
+    if event_type == "CreateOrderRequested":
+        ours["orderId"] = None
+    if event_type == "OrderCancelled":
+        ours["total"] = None
+    nulls = dict.fromkeys(("causationId", "schemaVersion", "coordinator"))
+    assert decode(original(event_type, payload, **nulls)) == decode(original(event_type, payload))
+    optional = {name: value for name, value in ours.items() if name not in payload}
+    assert parse(decode(original(event_type, {**payload, **optional}, **nulls))) == message
+
+
+@pytest.mark.parametrize("in_body", [{"correlationId": None}, {}])
+def test_without_a_correlation_id_in_its_body_a_message_is_traced_by_its_property_else_by_its_event_id(
+    in_body: dict[str, None],
+) -> None:
+    document = json.loads(original("OrderPaid", {"orderId": ORDER}))
+    del document["correlationId"]
+    body = json.dumps(document | in_body).encode()
+    assert decode(body, correlation_id="in the property").correlation_id == "in the property"
+    for unusable in (None, "", "a\0b", "x" * 256, 7):
+        assert decode(body, correlation_id=unusable).correlation_id == EVENT
+    assert (
+        decode(original("OrderPaid", {}, correlationId="in the body"), correlation_id="p").correlation_id
+        == "in the body"
+    )
+
+
+@pytest.mark.parametrize(("event_type", "field"), [("PaymentFailed", "error"), ("PaymentDeclined", "reason")])
+def test_a_long_story_of_another_service_is_shortened(event_type: str, field: str) -> None:
+    message = parse(decode(original(event_type, {"orderId": ORDER, field: "x" * 300_000})))
+    assert getattr(message, field) == "x" * 999 + "…"
+
+
+@pytest.mark.parametrize("method", ["visa", "pm_" + "x" * 300_000, 7, ["pm_card_visa"]])
+def test_a_payment_method_of_another_form_is_malformed(method: object) -> None:
+    payload = {"orderId": ORDER, "userId": USER, "total": 999, "paymentMethod": method}
+    with pytest.raises(MalformedMessage, match="paymentMethod") as raised:
+        parse(decode(original("OrderCreated", payload)))
+    assert len(str(raised.value)) < 300
+
+
 def test_every_message_has_an_original_document_here() -> None:
     assert ORIGINALS.keys() == MESSAGE_TYPES.keys()
 
