@@ -12,12 +12,14 @@ from uuid import UUID
 
 import msgspec
 
+from api.order_ids import OrderIds
 from api.ports import Clock, CommandPort, OrchestrationPort, OrchestratorUnavailable, Settings
 from api.problems import Kind, Problem, unavailable
-from api.queries import Queries, ServiceAway, unknown_order
+from api.queries import Queries, unknown_order
 from api.schemas import CreateOrder
+from api.service import Lane, ServiceAway
 from choreography.message import BrokerUnavailable
-from models.ids import is_marked, marked, uuid7
+from models.ids import is_marked
 from models.messages import Envelope, envelope_of
 from models.order import OrderStatus
 from models.saga import (
@@ -51,12 +53,14 @@ class Commands:
         port: CommandPort,
         orchestration: OrchestrationPort,
         queries: Queries,
+        ids: OrderIds,
         clock: Clock,
         settings: Settings,
     ) -> None:
         self._port = port
         self._orchestration = orchestration
         self._queries = queries
+        self._ids = ids
         self._clock = clock
         self._limits = settings.limits
         self._default = settings.default_coordinator
@@ -69,7 +73,7 @@ class Commands:
         # An order that names none was given the default, but maybe another one than today's.
         possible = (body.coordinator,) if body.coordinator else (self._default, *Coordinator)
         # The id tells who coordinates: whoever cancels the order before it is stored has nobody to ask.
-        minted = marked(uuid7(self._clock()), possible[0] is Coordinator.ORCHESTRATION)
+        minted = self._ids.mint(self._clock(), orchestrated=possible[0] is Coordinator.ORCHESTRATION)
         if key is None:
             return Placement(order_id=OrderId(minted), coordinator=possible[0])
         wanted = {"scope": _SCOPE, "key": key, "digest": digest_of(body, possible[0]), "orderId": minted}
@@ -122,7 +126,10 @@ class Commands:
         found, answered = None, True
         try:
             found = await self._queries.orders.get(
-                f"/orders/{order_id}", correlation_id=correlation_id, timeout=self._limits.cancel_query
+                f"/orders/{order_id}",
+                correlation_id=correlation_id,
+                timeout=self._limits.cancel_query,
+                lane=Lane.COMMAND,
             )
         except ServiceAway:
             answered = False
@@ -131,7 +138,7 @@ class Commands:
             coordinator = Coordinator.ORCHESTRATION
         if coordinator is Coordinator.ORCHESTRATION:
             await self._confirmed(self._orchestration.cancel(order_id, correlation_id=correlation_id))
-        elif answered and found is None and not self._queries.is_new(order_id, seconds=self._limits.unknown_cancel):
+        elif answered and found is None and not self._queries.recent.is_new(order_id, seconds=self._limits.unstored):
             raise unknown_order(order_id)
         else:
             await self._publish(OrderCancelRequested(order_id=OrderId(order_id)), correlation_id)

@@ -15,6 +15,7 @@ from api import problems
 from api.commands import Commands
 from api.health import health_routes
 from api.openapi import describe
+from api.order_ids import OrderIds
 from api.order_routes import order_routes
 from api.payment_routes import payment_routes
 from api.placing import Placing
@@ -28,10 +29,12 @@ from api.ports import (
     Settings,
     TimelinePort,
 )
-from api.queries import Queries, Service
+from api.queries import Queries
+from api.recent import Recent
 from api.saga_routes import saga_routes
 from api.schemas import CancelOrder, CreateOrder, UpdateOrder
 from api.security import Edge
+from api.service import Service
 from api.timelines import Timelines
 
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[None]]
@@ -70,12 +73,11 @@ def create_gateway(
 ) -> FastAPI:
     """The gateway's application; `orders` and `payments` are clients of the services' read APIs."""
     settings = settings or Settings()
-    limits = settings.limits
+    limits, ids = settings.limits, OrderIds(settings.secret)
     queries = Queries(
         orders=Service("order service", orders),
         payments=Service("payment service", payments),
-        feed=feed,
-        clock=clock,
+        recent=Recent(ids=ids, feed=feed, clock=clock, limits=limits),
         limits=limits,
     )
     app = FastAPIOffline(  # its pages bring their scripts along: no network is needed to read them
@@ -91,7 +93,9 @@ def create_gateway(
         lifespan=lifespan,
     )
     problems.install(app)
-    accepting = Commands(port=commands, orchestration=orchestration, queries=queries, clock=clock, settings=settings)
+    accepting = Commands(
+        port=commands, orchestration=orchestration, queries=queries, ids=ids, clock=clock, settings=settings
+    )
     placing = Placing(commands=accepting, queries=queries, feed=feed, limits=limits)
     telling = Timelines(queries=queries, workflows=timelines, limits=limits)
     for routes in (

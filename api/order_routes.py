@@ -94,7 +94,8 @@ def _look_up_routes(router: APIRouter, queries: Queries) -> None:
     @router.get(
         "/{order_id}",
         summary="Look up an order",
-        description="An order accepted less than 2 s ago is waited for, up to 1 s.",
+        description="An order accepted less than 2 s ago is waited for, up to 1 s; one whose id this system has given "
+        "to an order that it has accepted, up to 3 s, and then answered with 503 instead of 404.",
         responses=answers(200, OrderBody, "The order") | problems(404, 503),
         openapi_extra=takes(),
     )

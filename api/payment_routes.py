@@ -41,12 +41,14 @@ def payment_routes(queries: Queries) -> APIRouter:
     @router.get(
         "/order/{order_id}",
         summary="Look up an order's payment",
+        description="The payment of an order accepted less than 2 s ago is waited for, up to 1 s; with an id that this "
+        "system has given to an order it has accepted, up to 3 s, and then answered with 503 instead of 404.",
         responses=answers(200, PaymentBody, "The payment") | problems(404, 503),
         openapi_extra=takes(),
     )
     async def payment_of_order(request: Request, order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
-        missing = f"There is no payment for order {order_id} (yet); check the id, or try again"
-        return await answer(request, f"/payments/order/{order_id}", missing)
+        found = await queries.payment_of(order_id, correlation_id_of(request.scope))
+        return Response(found, media_type="application/json")
 
     @router.get(
         "/{payment_id}",

@@ -59,7 +59,7 @@ class Placing:
     async def _accept(self, placement: Placement, body: CreateOrder, key: str | None, correlation_id: str) -> None:
         await self._commands.create(placement, body, correlation_id)
         if key is not None:
-            self._queries.note_accepted(placement.order_id)
+            self._queries.recent.note_accepted(placement.order_id)
 
     async def _order_when_over(
         self, follower: Follower, order_id: UUID, seconds: int, correlation_id: str, *, repeated: bool

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 from models.messages import Envelope
@@ -68,34 +68,31 @@ class ReplayPort(Protocol):
         """Publish the logged events that match once more, in order; answers how many."""
 
 
-class Answer(Protocol):
-    """The part of httpx.Response that is used."""
+class Answer(NamedTuple):
+    """What a service answered."""
 
-    @property
-    def status_code(self) -> int: ...
-
-    @property
-    def content(self) -> bytes: ...
+    status_code: int
+    content: bytes
 
 
 class QueryClient(Protocol):
-    """The part of httpx.AsyncClient that is used; its base URL and its token are set by whoever made it."""
+    """Reaches one service; where that is, and the token that opens it, are known to whoever made it."""
 
     async def request(
         self,
         method: str,
-        url: str,
+        path: str,
         *,
-        params: Any = None,
+        params: Mapping[str, Any] | None = None,
         content: bytes | None = None,
-        headers: Any = None,
-        timeout: Any = None,
-    ) -> Answer: ...
+        headers: Mapping[str, str],
+    ) -> Answer:
+        """The answer, whatever its status; nothing is repeated that isn't idempotent. Raises OSError without one."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long the gateway waits for others, in seconds."""
+    """How long the gateway waits for others, in seconds, and how many of its clients may wait with it."""
 
     answer: float = 1.9  # to a command, whatever has to be asked for it …
     command: float = 1.5  # … and for the one that confirms it
@@ -103,8 +100,11 @@ class Limits:
     cancel_query: float = 0.5
     workflow: float = 1.0  # a timeline is then told from the event logs
     moment: float = 2.0  # an order accepted less than this ago may still be on its way to be stored …
-    grace: float = 1.0  # … and is waited for, this long
-    unknown_cancel: float = 3600.0  # an order accepted less than this ago may be stored yet, after a long backlog
+    grace: float = 1.0  # … and is waited for, this long …
+    patience: float = 3.0  # … or this long, when a gateway of ours is known to have accepted it
+    waits: int = 512  # such waits at once …
+    waits_for_strangers: int = 64  # … and those for ids that only look new
+    unstored: float = 3600.0  # an order accepted less than this ago may be stored yet, after a long backlog
     heartbeat: float = 15.0
     longest_wait: int = 30
 
@@ -115,3 +115,4 @@ class Settings:
 
     default_coordinator: Coordinator = Coordinator.CHOREOGRAPHY
     limits: Limits = Limits()
+    secret: bytes = field(default=b"", repr=False)  # all gateways of a system have the same: it seals order ids

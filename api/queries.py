@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
-import httpx
 import msgspec
 import structlog
 
-from api.ports import Clock, FeedPort, Limits, QueryClient
+from api.ports import Limits
 from api.problems import Kind, Problem, unavailable
-from choreography.message import BrokerUnavailable
-from models.ids import minted_at
+from api.recent import Recent
+from api.service import Lane, Service, ServiceAway
 from models.messages import Envelope, MalformedMessage, decode
 from workflows.timeline import causes_known
 
 log = structlog.get_logger()
-
-# Clocks of two gateways differ a little, and ids run ahead of one that was set back: such an id is a new one, too.
-_CLOCK_SKEW: Final = timedelta(seconds=10)
-_ASK_EVERY: Final = 0.1  # seconds, while no event tells when to
-_MOST_ACCEPTED_AGAIN: Final = 1000
-
-
-class ServiceAway(Exception):
-    """A service gave no usable answer in time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,116 +35,73 @@ class Logged:
         return self.events
 
 
-class Service:
-    """A service's read API."""
-
-    def __init__(self, name: str, client: QueryClient) -> None:
-        self.name = name
-        self._client = client
-
-    async def get(
-        self, path: str, *, correlation_id: str, timeout: float, params: Mapping[str, Any] | None = None
-    ) -> bytes | None:
-        """The JSON at this path, None if there is none. Raises ServiceAway after `timeout` seconds."""
-        status, content = await self.request("GET", path, correlation_id, timeout, params=params)
-        if status == 404:
-            return None
-        if status == 200:
-            return content
-        raise self._misunderstood(status)
-
-    async def put(self, path: str, content: bytes, *, correlation_id: str, timeout: float) -> bytes:
-        """The JSON that a PUT answers with. Raises ServiceAway after `timeout` seconds."""
-        status, answer = await self.request("PUT", path, correlation_id, timeout, content=content)
-        if status == 200:
-            return answer
-        raise self._misunderstood(status)
-
-    async def request(
-        self,
-        method: str,
-        path: str,
-        correlation_id: str,
-        timeout: float,
-        *,
-        params: Mapping[str, Any] | None = None,
-        content: bytes | None = None,
-    ) -> tuple[int, bytes]:
-        """Status and body. Raises ServiceAway after `timeout` seconds, whatever it is that takes so long."""
-        headers = {"X-Correlation-Id": correlation_id}
-        if content is not None:
-            headers["Content-Type"] = "application/json"
-        try:
-            async with asyncio.timeout(timeout):
-                answer = await self._client.request(
-                    method, path, params=params, content=content, headers=headers, timeout=timeout
-                )
-        except (httpx.TransportError, OSError, TimeoutError) as error:
-            log.warning("service_away", service=self.name, path=path, error=f"{type(error).__name__}: {error}")
-            raise ServiceAway(f"The {self.name} does not answer") from error
-        return answer.status_code, answer.content
-
-    def _misunderstood(self, status: int) -> ServiceAway:
-        if status < 500:
-            # The gateway has checked what it asks: the two disagree about the token, or about their API.
-            log.error("service_refused_query", service=self.name, status=status)
-        return ServiceAway(f"The {self.name} cannot answer now (it said {status})")
-
-
 class Queries:
     """What the gateway finds out from the services' databases, by way of their read APIs."""
 
-    def __init__(self, *, orders: Service, payments: Service, feed: FeedPort, clock: Clock, limits: Limits) -> None:
+    def __init__(self, *, orders: Service, payments: Service, recent: Recent, limits: Limits) -> None:
         self.orders = orders
         self.payments = payments
-        self._feed = feed
-        self._clock = clock
+        self.recent = recent
         self._limits = limits
-        self._accepted_again: dict[UUID, datetime] = {}  # the latest last
-
-    def is_new(self, order_id: UUID, *, seconds: float) -> bool:
-        """Whether the order was accepted less than `seconds` ago, as its id tells, or as this gateway remembers."""
-        accepted = self._accepted_again.get(order_id) or minted_at(order_id)
-        return accepted is not None and -_CLOCK_SKEW <= self._clock() - accepted < timedelta(seconds=seconds)
-
-    def note_accepted(self, order_id: UUID) -> None:
-        """Remember an order that is accepted now under an id that an Idempotency-Key has kept from an earlier try."""
-        if self.is_new(order_id, seconds=self._limits.grace):
-            return  # its id tells
-        self._accepted_again.pop(order_id, None)
-        self._accepted_again[order_id] = self._clock()
-        if len(self._accepted_again) > _MOST_ACCEPTED_AGAIN:
-            del self._accepted_again[next(iter(self._accepted_again))]
 
     async def ask(
-        self, service: Service, path: str, correlation_id: str, params: Mapping[str, Any] | None = None
+        self,
+        service: Service,
+        path: str,
+        correlation_id: str,
+        params: Mapping[str, Any] | None = None,
+        lane: Lane = Lane.QUERY,
     ) -> bytes | None:
-        """The JSON at this path, None if there is none. Raises Problem when the service is away."""
+        """The JSON at this path, None if there is none. Raises Problem when the service is away, or asked too much."""
         try:
-            return await service.get(path, correlation_id=correlation_id, params=params, timeout=self._limits.query)
+            return await service.get(
+                path, correlation_id=correlation_id, params=params, timeout=self._limits.query, lane=lane
+            )
         except ServiceAway as away:
             raise unavailable(f"{away}; try again") from away
 
     async def order(self, order_id: UUID, correlation_id: str) -> bytes:
-        """The order; one accepted a moment ago is waited for. Raises Problem: unknown, or the service is away."""
-        path = f"/orders/{order_id}"
-        found = await self.ask(self.orders, path, correlation_id)
-        if found is None and self.is_new(order_id, seconds=self._limits.moment):
-            found = await self._wait_for(order_id, path, correlation_id)
-        if found is None:
-            raise unknown_order(order_id)
-        return found
+        """The order; one accepted a moment ago is waited for.
+
+        Raises Problem: unknown, accepted and still not stored, or the service is away.
+        """
+        found = await self._waited_for(order_id, self.orders, f"/orders/{order_id}", correlation_id)
+        if found is not None:
+            return found
+        if self.recent.is_accepted(order_id):
+            raise unavailable(f"Order {order_id} is accepted, but not stored yet; try again")
+        raise unknown_order(order_id)
+
+    async def payment_of(self, order_id: UUID, correlation_id: str) -> bytes:
+        """The order's payment; that of an order accepted a moment ago is waited for. Raises Problem as `order` does."""
+        found = await self._waited_for(order_id, self.payments, f"/payments/order/{order_id}", correlation_id)
+        if found is not None:
+            return found
+        if self.recent.is_accepted(order_id):
+            raise unavailable(f"Order {order_id} is accepted, but its payment is not stored yet; try again")
+        detail = f"There is no payment for order {order_id} (yet); check the id, or try again"
+        raise Problem(Kind.NOT_FOUND, detail)
+
+    async def is_stored(self, order_id: UUID, correlation_id: str) -> bool:
+        """Whether the order is stored; one known to be accepted isn't waited for. Raises Problem for an unknown one."""
+        if not self.recent.is_accepted(order_id):
+            await self.order(order_id, correlation_id)
+            return True
+        return await self.ask(self.orders, f"/orders/{order_id}", correlation_id, lane=Lane.FOLLOW) is not None
+
+    async def _waited_for(self, order_id: UUID, service: Service, path: str, correlation_id: str) -> bytes | None:
+        async def ask() -> bytes | None:
+            return await self.ask(service, path, correlation_id)
+
+        found = await ask()
+        return found if found is not None else await self.recent.wait_for(order_id, ask)
 
     async def events(self, order_id: UUID, correlation_id: str) -> list[Envelope]:
         """What both event logs have of this saga, no effect without its cause. Raises Problem when one is away."""
         return (await self._logged(order_id, correlation_id)).all()
 
-    async def events_of_new(self, order_id: UUID, correlation_id: str) -> list[Envelope]:
-        """The same; an order accepted a moment ago is waited for. Raises Problem for an unknown one."""
-        return (await self.logged_of_new(order_id, correlation_id)).all()
-
     async def logged_of_new(self, order_id: UUID, correlation_id: str) -> Logged:
-        """The same, with what is missing told beside what is there; raises nothing."""
+        """The same, with what is missing told beside what is there; an order accepted a moment ago is waited for."""
         logged = await self._logged(order_id, correlation_id)
         if logged.events or logged.problem is not None:
             return logged
@@ -178,8 +124,8 @@ class Queries:
         events: list[Envelope] = []
         problem: Problem | None = None
         for answer in await asyncio.gather(
-            self.ask(self.orders, f"/orders/{order_id}/events", correlation_id),
-            self.ask(self.payments, f"/payments/order/{order_id}/events", correlation_id),
+            self.ask(self.orders, f"/orders/{order_id}/events", correlation_id, lane=Lane.FOLLOW),
+            self.ask(self.payments, f"/payments/order/{order_id}/events", correlation_id, lane=Lane.FOLLOW),
             return_exceptions=True,
         ):
             if isinstance(answer, Problem):
@@ -189,35 +135,6 @@ class Queries:
             else:
                 events += _envelopes(answer)
         return Logged(events=events, problem=problem)
-
-    async def _wait_for(self, order_id: UUID, path: str, correlation_id: str) -> bytes | None:
-        try:
-            async with asyncio.timeout(self._limits.grace):
-                if (found := await self._when_told(order_id, path, correlation_id)) is not None:
-                    return found
-                while (found := await self.ask(self.orders, path, correlation_id)) is None:  # noqa: ASYNC110 - no feed
-                    await asyncio.sleep(_ASK_EVERY)
-                return found
-        except TimeoutError:
-            # It may be there, though its event is late.
-            return await self.ask(self.orders, path, correlation_id)
-
-    async def _when_told(self, order_id: UUID, path: str, correlation_id: str) -> bytes | None:
-        """The order when the feed tells of it; None when there is no feed."""
-        try:
-            async with self._feed.subscribe(order_id) as events:
-                # It may have been stored between the first question and the subscription.
-                found = await self.ask(self.orders, path, correlation_id)
-                return found if found is not None else await self._after_next(events, path, correlation_id)
-        except BrokerUnavailable:
-            return None
-
-    async def _after_next(self, events: AsyncIterator[Envelope | None], path: str, correlation_id: str) -> bytes | None:
-        async for _ in events:
-            found = await self.ask(self.orders, path, correlation_id)
-            if found is not None:
-                return found
-        return None
 
 
 def unknown_order(order_id: UUID) -> Problem:

@@ -57,10 +57,13 @@ async def open_stream(
                 live = await stack.enter_async_context(feed.subscribe(order_id))
         except (BrokerUnavailable, TimeoutError) as error:
             raise unavailable("The message broker does not answer, so nothing can be followed; try again") from error
-        follower = Follower(live, lambda: queries.events_of_new(order_id, correlation_id))
+        follower = Follower(live, lambda: queries.events(order_id, correlation_id))
         await follower.read_logs()
-        if not follower.timeline.entries:
-            raise events_removed(order_id)
+        # An order that is accepted, but not stored yet, begins under its reader's eyes.
+        if not follower.timeline.entries and await queries.is_stored(order_id, correlation_id):
+            await follower.read_logs()
+            if not follower.timeline.entries:
+                raise events_removed(order_id)
         told = follower.told_up_to(last_event_id)
         # An EventSource reconnects whenever a stream ends; 204 is what tells it to stop.
         if follower.timeline.over and len(told) == len(follower.timeline.entries):

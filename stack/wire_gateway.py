@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
-import httpx
-
 from api.gateway import create_gateway
 from api.orchestration import Orchestration
 from api.ports import DEGRADED
 from api.ports import Settings as GatewaySettings
+from api.service_client import ServiceClient
 from api.workflow_timelines import WorkflowTimelines
 from choreography.broker import Broker
 from choreography.feed import Feed
@@ -20,9 +19,6 @@ from choreography.topology import Topology
 from stack.process import Wired
 from stack.settings import Settings
 from workflows.connection import answers, connect
-
-_LIMITS = httpx.Limits(max_connections=500, max_keepalive_connections=100)
-_QUERY_TIMEOUT = 5.0  # seconds; the gateway's own limits are shorter
 
 
 async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
@@ -34,13 +30,9 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
     feed = Feed()
     listening.on_connect(feed.on_connect)
 
-    async def client(url: str) -> httpx.AsyncClient:
-        token = settings.internal_token.get_secret_value()
-        return await stack.enter_async_context(
-            httpx.AsyncClient(
-                base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=_QUERY_TIMEOUT, limits=_LIMITS
-            )
-        )
+    token = settings.internal_token.get_secret_value()
+    orders = await stack.enter_async_context(ServiceClient(settings.order_service_url, token=token))
+    payments = await stack.enter_async_context(ServiceClient(settings.payment_service_url, token=token))
 
     temporal = await connect(settings.temporal_address, settings.temporal_namespace)
     orchestration = Orchestration(
@@ -59,11 +51,11 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
         orchestration=orchestration,
         timelines=WorkflowTimelines(temporal),
         feed=feed,
-        orders=await client(settings.order_service_url),
-        payments=await client(settings.payment_service_url),
+        orders=orders,
+        payments=payments,
         clock=lambda: datetime.now(UTC),
         readiness=readiness,
-        settings=GatewaySettings(default_coordinator=settings.default_coordinator),
+        settings=GatewaySettings(default_coordinator=settings.default_coordinator, secret=token.encode()),
     )
 
     async def end_streams(_timeout: float) -> None:

@@ -118,6 +118,7 @@ class FakeFeed:
 
     def __init__(self) -> None:
         self.away = False
+        self.hangs = False
         self.watchers: defaultdict[UUID, list[_Watcher]] = defaultdict(list)
         self.on_subscribe: Callable[[UUID], None] = lambda _: None
         self._changed = asyncio.Condition()
@@ -126,6 +127,8 @@ class FakeFeed:
     async def subscribe(self, order_id: UUID) -> AsyncIterator[AsyncIterator[Envelope | None]]:
         if self.away:
             raise BrokerUnavailable("there is no connection to RabbitMQ")
+        if self.hangs:
+            await asyncio.Event().wait()
         watcher = _Watcher()
         self.watchers[order_id].append(watcher)
         self.on_subscribe(order_id)
@@ -186,14 +189,13 @@ class FakeService:
         params: Any = None,
         content: bytes | None = None,
         headers: Any = None,
-        timeout: Any = None,
     ) -> httpx.Response:
         body = json.loads(content or b"{}")
         asked = Asked(method, url, dict(params or {}), body, headers["X-Correlation-Id"])
         self.asked.append(asked)
         self.on_request(asked)
         if self.away:
-            raise httpx.ConnectError("connection refused")
+            raise ConnectionRefusedError("connection refused")
         if self.hangs:
             await asyncio.Event().wait()
         if url == "/idempotency-keys":
@@ -216,9 +218,12 @@ class Neighbours:
     now: datetime = NOW
     checks: dict[str, str] = field(default_factory=lambda: {"broker": "ok"})
     limits: Limits = field(
-        default_factory=lambda: Limits(answer=0.3, command=0.05, query=0.2, cancel_query=0.05, workflow=0.1, grace=0.3)
+        default_factory=lambda: Limits(
+            answer=0.3, command=0.05, query=0.2, cancel_query=0.05, workflow=0.1, grace=0.3, patience=0.5
+        )
     )
     default_coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+    secret: bytes = b"token"
 
     def gateway(self) -> FastAPI:
         async def readiness() -> dict[str, str]:
@@ -233,7 +238,7 @@ class Neighbours:
             payments=self.payments,
             clock=lambda: self.now,
             readiness=readiness,
-            settings=Settings(limits=self.limits, default_coordinator=self.default_coordinator),
+            settings=Settings(limits=self.limits, default_coordinator=self.default_coordinator, secret=self.secret),
         )
 
     def client(self) -> httpx.AsyncClient:

@@ -295,7 +295,8 @@ async def test_an_order_accepted_at_a_later_try_is_as_new_as_any_other(
     await around.feed.subscribed(order_id)
     assert (await client.patch(f"/api/orders/{order_id}/cancel")).status_code == 202
     around.pass_time(2)
-    problem(await reading, 404)
+    problem(await reading, 503)
+    around.pass_time(around.limits.unstored)
     asked = len(around.orders.asked)
     problem(await client.get(f"/api/orders/{order_id}"), 404)
     assert len(around.orders.asked) == asked + 1  # it is waited for no longer

@@ -1,0 +1,111 @@
+"""Ask one service: so many requests at once, each within its time, and early refusals for the rest."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from enum import Enum, auto
+from time import monotonic
+from typing import Any, Final
+
+import structlog
+
+from api.gate import Bounds, Crowded, Gate
+from api.ports import QueryClient
+
+log = structlog.get_logger()
+
+
+class Lane(Enum):
+    """What a request is for. Each kind has places of its own, so that none of them can hold back another."""
+
+    QUERY = auto()  # a client reads
+    FOLLOW = auto()  # an event log is read for a stream or a timeline
+    COMMAND = auto()  # a command needs to know something
+
+
+# One process of a service is busy with a handful of requests; more at once would only wait there, unseen.
+LANES: Final[Mapping[Lane, Bounds]] = {
+    Lane.QUERY: Bounds(at_once=16, waiting=1024, patience=1.0),
+    Lane.FOLLOW: Bounds(at_once=8, waiting=512, patience=1.0),
+    Lane.COMMAND: Bounds(at_once=8, waiting=256, patience=1.0),
+}
+_TELL_EVERY: Final = 1.0  # seconds
+
+
+class ServiceAway(Exception):
+    """A service gave no usable answer in time."""
+
+
+class Service:
+    """A service's read API."""
+
+    def __init__(self, name: str, client: QueryClient, lanes: Mapping[Lane, Bounds] = LANES) -> None:
+        self.name = name
+        self._client = client
+        self._gates = {lane: Gate(bounds) for lane, bounds in lanes.items()}
+        self._refused = 0  # since that was last told
+        self._told = 0.0
+
+    async def get(
+        self,
+        path: str,
+        *,
+        correlation_id: str,
+        timeout: float,
+        params: Mapping[str, Any] | None = None,
+        lane: Lane = Lane.QUERY,
+    ) -> bytes | None:
+        """The JSON at this path, None if there is none. Raises ServiceAway after `timeout` seconds."""
+        status, content = await self._request("GET", path, correlation_id, timeout, lane, params=params)
+        if status == 404:
+            return None
+        if status == 200:
+            return content
+        raise self._misunderstood(status)
+
+    async def put(self, path: str, content: bytes, *, correlation_id: str, timeout: float) -> bytes:
+        """The JSON that a PUT, made for a command, answers with. Raises ServiceAway after `timeout` seconds."""
+        status, answer = await self._request("PUT", path, correlation_id, timeout, Lane.COMMAND, content=content)
+        if status == 200:
+            return answer
+        raise self._misunderstood(status)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        correlation_id: str,
+        timeout: float,
+        lane: Lane,
+        *,
+        params: Mapping[str, Any] | None = None,
+        content: bytes | None = None,
+    ) -> tuple[int, bytes]:
+        """Status and body. Raises ServiceAway after `timeout` seconds, whatever it is that takes so long."""
+        headers = {"X-Correlation-Id": correlation_id}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            async with asyncio.timeout(timeout), self._gates[lane].place():
+                answer = await self._client.request(method, path, params=params, content=content, headers=headers)
+        except Crowded as crowded:
+            self._tell_of_refusals(lane, str(crowded))
+            raise ServiceAway(f"The {self.name} is asked for more than it can answer") from crowded
+        except OSError as error:  # TimeoutError is one, too
+            log.warning("service_away", service=self.name, path=path, error=f"{type(error).__name__}: {error}")
+            raise ServiceAway(f"The {self.name} does not answer") from error
+        return answer.status_code, answer.content
+
+    def _tell_of_refusals(self, lane: Lane, why: str) -> None:
+        """One line a second: whoever asks too much must not fill the log as well."""
+        self._refused += 1
+        if monotonic() - self._told >= _TELL_EVERY:
+            log.warning("queries_refused", service=self.name, lane=lane.name, refused=self._refused, why=why)
+            self._told, self._refused = monotonic(), 0
+
+    def _misunderstood(self, status: int) -> ServiceAway:
+        if status < 500:
+            # The gateway has checked what it asks: the two disagree about the token, or about their API.
+            log.error("service_refused_query", service=self.name, status=status)
+        return ServiceAway(f"The {self.name} cannot answer now (it said {status})")

@@ -1,0 +1,88 @@
+"""A gate lets so many through at once, lets so many wait for so long, and refuses the rest at once."""
+
+from __future__ import annotations
+
+import asyncio
+from time import monotonic
+
+import pytest
+
+from api.gate import Bounds, Crowded, Gate
+
+pytestmark = pytest.mark.anyio
+
+LONG = 30.0  # seconds that no test takes
+
+
+class Visitors:
+    """Everybody who wants to pass, and stays inside until told to leave."""
+
+    def __init__(self, gate: Gate) -> None:
+        self.gate = gate
+        self.inside: list[int] = []
+        self.most = 0
+        self.leave = asyncio.Event()
+
+    async def visit(self, number: int) -> None:
+        async with self.gate.place():
+            self.inside.append(number)
+            self.most = max(self.most, len(self.inside))
+            await self.leave.wait()
+            self.inside.remove(number)
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_no_more_pass_at_once_than_may_and_the_others_in_their_order() -> None:
+    visitors = Visitors(Gate(Bounds(at_once=2, waiting=10, patience=LONG)))
+    tasks = [asyncio.create_task(visitors.visit(n)) for n in range(6)]
+    await settle()
+    assert visitors.inside == [0, 1]
+
+    visitors.leave.set()
+    await asyncio.gather(*tasks)
+
+    assert visitors.most == 2
+
+
+async def test_whoever_finds_too_many_waiting_is_refused_at_once() -> None:
+    visitors = Visitors(Gate(Bounds(at_once=1, waiting=1, patience=LONG)))
+    tasks = [asyncio.create_task(visitors.visit(n)) for n in range(2)]
+    await settle()
+
+    began = monotonic()
+    with pytest.raises(Crowded, match="1 requests wait already"):
+        await visitors.visit(2)
+
+    assert monotonic() - began < 1
+    visitors.leave.set()
+    await asyncio.gather(*tasks)
+
+
+async def test_whoever_has_waited_for_as_long_as_may_be_is_refused_and_leaves_its_place_to_others() -> None:
+    visitors = Visitors(Gate(Bounds(at_once=1, waiting=1, patience=0.05)))
+    first = asyncio.create_task(visitors.visit(0))
+    await settle()
+    for _ in range(3):
+        with pytest.raises(Crowded, match=r"no place became free within 0.05 s"):
+            await visitors.visit(1)
+
+    visitors.leave.set()
+    await first
+    await visitors.visit(2)
+
+
+async def test_whoever_gives_up_waiting_takes_no_place() -> None:
+    visitors = Visitors(Gate(Bounds(at_once=1, waiting=2, patience=LONG)))
+    tasks = [asyncio.create_task(visitors.visit(n)) for n in range(3)]
+    await settle()
+    tasks[1].cancel()
+    await settle()
+    visitors.leave.set()
+    await asyncio.gather(tasks[0], tasks[2])
+
+    await visitors.visit(3)
+    assert visitors.most == 1
