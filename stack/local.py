@@ -11,7 +11,7 @@ from pathlib import Path
 from stack import postgres, rabbitmq, state, temporal
 from stack.errors import StackError
 from stack.ports import LOOPBACK, Ports
-from stack.program import Program, Stage, http_ok
+from stack.program import ALIVE_TIMEOUT, Program, Stage, http_ok
 
 # Where the embedded stack is, is not the user's to say; which process may know what of it is below.
 ADDRESSES = frozenset(
@@ -157,6 +157,7 @@ def services(
             cwd=Path.cwd(),
             ports={name: ports[name]},
             ready=lambda port=ports[name]: http_ok(port, "/readyz"),  # type: ignore[misc]
+            alive=lambda port=ports[name]: http_ok(port, "/healthz", timeout=ALIVE_TIMEOUT),  # type: ignore[misc]
             stage=Stage.SERVICE,
             stop_within=shutdown_timeout + 4.0,
             yields=name == "worker",

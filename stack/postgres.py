@@ -5,7 +5,8 @@ import os
 import pwd
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from signal import Signals
 
@@ -73,6 +74,7 @@ def program(*, data: Path, port: int, passwords: Mapping[str, str], env: Mapping
         cwd=folder,
         ports={"postgres": port},
         ready=lambda: _bootstrap(folder, port, passwords),
+        alive=lambda: _alive(folder, port),
         prepare=prepare,
         user=user,
         stop_signal=Signals.SIGINT,  # "fast": roll back what is open, write a checkpoint, end
@@ -156,6 +158,7 @@ async def _initialise(binaries: Path, folder: Path, *, user: str | None, env: Ma
         cwd=fresh,
         ports={},
         ready=lambda: True,
+        alive=lambda: True,
         user=user,
         death_signal=Signals.SIGKILL,
     )
@@ -175,17 +178,39 @@ def answers(url: str) -> bool:
 
 def _bootstrap(folder: Path, port: int, passwords: Mapping[str, str]) -> bool:
     """Whether the server answers; roles and databases then exist as they should. Safe to repeat."""
-    above = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:
-        short = str(folder) if len(os.fsencode(folder)) < SOCKET_PATH_LIMIT - 20 else f"/proc/self/fd/{above}"
-        with psycopg.connect(host=short, port=port, user=SUPERUSER, dbname="postgres", autocommit=True) as connection:
+        with _superuser(folder, port, timeout=5) as connection:
             for role, password in passwords.items():
                 _own_database(connection, role, password)
     except psycopg.OperationalError:
         return False
+    return True
+
+
+def _alive(folder: Path, port: int) -> bool:
+    """Whether the server answers a query, or refuses it with a reason: recovering, or out of connections or of disk."""
+    try:
+        with _superuser(folder, port, timeout=20) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.OperationalError as error:
+        return "FATAL:" in str(error)
+    except psycopg.Error:
+        pass
+    return True
+
+
+@contextmanager
+def _superuser(folder: Path, port: int, *, timeout: int) -> Iterator[psycopg.Connection]:
+    """A connection over the socket in the server's folder, whose path may be too long for a socket's address."""
+    above = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        short = str(folder) if len(os.fsencode(folder)) < SOCKET_PATH_LIMIT - 20 else f"/proc/self/fd/{above}"
+        with psycopg.connect(
+            host=short, port=port, user=SUPERUSER, dbname="postgres", autocommit=True, connect_timeout=timeout
+        ) as connection:
+            yield connection
     finally:
         os.close(above)
-    return True
 
 
 def _own_database(connection: psycopg.Connection, name: str, password: str) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import fcntl
 import http.client
 import os
 import pwd
@@ -14,12 +15,16 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 from signal import Signals
+from types import MappingProxyType
 
 from stack.errors import StackError
+from stack.log_files import LogFile
 from stack.ports import LOOPBACK
 
 PR_SET_PDEATHSIG = 1
 PROBE_TIMEOUT = 2.0
+ALIVE_TIMEOUT = 20.0  # a busy machine may take long
+PIPE_SIZE = 1024 * 1024  # bytes of output that a program may be ahead of its log
 _NICE = 5
 # Looked up before any fork: a child between fork and exec must not load libraries.
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -42,6 +47,7 @@ class Program:
     cwd: Path
     ports: Mapping[str, int]  # by the part that wants it; the first is the program's own
     ready: Callable[[], bool]  # may block for PROBE_TIMEOUT; called in a thread, repeatedly
+    alive: Callable[[], bool]  # once it was ready: whether it answers at all; may block for ALIVE_TIMEOUT
     prepare: Callable[[], Awaitable[None]] | None = None  # idempotent; before the first start, under the data's lock
     user: str | None = None
     stage: Stage = Stage.SERVER
@@ -56,8 +62,11 @@ class Program:
         return next(iter(self.ports.values()))
 
 
-def spawn(program: Program, log: Path) -> subprocess.Popen[bytes]:
-    """Start it with its output in `log`, in a session of its own, bound to die with the calling thread."""
+def spawn(program: Program, log: LogFile) -> subprocess.Popen[bytes]:
+    """Start it with its output in `log`, in a session of its own, bound to die with the calling thread.
+
+    Its output comes through a pipe: a program that could not write a line itself might end for that.
+    """
     parent = os.getpid()
 
     def die_with_parent() -> None:
@@ -69,23 +78,30 @@ def spawn(program: Program, log: Path) -> subprocess.Popen[bytes]:
         if program.yields:
             _yield_to_others()
 
+    output, written = os.pipe()
     try:
-        with log.open("ab") as output:
-            return subprocess.Popen(
-                program.argv,
-                cwd=program.cwd,
-                env=dict(program.env),
-                user=program.user,
-                group=pwd.getpwnam(program.user).pw_gid if program.user else None,
-                extra_groups=[] if program.user else None,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C in the terminal is for the supervisor alone
-                preexec_fn=die_with_parent,
-            )
+        process = subprocess.Popen(
+            program.argv,
+            cwd=program.cwd,
+            env=dict(program.env),
+            user=program.user,
+            group=pwd.getpwnam(program.user).pw_gid if program.user else None,
+            extra_groups=[] if program.user else None,
+            stdin=subprocess.DEVNULL,
+            stdout=written,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C in the terminal is for the supervisor alone
+            preexec_fn=die_with_parent,
+        )
     except OSError as error:
+        os.close(output)
         raise StackError(f"{program.name} cannot be started: {error}") from error
+    finally:
+        os.close(written)
+    with suppress(OSError):  # a user's pipes may be limited
+        fcntl.fcntl(output, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
+    log.follow(output)
+    return process
 
 
 def _yield_to_others() -> None:
@@ -109,8 +125,9 @@ async def ended(process: subprocess.Popen[bytes]) -> int:
     return process.wait()
 
 
-async def run_once(program: Program, log: Path) -> None:
+async def run_once(program: Program, path: Path) -> None:
     """Run it to its end; StackError with the last line it wrote unless it succeeds, killed when cancelled."""
+    log = LogFile(path)
     process = spawn(program, log)
     try:
         code = await ended(process)
@@ -119,7 +136,7 @@ async def run_once(program: Program, log: Path) -> None:
         process.wait()
         raise
     if code:
-        raise StackError(f"{program.name} failed ({how(code)}): {last_line(log)}; see {log}")
+        raise StackError(f"{program.name} failed ({how(code)}): {log.last_line()}; see {path}")
 
 
 def how(code: int) -> str:
@@ -127,20 +144,18 @@ def how(code: int) -> str:
     return f"killed by {Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def last_line(log: Path) -> str:
-    """The last line of a log that says something."""
-    with log.open("rb") as file:
-        file.seek(max(0, log.stat().st_size - 4096))
-        lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    errors = [line for line in lines if "FATAL" in line or "error" in line.lower()]
-    return (errors or lines or ["it wrote nothing"])[-1]
-
-
-def http_ok(port: int, path: str) -> bool:
+def http_ok(
+    port: int,
+    path: str,
+    *,
+    host: str = LOOPBACK,
+    timeout: float = PROBE_TIMEOUT,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> bool:
     """Whether a GET on loopback answers 200."""
-    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT)
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers=dict(headers))
         return connection.getresponse().status == http.HTTPStatus.OK
     except (OSError, http.client.HTTPException):
         return False
@@ -148,10 +163,10 @@ def http_ok(port: int, path: str) -> bool:
         connection.close()
 
 
-def amqp_greets(port: int) -> bool:
+def amqp_greets(port: int, *, timeout: float = PROBE_TIMEOUT) -> bool:
     """Whether a broker answers the AMQP 0-9-1 header with a method frame (it listens only once booted)."""
     try:
-        with socket.create_connection((LOOPBACK, port), timeout=PROBE_TIMEOUT) as connection:
+        with socket.create_connection((LOOPBACK, port), timeout=timeout) as connection:
             connection.sendall(b"AMQP\x00\x00\x09\x01")
             return connection.recv(1) == b"\x01"
     except OSError:

@@ -8,7 +8,7 @@ from signal import Signals
 
 from stack.errors import StackError
 from stack.ports import LOOPBACK
-from stack.program import Program, amqp_greets
+from stack.program import ALIVE_TIMEOUT, Program, amqp_greets
 
 USER = "saga"
 NODE = "saga@localhost"  # names the folder of its data, so it must not follow the port; no registry, no clash
@@ -57,6 +57,7 @@ def program(
         cwd=data,
         ports={"rabbitmq": amqp, "rabbitmq's management UI": ui, "rabbitmq's distribution": distribution},
         ready=lambda: amqp_greets(amqp),
+        alive=lambda: amqp_greets(amqp, timeout=ALIVE_TIMEOUT),
         prepare=prepare,
         # On SIGTERM queues and messages are closed first; then the management plugin waits 5 s for a process that
         # is waiting for it. All that matters is on disk by then.
@@ -84,6 +85,8 @@ def _environment(folder: Path, *, distribution: int) -> dict[str, str]:
     )
     return {
         "HOME": str(folder / "home"),
+        # RabbitMQ looks for epmd once a minute, and has a second node start it; that node is told so here.
+        "ERL_ZFLAGS": "-start_epmd false",
         "detached": "true",  # the script then becomes the node, instead of watching it
         "RABBITMQ_NODENAME": NODE,
         "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),

@@ -17,7 +17,7 @@ from stack.errors import StackError
 STATE = "state.json"
 LEFTOVERS_WITHIN = 10.0  # seconds for what an earlier supervisor left to end by itself
 KILLED_WITHIN = 2.0
-ROTATE_ABOVE = 10 * 1024 * 1024
+ROOM = 64 * 1024 * 1024  # bytes that must be free for a server to start; RabbitMQ takes no message below 50 MB
 
 
 def make_folder(data: Path) -> None:
@@ -27,6 +27,19 @@ def make_folder(data: Path) -> None:
         (data / "logs").mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise StackError(f"{data} cannot hold the data ({error.strerror}): choose another with --data") from error
+
+
+def has_room(data: Path) -> bool:
+    """Whether the disk has enough room for a server to start: one that ends in the middle of a recovery may lose it."""
+    try:
+        return psutil.disk_usage(str(data)).free >= ROOM
+    except OSError:  # gone, with whatever it was mounted on
+        return False
+
+
+def no_room(data: Path) -> str:
+    """What to say while there is none."""
+    return f"{data} has less than {ROOM >> 20} MiB of free disk left: make room, and it goes on by itself"
 
 
 class Lock:
@@ -44,8 +57,9 @@ class Lock:
                 f"A stack already runs on {data} (pid {holder}): stop it with `saga down`, "
                 "or give this one --data and --port-offset of its own"
             ) from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, str(os.getpid()).encode(), 0)
+        with contextlib.suppress(OSError):  # it is told to people alone
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
         """Give it up."""
@@ -137,12 +151,3 @@ def _runs(process: psutil.Process) -> bool:
 def log_of(data: Path, name: str) -> Path:
     """Where a program's output goes."""
     return data / "logs" / f"{name}.log"
-
-
-def open_log(data: Path, name: str) -> None:
-    """Set a log that has grown large aside, and mark where this start begins."""
-    log = log_of(data, name)
-    if log.exists() and log.stat().st_size > ROTATE_ABOVE:
-        log.replace(log.with_suffix(".log.1"))
-    with log.open("a") as file:
-        file.write(f"--- {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} start of {name}\n")

@@ -4,47 +4,30 @@ import asyncio
 import contextlib
 import os
 import signal
-import subprocess
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from stack import state
-from stack.errors import StackError
+from stack.child import Child
 from stack.ports import require_free
-from stack.program import Program, Stage, ended, how, last_line, spawn
+from stack.program import Program, Stage
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-PROBE_EVERY = 0.05
-START_WITHIN = 90.0
-ATTEMPTS = 5  # to become ready for the first time
-FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
-STEADY_AFTER = 10.0  # seconds of being ready after which earlier deaths are forgiven
+DEAD_AFTER = 60.0  # seconds without an answer, after which a program that runs counts as dead inside
+WRITE_AGAIN = 1.0  # seconds until a state that could not be written is tried again
 
 
 @dataclass(frozen=True)
 class Event:
-    """A program changed its state: starting, ready, died, stopping, stopped."""
+    """A program changed its state, to one of those that Child names."""
 
     name: str
     state: str
     seconds: float  # since it was last started; for `stopped`, since it was told to
+    log: Path
     detail: str = ""
-
-
-@dataclass(eq=False)
-class _Child:
-    program: Program
-    state: str = "waiting"
-    process: subprocess.Popen[bytes] | None = None
-    started: str | None = None  # as state.started_at tells it
-    since: float = 0.0  # the loop's clock
-    restarts: int = 0
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
-    gone: asyncio.Event = field(default_factory=asyncio.Event)
-    keeper: asyncio.Task[None] | None = None
 
 
 class Supervisor:
@@ -57,21 +40,25 @@ class Supervisor:
         programs: Sequence[Program],
         urls: Mapping[str, str] | None = None,
         on_event: Callable[[Event], None] = lambda _: None,
+        dead_after: float = DEAD_AFTER,
     ) -> None:
         """`on_event` is called on every change of a program's state, in the event loop."""
         self._data = data.absolute()
-        self._children = [_Child(program) for program in programs]
+        self._children = [Child(program, self._data, tell=self._became, dead_after=dead_after) for program in programs]
         self._urls = dict(urls or {})
         self._stops_within = sum(
             max((each.stop_within for each in programs if each.stage is stage), default=0.0) for stage in Stage
         )
         self._on_event = on_event
         self._lock: state.Lock | None = None
+        self._writing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Return when all programs are ready, a stage after the other; StackError, nothing left running, otherwise."""
         state.make_folder(self._data)
         self._lock = state.Lock(self._data)
+        # A probe of a program that hangs holds its thread: none of the others may have to wait for that.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * len(self._children) + 4))
         try:
             await asyncio.to_thread(state.end_leftovers, self._data)
             require_free({part: port for child in self._children for part, port in child.program.ports.items()})
@@ -81,13 +68,9 @@ class Supervisor:
             await self.stop()
             raise
 
-    async def _start_stage(self, children: Sequence[_Child]) -> None:
-        waits: dict[asyncio.Task[object], _Child] = {}
-        for child in children:
-            child.keeper = asyncio.create_task(self._keep(child), name=f"keep {child.program.name}")
-            waits[asyncio.create_task(child.ready.wait())] = child
-        keepers = {child.keeper for child in children if child.keeper}
-        pending: set[asyncio.Task[object]] = set(waits)
+    async def _start_stage(self, children: Sequence[Child]) -> None:
+        keepers = {child.keep() for child in children}
+        pending: set[asyncio.Task[object]] = {asyncio.create_task(child.ready.wait()) for child in children}
         try:
             while pending:
                 done, _ = await asyncio.wait({*pending, *keepers}, return_when=asyncio.FIRST_COMPLETED)
@@ -98,100 +81,17 @@ class Supervisor:
             for task in pending:
                 task.cancel()
 
-    async def _keep(self, child: _Child) -> None:
-        program, log = child.program, state.log_of(self._data, child.program.name)
-        state.open_log(self._data, program.name)
-        if program.prepare:
-            await program.prepare()
-        failures = 0
-        while True:
-            try:
-                reason = how(await self._run(child, log))
-            except StackError as error:
-                if not child.ready.is_set():
-                    raise
-                reason = str(error)  # it ran before, so what is missing may come back
-            if child.keeper is None:
-                return
-            lived = asyncio.get_running_loop().time() - child.since
-            failures = 1 if lived > STEADY_AFTER else failures + 1
-            self._became(child, "died", reason)
-            if not child.ready.is_set() and (failures >= ATTEMPTS or lived >= START_WITHIN):
-                raise StackError(f"{program.name} does not start ({reason}): {last_line(log)}; see {log}")
-            await asyncio.sleep(min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE))
-            child.restarts += 1
-
-    async def _run(self, child: _Child, log: Path) -> int:
-        """One life of a program, from spawning to reaping; returns its exit code."""
-        child.since = asyncio.get_running_loop().time()
-        child.gone.clear()
-        child.process = process = spawn(child.program, log)
-        child.started = state.started_at(process.pid)
-        self._became(child, "starting")
-        probing = asyncio.create_task(self._probe(child))
-        try:
-            code = await ended(process)
-        finally:
-            probing.cancel()
-        child.process = child.started = None
-        child.gone.set()
-        return code
-
-    async def _probe(self, child: _Child) -> None:
-        """Announce that the program is ready; kill one that isn't in time, as if it had died."""
-        try:
-            async with asyncio.timeout(START_WITHIN):
-                while not await asyncio.to_thread(child.program.ready):  # noqa: ASYNC110 - servers don't tell
-                    await asyncio.sleep(PROBE_EVERY)
-        except TimeoutError:
-            await self._kill(child)
-        except Exception as error:
-            with state.log_of(self._data, child.program.name).open("a") as log:
-                log.write(f"error: whether {child.program.name} is ready could not be told: {error}\n")
-            await self._kill(child)
-        else:
-            if child.keeper:  # not told to stop meanwhile
-                child.ready.set()
-                self._became(child, "ready")
-
     async def stop(self) -> None:
         """Stop the services, then the servers; whatever doesn't end in its time is killed. Leaves no process."""
         for stage in reversed(Stage):
             children = [child for child in self._children if child.program.stage is stage and child.keeper]
-            await asyncio.gather(*(self._stop(child) for child in children))
+            await asyncio.gather(*(child.stop() for child in children))
+        if self._writing:
+            self._writing.cancel()
         if self._lock:
             state.clear(self._data)
             self._lock.release()
             self._lock = None
-
-    async def _stop(self, child: _Child) -> None:
-        child.since = asyncio.get_running_loop().time()
-        keeper, child.keeper = child.keeper, None
-        if child.process:
-            self._became(child, "stopping")
-            gone = asyncio.create_task(child.gone.wait())
-            with contextlib.suppress(ProcessLookupError):
-                child.process.send_signal(child.program.stop_signal)
-            done, _ = await asyncio.wait({gone}, timeout=child.program.stop_within)
-            if not done:
-                await self._kill(child)
-                await gone
-        if keeper:
-            keeper.cancel()  # in its pause, or preparing
-            await asyncio.wait({keeper})
-            if not keeper.cancelled():
-                keeper.exception()  # told by start()
-        self._became(child, "stopped")
-
-    async def _kill(self, child: _Child) -> None:
-        """SIGKILL the program and all it started, which may live in sessions of their own."""
-        if child.process is None:
-            return
-        with contextlib.suppress(psutil.Error):
-            root = psutil.Process(child.process.pid)
-            family = root.children(recursive=True)
-            child.process.kill()
-            await asyncio.to_thread(state.kill, family)
 
     async def run_until_signal(self, then: Callable[[], Awaitable[None]] | None = None) -> None:
         """Start unless started, await `then`, and stop on SIGINT, SIGTERM or SIGHUP, whenever it comes."""
@@ -219,13 +119,27 @@ class Supervisor:
         if then:
             await then()
 
-    def _became(self, child: _Child, what: str, detail: str = "") -> None:
-        child.state = what
-        self._write()
-        seconds = asyncio.get_running_loop().time() - child.since
-        self._on_event(Event(child.program.name, what, round(seconds, 3), detail))
+    def _became(self, child: Child, what: str, detail: str) -> None:
+        seconds = round(asyncio.get_running_loop().time() - child.since, 3)
+        if self._writing is None or self._writing.done():
+            self._write()
+        with contextlib.suppress(OSError):  # nobody may be there to be told, and a disk may be full
+            self._on_event(Event(child.program.name, what, seconds, child.log.path, detail))
 
     def _write(self) -> None:
+        """Write the state for others to read. A full disk keeps it from them, and nothing else from happening."""
+        try:
+            state.write(self._data, self._state())
+        except OSError:
+            self._writing = asyncio.create_task(self._write_again())
+
+    async def _write_again(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_AGAIN)
+            with contextlib.suppress(OSError):
+                return state.write(self._data, self._state())
+
+    def _state(self) -> dict[str, object]:
         processes = [
             {
                 "name": child.program.name,
@@ -234,10 +148,10 @@ class Supervisor:
                 "port": child.program.port,
                 "state": child.state,
                 "restarts": child.restarts,
-                "log": str(state.log_of(self._data, child.program.name)),
+                "log": str(child.log.path),
             }
             for child in self._children
         ]
         ready = all(child.state == "ready" for child in self._children)
         own = {"pid": os.getpid(), "started": state.started_at(os.getpid()), "stops_within": self._stops_within}
-        state.write(self._data, {**own, "ready": ready, "processes": processes, "urls": self._urls})
+        return {**own, "ready": ready, "processes": processes, "urls": self._urls}

@@ -10,7 +10,7 @@ from typing import Final
 
 from stack.errors import StackError
 from stack.ports import LOOPBACK
-from stack.program import Program, http_ok
+from stack.program import ALIVE_TIMEOUT, Program, http_ok
 
 TUNING: Final = (
     # Write-ahead logging, synced at checkpoints: nearly three times the workflows a second.
@@ -48,6 +48,7 @@ def program(*, data: Path, grpc: int, http: int, metrics: int, ui: int, env: Map
         cwd=data,
         ports={"temporal": grpc, "temporal's HTTP API": http, "temporal's metrics": metrics, "temporal's UI": ui},
         ready=lambda: http_ok(http, "/api/v1/namespaces/default"),
+        alive=lambda: http_ok(http, "/api/v1/namespaces/default", timeout=ALIVE_TIMEOUT),
         prepare=prepare,
         death_signal=Signals.SIGKILL,
         yields=True,  # a saga must not wait for its mirror

@@ -10,11 +10,15 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TextIO, cast
 
 from rich.console import Console
 
 from stack import local, state
 from stack.errors import StackError
+from stack.logs import Unfailing
+from stack.ports import Ports, require_free
 from stack.settings import load
 from stack.supervisor import Event, Supervisor
 from stack.tour import Plan, drive
@@ -26,8 +30,9 @@ DETACHED_LOG = "saga-up.log"
 
 def attached(data: Path, port_offset: int, *, tour: bool) -> None:
     """Run the stack in the foreground until a signal. Raises StackError."""
-    console = Console(highlight=False)
+    console = Console(file=cast("TextIO", Unfailing(sys.stdout)), highlight=False)
     began = time.monotonic()
+    _refuse_early(data, port_offset)
     state.make_folder(data)
     settings = load()
     plan = Plan.of(settings) if tour else None
@@ -57,8 +62,9 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
 
     Raises StackError with what stopped it, or with what the tour found; it runs on then.
     """
-    state.make_folder(data)
+    _refuse_early(data, port_offset)
     plan = Plan.of(load()) if tour else None
+    state.make_folder(data)
     log = data / "logs" / DETACHED_LOG
     arguments = ["up", "--data", str(data), "--port-offset", str(port_offset)]
     with log.open("wb") as output:
@@ -88,6 +94,16 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
     raise StackError(f"The stack was not ready within {START_WITHIN:g} s; see {data / 'logs'}")
 
 
+def _refuse_early(data: Path, port_offset: int) -> None:
+    """Raise the StackError of a start that cannot succeed, before anything is made for it in a new folder."""
+    if data.exists():
+        return
+    load()
+    require_free(vars(Ports.shifted(port_offset)))
+    with TemporaryDirectory() as folder:
+        local.servers(Path(folder), port_offset, local.Secrets.of(Path(folder)))
+
+
 def down(data: Path) -> None:
     """Stop the stack on this data and wait for its end. Raises StackError if it doesn't end."""
     known = state.running(data)
@@ -110,7 +126,12 @@ def _tell(console: Console, event: Event) -> None:
         case "ready":
             console.print(f"  [green]✓[/] {event.name:<10} {event.seconds:5.1f} s")
         case "died":
-            console.print(f"  [red]✗[/] {event.name:<10} died ({event.detail}); it will be started again")
+            console.print(
+                f"  [red]✗[/] {event.name:<10} died ({event.detail}); it will be started again; see {event.log}",
+                soft_wrap=True,
+            )
+        case "silent" | "no room":
+            console.print(f"  [red]✗[/] {event.name:<10} {event.detail}; see {event.log}", soft_wrap=True)
 
 
 def _tour(plan: Plan, urls: dict[str, str], console: Console) -> None:

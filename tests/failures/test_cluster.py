@@ -18,6 +18,7 @@ import pytest
 
 from choreography.topology import ORDER_QUEUE, Topology, declare
 from stack import local, rabbitmq
+from stack.log_files import LogFile
 from stack.ports import LOOPBACK, Ports
 from stack.program import Program, spawn
 from tests.chaos.load import Load, sales
@@ -53,8 +54,9 @@ class Cluster:
                 cwd=folder,
                 ports={"epmd": EPMD_PORT},
                 ready=lambda: True,
+                alive=lambda: True,
             ),
-            folder / "epmd.log",
+            LogFile(folder / "epmd.log"),
         )
 
     def start(self, node: str) -> None:
@@ -62,7 +64,7 @@ class Cluster:
         program = self._program(node)
         assert program.prepare is not None
         asyncio.run(program.prepare())
-        self._processes[node] = spawn(program, self._folder / f"{node}.log")
+        self._processes[node] = spawn(program, LogFile(self._folder / f"{node}.log"))
 
         def ready() -> bool:
             assert self._processes[node].poll() is None, f"{node} has ended: {self.log(node)[-2000:]}"

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from stack import state, status, up
 from stack.errors import StackError
+from stack.ports import Ports
+from tests.world import free_port
 
 
 @pytest.fixture
@@ -48,3 +51,17 @@ def test_a_folder_that_cannot_be_used_is_an_error_that_says_what_to_do(tmp_path:
     with pytest.raises(StackError, match=r"cannot hold the data \(.+\): choose another with --data"):
         state.make_folder(tmp_path / data)
     assert state.running(tmp_path / data) is None
+
+
+@pytest.mark.parametrize("start", [up.attached, up.detached])
+def test_a_start_that_is_refused_leaves_no_folder(tmp_path: Path, start: Callable[..., None]) -> None:
+    """Neither does one that asks for ports which there are not."""
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", port := free_port()))
+        holder.listen()
+        offset = port - Ports().gateway
+        with pytest.raises(StackError, match=f"Port {port}, which gateway needs, is taken"):
+            start(tmp_path / "new" / "data", offset, tour=False)
+    with pytest.raises(StackError, match="--port-offset 99999 moves gateway"):
+        start(tmp_path / "new" / "data", 99999, tour=False)
+    assert list(tmp_path.iterdir()) == []

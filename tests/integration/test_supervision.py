@@ -1,0 +1,200 @@
+"""Programs under a supervisor, whatever becomes of them and of the machine: real processes, no servers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from stack import state
+from stack.errors import StackError
+from stack.program import Program, Stage, http_ok
+from stack.supervisor import Event, Supervisor
+from tests.disks import fill, small_disk
+from tests.freezing import freeze
+from tests.waiting import until
+from tests.world import free_port
+
+ANSWERS = """
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+class Answer(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.send_header("Content-Length", "0"); self.end_headers()
+print("it listens", flush=True)
+HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
+"""
+DEAD_AFTER = 3.0
+
+
+def program(data: Path, port: int, stage: Stage) -> Program:
+    return Program(
+        name="web",
+        argv=(sys.executable, "-c", ANSWERS, str(port)),
+        env={"PATH": os.defpath},
+        cwd=data,
+        ports={"web": port},
+        ready=lambda: http_ok(port, "/"),
+        alive=lambda: http_ok(port, "/", timeout=1.0),
+        stage=stage,
+    )
+
+
+def supervise(data: Path, port: int, stage: int) -> None:
+    """What runs in a process of its own: tells every change of state in a line."""
+
+    def tell(event: Event) -> None:
+        print(event.state, event.detail, flush=True)
+
+    programs = [program(data, port, Stage(stage))]
+    supervisor = Supervisor(data=data, programs=programs, on_event=tell, dead_after=DEAD_AFTER)
+    asyncio.run(supervisor.run_until_signal())
+
+
+@dataclass
+class Supervised:
+    data: Path
+    process: subprocess.Popen[bytes]
+    told: Path
+
+    def states(self) -> list[str]:
+        return [line.split()[0] for line in self.told.read_text().splitlines()]
+
+    def now(self) -> dict[str, Any]:
+        known = state.read(self.data)
+        assert known is not None
+        return dict(known["processes"][0])
+
+    def log(self) -> str:
+        return (self.data / "logs" / "web.log").read_text()
+
+    def wait_for(self, *last: str) -> None:
+        until(lambda: tuple(self.states()[-len(last) :]) == last, within=30, what=f"{last}; told {self.states()}")
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
+    started: list[Supervised] = []
+
+    def begin(data: Path, stage: Stage = Stage.SERVICE) -> Supervised:
+        data.mkdir(exist_ok=True)
+        told = tmp_path / "told"
+        arguments = (str(data), str(free_port()), str(int(stage)))
+        with told.open("wb") as output:
+            process = subprocess.Popen([sys.executable, "-m", __name__, *arguments], stdout=output)
+        started.append(Supervised(data, process, told))
+        started[-1].wait_for("ready")
+        return started[-1]
+
+    yield begin
+    for each in started:
+        for process in (psutil.Process(each.process.pid), *psutil.Process(each.process.pid).children()):
+            process.send_signal(signal.SIGCONT)
+        each.process.terminate()
+        each.process.wait(timeout=20)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    with small_disk(tmp_path / "disk", 80) as disk:
+        yield disk
+
+
+def test_a_program_that_runs_and_answers_nothing_is_noticed_and_started_again(
+    start: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    """It is told as silent first; nothing is wrong with the one that is started in its place."""
+    stack = start(tmp_path / "data")
+    silent = stack.now()["pid"]
+    freeze(silent)
+    stack.wait_for("silent")
+    assert stack.now()["state"] == "silent"
+    assert state.read(stack.data)["ready"] is False  # type: ignore[index]
+    stack.wait_for("silent", "died", "starting", "ready")
+    assert not psutil.pid_exists(silent)
+    log = stack.log()
+    assert "web is killed: it runs, and has not answered for" in log
+    assert log.count("it listens") == 2
+
+
+def test_a_program_that_answers_again_in_time_is_left_alone(start: Callable[..., Supervised], tmp_path: Path) -> None:
+    stack = start(tmp_path / "data")
+    go_on = freeze(stack.now()["pid"])
+    stack.wait_for("silent")
+    go_on()
+    stack.wait_for("silent", "ready")
+    assert stack.now()["restarts"] == 0
+
+
+def test_a_machine_that_stood_still_is_no_programs_fault(start: Callable[..., Supervised], tmp_path: Path) -> None:
+    """Neither did the supervisor run in that time: for longer than a program may be silent, and nothing is killed."""
+    stack = start(tmp_path / "data")
+    pid = stack.now()["pid"]
+    program_goes_on, supervisor_goes_on = freeze(pid), freeze(stack.process.pid)
+    stopped = psutil.Process(stack.process.pid).cpu_times()
+    clock = os.times().elapsed
+    until(lambda: os.times().elapsed - clock > DEAD_AFTER * 1.5, within=30, what="time passes")
+    assert psutil.Process(stack.process.pid).cpu_times() == stopped
+    supervisor_goes_on()
+    program_goes_on()
+    looked = os.times().elapsed
+    until(lambda: os.times().elapsed - looked > DEAD_AFTER, within=30, what="it has been looked at again")
+    assert stack.states() == ["starting", "ready"]
+    assert stack.now()["pid"] == pid
+
+
+def others(stack: Supervised, killed: int) -> bool:
+    children = psutil.Process(stack.process.pid).children()
+    return any(each.pid != killed and each.status() != psutil.STATUS_ZOMBIE for each in children)
+
+
+def test_a_process_that_ends_while_the_disk_is_full_is_started_again_at_once(
+    disk: Path, start: Callable[..., Supervised]
+) -> None:
+    """Though neither its log nor the stack's state can be written; once there is room, both are."""
+    stack = start(disk / "data", Stage.SERVICE)
+    make_room = fill(disk)
+    killed = stack.now()["pid"]
+    os.kill(killed, signal.SIGKILL)
+    stack.wait_for("died", "starting", "ready")
+    assert others(stack, killed)
+    assert stack.now()["pid"] == killed, "what is on the disk is old"
+    make_room()
+    until(lambda: (now := stack.now())["state"] == "ready" and now["restarts"] == 1, what="the state is written")
+    until(lambda: stack.log().count("it listens") == 2, what="the log is written")
+
+
+def test_a_server_that_ends_while_the_disk_is_full_is_started_again_once_there_is_room(
+    disk: Path, start: Callable[..., Supervised]
+) -> None:
+    """Not before: a recovery that the disk cuts short may cost it what it has. Why it waits is said."""
+    stack = start(disk / "data", Stage.SERVER)
+    make_room = fill(disk)
+    killed = stack.now()["pid"]
+    os.kill(killed, signal.SIGKILL)
+    stack.wait_for("died", "no")
+    assert "MiB of free disk left: make room, and it goes on by itself" in stack.told.read_text()
+    assert not others(stack, killed)
+    make_room()
+    stack.wait_for("starting", "ready")
+    until(lambda: stack.now()["restarts"] == 1, what="the state is written")
+
+
+def test_a_server_is_not_started_on_a_disk_without_room(tmp_path: Path, disk: Path) -> None:
+    make_room = fill(disk)
+    with pytest.raises(StackError, match="MiB of free disk left: make room"):
+        asyncio.run(Supervisor(data=disk, programs=[program(disk, free_port(), Stage.SERVER)]).start())
+    make_room()
+
+
+if __name__ == "__main__":
+    supervise(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
