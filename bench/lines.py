@@ -58,6 +58,7 @@ NEEDED_BY: Final[Mapping[str, str]] = {
     "choreography/reactions.py": CHOREOGRAPHY,
     "choreography/setting_aside.py": CHOREOGRAPHY,
     "workflows/activity_workers.py": SHARED,
+    "workflows/arguments.py": SHARED,
     "workflows/connection.py": SHARED,
     "workflows/event_logs.py": SHARED,
     "workflows/flagged.py": SHARED,

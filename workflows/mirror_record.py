@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,10 +14,14 @@ from activities.steps import Step
 from models.messages import Envelope, MalformedMessage, decode
 from models.order import OrderStatus
 from models.saga import CancelReason, Coordinator, cancel_id
+from models.texts import plain
+from models.times import check_seconds
 from workflows.timeline import Timeline, build, causes_known
 
 MOST_BYTES: Final = 1024 * 1024  # of all events of one order; a saga has three to five, of a few hundred bytes each
 _MOST_UNKNOWN: Final = 20
+_LONGEST_KIND: Final = 100  # characters
+_MOST_REPUBLISHED: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,37 +37,53 @@ class MirrorState:
     unknown: list[str] = field(default_factory=list)  # event types that nobody here knows
     cancel_asked: bool = False
     republished: int = 0
-    next_try: str | None = None  # ISO 8601
+    next_try: str | None = None  # ISO 8601, with its offset from UTC
     alarm: str | None = None  # why an operator must look
+
+    def __post_init__(self) -> None:
+        check_seconds("payment_timeout", self.payment_timeout)
+        check_seconds("compensation_timeout", self.compensation_timeout)
+        if not 0 <= self.republished <= _MOST_REPUBLISHED:
+            raise ValueError(f"republished is {self.republished}; it must be 0 … {_MOST_REPUBLISHED}")
+        if self.next_try is not None and datetime.fromisoformat(self.next_try).tzinfo is None:
+            raise ValueError(f"next_try is {self.next_try!r}; it must tell its offset from UTC")
 
 
 class MirrorRecord:
-    """Grows by events in wire form, in any order, any number of times each."""
+    """Grows by events in wire form, in any order, any number of times each; with `order_id`, by that order's alone."""
 
-    def __init__(self, events: Iterable[Mapping[str, Any]] = (), unknown: Iterable[str] = ()) -> None:
-        self.unknown = list(unknown)
+    def __init__(
+        self, events: Iterable[object] = (), unknown: Iterable[str] = (), *, order_id: str | None = None
+    ) -> None:
+        self.unknown = [text[:_LONGEST_KIND] for text in unknown][:_MOST_UNKNOWN]
+        self._order_id = order_id
         self._size = 0  # bytes; Temporal takes two million as what a run begins or ends with
         self._wire: dict[UUID, dict[str, Any]] = {}
         self._events: dict[UUID, Envelope] = {}
         self.take(events)
 
-    def take(self, events: Iterable[Mapping[str, Any]]) -> None:
+    def take(self, events: Iterable[object]) -> None:
         """Note events; one that is known already, or that nobody can read, changes no timeline."""
         for event in events:
             try:
                 body = msgspec.json.encode(event)
                 envelope = decode(body)
-            except (MalformedMessage, TypeError, ValueError):
+                order_id = str(UUID(envelope.order_id or ""))
+            except (MalformedMessage, TypeError, ValueError, OverflowError, RecursionError):
                 self._note_unknown(event)
                 continue
-            if envelope.event_id not in self._events and self._size + len(body) <= MOST_BYTES:
+            if self._order_id not in (None, order_id):
+                self._note_unknown(event)
+            elif envelope.event_id not in self._events and self._size + len(body) <= MOST_BYTES:
                 self._size += len(body)
                 self._events[envelope.event_id] = envelope
-                self._wire[envelope.event_id] = dict(event)
+                self._wire[envelope.event_id] = msgspec.json.decode(body)
         self.timeline: Timeline = build(self._events.values(), source="workflow")
 
     def _note_unknown(self, event: object) -> None:
-        kind = str(event.get("eventType") if isinstance(event, Mapping) else event)[:100]
+        named = event.get("eventType") if isinstance(event, Mapping) else None
+        kind = named if isinstance(named, str) else f"{type(event).__name__} without an eventType"
+        kind = plain(kind[:_LONGEST_KIND])  # it goes into details and results
         if kind not in self.unknown and len(self.unknown) < _MOST_UNKNOWN:
             self.unknown.append(kind)
 

@@ -14,11 +14,12 @@ with workflow.unsafe.imports_passed_through():
     import msgspec
 
     from activities.steps import Step, StepResult
-    from models.messages import Envelope, decode
+    from models.messages import Envelope
     from models.order import OrderStatus
     from models.saga import CancelReason
     from models.times import wire_time
     from workflows import search_attributes
+    from workflows.arguments import Refused, check_workflow_id, own_order_id, the_argument, the_event
     from workflows.event_logs import read_event_logs
     from workflows.naming import PAYMENT_TASK_QUEUE
     from workflows.saga_input import CANCEL, CancelRequest, SagaInput
@@ -34,7 +35,7 @@ with workflow.unsafe.imports_passed_through():
         create_command,
         payment_retries,
     )
-    from workflows.story import story
+    from workflows.story import status, story
     from workflows.timeline import Timeline, build, timeline_as_json
 
 _PAYMENT_STEP: Final = timedelta(seconds=60)  # a provider may take its time
@@ -48,11 +49,14 @@ class OrderSaga:
 
     A cancellation may come at any moment, by signal, by update, or by Temporal's own request. An order that was PAID
     when its saga ended is cancelled by another run under the same id, without `order` in its input.
+
+    It is given a SagaInput, and a cancellation a CancelRequest. Whatever else arrives changes nothing: an input and an
+    update are refused with the reason, a signal is ignored with a warning in the log.
     """
 
-    @workflow.init
-    def __init__(self, saga: SagaInput) -> None:
-        self._saga = saga
+    _saga: SagaInput  # from `run` on
+
+    def __init__(self) -> None:
         self._events: dict[UUID, Envelope] = {}
         self._timeline: Timeline = build((), source="workflow")
         self._requests: list[CancelRequest] = []
@@ -61,8 +65,10 @@ class OrderSaga:
         self._timer: asyncio.Task[None] | None = None
 
     @workflow.run
-    async def run(self, saga: SagaInput) -> str | None:
+    async def run(self, *given: Any) -> str | None:
         """The order's last status. Fails, for an operator to look, when a step can't be done whatever one tries."""
+        self._saga = saga = the_argument(SagaInput, given)
+        check_workflow_id(saga.order_id)
         steps = asyncio.create_task(self._take_steps(saga))
         while True:
             try:
@@ -76,13 +82,12 @@ class OrderSaga:
     async def _take_steps(self, saga: SagaInput) -> str | None:
         forward = asyncio.create_task(self._go_forward(saga))
         try:
-            while not self._ended(forward):
-                await workflow.wait_condition(lambda: bool(self._requests) or self._ended(forward))
-                if self._requests:
-                    await self._compensate(self._requests[0], forward)
-                    self._requests.pop(0)
-            if not self._timeline.over:
+            await self._until_ended(forward)
+            while not self._timeline.over:
                 await self._end_what_others_began()
+                if not self._requests:
+                    break
+                await self._until_ended(forward)  # a cancellation has come meanwhile
             await forward
         except FailureError as error:
             self._alarm = str(error.cause or error)
@@ -91,37 +96,42 @@ class OrderSaga:
         self._rest()
         return self._timeline.order_status
 
+    async def _until_ended(self, forward: asyncio.Task[None]) -> None:
+        while not self._ended(forward):
+            await workflow.wait_condition(lambda: bool(self._requests) or self._ended(forward))
+            if self._requests:
+                await self._compensate(self._requests[0], forward)
+                self._requests.pop(0)
+
     @workflow.signal(name=CANCEL)
-    def request_cancel(self, request: CancelRequest) -> None:
+    def request_cancel(self, *given: Any) -> None:
         """Cancel the order; one that is over by then, and not PAID, stays as it is."""
-        self._requests.append(request)
+        try:
+            self._requests.append(the_argument(CancelRequest, given))
+        except Refused as refused:
+            workflow.logger.warning("The signal %s is ignored: %s", CANCEL, refused)
 
     @workflow.update(name=CANCEL)
-    async def cancel(self, request: CancelRequest) -> str | None:
+    async def cancel(self, *given: Any) -> str | None:
         """Cancel the order, and what was charged for it; answers the order's status then. Refused when it is over."""
+        request = the_argument(CancelRequest, given)
         self._requests.append(request)
         await workflow.wait_condition(lambda: all(request is not waiting for waiting in self._requests))
         return self._timeline.order_status
 
     @cancel.validator
-    def _check_cancel(self, request: CancelRequest) -> None:
-        status = self._timeline.order_status
-        if status in (OrderStatus.CANCELLED, OrderStatus.FAILED):
-            raise ApplicationError(f"Order {self._saga.order_id} is {status}; it cannot be cancelled any more", status)
+    def _check_cancel(self, *given: Any) -> None:
+        the_argument(CancelRequest, given)
+        order = self._timeline.order_status
+        if order in (OrderStatus.CANCELLED, OrderStatus.FAILED):
+            raise ApplicationError(f"Order {own_order_id()} is {order}; it cannot be cancelled any more", order)
 
     @workflow.query
     def status(self) -> dict[str, Any]:
         """Where the saga stands."""
         cancelled = self._last("OrderCancelled")
-        return {
-            "orderId": self._saga.order_id,
-            "orderStatus": self._timeline.order_status,
-            "paymentStatus": self._timeline.payment_status,
-            "cancelReason": cancelled.payload.get("reason") if cancelled else None,
-            "over": self._timeline.over,
-            "waitingFor": self._waiting_for,
-            "needsOperator": self._alarm is not None,
-        }
+        told = status(self._timeline, cancelled, waiting_for=self._waiting_for, alarm=self._alarm)
+        return {**told, "orderId": own_order_id()}
 
     @workflow.query
     def timeline(self) -> dict[str, Any]:
@@ -219,7 +229,7 @@ class OrderSaga:
     def _take(self, events: list[dict[str, Any]]) -> Envelope | None:
         envelope: Envelope | None = None
         for event in events:
-            envelope = decode(msgspec.json.encode(event))
+            envelope = the_event(event)
             self._events[envelope.event_id] = envelope
         self._timeline = build(self._events.values(), source="workflow")
         self._show()

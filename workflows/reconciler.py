@@ -22,6 +22,7 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from activities.steps import Step, StepResult
     from activities.stragglers import Place, Search
+    from workflows.arguments import Refused, the_argument
     from workflows.mirror_record import MirrorRecord
     from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE, SAGA_TASK_QUEUE
     from workflows.saga_steps import CHARGE_PAYMENT, READ_EVENTS, SagaStep
@@ -49,17 +50,17 @@ _HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)
 class Reconciler:
     """One sweep, a page at a time. No straggler makes it fail: what could not be done is told, and left to the next."""
 
-    @workflow.init
-    def __init__(self, sweep: Sweep) -> None:
-        last = workflow.get_last_completion_result(SweepReport) or SweepReport()
-        self._sweep = sweep
-        fresh = SweepReport(unfinished=last.unfinished, checked=last.checked, again=last.again)
-        self._report = sweep.so_far or fresh
+    _sweep: Sweep  # from `run` on
+
+    def __init__(self) -> None:
+        self._report = SweepReport()
         self._away: set[str] = set()  # task queues of services that don't answer
 
     @workflow.run
-    async def run(self, sweep: Sweep) -> SweepReport:
-        """What was found, and what came of it."""
+    async def run(self, *given: Any) -> SweepReport:
+        """What was found, and what came of it. Fails at once unless it is given a Sweep."""
+        self._sweep = sweep = the_argument(Sweep, given)
+        self._report = sweep.so_far or _fresh()
         parts = list(Part)
         for part in parts[parts.index(Part(sweep.part)) :]:
             self._show(part)
@@ -207,6 +208,15 @@ class Reconciler:
 
     def _show(self, under_way: Part | None) -> None:
         workflow.set_current_details(sweep_story(self._report, under_way))
+
+
+def _fresh() -> SweepReport:
+    """The report of a sweep that begins where the one before it ended, or from the start if nobody can read that."""
+    try:
+        last = the_argument(SweepReport, [workflow.get_last_completion_result()])
+    except Refused:
+        return SweepReport()
+    return SweepReport(unfinished=last.unfinished, checked=last.checked, again=last.again)
 
 
 def _why(error: FailureError) -> str:

@@ -1,13 +1,19 @@
-"""What an orchestrated saga is given: plain values that Temporal's JSON converter can carry."""
+"""What an orchestrated saga is given: plain values that Temporal's JSON converter can carry, checked when made."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
+from models.messages import check_id
 from models.saga import CancelReason
+from models.times import check_seconds
 
 ORDER_SAGA = "OrderSaga"
 CANCEL = "cancel"  # the signal, and the update
+
+_REQUESTED: Final = (CancelReason.USER_REQUESTED, CancelReason.PAYMENT_TIMEOUT)
+_MOST_DELAYS: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +32,8 @@ class SagaInput:
     """One order's saga; without `order` it goes on from where the event logs say that the order stands.
 
     `payment_timeout` is in seconds from the order's creation. `retry_delays` are the seconds before each retry of a
-    charge that gets no answer; after the last, the charge is voided.
+    charge that gets no answer; after the last, the charge is voided. Raises ValueError, which says what is off; of the
+    order itself, that is for the order service to say.
     """
 
     order_id: str
@@ -35,10 +42,24 @@ class SagaInput:
     payment_timeout: float
     retry_delays: list[float] = field(default_factory=lambda: [0.5, 2.0, 8.0, 30.0, 120.0])
 
+    def __post_init__(self) -> None:
+        check_id("correlation_id", self.correlation_id)
+        check_seconds("payment_timeout", self.payment_timeout)
+        if not 1 <= len(self.retry_delays) <= _MOST_DELAYS:
+            raise ValueError(f"retry_delays has {len(self.retry_delays)} entries; it must have 1 … {_MOST_DELAYS}")
+        for delay in self.retry_delays:
+            check_seconds("retry_delays", delay)
+
 
 @dataclass(frozen=True, kw_only=True)
 class CancelRequest:
-    """Cancel the order, for a reason that a user or a timer may give."""
+    """Cancel the order, for a reason that a user or a timer may give. Raises ValueError, which says what is off."""
 
     correlation_id: str
     reason: str = CancelReason.USER_REQUESTED.value
+
+    def __post_init__(self) -> None:
+        check_id("correlation_id", self.correlation_id)
+        # What the order service would refuse for good must not be asked of it: the saga would fail with it.
+        if self.reason not in _REQUESTED:
+            raise ValueError(f"reason is {self.reason[:40]!r}; it must be {' or '.join(_REQUESTED)}")

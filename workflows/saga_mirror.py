@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, assert_never
 
@@ -15,11 +16,12 @@ with workflow.unsafe.imports_passed_through():
 
     from activities.steps import Step, StepResult
     from workflows import search_attributes
+    from workflows.arguments import Refused, check_workflow_id, own_order_id, the_argument
     from workflows.event_logs import read_event_logs
     from workflows.mirror_record import MirrorRecord, MirrorState, repetition_of, timeout_of
     from workflows.mirror_watch import Watch, deadline_of, watch_of
     from workflows.naming import ORDER_TASK_QUEUE
-    from workflows.story import story
+    from workflows.story import status, story
     from workflows.timeline import timeline_as_json
 
 REPUBLISH_ATTEMPTS: Final = 5
@@ -33,13 +35,14 @@ _STEP_RETRIES: Final = RetryPolicy(
 
 @workflow.defn
 class SagaMirror:
-    """One order's mirror. Any event may come first, in any order, any number of times; none makes it fail."""
+    """One order's mirror. Any event may come first, in any order, any number of times; nothing else is heard."""
 
     @workflow.init
-    def __init__(self, state: MirrorState) -> None:
+    def __init__(self, *given: Any) -> None:
+        state, self._refusal = _state(given)
         self._payment_timeout = timedelta(seconds=state.payment_timeout)
         self._compensation_timeout = timedelta(seconds=state.compensation_timeout)
-        self._record = MirrorRecord(state.events, state.unknown)
+        self._record = MirrorRecord(state.events, state.unknown, order_id=own_order_id())
         self._cancel_asked = state.cancel_asked
         self._republished = state.republished
         self._next_try = datetime.fromisoformat(state.next_try) if state.next_try else None
@@ -50,11 +53,13 @@ class SagaMirror:
         self._waiting_for: str | None = None
 
     @workflow.run
-    async def run(self, _state: MirrorState) -> MirrorState:
+    async def run(self, *_given: Any) -> MirrorState:
         """Watch until the saga is over, told in full and quiet, or Temporal is asked to cancel this.
 
         Ends with what it has seen either way; the next event that is news opens a successor, which begins with that.
         """
+        if self._refusal is not None:
+            raise self._refusal
         try:
             await self._follow()
         except asyncio.CancelledError:
@@ -89,24 +94,19 @@ class SagaMirror:
                     assert_never(never)
 
     @workflow.signal
-    def record(self, events: list[dict[str, Any]]) -> None:
-        """Take note of events in wire form; copies change nothing, unknown types are counted."""
-        self._record.take(events)
+    def record(self, *given: Any) -> None:
+        """Take note of events in wire form; copies change nothing, unknown types are noted."""
+        try:
+            self._record.take(the_argument(list[object], given))
+        except Refused as refused:
+            workflow.logger.warning("The signal record is ignored: %s", refused)
         self._show()
 
     @workflow.query
     def status(self) -> dict[str, Any]:
         """Where the saga stands, and what is waited for."""
-        timeline, cancelled = self._record.timeline, self._record.last("OrderCancelled")
-        return {
-            "orderId": timeline.order_id,
-            "orderStatus": timeline.order_status,
-            "paymentStatus": timeline.payment_status,
-            "cancelReason": cancelled.payload.get("reason") if cancelled else None,
-            "over": timeline.over,
-            "waitingFor": self._waiting_for,
-            "needsOperator": self._alarm is not None,
-        }
+        cancelled = self._record.last("OrderCancelled")
+        return status(self._record.timeline, cancelled, waiting_for=self._waiting_for, alarm=self._alarm)
 
     @workflow.query
     def timeline(self) -> dict[str, Any]:
@@ -239,3 +239,12 @@ class SagaMirror:
             next_try=self._next_try.isoformat() if self._next_try else None,
             alarm=self._alarm,
         )
+
+
+def _state(given: Sequence[Any]) -> tuple[MirrorState, Refused | None]:
+    """What the mirror was started with, or a blank and the refusal: signals may come before `run` can tell it."""
+    try:
+        check_workflow_id(own_order_id())
+        return the_argument(MirrorState, given), None
+    except Refused as refused:
+        return MirrorState(payment_timeout=1, compensation_timeout=1), refused

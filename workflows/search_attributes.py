@@ -14,6 +14,7 @@ from temporalio.common import (
 
 from models.messages import Envelope
 from models.saga import MAX_TOTAL
+from models.texts import plain
 from workflows.timeline import Timeline
 
 ORDER_STATUS: Final = SearchAttributeKey.for_keyword("OrderStatus")
@@ -63,4 +64,4 @@ def updates(current: TypedSearchAttributes, wanted: TypedSearchAttributes) -> li
 
 
 def _keyword(key: SearchAttributeKey[str], value: object) -> SearchAttributePair[str] | None:
-    return SearchAttributePair(key, str(value)[:_LONGEST]) if value else None
+    return SearchAttributePair(key, plain(str(value)[:_LONGEST])) if value else None

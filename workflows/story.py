@@ -1,10 +1,11 @@
-"""Tell a timeline as Markdown, for people who look at a saga in the Temporal UI; pure."""
+"""Tell where a saga stands: as Markdown for people who look at it in the Temporal UI, and as a status; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from models.messages import Envelope
 from workflows.timeline import Cause, Entry, Timeline
 
 _LONGEST: Final = 300  # characters of one sentence; a reason may come from anywhere
@@ -25,6 +26,21 @@ def story(
     if unknown:
         parts.append(f"Ignored events of unknown types: {', '.join(map(_plain, unknown))}.")
     return "\n\n".join(parts) + "\n"
+
+
+def status(
+    timeline: Timeline, cancelled: Envelope | None, *, waiting_for: str | None, alarm: str | None
+) -> dict[str, Any]:
+    """Where the saga stands, for a program: what a workflow answers to the query of this name."""
+    return {
+        "orderId": timeline.order_id,
+        "orderStatus": timeline.order_status,
+        "paymentStatus": timeline.payment_status,
+        "cancelReason": cancelled.payload.get("reason") if cancelled else None,
+        "over": timeline.over,
+        "waitingFor": waiting_for,
+        "needsOperator": alarm is not None,
+    }
 
 
 def headline(order_created: Mapping[str, Any] | None, order_id: object) -> str:

@@ -11,6 +11,7 @@ from activities.steps import Step
 from activities.stragglers import Place
 from models.order import OrderStatus
 from models.payment import PaymentStatus
+from models.times import check_seconds
 from workflows.mirror_record import MirrorRecord, repetition_of, timeout_of
 from workflows.saga_steps import CHARGE_PAYMENT, COMPENSATIONS, CREATE_ORDER, SETTLE_ORDER, SagaStep
 
@@ -21,6 +22,7 @@ CANCEL_PAYMENT: Final = COMPENSATIONS[CHARGE_PAYMENT]
 _WITHOUT_DUES: Final = frozenset({PaymentStatus.DECLINED, PaymentStatus.FAILED, PaymentStatus.REFUNDED})
 _MOST_TOLD: Final = 100  # stragglers; the counts know all
 _MOST_UNFINISHED: Final = 1000  # beyond that, the round through all cancellations finds them again
+_LARGEST_PAGE: Final = 10_000  # orders
 _LONGEST: Final = 300  # characters of a trouble; errors may say anything
 
 
@@ -87,6 +89,13 @@ class Sweep:
     part: str = Part.OVERDUE.value
     after: Place | None = None
     so_far: SweepReport | None = None
+
+    def __post_init__(self) -> None:
+        Part(self.part)
+        for name in ("payment_timeout", "grace", "payment_patience", "compensation_patience", "away_after"):
+            check_seconds(name, getattr(self, name), least=0.0)
+        if not 1 <= self.page <= _LARGEST_PAGE:
+            raise ValueError(f"page is {self.page}; it must be 1 … {_LARGEST_PAGE} orders")
 
 
 def next_step(record: MirrorRecord, *, unpaid: SagaStep | None) -> tuple[SagaStep, Step] | None:

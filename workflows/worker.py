@@ -16,6 +16,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from workflows import search_attributes
+from workflows.arguments import DATA_CONVERTER
 from workflows.flagged import Flagged
 from workflows.naming import MIRROR_TASK_QUEUE, SAGA_TASK_QUEUE
 from workflows.order_saga import OrderSaga
@@ -39,6 +40,7 @@ _SHARED: Final = (
     "models",
     "activities.steps",
     "activities.stragglers",
+    "workflows.arguments",
     "workflows.mirror_record",
     "workflows.mirror_watch",
     "workflows.naming",
@@ -67,6 +69,13 @@ def mirror_worker(client: Client, *, sandboxed: bool = True) -> Worker:
     return _worker(client, MIRROR_TASK_QUEUE, (SagaMirror,), sandboxed)
 
 
+def reading_anything(client: Client) -> Client:
+    """The same client for a worker: no argument of a workflow, signal, update or query is one that it can't decode."""
+    config = client.config()
+    config["data_converter"] = DATA_CONVERTER
+    return Client(**config)
+
+
 def _worker(
     client: Client,
     task_queue: str,
@@ -76,7 +85,7 @@ def _worker(
 ) -> Worker:
     """A worker that holds a bounded number of workflows in memory."""
     return Worker(
-        client,
+        reading_anything(client),
         task_queue=task_queue,
         workflows=workflows,
         activities=activities,

@@ -54,6 +54,7 @@ class FakeServices:
         self.create_gate.set()
         self.charge_gate.set()
         self.charging = asyncio.Event()
+        self.stray: Entry | None = None  # what the payment service is told before it is to charge
         self.on_pay: Callable[[], object] = lambda: None  # done just before the order is paid
 
     def workers(self, client: Client) -> list[Worker]:
@@ -100,6 +101,7 @@ class FakeServices:
 
     @activity.defn
     async def read_order_events(self, order_id: str) -> list[dict[str, Any]]:
+        self._begin("read_order_events")
         return [wire_form(event) for event in self.order_log if str(event.order_id) == order_id]
 
     # the payment service
@@ -107,6 +109,8 @@ class FakeServices:
     @activity.defn
     async def charge_payment(self, step: Step, tries: int) -> StepResult:
         self._begin("charge_payment")
+        if self.stray is not None:
+            self.apply_to_payment(self.stray.message, self.stray)
         return await self._pay(entry_of(step, OrderCreated), last_try=activity.info().attempt >= tries)
 
     @activity.defn
@@ -116,6 +120,7 @@ class FakeServices:
 
     @activity.defn
     async def read_payment_events(self, order_id: str) -> list[dict[str, Any]]:
+        self._begin("read_payment_events")
         return [wire_form(event) for event in self.payment_log if str(event.order_id) == order_id]
 
     async def _pay(self, entry: Entry, *, last_try: bool) -> StepResult:

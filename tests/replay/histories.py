@@ -13,6 +13,7 @@ from typing import Any, Final
 from temporalio.client import WorkflowHistory
 from temporalio.worker import Replayer
 
+from workflows.arguments import DATA_CONVERTER
 from workflows.worker import WORKFLOWS, runner
 
 FOLDER: Final = Path(__file__).parent / "histories"
@@ -98,7 +99,7 @@ def _shape(history: WorkflowHistory) -> Iterator[str]:
 
 def replayer(workflows: Sequence[type[Any]] = WORKFLOWS, **options: Any) -> Replayer:
     """A replayer as the saga worker runs its workflows."""
-    return Replayer(workflows=workflows, workflow_runner=runner(), **options)
+    return Replayer(workflows=workflows, workflow_runner=runner(), data_converter=DATA_CONVERTER, **options)
 
 
 def _plain(value: Any) -> Any:

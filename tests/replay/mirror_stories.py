@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.fakes.sagas import Story
 from tests.replay.mirror_stage import MirrorStage
 from tests.replay.stage import Run
 from workflows.saga_mirror import REPUBLISH_ATTEMPTS
@@ -96,6 +97,32 @@ async def unknown_and_unreadable_events(stage: MirrorStage) -> None:
     await stage.tell(stage.story.event("OrderShipped", 1, note="nobody here knows it"))
     await stage.tell({}, {**stage.story.created, "payload": None})
     await stage.tell(stage.story.created, stage.story.approved, stage.story.paid)
+
+
+ABSURD: tuple[tuple[object, ...], ...] = (
+    (),
+    (None,),
+    ("OrderPaid",),
+    (b"\xff",),
+    ({},),
+    ([None, 7, [], {"eventType": 7}],),
+    ([{"payload": {"total": 10**30}}],),
+    ([], []),
+)
+
+
+async def paid_after_absurd_signals(stage: MirrorStage) -> None:
+    await stage.tell(stage.story.created)
+    for given in ABSURD:
+        await stage.saga.signal("record", args=given)
+    another = Story(stage.story.begin)
+    await stage.tell({**stage.story.created, "payload": {}}, another.cancelled)
+    await stage.tell(stage.story.approved, stage.story.paid)
+
+
+async def started_with_something_else(stage: MirrorStage) -> None:
+    await stage.start_with("SagaMirror", {"payment_timeout": "long"})
+    await stage.fails()
 
 
 async def news_after_the_end(stage: MirrorStage) -> None:

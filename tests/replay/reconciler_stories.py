@@ -132,6 +132,13 @@ async def nobody_who_can_count(stage: ReconcilerStage) -> None:
     await stage.begin_and_end()
 
 
+async def started_with_something_else(stage: ReconcilerStage) -> None:
+    given = {"payment_timeout": 1, "grace": 1, "payment_patience": 1, "compensation_patience": 1, "part": "all of it"}
+    id, queue = stage.workflow_id, SAGA_TASK_QUEUE
+    await stage.client.start_workflow(Reconciler.__name__, given, id=id, task_queue=queue)
+    await stage.fails()
+
+
 # Cancelled by Temporal, wherever it is
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, Self, TypeAlias
 from uuid import UUID, uuid5
 
-from temporalio.client import Client, WorkflowHandle
+from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, TelemetryFilter
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
@@ -84,13 +84,26 @@ class Stage(ABC):
     async def come(self) -> None:
         """The saga worker begins to work."""
         self._worker = Worker(
-            self.client,
+            worker.reading_anything(self.client),
             task_queue=self.task_queue,
             workflows=self.workflows,
             workflow_runner=worker.runner(),
             max_cached_workflows=self.cached,
         )
         self._working = asyncio.create_task(self._worker.run())
+
+    async def start_with(self, workflow: str, *given: object) -> None:
+        """Start the order's workflow as anybody can, with whatever that is."""
+        await self.client.start_workflow(
+            workflow, args=given, id=workflow_id(self.order_id), task_queue=self.task_queue
+        )
+
+    async def fails(self) -> None:
+        try:
+            await self.saga.result()
+        except WorkflowFailureError:
+            return
+        raise AssertionError(f"{self.name!r} should have failed")
 
     async def leave(self) -> None:
         """The saga worker ends: from now on everything waits for another."""

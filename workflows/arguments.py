@@ -1,0 +1,93 @@
+"""Take what arrives from outside a workflow: as what it is meant to be, or not at all; no argument can stop a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+from temporalio import workflow
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import DataConverter, DefaultPayloadConverter
+from temporalio.exceptions import ApplicationError
+
+from models.messages import Envelope, MalformedMessage, decode
+from workflows.naming import workflow_id
+
+Value = TypeVar("Value")
+
+_LONGEST: Final = 300  # characters of a reason
+
+
+class Refused(ApplicationError):
+    """The arguments are not what is taken here; the text says why. It fails a run or an update, never a task."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why[:_LONGEST], type="Malformed", non_retryable=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unreadable:
+    """What stands for an argument that no converter can decode."""
+
+    why: str
+
+
+class ReadsAnything(DefaultPayloadConverter):
+    """Temporal's own converter; but an argument that is decoded without a type is never an error.
+
+    Workflows and handlers take `*given: Any` to have theirs decoded so: where arguments have types, Temporal checks
+    neither their number, nor whether a value without JSON is of its type, and an error there fails the task for ever.
+    """
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type[Any]] | None = None) -> list[Any]:
+        if type_hints:
+            return super().from_payloads(payloads, type_hints)
+        return [self._read(payload) for payload in payloads]
+
+    def _read(self, payload: Payload) -> Any:
+        try:
+            return super().from_payloads([payload])[0]
+        except Exception as error:  # whatever a stranger's bytes make a decoder raise
+            return Unreadable(why=f"it can't be decoded: {type(error).__name__}: {error}"[:_LONGEST])
+
+
+DATA_CONVERTER: Final = replace(DataConverter.default, payload_converter_class=ReadsAnything)
+
+
+def the_argument(kind: type[Value], given: Sequence[Any]) -> Value:
+    """The one argument that was given, as a value of this kind. Raises Refused."""
+    if len(given) != 1:
+        raise Refused(f"one argument is taken, a {kind.__name__}; {len(given)} were given")
+    [argument] = given
+    if isinstance(argument, Unreadable):
+        raise Refused(f"a {kind.__name__} is taken, and {argument.why}")
+    try:
+        return msgspec.convert(argument, kind)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise Refused(f"a {kind.__name__} is taken: {error}") from None
+
+
+def the_event(wire: Mapping[str, Any]) -> Envelope:
+    """An event that a service has told of. Raises Refused: what nobody can read is for an operator to look at."""
+    try:
+        return decode(msgspec.json.encode(wire))
+    except MalformedMessage as error:
+        raise Refused(f"an event log has an event that can't be read: {error}") from None
+
+
+def check_workflow_id(order_id: str) -> None:
+    """Raise Refused unless the caller is the workflow of this order: under another id, the order could have two."""
+    try:
+        wanted = workflow_id(UUID(order_id))
+    except ValueError:
+        raise Refused(f"{order_id[:40]!r} is not the id of an order") from None
+    if workflow.info().workflow_id != wanted:
+        raise Refused(f"the workflow of order {order_id} must have the id {wanted}")
+
+
+def own_order_id() -> str:
+    """The order whose workflow calls this, by the id of the workflow."""
+    return workflow.info().workflow_id.removeprefix(workflow_id(""))
