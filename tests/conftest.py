@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.servers import running
 from tests.temporal import TemporalServer
@@ -16,6 +17,10 @@ from tests.world import Servers, World
 # outgoing connections, and no part of one stack comes to lie on another part of the next.
 _SIDE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 OFFSET = int(os.environ.get("SAGA_TEST_PORT_OFFSET", "5000")) + 500 * _SIDE
+
+# How long an example takes says how busy the machine is, not whether the code is right.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 APART = "not (temporal or long or compose)"
 

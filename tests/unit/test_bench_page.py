@@ -37,7 +37,7 @@ def recovery(coordinator: str, stall: float | None) -> Recovery:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def report() -> Report:
     return Report(
         began="2026-02-15T01:42:19Z",
