@@ -106,7 +106,7 @@ def play(places: Places, act: Callable[[Sagas], Awaitable[Any]]) -> Any:
         await asyncio.gather(orders.open(), payments.open())
         sagas = Sagas(orders, payments, SimulatedProvider(payments, latency=0, decline_rate=0, timeout=0.5))
         try:
-            return await asyncio.wait_for(act(sagas), 60)
+            return await asyncio.wait_for(act(sagas), 120)
         finally:
             for task in sagas.running:
                 task.cancel()

@@ -30,7 +30,7 @@ def running(data: Path, offset: int) -> Iterator[Servers]:
             assert process.poll() is None, "the servers have ended"
             return bool((state.read(data) or {}).get("ready"))
 
-        until(ready, within=90, what="PostgreSQL and RabbitMQ are ready")
+        until(ready, within=240, what="PostgreSQL and RabbitMQ are ready")
         secrets, ports = local.Secrets.of(data), Ports.shifted(offset)
         urls = local.urls(offset, secrets)
         migrate("orders", urls["orders_db"])

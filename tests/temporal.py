@@ -48,7 +48,7 @@ class TemporalServer:
                 stdout=log,
                 stderr=log,
             )
-        until(lambda: http_ok(self._http, "/api/v1/namespaces/default"), within=30, what="Temporal answers")
+        until(lambda: http_ok(self._http, "/api/v1/namespaces/default"), what="Temporal answers")
 
     @property
     def pid(self) -> int | None:
@@ -114,4 +114,4 @@ class TemporalServer:
             await client.workflow_service.delete_workflow_execution(request)
 
         self.ask(delete)
-        until(lambda: self.run_of(order_id) is None, within=60, what="Temporal has forgotten it")
+        until(lambda: self.run_of(order_id) is None, what="Temporal has forgotten it")

@@ -30,7 +30,7 @@ from choreography.topology import MIRROR_QUEUE
 from stack.audit.proof import Scope
 from stack.audit.run import Places, audit
 from tests import http
-from tests.waiting import until
+from tests.waiting import PATIENCE, until
 
 Result = TypeVar("Result")
 
@@ -127,7 +127,7 @@ class World:
             except httpx.TransportError:
                 return False
 
-        until(answered, within=30, what=f"{name} is ready")
+        until(answered, what=f"{name} is ready")
 
     def kill(self, *names: str) -> None:
         """Kill -9."""
@@ -140,9 +140,9 @@ class World:
         for name in names:
             self.processes[name].terminate()
         for name in names:
-            self.processes[name].wait(timeout=20)
+            self.processes[name].wait(timeout=60)
 
-    def wait_dead(self, name: str, within: float = 20) -> None:
+    def wait_dead(self, name: str, within: float = PATIENCE) -> None:
         """Wait until the process has killed itself at a crash point."""
         code = until(lambda: self.processes[name].poll(), within=within, what=f"{name} dies at its crash point")
         assert code == -signal.SIGKILL, f"{name} ended with {code}: {self.log(name)[-2000:]}"
@@ -255,7 +255,7 @@ class World:
         rows = self.rows(role, "SELECT event_type FROM event_log WHERE order_id = %s ORDER BY seq", order_id)
         return [row["event_type"] for row in rows]
 
-    def wait_status(self, order_id: str, order: str, payment: str | None = None, within: float = 15) -> None:
+    def wait_status(self, order_id: str, order: str, payment: str | None = None, within: float = PATIENCE) -> None:
         """Wait until the order, and its payment, have these statuses."""
 
         def reached() -> bool:
@@ -266,7 +266,7 @@ class World:
 
         until(reached, within=within, what=f"{order_id} is {order}, {payment}")
 
-    def wait_at_rest(self, order_ids: Iterable[str] = (), within: float = 60) -> None:
+    def wait_at_rest(self, order_ids: Iterable[str] = (), within: float = 2 * PATIENCE) -> None:
         """Wait until nothing is under way any more, then prove the invariants of every order."""
 
         def at_rest() -> bool:

@@ -64,7 +64,7 @@ class Containers(World):
         """Build what has changed, start everything, and wait until all of it is healthy."""
         self.compose("up", "-d", "--build")
         until(
-            lambda: self.health() == dict.fromkeys(SERVICES, "healthy"), within=120, what="every container is healthy"
+            lambda: self.health() == dict.fromkeys(SERVICES, "healthy"), within=240, what="every container is healthy"
         )
 
     def health(self) -> dict[str, str]:
@@ -142,7 +142,7 @@ class Containers(World):
         order, payment = self.request("GET", f"/orders/{order_id}"), self.request("GET", f"/payments/order/{order_id}")
         return order.json().get("status"), payment.json().get("status")
 
-    def wait_statuses(self, order_id: str, order: str, payment: str | None = None, within: float = 15) -> None:
+    def wait_statuses(self, order_id: str, order: str, payment: str | None = None, within: float = 120) -> None:
         """Wait until the order, and its payment, have these statuses."""
 
         def reached() -> bool:

@@ -185,7 +185,7 @@ def _wait_for(world: World, scenario: Scenario, order_id: str) -> dict[str, Any]
         assert _facts(world, order_id) == expected
         return True
 
-    until(reached, within=40, what=f"{order_id} ends as it must")
+    until(reached, what=f"{order_id} ends as it must")
     order, payment = world.order(order_id), world.payment(order_id)
     assert order is not None
     assert payment is not None

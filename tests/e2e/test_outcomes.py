@@ -47,7 +47,7 @@ def wait_for(stack: Stack, order_id: str, order: str, payment: str) -> dict[str,
         assert (found["userId"], found["total"], paid["amount"]) == (USER, 999, 999)
         return found
 
-    return until(reached, within=20)
+    return until(reached)
 
 
 @pytest.mark.parametrize(

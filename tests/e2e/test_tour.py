@@ -50,7 +50,7 @@ def test_the_tour_shows_every_end_for_both_coordinators(tmp_path: Path) -> None:
         def ended() -> bool:
             return process.poll() is not None or "Stop:" in output.read_text()
 
-        until(ended, within=90, what="the tour is over")
+        until(ended, within=240, what="the tour is over")
         told = output.read_text()
         assert shows_every_end(told), told
         assert "isn't settled within 8 s" in told

@@ -46,11 +46,11 @@ def test_30_a_saga_that_temporal_no_longer_remembers_is_started_again_without_a_
         "headers": {"Idempotency-Key": "kept for good"},
     }
     order_id = world.request("POST", "/orders", **request).json()["orderId"]
-    world.wait_status(order_id, "PAID", "APPROVED", within=30)
-    (first, _) = until(lambda: ended_run(temporal, order_id), within=30, what="the saga has ended")
+    world.wait_status(order_id, "PAID", "APPROVED")
+    (first, _) = until(lambda: ended_run(temporal, order_id), what="the saga has ended")
     temporal.forget(order_id)
     assert world.request("POST", "/orders", **request).json()["orderId"] == order_id
-    (second, _) = until(lambda: ended_run(temporal, order_id), within=30, what="another run has ended")
+    (second, _) = until(lambda: ended_run(temporal, order_id), what="another run has ended")
     assert second != first
     world.wait_at_rest([order_id])
     assert world.books(order_id) == (999, 0)
@@ -93,11 +93,11 @@ def test_36_a_rolling_restart_under_load_fails_no_request_and_redelivers_next_to
         sofar = len(load.accepted)
         until(lambda: len(load.accepted) > sofar + 20, what="the load has gone on")
     assert load.failed == []
-    world.wait_at_rest(load.accepted, within=90)
+    world.wait_at_rest(load.accepted, within=240)
     assert world.dead_letters() == []
     for queue in ("order-service", "payment-service"):
         # Only the broker knows how often it has delivered; its figures are some seconds old.
-        counts = until(partial(all_acknowledged, world, queue), within=30, what=f"{queue} has told its figures")
+        counts = until(partial(all_acknowledged, world, queue), what=f"{queue} has told its figures")
         assert counts.get("redeliver", 0) <= 2 * BATCH, counts
 
 

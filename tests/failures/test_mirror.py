@@ -63,7 +63,7 @@ def wait_acknowledged(world: World, events: int) -> None:
     def done() -> bool:
         return world.statistics(MIRROR_QUEUE).get("ack", 0) >= events
 
-    until(done, within=30, what=f"{events} events are acknowledged")
+    until(done, what=f"{events} events are acknowledged")
 
 
 def prove_timelines(world: World, temporal: TemporalServer, orders: dict[str, str]) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def test_22_timers_that_fire_as_approvals_commit_leave_every_order_one_outcome(
         ("CANCELLED", "PAYMENT_TIMEOUT"),
     }
     running = "WorkflowType = 'SagaMirror' AND ExecutionStatus = 'Running'"
-    until(lambda: temporal.count(running) == 0, within=60, what="all mirrors have closed")
+    until(lambda: temporal.count(running) == 0, what="all mirrors have closed")
     for order_id, end in ends.items():
         timeline = temporal.timeline(order_id)
         payment = mirrored.payment(order_id) or {}
@@ -209,7 +209,7 @@ def test_a_paid_order_cancelled_after_temporal_has_forgotten_it_has_a_whole_time
     mirrored.publish(cancel(order_id))
     mirrored.wait_status(order_id, "CANCELLED", "REFUNDED")
     closed = WorkflowExecutionStatus.COMPLETED
-    until(lambda: (temporal.run_of(order_id) or ("", None))[1] is closed, within=30, what="its mirror is complete")
+    until(lambda: (temporal.run_of(order_id) or ("", None))[1] is closed, what="its mirror is complete")
     kinds = [entry["eventType"] for entry in temporal.timeline(order_id)["entries"]]
     assert kinds == ["OrderCreated", "PaymentApproved", "OrderPaid", "OrderCancelled", "PaymentRefunded"]
 

@@ -31,7 +31,7 @@ def test_a_thousand_sagas_have_a_thousand_closed_mirrors_and_none_ran_twice(
     kinds = list(PATHS)
     orders = {str(uuid4()): kinds[n % len(kinds)] for n in range(SAGAS)}
     world.publish(*(create(order_id, METHODS[kind]) for order_id, kind in orders.items()))
-    world.wait_at_rest(orders, within=120)
+    world.wait_at_rest(orders, within=240)
     wait_mirrored(world, temporal)
 
     assert runs(temporal) == {workflow_id(order_id): ["COMPLETED"] for order_id in orders}

@@ -70,7 +70,7 @@ def test_both_coordinators_leave_the_same_facts(running: World) -> None:
     pairs = {method: (create(running, method), create(running, method, coordinator="choreography")) for method in ends}
     for method, pair in pairs.items():
         for order_id in pair:
-            running.wait_status(order_id, *ends[method], within=30)
+            running.wait_status(order_id, *ends[method])
         twin, original = (facts(running, order_id) for order_id in pair)
         assert twin == original
         order = running.order(pair[0])
@@ -117,7 +117,7 @@ def test_a_payment_service_killed_in_a_step_charges_once(world: World, temporal:
     order_id = create(world)
     world.wait_dead("payment")
     world.start("payment")
-    world.wait_status(order_id, "PAID", "APPROVED", within=40)
+    world.wait_status(order_id, "PAID", "APPROVED")
     world.wait_at_rest([order_id])
 
 
@@ -138,7 +138,7 @@ def test_without_temporal_only_orchestrated_orders_are_refused_and_nobody_has_to
         assert ready.json()["checks"]["temporal"].startswith("degraded: ")
     temporal.start()
     order_id = until(lambda: accepted(running), what="orchestrated orders are accepted again")
-    running.wait_status(order_id, "PAID", "APPROVED", within=30)
+    running.wait_status(order_id, "PAID", "APPROVED")
     running.wait_at_rest()
 
 

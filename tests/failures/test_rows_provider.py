@@ -30,7 +30,7 @@ def paying(world: World, temporal: TemporalServer) -> World:
 
 def paid(world: World, coordinator: str) -> str:
     order_id = create_by(world, coordinator=coordinator)
-    world.wait_status(order_id, "PAID", "APPROVED", within=30)
+    world.wait_status(order_id, "PAID", "APPROVED")
     return order_id
 
 
@@ -48,9 +48,9 @@ def test_24_a_refund_that_gets_no_answer_is_asked_for_until_it_is_made_and_made_
         provider.execute("SELECT 1 FROM provider_charges FOR UPDATE")
         cancel(paying, order_id)
         paying.wait_status(order_id, "CANCELLED", "APPROVED")
-        until(lambda: in_vain(paying, coordinator), within=30, what="the refund was asked for in vain for long")
+        until(lambda: in_vain(paying, coordinator), what="the refund was asked for in vain for long")
         assert paying.books(order_id) == (999, 0)
-    paying.wait_status(order_id, "CANCELLED", "REFUNDED", within=60)
+    paying.wait_status(order_id, "CANCELLED", "REFUNDED")
     assert paying.books(order_id) == (999, 999)
     assert paying.events("payments", order_id) == ["PaymentApproved", "PaymentRefunded"]
     paying.prove_invariants()
@@ -69,7 +69,7 @@ def test_24_a_refund_that_was_already_made_counts_as_made(paying: World, coordin
     with psycopg.connect(paying.dsn("payments"), autocommit=True) as provider:
         provider.execute("UPDATE provider_charges SET refunded = captured")  # by hand, on the provider's own pages
     cancel(paying, order_id)
-    paying.wait_status(order_id, "CANCELLED", "REFUNDED", within=30)
+    paying.wait_status(order_id, "CANCELLED", "REFUNDED")
     paying.wait_at_rest([order_id])
     assert paying.books(order_id) == (999, 999)
     assert paying.events("payments", order_id) == ["PaymentApproved", "PaymentRefunded"]

@@ -71,7 +71,7 @@ class Stack:
             self.supervisor = self.launch()
 
     def wait_ready(self) -> None:
-        until(self.is_ready, within=40, what=f"{self.data} ready")
+        until(self.is_ready, what=f"{self.data} ready")
 
     def is_ready(self) -> bool:
         assert self.supervisor is not None
@@ -89,7 +89,7 @@ class Stack:
     def end(self, number: signal.Signals) -> None:
         assert self.supervisor is not None
         self.supervisor.send_signal(number)
-        self.supervisor.wait(timeout=20)
+        self.supervisor.wait(timeout=60)
 
     @property
     def urls(self) -> dict[str, str]:
@@ -150,7 +150,7 @@ def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, St
     closed.chmod(0o700)
     first = Stack(closed / "data", free_offset())
     first.ensure_launched()
-    until(lambda: state.read(first.data), within=20, what="the first stack's ports in use")
+    until(lambda: state.read(first.data), what="the first stack's ports in use")
     second = Stack(tmp_path_factory.mktemp("long") / ("n" * 100) / "data", free_offset())
     second.ensure_launched()
     try:
@@ -161,7 +161,7 @@ def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, St
                 stack.supervisor.terminate()
         for stack in (first, second):
             if stack.supervisor:
-                stack.supervisor.wait(timeout=20)
+                stack.supervisor.wait(timeout=60)
             state.kill(stack.processes())
 
 
@@ -251,7 +251,7 @@ def test_a_killed_server_is_restarted_with_its_data(stack: Stack) -> None:
     before = stack.pids()
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
-    until(lambda: not set(before.values()) & set(stack.pids().values()), within=10, what="the deaths noticed")
+    until(lambda: not set(before.values()) & set(stack.pids().values()), what="the deaths noticed")
     stack.wait_ready()
     assert stack.execute("SELECT name FROM survivors") == [("row",)]
     assert stack.receive() == "survivor"
@@ -266,7 +266,7 @@ def test_nothing_outlives_a_killed_supervisor_and_the_data_do(other: Stack) -> N
     assert len(known) > len(SERVERS) + 3, "grandchildren are among them"
     other.end(signal.SIGKILL)
     other.ensure_launched()  # at once, while the old ones may still be ending
-    until(lambda: not any(map(runs, known)), within=15, what="all children gone")
+    until(lambda: not any(map(runs, known)), what="all children gone")
     other.wait_ready()
     assert other.execute("SELECT name FROM outlive") == [("row",)]
     assert other.receive() == "kept"

@@ -52,7 +52,7 @@ async def feeding(world: World, mirrors: TellTale, *, gather: float) -> AsyncIte
     feed = MirrorFeed(broker, mirrors, repair=no_repair, gather=gather)
     running = asyncio.create_task(broker.run())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while not feed.consuming:  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
             yield broker

@@ -111,7 +111,7 @@ async def stage(
 def play(act: Callable[[Stage], Awaitable[None]], **options: Any) -> None:
     async def run() -> None:
         async with stage(**options) as each:
-            await asyncio.wait_for(act(each), 60)
+            await asyncio.wait_for(act(each), 120)
 
     asyncio.run(run())
 
@@ -386,6 +386,6 @@ def test_what_comes_by_the_broker_for_an_orchestrated_order_that_is_over_opens_n
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - the services tell nobody
             await asyncio.sleep(0.01)

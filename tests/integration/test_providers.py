@@ -272,7 +272,7 @@ class TestSimulatedProvider(ConformanceOfAProvider):
             yield opened
 
     async def test_latency_limits_no_throughput(self, database: Database) -> None:
-        opened = SimulatedBooks(database, latency=0.2, timeout=10.0)
+        opened = SimulatedBooks(database, latency=1.0, timeout=30.0)
         async with running(opened.provider):
             await opened.provider.look_up(payment(), correlation_id="c")  # connections are up
             before = time.monotonic()
@@ -280,10 +280,10 @@ class TestSimulatedProvider(ConformanceOfAProvider):
             answers = await asyncio.gather(*charges)
             took = time.monotonic() - before
         assert {type(answer) for answer in answers} == {Charged}
-        assert 0.2 <= took < 2.0
+        assert 1.0 <= took < 10.0
 
     async def test_a_void_during_the_latency_wins_also_from_another_process(self, database: Database) -> None:
-        one, other = (SimulatedBooks(database, latency=0.3, timeout=10.0) for _ in range(2))
+        one, other = (SimulatedBooks(database, latency=1.5, timeout=10.0) for _ in range(2))
         asked = payment()
         async with running(one.provider, other.provider):
             charge = asyncio.create_task(one.provider.charge(asked, correlation_id="c"))
@@ -330,9 +330,7 @@ class TestSimulatedProvider(ConformanceOfAProvider):
                 servers.kill("postgres")
         finally:
             os.kill(wal_writer, signal.SIGKILL)
-        until(
-            lambda: servers.pids().get("postgres", killed) != killed, within=20, what="its supervisor starts it again"
-        )
+        until(lambda: servers.pids().get("postgres", killed) != killed, what="its supervisor starts it again")
         assert asked.id in await _once_back(database)
 
     @pytest.mark.parametrize("method", [None, "pm_not_listed"])

@@ -51,7 +51,7 @@ def play(servers: Servers, test: Callable[[Stage], Awaitable[None]], *options: s
         ) as env:
             await worker.register(env.client)
             async with playing(servers, env.client, away=away) as stage:
-                await asyncio.wait_for(test(stage), 60)
+                await asyncio.wait_for(test(stage), 120)
 
     asyncio.run(run())
 
@@ -418,7 +418,7 @@ def flagged() -> Any:
 
 
 async def until_counted(client: Client, count: int) -> None:
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         while (await client.count_workflows("NeedsOperator = true")).count != count:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.02)
 
@@ -452,7 +452,7 @@ def test_a_scheduled_sweep_goes_on_where_the_one_before_it_ended(on: On) -> None
 
         async def swept(times: int) -> SweepReport:
             await handle.trigger()
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(60):
                 while (info := (await handle.describe()).info).num_actions < times or info.running_actions:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             last = info.recent_actions[-1].action

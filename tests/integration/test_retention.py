@@ -424,7 +424,7 @@ def test_it_runs_until_cancelled_also_across_a_crash_of_the_database(world: Worl
     left = "SELECT count(*) AS n FROM event_log"
 
     async def emptied(database: Database) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while True:
                 with suppress(psycopg.Error, OSError):
                     if (await database.query(left))[0]["n"] == 0:

@@ -20,6 +20,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
 from tests.fakes.sagas import FakeOrderService, FakePaymentService, Story, event_ids
+from tests.waiting import PATIENCE
 from tests.world import USER
 from workflows import search_attributes, worker
 from workflows.mirrors import SagaMirrors
@@ -113,7 +114,7 @@ def on(env: Callable[[], Any], test: Callable[[Stage], Awaitable[None]]) -> None
     asyncio.run(run())
 
 
-async def eventually(condition: Callable[[], Awaitable[Any]], what: str, within: float = 15.0) -> Any:
+async def eventually(condition: Callable[[], Awaitable[Any]], what: str, within: float = PATIENCE) -> Any:
     """The first true answer. Raises AssertionError saying what did not come."""
     deadline = asyncio.get_running_loop().time() + within
     while not (answer := await condition()):
@@ -483,7 +484,7 @@ def test_a_mirror_cancelled_during_a_step_ends_without_waiting_for_it() -> None:
 
         await eventually(stepping, "it asks for the order to be cancelled")
         await stage.mirror(story).cancel()
-        assert (await asyncio.wait_for(stage.mirror(story).result(), 10))["cancel_asked"] is False
+        assert (await asyncio.wait_for(stage.mirror(story).result(), PATIENCE))["cancel_asked"] is False
 
     on(serving, test)
 
@@ -539,7 +540,7 @@ def test_a_mirror_flooded_with_events_continues_as_new_and_forgets_nothing() -> 
         async def continued() -> bool:
             return (await stage.mirror(story).describe()).run_id != begun
 
-        await eventually(continued, "it continues as new", within=30)
+        await eventually(continued, "it continues as new")
         entries = (await stage.mirror(story).query("timeline"))["entries"]
         assert {story.created["eventId"], story.approved["eventId"]} < {entry["eventId"] for entry in entries}
 

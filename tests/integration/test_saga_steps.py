@@ -84,7 +84,7 @@ def on(servers: Servers) -> Callable[[Callable[[Services], Awaitable[None]]], No
     def play(test: Callable[[Services], Awaitable[None]]) -> None:
         async def run() -> None:
             async with services(servers) as each:
-                await asyncio.wait_for(test(each), 30)
+                await asyncio.wait_for(test(each), 120)
 
         asyncio.run(run())
 

@@ -39,7 +39,7 @@ async def running(serving: Serving) -> AsyncIterator[asyncio.Task[None]]:
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not await condition():  # noqa: ASYNC110 - a worker tells nobody
             await asyncio.sleep(0.02)
 
@@ -68,7 +68,7 @@ def test_readiness_says_whether_work_is_taken(temporal: TemporalServer, kind: Ca
             await until(ready)
             await serving.drain(5)
             assert "is not polled from here" in await serving.readiness()
-            await asyncio.wait_for(task, 5)
+            await asyncio.wait_for(task, 60)
 
     asyncio.run(test())
 

@@ -144,7 +144,7 @@ Acting = TypeVar("Acting", bound=Timed)
 def play(stage: type[Acting], act: Callable[[Acting], Awaitable[None]], **options: Any) -> None:
     async def run() -> None:
         async with skipping() as env, stage(env.client, "timers", env=env, **options).playing() as playing:
-            await asyncio.wait_for(act(playing), 60)
+            await asyncio.wait_for(act(playing), 120)
 
     asyncio.run(run())
 

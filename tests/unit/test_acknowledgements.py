@@ -91,7 +91,7 @@ async def test_what_is_settled_together_leaves_in_one_frame() -> None:
 async def test_what_is_settled_one_by_one_within_the_pause_leaves_in_one_frame() -> None:
     channel = _Channel()
     broker = _Broker(channel, 10)
-    acknowledgements = Acknowledgements(channel, pause=0.25)  # type: ignore[arg-type]
+    acknowledgements = Acknowledgements(channel, pause=1.0)  # type: ignore[arg-type]
     for tag in range(1, 11):
         acknowledgements.received(_delivery(tag))
     for tag in range(1, 11):
@@ -99,7 +99,9 @@ async def test_what_is_settled_one_by_one_within_the_pause_leaves_in_one_frame()
         await _turns()
     broker.read()
     assert (broker.frames, len(broker.unacknowledged)) == (0, 10)
-    await asyncio.sleep(0.5)
+    async with asyncio.timeout(60):
+        while channel.write_queue.empty():  # noqa: ASYNC110 - the end of the pause tells nobody
+            await asyncio.sleep(0.01)
     broker.read()
     assert (broker.frames, broker.unacknowledged) == (1, [])
 

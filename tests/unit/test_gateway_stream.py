@@ -286,7 +286,7 @@ async def test_with_wait_a_repeated_order_whose_events_are_removed_is_answered_a
     around.orders.tell(f"/orders/{order_id}", {"id": order_id, "status": status})
 
     wait = "wait=30" if answers == 200 else "wait=1"  # the one that is pending is waited for
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):  # less than the wait that is asked for
         answer = await client.post("/api/orders", json=BODY, headers={"Idempotency-Key": "k", "Prefer": wait})
 
     assert (answer.status_code, answer.json()["status"]) == (answers, status)
