@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Final, Self
 from urllib.parse import urlencode
+from uuid import UUID
 
 import aiohttp
 from yarl import URL
@@ -15,6 +17,8 @@ from api.ports import Answer
 _CONNECT: Final = 2.0  # seconds
 # uvicorn closes a connection that has been idle for 5 s; one that we close first is never found closed.
 _KEPT_IDLE: Final = 4.0  # seconds
+_NOBODY: Final = UUID(int=0)
+_PROBE: Final = 1.0  # seconds
 
 
 class ServiceClient:
@@ -63,3 +67,18 @@ class ServiceClient:
                 return Answer(answer.status, await answer.read())
         except aiohttp.ClientError as error:
             raise ConnectionError(f"{type(error).__name__}: {error}") from error
+
+    async def reads(self, collection: str) -> str:
+        """Whether a query would be answered: "ok", or what is wrong. `collection` is a path such as `/orders`."""
+        try:
+            async with asyncio.timeout(_PROBE):
+                answer = await self.request("GET", f"{collection}/{_NOBODY}", headers={})
+        except OSError as error:  # TimeoutError is one, too
+            return f"does not answer: {type(error).__name__}"
+        match answer.status_code:
+            case 200 | 404:
+                return "ok"
+            case 401 | 403:
+                return "refuses the internal token: SAGA_INTERNAL_TOKEN must be the same on both sides"
+            case status:
+                return f"cannot answer: it said {status}"

@@ -16,6 +16,7 @@ import httpx
 from aio_pika.abc import AbstractChannel
 from temporalio.client import Client
 
+from api import http_clients
 from choreography.topology import MIRROR_QUEUE, Topology
 from workflows.saga_mirror import SagaMirror
 
@@ -49,7 +50,7 @@ class Backlog:
     async def of(cls, *, temporal: Client, amqp: str, rabbitmq_api: str) -> AsyncIterator[Self]:
         """Connected until the end of the context; `rabbitmq_api` carries user and password."""
         connection = await aio_pika.connect(amqp, timeout=5)
-        async with connection, httpx.AsyncClient(base_url=rabbitmq_api, trust_env=False, timeout=10.0) as api:
+        async with connection, http_clients.async_client(base_url=rabbitmq_api, timeout=10.0) as api:
             yield cls(temporal=temporal, channel=await connection.channel(), api=api)
 
     @asynccontextmanager

@@ -10,9 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-import httpx
 import psutil
 
+from api import http_clients
 from bench.reader import Reader
 
 # PostgreSQL's backends report their counts within 10 s of their last transaction (PGSTAT_IDLE_INTERVAL), and RabbitMQ
@@ -83,7 +83,7 @@ class Meters:
     ) -> None:
         self._pids = pids
         self._readers = {name: Reader(url) for name, url in databases.items()}
-        self._rabbitmq = httpx.AsyncClient(base_url=rabbitmq_api, trust_env=False, timeout=10.0)
+        self._rabbitmq = http_clients.async_client(base_url=rabbitmq_api, timeout=10.0)
         self._own_transactions = own_transactions
 
     async def close(self) -> None:

@@ -19,6 +19,7 @@ import typer
 import uvloop
 from rich.console import Console
 
+from api.environment import forget_strangers
 from bench import history, scale, standard
 from bench.bench_page import page
 from bench.bench_table import echo
@@ -126,4 +127,5 @@ def _tell(what: str) -> None:
 
 
 if __name__ == "__main__":
+    forget_strangers(os.environ)
     app()

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from api.environment import forget_strangers, forget_ways_out
 from stack.commands import audit, contrast, dead_letters, events, orders
 from stack.errors import StackError
 
@@ -84,6 +85,8 @@ def run(
     from stack import logs, services, settings
 
     configuration = settings.load()
+    if not (process == "payment" and configuration.provider == "stripe"):
+        forget_ways_out(os.environ)
     logs.configure(level=configuration.log_level, log_format=configuration.log_format, service=process)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(services.run(process, configuration))
@@ -91,6 +94,7 @@ def run(
 
 def main() -> None:
     """Run the command line; what is in its way is told in one line, with exit code 1."""
+    forget_strangers(os.environ)
     try:
         app()
     except StackError as error:

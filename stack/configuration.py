@@ -24,6 +24,11 @@ This page is made by `python -m stack.configuration > docs/configuration.md`; a 
 |---|---|---|---|
 """
 _TAIL: Final = """
+Variables of other programs change nothing. What steers a library (`PG…`, `TEMPORAL_…`, `UVICORN_…`, `WEB_CONCURRENCY`,
+`FORWARDED_ALLOW_IPS`, `SSLKEYLOGFILE`) is forgotten when a process starts. Proxies (`HTTP_PROXY` and its like), `NETRC`
+and certificates (`SSL_CERT_FILE` and its like) are forgotten too, except by the payment service when it asks Stripe:
+everything else is reached directly, and the internal token never passes a proxy.
+
 Errors about the configuration never show a secret's value; the passwords among the defaults above are masked.
 
 The command line reads `SAGA_DATA` (the folder of `saga up`, by default `.saga`) and, to reach another system,

@@ -18,6 +18,7 @@ from stack import local, postgres, state
 from stack.errors import StackError
 from stack.ports import Ports, require_free
 from stack.program import amqp_greets, http_ok
+from stack.readiness import unreadable
 
 
 def status(data: Path, *, as_json: bool) -> None:
@@ -39,8 +40,9 @@ def read(data: Path) -> dict[str, Any]:
         {"name": each["name"], "pid": each["pid"], "port": each["port"], "healthy": _healthy(each, known["urls"])}
         for each in known["processes"]
     ]
+    refused = any(unreadable(each["port"]) for each in processes if each["name"] == "gateway")
     return {
-        "ready": bool(known["ready"]) and all(each["healthy"] for each in processes),
+        "ready": bool(known["ready"]) and all(each["healthy"] for each in processes) and not refused,
         "processes": processes,
         "urls": known["urls"],
     }
@@ -71,6 +73,9 @@ def _print(report: dict[str, Any], data: Path) -> None:
     for each in report["processes"]:
         table.add_row(each["name"], str(each["pid"]), str(each["port"]), "[green]yes" if each["healthy"] else "[red]no")
     console.print(table)
+    for each in report["processes"]:
+        for why in unreadable(each["port"]) if each["name"] == "gateway" else ():
+            console.print(f"[red]The gateway cannot answer reads[/]: {why}", soft_wrap=True)
     for name, url in report["urls"].items():
         if not name.endswith("_db") and name != "amqp":  # those carry passwords; --json has them
             console.print(f"{name:<12} {url}")

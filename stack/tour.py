@@ -12,6 +12,7 @@ import httpx
 from rich.console import Console
 from rich.table import Table
 
+from api import http_clients
 from stack.errors import StackError
 from stack.settings import Settings
 from workflows.naming import workflow_id
@@ -104,7 +105,7 @@ def drive(plan: Plan, gateway: str, temporal_ui: str, console: Console) -> None:
     """Create the orders of the tour, wait for their ends and print them. Raises StackError if one ends otherwise."""
     user, stops = str(uuid4()), plan.stops
     with (
-        httpx.Client(base_url=f"{gateway}/api", timeout=_PATIENCE) as client,
+        http_clients.client(base_url=f"{gateway}/api", timeout=_PATIENCE) as client,
         ThreadPoolExecutor(max_workers=len(stops)) as pool,
     ):
         rows = list(pool.map(lambda stop: _drive(client, stop, user), stops))

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TextIO, cast
+from urllib.parse import urlsplit
 
 from rich.console import Console
 
@@ -19,6 +20,7 @@ from stack import local, state
 from stack.errors import StackError
 from stack.logs import Unfailing
 from stack.ports import Ports, require_free
+from stack.readiness import still_unreadable
 from stack.settings import load
 from stack.supervisor import Event, Supervisor
 from stack.tour import Plan, drive
@@ -48,7 +50,8 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
     )
 
     async def then() -> None:
-        console.print(f"[bold green]Ready[/] after {time.monotonic() - began:.1f} s\n")
+        seconds = time.monotonic() - began
+        console.print(f"{await asyncio.to_thread(_readiness, urls)} after {seconds:.1f} s\n", soft_wrap=True)
         if plan:
             await asyncio.to_thread(_tour, plan, urls, console)
         _links(console, urls, data)
@@ -84,7 +87,7 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
         known = state.read(data)
         if known and known["pid"] == process.pid and known["ready"]:
             console = Console(highlight=False)
-            console.print("[bold green]Ready[/]\n" if plan else "[bold green]Ready[/]")
+            console.print(_readiness(known["urls"]) + ("\n" if plan else ""), soft_wrap=True)
             if plan:
                 _tour(plan, known["urls"], console)
             _links(console, known["urls"], data)
@@ -119,6 +122,14 @@ def down(data: Path) -> None:
             return
         time.sleep(0.05)
     raise StackError(f"The stack (pid {known['pid']}) has not stopped within {within:g} s; see {data / 'logs'}")
+
+
+def _readiness(urls: dict[str, str]) -> str:
+    """What is so: a gateway without one of the services that it asks takes commands, and refuses reads."""
+    found = still_unreadable(urlsplit(urls["gateway"]).port or 0)
+    if not found:
+        return "[bold green]Ready[/]"
+    return f"[bold yellow]Ready for commands, not for reads[/] ({'; '.join(found)}; see the gateway's log)"
 
 
 def _tell(console: Console, event: Event) -> None:

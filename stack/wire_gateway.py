@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -40,10 +41,12 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
     )
 
     async def readiness() -> Mapping[str, str]:
-        orchestrates = await answers(temporal)
+        # Commands need the broker alone: without the others it is worth being sent requests to.
+        optional = await asyncio.gather(answers(temporal), orders.reads("/orders"), payments.reads("/payments"))
+        named = zip(("temporal", "orders", "payments"), optional, strict=True)
         return {
             "broker": "ok" if publishing.connected else "not connected",
-            "temporal": orchestrates if orchestrates == "ok" else f"{DEGRADED}{orchestrates}",
+            **{name: state if state == "ok" else f"{DEGRADED}{state}" for name, state in named},
         }
 
     app = create_gateway(

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from api.environment import forget_strangers, forget_ways_out
 from tests.servers import running
 from tests.temporal import TemporalServer
 from tests.world import Servers, World
@@ -21,6 +22,9 @@ OFFSET = int(os.environ.get("SAGA_TEST_PORT_OFFSET", "5000")) + 500 * _SIDE
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+# A proxy of the developer's own is none of the tests' business; those that need one set it.
+forget_strangers(os.environ)
+forget_ways_out(os.environ)
 
 APART = "not (temporal or long or compose)"
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from api import http_clients
 from stack.commands import origin
 from stack.errors import StackError
 
@@ -36,7 +37,6 @@ _ADDRESSES: Final[Mapping[Need, str]] = {
 }
 _SCHEMES: Final[Mapping[Need, tuple[str, ...]]] = {"amqp_url": ("amqp://", "amqps://")}
 _SERVICE_PORTS: Final = {"order": 3001, "payment": 3002}
-_LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,12 +155,11 @@ def ask(
 
 
 def client(url: str, bearer: str) -> httpx.Client:
-    """A client for this address; what runs on this machine is never looked for behind a proxy."""
+    """A client that shows this token; it goes to the system directly, wherever that is."""
     import httpx
 
-    loopback = httpx.URL(url).host in _LOOPBACK
     headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-    return httpx.Client(headers=headers, trust_env=not loopback, timeout=httpx.Timeout(10.0, connect=5.0))
+    return http_clients.client(headers=headers, timeout=httpx.Timeout(10.0, connect=5.0))
 
 
 def content(answer: httpx.Response) -> dict[str, Any]:
