@@ -1,5 +1,6 @@
 """The embedded stack: which programs it has, what they need to know of one another, and where they are found."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -78,11 +79,13 @@ def servers(data: Path, port_offset: int, secrets: Secrets, environ: Mapping[str
         "TZ": "UTC",
         "SAGA_DATA": str(data),  # tells whose process it is
     }
+    behind = _unguessable(secrets)
     return [
         rabbitmq.program(  # first: it takes longest
             data=data,
             amqp=ports.amqp,
             ui=ports.rabbitmq_ui,
+            behind=behind,
             distribution=ports.rabbitmq_distribution,
             password=secrets.broker,
             cookie=secrets.cookie,
@@ -97,12 +100,17 @@ def servers(data: Path, port_offset: int, secrets: Secrets, environ: Mapping[str
         temporal.program(
             data=data,
             grpc=ports.temporal,
-            http=ports.temporal_http,
-            metrics=ports.temporal_metrics,
             ui=ports.temporal_ui,
+            behind=behind,
             env=env,
         ),
     ]
+
+
+def _unguessable(secrets: Secrets) -> str:
+    """The loopback address of the web UIs that let anybody in: one of 16 million, always the same for the same data."""
+    first, *rest = hashlib.sha256(f"web UIs {secrets.cookie}".encode()).digest()[:3]
+    return f"127.{1 + first % 254}.{rest[0]}.{1 + rest[1] % 254}"
 
 
 def urls(port_offset: int, secrets: Secrets) -> dict[str, str]:

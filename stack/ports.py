@@ -25,8 +25,6 @@ class Ports:
     rabbitmq_ui: int = 15673
     rabbitmq_distribution: int = 25673
     temporal: int = 7233
-    temporal_http: int = 7243
-    temporal_metrics: int = 7253
     temporal_ui: int = 8233
 
     @classmethod

@@ -31,14 +31,22 @@ CONFIGURATION = """\
    {{disk_free_limit, 50000000}},
    {{vm_memory_high_watermark, 0.4}},
    {{log, [{{console, [{{enabled, true}}, {{level, info}}]}}, {{file, [{{file, false}}]}}]}}]}},
- {{rabbitmq_management, [{{tcp_config, [{{ip, "{loopback}"}}, {{port, {ui}}}]}}]}}].
+ {{rabbitmq_management, [{{tcp_config, [{{ip, "{behind}"}}, {{port, {ui}}}]}}]}}].
 """
 
 
 def program(
-    *, data: Path, amqp: int, ui: int, distribution: int, password: str, cookie: str, env: Mapping[str, str]
+    *,
+    data: Path,
+    amqp: int,
+    ui: int,
+    behind: str,
+    distribution: int,
+    password: str,
+    cookie: str,
+    env: Mapping[str, str],
 ) -> Program:
-    """One node with the management UI and the user `saga`, who is made on an empty node only."""
+    """One node with the user `saga`, who is made on an empty node only; its web UI listens at the address `behind`."""
     folder = data / "rabbitmq"
     script = _installed(env)
 
@@ -47,7 +55,9 @@ def program(
             (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(folder / "home" / ".erlang.cookie", cookie, mode=0o400)
         _write(folder / "enabled_plugins", PLUGINS)
-        settings = CONFIGURATION.format(loopback=LOOPBACK, amqp=amqp, ui=ui, user=USER, password=password)
+        settings = CONFIGURATION.format(
+            loopback=LOOPBACK, amqp=amqp, behind=behind, ui=ui, user=USER, password=password
+        )
         _write(folder / "advanced.config", settings)
 
     return Program(
@@ -56,6 +66,7 @@ def program(
         env={**env, **_environment(folder, distribution=distribution)},
         cwd=data,
         ports={"rabbitmq": amqp, "rabbitmq's management UI": ui, "rabbitmq's distribution": distribution},
+        doors={ui: (behind, ui)},
         ready=lambda: amqp_greets(amqp),
         alive=lambda: amqp_greets(amqp, timeout=ALIVE_TIMEOUT),
         prepare=prepare,
@@ -85,8 +96,8 @@ def _environment(folder: Path, *, distribution: int) -> dict[str, str]:
     )
     return {
         "HOME": str(folder / "home"),
-        # RabbitMQ looks for epmd once a minute, and has a second node start it; that node is told so here.
-        "ERL_ZFLAGS": "-start_epmd false",
+        # RabbitMQ looks for epmd once a minute, and has a second node start it: that node is to do neither.
+        "ERL_ZFLAGS": "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}",
         "detached": "true",  # the script then becomes the node, instead of watching it
         "RABBITMQ_NODENAME": NODE,
         "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),

@@ -57,7 +57,7 @@ def _healthy(process: Mapping[str, Any], urls: Mapping[str, str]) -> bool:
         case "rabbitmq":
             return amqp_greets(process["port"])
         case "temporal":
-            return http_ok(urlsplit(urls["temporal_ui"]).port or 0, "/")
+            return http_ok(urlsplit(urls["temporal_ui"]).port or 0, "/api/v1/namespaces/default")
         case _:
             return http_ok(process["port"], "/readyz")
 

@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from stack import state
+from stack import porter, state
 from stack.child import Child
-from stack.ports import require_free
+from stack.ports import LOOPBACK, require_free
 from stack.program import Program, Stage
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -52,6 +52,7 @@ class Supervisor:
         self._on_event = on_event
         self._lock: state.Lock | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._doors: list[asyncio.Server] = []
 
     async def start(self) -> None:
         """Return when all programs are ready, a stage after the other; StackError, nothing left running, otherwise."""
@@ -62,6 +63,8 @@ class Supervisor:
         try:
             await asyncio.to_thread(state.end_leftovers, self._data)
             require_free({part: port for child in self._children for part, port in child.program.ports.items()})
+            doors = {(LOOPBACK, at): to for child in self._children for at, to in child.program.doors.items()}
+            self._doors = await porter.stand(doors, porter.allowed_hosts())
             for stage in Stage:
                 await self._start_stage([child for child in self._children if child.program.stage is stage])
         except BaseException:
@@ -86,6 +89,8 @@ class Supervisor:
         for stage in reversed(Stage):
             children = [child for child in self._children if child.program.stage is stage and child.keeper]
             await asyncio.gather(*(child.stop() for child in children))
+        for door in self._doors:
+            door.close()
         if self._writing:
             self._writing.cancel()
         if self._lock:

@@ -19,16 +19,19 @@ TUNING: Final = (
     *("--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"),
     *("--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"),
 )
+# Beside gRPC the server opens an HTTP API, which cannot be turned off and takes orders from any web page. It is left to
+# a port that the system gives, and serves nobody but a name that no page can have (RFC 2606).
+CLOSED: Final = ("--dynamic-config-value", 'frontend.httpAllowedHosts=["none.invalid"]')
+_NAMESPACE: Final = "/api/v1/namespaces/default"
 
 
-def program(*, data: Path, grpc: int, http: int, metrics: int, ui: int, env: Mapping[str, str]) -> Program:
-    """One server with the namespace `default`, whose workflows survive a restart."""
+def program(*, data: Path, grpc: int, ui: int, behind: str, env: Mapping[str, str]) -> Program:
+    """One server with the namespace `default`, durable over restarts; its web UI listens at the address `behind`."""
     folder = data / "temporal"
     arguments = {
         "--ip": LOOPBACK,
         "--port": str(grpc),
-        "--http-port": str(http),
-        "--metrics-port": str(metrics),
+        "--ui-ip": behind,
         "--ui-port": str(ui),
         "--db-filename": str(folder / "temporal.db"),
         "--log-level": "warn",
@@ -41,14 +44,16 @@ def program(*, data: Path, grpc: int, http: int, metrics: int, ui: int, env: Map
         name="temporal",
         argv=(
             _installed(),
-            *("server", "start-dev", "--ui-disable-news-fetch", *TUNING),
+            *("server", "start-dev", "--ui-disable-news-fetch", *TUNING, *CLOSED),
             *(word for pair in arguments.items() for word in pair),
         ),
         env={**env, "HOME": str(folder)},
         cwd=data,
-        ports={"temporal": grpc, "temporal's HTTP API": http, "temporal's metrics": metrics, "temporal's UI": ui},
-        ready=lambda: http_ok(http, "/api/v1/namespaces/default"),
-        alive=lambda: http_ok(http, "/api/v1/namespaces/default", timeout=ALIVE_TIMEOUT),
+        ports={"temporal": grpc, "temporal's UI": ui},
+        doors={ui: (behind, ui)},
+        # Asked of the UI, which asks the server itself, and that its database.
+        ready=lambda: http_ok(ui, _NAMESPACE, host=behind),
+        alive=lambda: http_ok(ui, _NAMESPACE, host=behind, timeout=ALIVE_TIMEOUT),
         prepare=prepare,
         death_signal=Signals.SIGKILL,
         yields=True,  # a saga must not wait for its mirror

@@ -21,7 +21,9 @@ ROOT = Path(__file__).parents[2]
 PROJECT = "sagacomposetest"
 # Below the range that outgoing connections take theirs from: these must stay free between `down` and `up`.
 PUBLISHED = {"SAGA_GATEWAY_PUBLISH": 17300, "SAGA_RABBITMQ_UI_PUBLISH": 17301, "SAGA_TEMPORAL_UI_PUBLISH": 17302}
-SERVICES = {"gateway", "order", "payment", "worker", "orders-db", "payments-db", "rabbitmq", "temporal"}
+SERVICES = {
+    "gateway", "order", "payment", "worker", "orders-db", "payments-db", "rabbitmq", "temporal", "temporal-ui",
+}  # fmt: skip
 SETTINGS = {
     # None of the defaults: each of them must give way.
     "SAGA_ORDERS_PASSWORD": "orders-of-the-test",

@@ -80,6 +80,9 @@ def test_only_the_gateway_and_the_web_pages_are_published_and_only_on_loopback(c
     assert httpx.get(f"http://127.0.0.1:{gateway}/docs").status_code == 200
     assert "RabbitMQ" in httpx.get(f"http://127.0.0.1:{rabbitmq}/").text
     assert httpx.get(f"http://127.0.0.1:{temporal}/").status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{temporal}/", headers={"Host": "evil.example"}).status_code == 421
+    foreign = {"Origin": "http://evil.example", "Authorization": "Bearer x"}
+    assert httpx.post(f"http://127.0.0.1:{temporal}/api/v1/namespaces", headers=foreign).status_code == 403
 
 
 def test_nothing_runs_as_root(containers: Containers) -> None:

@@ -114,6 +114,7 @@ class Cluster:
             data=data,
             amqp=ports.amqp,
             ui=ports.rabbitmq_ui,
+            behind=LOOPBACK,
             distribution=ports.rabbitmq_distribution,
             password=self._secrets.broker,
             cookie=self._secrets.cookie,
