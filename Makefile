@@ -25,8 +25,8 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 system-packages:
 	@sh stack/install-rabbitmq.sh
 
-run: install system-packages  ## Bring everything up, drive a few orders, stay until Ctrl-C
-	@$(BIN)/saga up --tour
+run: install system-packages  ## Bring everything up, drive a few orders, stay until Ctrl-C (ARGS="--port-offset 100 --data other")
+	@$(BIN)/saga up --tour $(ARGS)
 
 test: install system-packages  ## Run the tests, from nothing, two files at a time; temporal-test, long-test and compose-test are apart
 	@$(BIN)/pytest -n 2 --dist loadfile
@@ -72,7 +72,7 @@ bench-scale: install system-packages  ## The same with full tables, more instanc
 	@mkdir -p build && $(BIN)/python -m bench.run --scale --json build/bench-scale.json --html build/bench-scale.html $(BENCH)
 
 contrast: install system-packages  ## Run the same sagas and faults through both coordinators, and compare
-	@$(BIN)/saga contrast
+	@$(BIN)/saga contrast $(ARGS)
 
 histories: install   ## Record the histories that the replay tests replay anew
 	@$(BIN)/python -m tests.replay.record

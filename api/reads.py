@@ -89,13 +89,15 @@ def _event_routes(database: Database, model: EventRow, path_of_one: str) -> APIR
         openapi_extra=takes(),
     )
     async def list_events(query: Annotated[EventsQuery, FromQuery()]) -> Response:
-        conditions = (
-            (query.order_id, col(model.order_id) == query.order_id),
-            (query.event_type, col(model.event_type) == query.event_type),
-            (query.since, col(model.occurred_at) >= query.since),
-            (query.until, col(model.occurred_at) < query.until),
-        )
-        wanted = [condition for given, condition in conditions if given is not None]
+        wanted = []
+        if query.order_id is not None:
+            wanted.append(col(model.order_id) == query.order_id)
+        if query.event_type is not None:
+            wanted.append(col(model.event_type) == query.event_type)
+        if query.since is not None:
+            wanted.append(col(model.occurred_at) >= query.since)
+        if query.until is not None:
+            wanted.append(col(model.occurred_at) < query.until)
         return _event_log(await database.read(select(model).where(*wanted).order_by(col(model.seq)).limit(query.limit)))
 
     @router.get(

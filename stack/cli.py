@@ -2,36 +2,61 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import signal
 import sys
-from pathlib import Path
+from importlib.metadata import version
 from typing import Annotated, Literal
 
 import typer
 
 from api.environment import forget_strangers, forget_ways_out
-from stack.commands import audit, contrast, dead_letters, events, orders
-from stack.errors import StackError
+from stack import terminal
+from stack.commands import audit, contrast, dead_letters, events, one_line_errors, orders
+from stack.commands.options import AsJson, Data, PortOffset, folder
 
 Process = Literal["gateway", "order", "payment", "worker"]
+
+INTERRUPTED = 130  # as a shell says of a process that Ctrl-C has ended
+NO_READER = 141  # and of one that wrote to a closed pipe
+NO_ROOM = 74  # sysexits.h: an error in writing
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(orders.app, name="order")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(events.app, name="events")
-app.command("audit")(audit.audit)
-app.command("contrast")(contrast.contrast)
 
-Data = Annotated[Path, typer.Option("--data", envvar="SAGA_DATA", help="Folder that holds all data of the stack.")]
-Offset = Annotated[int, typer.Option("--port-offset", help="Added to every port, so that stacks can run side by side.")]
-DEFAULT_DATA = Path(".saga")
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"payment-saga {version('payment-saga')}")
+        raise typer.Exit
+
+
+@app.callback()
+def saga(
+    _: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Start and stop the system, look after it, and use it."""
+
+
+@app.command("help")
+def show_help(
+    context: typer.Context,
+    command: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND]...", help="Such as: order list")] = None,
+) -> None:
+    """Show this page, or that of a command: `saga help order list`."""
+    root = context.find_root()
+    root.command.main([*(command or ()), "--help"], prog_name=root.info_name)
 
 
 @app.command()
+@one_line_errors
 def up(
-    data: Data = DEFAULT_DATA,
-    port_offset: Offset = 0,
+    data: Data = None,
+    port_offset: PortOffset = None,
     detach: Annotated[bool, typer.Option("--detach", help="Return when all is ready, and leave it running.")] = False,
     tour: Annotated[
         bool, typer.Option("--tour", help="Drive a few orders before your eyes when all is ready.")
@@ -41,39 +66,40 @@ def up(
     from stack import up as commands
 
     if detach:
-        commands.detached(data, port_offset, tour=tour)
+        commands.detached(folder(data), port_offset or 0, tour=tour)
     else:
-        commands.attached(data, port_offset, tour=tour)
+        commands.attached(folder(data), port_offset or 0, tour=tour)
 
 
 @app.command()
-def down(data: Data = DEFAULT_DATA) -> None:
+@one_line_errors
+def down(data: Data = None, port_offset: PortOffset = None) -> None:
     """Stop the stack that runs on this data, and wait until nothing of it is left."""
     from stack import up as commands
 
-    commands.down(data)
+    commands.down(folder(data), port_offset)
 
 
 @app.command()
-def status(
-    data: Data = DEFAULT_DATA,
-    as_json: Annotated[bool, typer.Option("--json", help="Print it for a program to read.")] = False,
-) -> None:
+@one_line_errors
+def status(data: Data = None, port_offset: PortOffset = None, as_json: AsJson = False) -> None:
     """Say what runs, where and how well; the exit code is 0 when all of it is ready."""
     from stack import status as commands
 
-    commands.status(data, as_json=as_json)
+    commands.status(folder(data), port_offset, as_json=as_json)
 
 
 @app.command()
-def doctor(data: Data = DEFAULT_DATA, port_offset: Offset = 0) -> None:
+@one_line_errors
+def doctor(data: Data = None, port_offset: PortOffset = None) -> None:
     """Check that this machine has what `saga up` needs, and say what to do where it hasn't."""
     from stack import status as commands
 
-    commands.doctor(data, port_offset)
+    commands.doctor(folder(data), port_offset or 0)
 
 
 @app.command()
+@one_line_errors
 def run(
     process: Annotated[Process, typer.Argument(metavar="PROCESS", help="gateway, order, payment or worker")],
 ) -> None:
@@ -92,23 +118,35 @@ def run(
         runner.run(services.run(process, configuration))
 
 
+app.command("audit")(audit.audit)
+app.command("contrast")(contrast.contrast)
+
+
 def main() -> None:
-    """Run the command line; what is in its way is told in one line, with exit code 1."""
+    """Run the command line; what is in its way is told in one line. docs/command-line.md has the exit codes."""
+    terminal.prepare()
     forget_strangers(os.environ)
     try:
+        code = _run()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except terminal.OutputLost as lost:
+        terminal.abandon()
+        code = NO_READER
+        if not lost.reader_has_gone:
+            terminal.complain(f"Standard output cannot be written: {lost}")
+            code = NO_ROOM
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what is left to do has no use for a traceback
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
         app()
-    except StackError as error:
-        print(f"saga: {error}", file=sys.stderr)
-        sys.exit(1)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        print(f"saga: {error.filename or 'The disk'} has no room left: make some and try again", file=sys.stderr)
-        sys.exit(1)
+    except SystemExit as end:
+        code = end.code
+    sys.stdout.flush()
+    return code if isinstance(code, int) else int(code is not None)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,8 @@ everything else is reached directly, and the internal token never passes a proxy
 Errors about the configuration never show a secret's value; the passwords among the defaults above are masked.
 
 The command line reads `SAGA_DATA` (the folder of `saga up`, by default `.saga`) and, to reach another system,
-`SAGA_GATEWAY_URL` and `SAGA_API_KEY` beside the addresses and the token above. The tests read `SAGA_TEST_PORT_OFFSET`.
+`SAGA_GATEWAY_URL` beside the addresses and the token above; [The command line](command-line.md) says which of them
+wins. The tests read `SAGA_TEST_PORT_OFFSET`.
 """
 _BOUNDS: Final = {"ge": "at least {}", "gt": "more than {}", "min_length": "{} or more", "le": "at most {}"}
 

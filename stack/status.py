@@ -11,19 +11,23 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import psutil
-from rich.console import Console
-from rich.table import Table
 
 from stack import local, postgres, state
+from stack.commands.options import require_offset
 from stack.errors import StackError
+from stack.hints import saga
 from stack.ports import Ports, require_free
 from stack.program import amqp_greets, http_ok
 from stack.readiness import unreadable
+from stack.tables import echo_table
+from stack.terminal import say
 
 
-def status(data: Path, *, as_json: bool) -> None:
-    """Print the state of the stack on this data; exit code 1 unless all of it is ready."""
+def status(data: Path, port_offset: int | None = None, *, as_json: bool) -> None:
+    """Print the state of the stack on this data; exit code 1 unless all of it is ready. Raises StackError."""
     report = read(data)
+    if report["processes"]:
+        require_offset(report["urls"].get("gateway", ""), data, port_offset)
     if as_json:
         print(json.dumps(report))
     else:
@@ -63,22 +67,19 @@ def _healthy(process: Mapping[str, Any], urls: Mapping[str, str]) -> bool:
 
 
 def _print(report: dict[str, Any], data: Path) -> None:
-    console = Console(highlight=False)
     if not report["processes"]:
-        console.print(f"Nothing runs on {data}; start it with: saga up")
+        print(f"Nothing runs on {data}; start it with: {saga('up', data)}")
         return
-    table = Table(box=None)
-    for column in ("process", "pid", "port", "healthy"):
-        table.add_column(column)
-    for each in report["processes"]:
-        table.add_row(each["name"], str(each["pid"]), str(each["port"]), "[green]yes" if each["healthy"] else "[red]no")
-    console.print(table)
+    names = ("name", "pid", "port")
+    rows = ([*map(each.get, names), "yes" if each["healthy"] else "no"] for each in report["processes"])
+    echo_table(("PROCESS", "PID", "PORT", "HEALTHY"), rows)
     for each in report["processes"]:
         for why in unreadable(each["port"]) if each["name"] == "gateway" else ():
-            console.print(f"[red]The gateway cannot answer reads[/]: {why}", soft_wrap=True)
+            say(f"The gateway cannot answer reads: {why}")
+    print()
     for name, url in report["urls"].items():
         if not name.endswith("_db") and name != "amqp":  # those carry passwords; --json has them
-            console.print(f"{name:<12} {url}")
+            print(f"{name:<12} {url}")
 
 
 def doctor(data: Path, port_offset: int) -> None:
@@ -88,15 +89,14 @@ def doctor(data: Path, port_offset: int) -> None:
         "ports": lambda: _ports(data, port_offset),
         "room on the disk": lambda: _room(data),
     }
-    console = Console(highlight=False)
     failed = False
     for name, check in checks.items():
         try:
             check()
-            console.print(f"[green]✓[/] {name}")
+            print(f"✓ {name}")
         except StackError as error:
             failed = True
-            console.print(f"[red]✗[/] {name}: {error}")
+            say(f"✗ {name}: {error}")
     sys.exit(failed)
 
 

@@ -9,17 +9,25 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-from rich.console import Console
-from rich.table import Table
 
 from api import http_clients
 from stack.errors import StackError
 from stack.settings import Settings
+from stack.tables import Column, echo_table
+from stack.terminal import WIDE, columns
 from workflows.naming import workflow_id
 
 _PATIENCE = 30.0  # seconds for one saga to end
 _LONGEST_TIMEOUT = 20.0  # seconds that anybody wants to watch a payment not being settled
 _MARGIN = 6.5  # seconds that a slow machine may add to what the provider takes
+_COLUMNS = (
+    Column(title="COORDINATOR"),
+    Column(title="THE ORDER IS"),
+    Column(title="ORDER"),
+    Column(title="BECAUSE OF", rank=2),
+    Column(title="PAYMENT"),
+    Column(title="TOOK", rank=1),
+)
 _UNANSWERED = "pm_unavailable"  # a charge never answers; the void does
 
 
@@ -101,7 +109,7 @@ class Plan:
         )
 
 
-def drive(plan: Plan, gateway: str, temporal_ui: str, console: Console) -> None:
+def drive(plan: Plan, gateway: str, temporal_ui: str) -> None:
     """Create the orders of the tour, wait for their ends and print them. Raises StackError if one ends otherwise."""
     user, stops = str(uuid4()), plan.stops
     with (
@@ -109,16 +117,13 @@ def drive(plan: Plan, gateway: str, temporal_ui: str, console: Console) -> None:
         ThreadPoolExecutor(max_workers=len(stops)) as pool,
     ):
         rows = list(pool.map(lambda stop: _drive(client, stop, user), stops))
-    table = Table(title="Orders and their payments", title_justify="left", box=None, padding=(0, 1, 0, 0))
-    for column in ("coordinator", "the order is", "order", "because of", "payment", "took"):
-        table.add_column(column, no_wrap=True)
-    for *row, _ in rows:
-        table.add_row(*row)
-    console.print(table)
-    console.print("\nEach has a page in the Temporal UI:")
+    print("Orders and their payments")
+    echo_table(_COLUMNS, (row[:-1] for row in rows))
+    print("\nEach has a page in the Temporal UI:")
     for coordinator, title, *_, order_id in rows:
         link = f"{temporal_ui}/namespaces/default/workflows/{workflow_id(order_id)}"
-        console.print(f"  {coordinator}, {title}: {link}", soft_wrap=True)
+        title = f"  {coordinator}, {title}:"
+        print(f"{title} {link}" if len(title) + 1 + len(link) <= (columns() or WIDE) else f"{title}\n{link}")
 
 
 def _drive(client: httpx.Client, stop: Stop, user: str) -> tuple[str, ...]:

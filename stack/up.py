@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TextIO, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from stack import local, state
+from stack import local, state, terminal
+from stack.commands.options import require_offset
 from stack.errors import StackError
-from stack.logs import Unfailing
+from stack.hints import saga
 from stack.ports import Ports, require_free
 from stack.readiness import still_unreadable
 from stack.settings import load
@@ -32,7 +32,8 @@ DETACHED_LOG = "saga-up.log"
 
 def attached(data: Path, port_offset: int, *, tour: bool) -> None:
     """Run the stack in the foreground until a signal. Raises StackError."""
-    console = Console(file=cast("TextIO", Unfailing(sys.stdout)), highlight=False)
+    terminal.forgive()
+    console = terminal.console()
     began = time.monotonic()
     _refuse_early(data, port_offset)
     state.make_folder(data)
@@ -53,8 +54,8 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
         seconds = time.monotonic() - began
         console.print(f"{await asyncio.to_thread(_readiness, urls)} after {seconds:.1f} s\n", soft_wrap=True)
         if plan:
-            await asyncio.to_thread(_tour, plan, urls, console)
-        _links(console, urls, data)
+            await asyncio.to_thread(_tour, plan, urls)
+        _links(console, urls, data, stop="Ctrl-C, or elsewhere ")
 
     asyncio.run(supervisor.run_until_signal(then))
     console.print("Everything is stopped; the data are kept.")
@@ -79,6 +80,21 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
             start_new_session=True,
             env={**os.environ, **(plan.environ if plan else {})},
         )
+    try:
+        known = _when_ready(process, data, log)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
+    console = terminal.console()
+    console.print(_readiness(known["urls"]) + ("\n" if plan else ""), soft_wrap=True)
+    if plan:
+        _tour(plan, known["urls"])
+    _links(console, known["urls"], data, stop="")
+
+
+def _when_ready(process: subprocess.Popen[bytes], data: Path, log: Path) -> dict[str, Any]:
+    """What the stack that this process starts says of itself, once it is ready. Raises StackError if it ends before."""
     deadline = time.monotonic() + START_WITHIN
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -86,12 +102,7 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
             raise StackError(lines[-1].removeprefix("saga: "))
         known = state.read(data)
         if known and known["pid"] == process.pid and known["ready"]:
-            console = Console(highlight=False)
-            console.print(_readiness(known["urls"]) + ("\n" if plan else ""), soft_wrap=True)
-            if plan:
-                _tour(plan, known["urls"], console)
-            _links(console, known["urls"], data)
-            return
+            return known
         time.sleep(0.05)
     process.terminate()
     raise StackError(f"The stack was not ready within {START_WITHIN:g} s; see {data / 'logs'}")
@@ -107,12 +118,13 @@ def _refuse_early(data: Path, port_offset: int) -> None:
         local.servers(Path(folder), port_offset, local.Secrets.of(Path(folder)))
 
 
-def down(data: Path) -> None:
-    """Stop the stack on this data and wait for its end. Raises StackError if it doesn't end."""
+def down(data: Path, port_offset: int | None = None) -> None:
+    """Stop the stack on this data and wait for its end. Raises StackError if it doesn't end, or has another offset."""
     known = state.running(data)
     if known is None:
         print(f"Nothing runs on {data}.")
         return
+    require_offset(known["urls"].get("gateway", ""), data, port_offset)
     os.kill(known["pid"], signal.SIGTERM)
     within = known["stops_within"] + STOP_MARGIN
     deadline = time.monotonic() + within
@@ -145,29 +157,26 @@ def _tell(console: Console, event: Event) -> None:
             console.print(f"  [red]✗[/] {event.name:<10} {event.detail}; see {event.log}", soft_wrap=True)
 
 
-def _tour(plan: Plan, urls: dict[str, str], console: Console) -> None:
+def _tour(plan: Plan, urls: dict[str, str]) -> None:
     if plan.notice:
-        console.print(plan.notice, soft_wrap=True)
-    drive(plan, urls["gateway"], urls["temporal_ui"], console)
-    console.print()
+        terminal.say(plan.notice)
+    drive(plan, urls["gateway"], urls["temporal_ui"])
+    print()
 
 
-def _links(console: Console, urls: dict[str, str], data: Path) -> None:
+def _links(console: Console, urls: dict[str, str], data: Path, stop: str) -> None:
     password = urls["amqp"].split(":")[2].split("@")[0]
-    saga = _command()
-    how = f"password {password}" if console.is_terminal else f"whose password `{saga} status --json` tells"  # no log
-    console.print(f"API docs     {urls['gateway']}/docs")
-    console.print(f"Temporal UI  {urls['temporal_ui']}")
-    console.print(f"RabbitMQ UI  {urls['rabbitmq_ui']}  (user saga, {how})", soft_wrap=True)
-    console.print(f"Logs         {data / 'logs'}\n")
-    console.print(f"Try:   {saga} order create --total 999 --wait 10    {saga} order list    {saga} status")
-    console.print(f"Stop:  Ctrl-C, or {saga} down")
-
-
-def _command() -> str:
-    """How `saga` is written here: its path, where the shell doesn't find it."""
-    ours = Path(sys.executable).parent / "saga"
-    found = shutil.which("saga")
-    if found is not None and Path(found).resolve() == ours.resolve():
-        return "saga"
-    return str(ours.relative_to(Path.cwd()) if ours.is_relative_to(Path.cwd()) else ours)
+    shown = password if console.is_terminal else f"see {saga('status --json', data)}"  # none in a log
+    links = {
+        "API docs": f"{urls['gateway']}/docs",
+        "Temporal UI": urls["temporal_ui"],
+        "RabbitMQ UI": urls["rabbitmq_ui"],
+        "  user": "saga",
+        "  password": shown,
+        "Logs": str(data / "logs"),
+    }
+    for name, value in links.items():
+        print(f"{name:<13}{value}")
+    tried = (saga(each, data) for each in ("order create --total 999 --wait 10", "order list", "status"))
+    print("\nTry:   " + "\n       ".join(tried))
+    print(f"Stop:  {stop}{saga('down', data)}", flush=True)

@@ -2,75 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import re
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Annotated, Any, Final, ParamSpec, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import typer
 
 from stack.errors import StackError
+from stack.hints import here
+from stack.tables import text
+from stack.terminal import complain, say_json
 
 if TYPE_CHECKING:
     import httpx
-    from rich.table import Table
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other programs to read.")]
-
-_WIDE: Final = 10_000  # columns: what is not for a terminal is neither folded nor cut
 _LONGEST: Final = 500  # characters of an answer that are shown
 
 
 def echo_json(value: Any) -> None:
     """Print a value as indented JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def echo_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows under their headings; in a terminal they are made to fit it, elsewhere each stays one line."""
-    from rich.console import Console
-
-    terminal = sys.stdout.isatty()
-    Console(width=None if terminal else _WIDE).print(table(columns, rows, framed=terminal))
+    say_json(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def echo_fields(fields: Mapping[str, object]) -> None:
     """Print names and values, one a line."""
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
-        typer.echo(f"{name:<{width}}  {text(value)}")
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, framed: bool = True) -> Table:
-    """The rows as a table; where there is little room, all but the first column are folded."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    made = Table(
-        box=box.SIMPLE_HEAD if framed else None,
-        pad_edge=False,
-        header_style="bold",
-        padding=(0, 1 if framed else 2, 0, 0),
-    )
-    for column in columns:
-        made.add_column(column, no_wrap=column is columns[0], overflow="fold")
-    for row in rows:
-        made.add_row(*(Text(text(cell)) for cell in row))
-    return made
-
-
-def text(value: object) -> str:
-    """A value on one line; what others wrote must not steer the terminal it is shown in."""
-    if value is None or value == "":
-        return "-"
-    return "".join(char if char.isprintable() else _escaped(char) for char in str(value))
+        print(f"{name:<{width}}  {text(value)}")
 
 
 def may_go_on(question: str, *, yes: bool) -> None:
@@ -89,19 +56,28 @@ def counted(number: int, noun: str) -> str:
 
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
     """The command, ending with one line on standard error and exit code 1 where something outside it failed."""
+    return failing_with(1)(command)
 
-    @functools.wraps(command)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except Exception as error:
-            line = explain(error)
-            if line is None:
-                raise
-            typer.echo(f"saga: {' '.join(line.split())}", err=True)
-            raise typer.Exit(1) from None
 
-    return guarded
+def failing_with(code: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """What makes a command end with one line on standard error and this exit code where something outside it failed."""
+
+    def decorate(command: Callable[P, R]) -> Callable[P, R]:
+        @functools.wraps(command)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                return command(*args, **kwargs)
+            except Exception as error:
+                line = explain(error)
+                if line is None:
+                    raise
+                data = kwargs.get("data")
+                complain(here(line, data if isinstance(data, Path) else None))
+                raise typer.Exit(code) from None
+
+        return guarded
+
+    return decorate
 
 
 def run(work: Coroutine[Any, Any, R]) -> R:
@@ -115,10 +91,19 @@ def explain(error: Exception) -> str | None:
     """What went wrong and what to do, as text without secrets; None for what nobody expected."""
     if isinstance(error, StackError):
         return str(error)
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{text(error.filename or 'The disk')} has no room left: make some and try again"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{text(error.filename)}: {error.strerror}"
+    if isinstance(error, UnicodeEncodeError):
+        refused = text(error.object[error.start : error.end])
+        return f"{refused} cannot be written as {error.encoding}; check the arguments, and the locale that they came in"
     # A library that was not imported raised nothing, and importing it only to find out takes long.
     if "httpx" in sys.modules and (line := _explain_http(error)) is not None:
         return line
-    return _explain_amqp(error) if "aio_pika" in sys.modules else None
+    if "aio_pika" in sys.modules and (line := _explain_amqp(error)) is not None:
+        return line
+    return (error.strerror or str(error) or type(error).__name__) if isinstance(error, OSError) else None
 
 
 def _explain_http(error: Exception) -> str | None:
@@ -148,9 +133,8 @@ def _refusal(answer: httpx.Response) -> str:
     fallback = f"{origin(answer.request)} answered {answer.status_code} {answer.reason_phrase}".rstrip()
     detail = str(problem.get("detail") or problem.get("title") or fallback)[:_LONGEST].rstrip(".")
     match answer.status_code:
-        case 401 | 403:
-            internal = not answer.request.url.path.startswith("/api/")
-            return f"{detail}; set {'SAGA_INTERNAL_TOKEN' if internal else 'SAGA_API_KEY'} to one that it accepts"
+        case 401 | 403 if not answer.request.url.path.startswith("/api/"):
+            return f"{detail}; set SAGA_INTERNAL_TOKEN to one that it accepts"
         case 429 | 503:
             return f"{detail}; try again in {answer.headers.get('Retry-After', '1')} s"
         case status if status >= 500 and (correlation_id := problem.get("correlationId")):
@@ -165,8 +149,6 @@ def _explain_amqp(error: Exception) -> str | None:
     from choreography.message import BrokerUnavailable
 
     match error:
-        case BrokenPipeError():
-            return None  # it is our reader that left
         case amqp.AuthenticationError() | amqp.ProbableAuthenticationError() | amqp.ConnectionNotAllowed():
             return "RabbitMQ refuses this user, password or virtual host; correct SAGA_AMQP_URL"
         case amqp.ChannelAccessRefused():
@@ -186,7 +168,3 @@ def origin(request: httpx.Request) -> str:
     """Where a request went, without user, password and path."""
     url = request.url
     return f"{url.scheme}://{url.netloc.decode('ascii')}"
-
-
-def _escaped(char: str) -> str:
-    return " " if char in "\n\r\t" else char.encode("unicode_escape").decode("ascii")

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from stack.commands import AsJson, counted, echo_json, echo_table, text
-from stack.commands.target import DEFAULT_DATA, Data
+from stack.commands import counted, echo_json, failing_with
+from stack.commands.options import AsJson, Data, PortOffset, folder, require_offset
 from stack.errors import StackError
+from stack.hints import here
+from stack.tables import Column, echo_table, text
+from stack.terminal import complain, say
 
 if TYPE_CHECKING:
     from stack.audit.findings import Check, Report
@@ -29,13 +32,15 @@ Timelines = Annotated[
 Examples = Annotated[int, typer.Option(min=1, max=1000, help="Ids that are shown of each violation.")]
 
 
+@failing_with(2)
 def audit(
     grace: Grace = 1800.0,
     at_rest: AtRest = False,
     timelines: Timelines = "200",
     examples: Examples = 10,
     as_json: AsJson = False,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
+    port_offset: PortOffset = None,
 ) -> None:
     """Prove the invariants on a system that runs, changing nothing: exit code 0 if they hold, 1 if one is violated.
 
@@ -46,30 +51,27 @@ def audit(
     from stack.audit.run import audit as run
 
     sample = _sample(timelines)
-    try:
-        places = find(data)
-    except StackError as error:
-        typer.echo(f"saga: {error}", err=True)
-        raise typer.Exit(2) from None
+    places = find(data, port_offset=port_offset)
     report = run(places, Scope(grace=grace, at_rest=at_rest, keep=examples), sample=sample)
     if as_json:
         echo_json(report.as_json(CHECKS))
     else:
-        _print(report, CHECKS)
+        _print(report, CHECKS, data)
     for source, why in report.unread.items():
-        typer.echo(f"saga: could not read {source}: {text(why)}", err=True)
+        complain(f"could not read {source}: {text(why)}")
     raise typer.Exit(report.exit_code)
 
 
-def find(data: Path, environ: Mapping[str, str] = os.environ) -> Places:
-    """Where the system keeps its data: the one whose databases the environment names, else the one run from `data`.
+def find(data: Path | None, environ: Mapping[str, str] = os.environ, *, port_offset: int | None = None) -> Places:
+    """Where the system keeps its data: the one that `--data` or `--port-offset` means, else the environment's.
 
     Never a mixture of both. Raises StackError when the databases aren't known.
     """
     from stack import state
     from stack.audit.run import Places
 
-    if any(environ.get(name) for name in _DATABASES):
+    chosen = data is not None or port_offset is not None
+    if not chosen and any(environ.get(name) for name in _DATABASES):
         for name in _DATABASES:
             if not environ.get(name):
                 raise StackError(f"An audit needs both databases, and {name} is not set; set it")
@@ -80,11 +82,13 @@ def find(data: Path, environ: Mapping[str, str] = os.environ) -> Places:
             temporal=environ.get("SAGA_TEMPORAL_ADDRESS", ""),
             namespace=environ.get("SAGA_TEMPORAL_NAMESPACE") or "default",
         )
+    data = folder(data)
     urls: Mapping[str, Any] = (state.read(data) or {}).get("urls") or {}
     if not (urls.get("orders_db") and urls.get("payments_db")):
         raise StackError(
             f"No running system found in {data}; start one with `saga up`, or set {' and '.join(_DATABASES)}"
         )
+    require_offset(urls.get("gateway") or "", data, port_offset)
     return Places(
         orders_db=urls["orders_db"],
         payments_db=urls["payments_db"],
@@ -102,30 +106,32 @@ def _sample(given: str) -> int | None:
     return int(given)
 
 
-def _print(report: Report, checks: tuple[Check, ...]) -> None:
+def _print(report: Report, checks: tuple[Check, ...], data: Path | None) -> None:
     rows = [(check.invariant, check.name, _state(report, check)) for check in checks]
-    echo_table(("INVARIANT", "CHECK", "STATE"), rows)
-    typer.echo("\nSeen: " + ", ".join(f"{number} {what}" for what, number in report.seen.items()))
+    echo_table((Column(title="INVARIANT", rank=1), "CHECK", "STATE"), rows)
+    print()
+    say("Seen: " + ", ".join(f"{number} {what}" for what, number in report.seen.items()))
     for check in checks:
         if check.name in report.tallies:
-            _print_violations(report, check)
+            _print_violations(report, check, data)
     for source, why in report.left_out.items():
-        typer.echo(f"Left out: {source}, {why}")
+        say(f"Left out: {source}, {why}")
     for note in report.notes:
-        typer.echo(f"Note: {note}")
+        print(f"Note: {here(note, data)}")
 
 
-def _print_violations(report: Report, check: Check) -> None:
+def _print_violations(report: Report, check: Check, data: Path | None) -> None:
     from stack.audit.findings import INVARIANTS
 
     tally = report.tallies[check.name]
-    typer.echo(f"\n{check.name}: violated {counted(tally.violations, 'time')}")
-    typer.echo(f"  invariant {check.invariant}: {INVARIANTS[check.invariant]}")
+    print()
+    say(f"{check.name}: violated {counted(tally.violations, 'time')}")
+    say(f"  invariant {check.invariant}: {INVARIANTS[check.invariant]}")
     for finding in tally.examples:
-        typer.echo(f"  {finding.id}  {text(finding.detail)}")
+        print(f"  {finding.id}  {text(finding.detail)}")
     if tally.violations > len(tally.examples):
-        typer.echo(f"  … and {tally.violations - len(tally.examples)} more; --examples shows them")
-    typer.echo(f"  do: {check.remedy}")
+        say(f"  … and {tally.violations - len(tally.examples)} more; --examples shows them")
+    print(f"  do: {here(check.remedy, data)}")
 
 
 def _state(report: Report, check: Check) -> str:

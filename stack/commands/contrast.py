@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Final
@@ -15,6 +17,7 @@ import typer
 
 from stack.commands import one_line_errors
 from stack.errors import StackError
+from stack.terminal import console
 
 if TYPE_CHECKING:
     from bench.blocks import System
@@ -41,8 +44,10 @@ def contrast(
     port_offset: Annotated[int, typer.Option(help="Added to every port of the stack it starts.")] = DEFAULT_OFFSET,
 ) -> None:
     """Compare both coordinators on a stack of their own; exit code 1 if an accepted order ended other than it must."""
-    from rich.console import Console
-
+    if find_spec("bench") is None:
+        raise StackError(
+            "What measures is not part of this installation; run `make contrast` in a checkout of the project"
+        )
     from bench import contrast as measure
     from bench.page import page
     from bench.table import echo
@@ -50,14 +55,16 @@ def contrast(
     plan = measure.QUICK if quick else measure.Plan()
     plan = replace(plan, orders=orders or plan.orders, repetitions=repetitions or plan.repetitions)
     plan = replace(plan, parts=()) if no_faults else plan
+    if json_file == html_file:
+        raise typer.BadParameter(f"--json and --html both name {html_file}; name two files")
     for file in (json_file, html_file):
-        _check_writable(file)
+        _require_writable(file)
     report = _on_a_stack_of_its_own(plan, port_offset)
-    echo(report, Console(highlight=False))
+    echo(report, console())
     for file, content in ((json_file, report.as_json()), (html_file, page(report).encode())):
         if file is not None:
             _write(file, content)
-    typer.echo(f"The page with plots is {html_file}")
+    print(f"The page with plots is {html_file}")
     raise typer.Exit(bool(report.improper))
 
 
@@ -132,17 +139,29 @@ def _system(data: Path, urls: Mapping[str, str]) -> System:
 
 
 def _tell(what: str) -> None:
-    typer.echo(f"… {what}", err=True)
+    print(f"… {what}", file=sys.stderr, flush=True)
 
 
-def _check_writable(file: Path | None) -> None:
+def _require_writable(file: Path | None) -> None:
     """Raises StackError now rather than after minutes of measuring."""
-    if file is not None and (file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK)):
-        raise StackError(f"{file} cannot be written; name a file in a folder that you may write to")
+    if file is None:
+        return
+    try:
+        known = file.exists()
+        with file.open("ab"):  # asks more than the permissions: of the disk, the name and the kind of file, too
+            pass
+        if not known:
+            file.unlink()
+    except OSError as error:
+        raise _cannot_write(file, error) from None
 
 
 def _write(file: Path, content: bytes) -> None:
     try:
         file.write_bytes(content)
     except OSError as error:
-        raise StackError(f"{file} cannot be written ({error.strerror}); name another file") from error
+        raise _cannot_write(file, error) from None
+
+
+def _cannot_write(file: Path, error: OSError) -> StackError:
+    return StackError(f"{file} cannot be written ({error.strerror}); name a file in a folder that you may write to")

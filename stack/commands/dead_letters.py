@@ -8,16 +8,19 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
 from uuid import UUID
 
 import msgspec
 import typer
 
 from models.messages import camel
-from stack.commands import AsJson, counted, echo_fields, echo_json, echo_table, may_go_on, one_line_errors, run, text
-from stack.commands.selection import Selection, apply, matching
-from stack.commands.target import DEFAULT_DATA, Data, find
+from stack.commands import counted, echo_fields, echo_json, may_go_on, one_line_errors, run
+from stack.commands.options import AsJson, Data, PortOffset, uuid_of
+from stack.commands.selection import Selection, apply, look, matching
+from stack.commands.target import find
+from stack.tables import Column, echo_table, short_time, text
+from stack.terminal import say
 
 if TYPE_CHECKING:
     from choreography.dead_letters import DeadLetterRecord, Wanted
@@ -32,8 +35,21 @@ All = Annotated[bool, typer.Option("--all", help="All that the filters let throu
 Reason = Annotated[str | None, typer.Option(help="Only those given up for this reason, such as MALFORMED.")]
 Queue = Annotated[str | None, typer.Option(help="Only those that failed in this queue.")]
 EventType = Annotated[str | None, typer.Option(help="Only messages of this type, such as OrderCreated.")]
-Order = Annotated[UUID | None, typer.Option(help="Only messages about this order.")]
+Order = Annotated[
+    UUID | None, typer.Option(parser=uuid_of("an order"), metavar="ID", help="Only messages about this order.")
+]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+_COLUMNS: Final = (
+    Column(title="ID"),
+    Column(title="FAILED AT", rank=3, short=short_time),
+    Column(title="QUEUE", rank=1),
+    Column(title="REASON"),
+    Column(title="ATTEMPTS", rank=4),
+    Column(title="EVENT", rank=2),
+    Column(title="ORDER", rank=5),
+    Column(title="ERROR", prose=True),
+)
 
 
 class DeadLetterStore(Protocol):
@@ -68,18 +84,18 @@ def list_dead_letters(
     event_type: EventType = None,
     order: Order = None,
     as_json: AsJson = False,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
+    port_offset: PortOffset = None,
 ) -> None:
     """List dead letters, by queue and oldest first. For example: `saga dead-letters list --reason MALFORMED`."""
-    records = list(filter(matching(reason, queue, event_type, order), run(_store(context, data).all())))
+    records = list(filter(matching(reason, queue, event_type, order), run(_store(context, data, port_offset).all())))
     if as_json:
         echo_json({"data": [_as_json(record) for record in records]})
     elif not records:
-        typer.echo("No dead letters")
+        say("No dead letters")
     else:
-        columns = ("ID", "FAILED AT", "QUEUE", "REASON", "ATTEMPTS", "EVENT", "ORDER", "ERROR")
-        echo_table(columns, map(_row, records))
-        typer.echo(counted(len(records), "dead letter"))
+        echo_table(_COLUMNS, map(_row, records))
+        say(counted(len(records), "dead letter"))
 
 
 @app.command("show")
@@ -88,11 +104,12 @@ def show(
     context: typer.Context,
     dead_letter_id: Annotated[str, typer.Argument(metavar="ID", help="Its id or a unique beginning of it.")],
     as_json: AsJson = False,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
+    port_offset: PortOffset = None,
 ) -> None:
     """Show all there is to know of a dead letter, its body too. For example: `saga dead-letters show 7f3c`."""
     selection = Selection(beginnings=[dead_letter_id], wanted=matching(None, None, None, None))
-    chosen = selection.among(run(_store(context, data).all()))
+    chosen = run(look(_store(context, data, port_offset).all, selection))
     selection.check_found(chosen)
     shown = _as_json(chosen[0])
     if as_json:
@@ -100,7 +117,7 @@ def show(
         return
     body = shown.pop("body")
     echo_fields(shown)
-    typer.echo("\n" + (text(body) if isinstance(body, str) else json.dumps(body, indent=2)))
+    print("\n" + (text(body) if isinstance(body, str) else json.dumps(body, indent=2)))
 
 
 @app.command("redrive")
@@ -113,18 +130,19 @@ def redrive(
     queue: Queue = None,
     event_type: EventType = None,
     order: Order = None,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
+    port_offset: PortOffset = None,
 ) -> None:
     """Send dead letters back to the queue they failed in. For example: `saga dead-letters redrive --all --order ID`.
 
     Safe to interrupt and to run twice: none is lost, and each has its effect once.
     """
     selection = Selection.of(ids, every, reason, queue, event_type, order)
-    store = _store(context, data)
+    store = _store(context, data, port_offset)
     if every:
         _tell("Redrove", run(store.redrive(selection.wanted)))
     else:
-        _finish("Redrove", store.redrive, selection, selection.among(run(store.all())))
+        _finish("Redrove", store.redrive, selection, run(look(store.all, selection)))
 
 
 @app.command("discard")
@@ -138,19 +156,20 @@ def discard(
     event_type: EventType = None,
     order: Order = None,
     yes: Yes = False,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
+    port_offset: PortOffset = None,
 ) -> None:
     """Delete dead letters for good; what arrives meanwhile stays. For example: `saga dead-letters discard 7f3c`."""
     selection = Selection.of(ids, every, reason, queue, event_type, order)
-    store = _store(context, data)
-    chosen = selection.among(run(store.all()))
+    store = _store(context, data, port_offset)
+    chosen = run(look(store.all, selection))
     if chosen:
         may_go_on(f"Delete {counted(len(chosen), 'dead letter')} for good?", yes=yes)
     _finish("Discarded", store.discard, selection, chosen)
 
 
-def _store(context: typer.Context, data: Path) -> DeadLetterStore:
-    return context.ensure_object(Ports).open_store(find(data, "amqp_url").amqp_url)
+def _store(context: typer.Context, data: Path | None, port_offset: int | None) -> DeadLetterStore:
+    return context.ensure_object(Ports).open_store(find(data, "amqp_url", port_offset=port_offset).amqp_url)
 
 
 def _finish(done: str, act: Act, selection: Selection, chosen: Sequence[DeadLetterRecord]) -> None:
@@ -160,8 +179,8 @@ def _finish(done: str, act: Act, selection: Selection, chosen: Sequence[DeadLett
 
 def _tell(done: str, records: Sequence[DeadLetterRecord]) -> None:
     for record in records:
-        typer.echo(f"{record.id}  {text(record.event_type)}  {text(record.order_id)}  {record.queue}")
-    typer.echo(f"{done} {counted(len(records), 'dead letter')}")
+        print(f"{record.id}  {text(record.event_type)}  {text(record.order_id)}  {record.queue}")
+    say(f"{done} {counted(len(records), 'dead letter')}")
 
 
 def _row(record: DeadLetterRecord) -> tuple[object, ...]:

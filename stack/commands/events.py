@@ -11,9 +11,14 @@ from uuid import UUID
 
 import typer
 
+from models.messages import MESSAGE_TYPES
 from models.times import wire_time
-from stack.commands import AsJson, counted, echo_json, echo_table, may_go_on, one_line_errors
-from stack.commands.target import DEFAULT_DATA, Data, Need, Target, ask, content, find
+from stack.commands import counted, echo_json, may_go_on, one_line_errors
+from stack.commands.options import AsJson, Data, PortOffset, uuid_of
+from stack.commands.target import Need, Target, ask, content, find
+from stack.hints import here
+from stack.tables import Column, echo_table, short_time
+from stack.terminal import say
 
 if TYPE_CHECKING:
     import httpx
@@ -39,10 +44,21 @@ _OF_ORDER: Final[dict[Need, str]] = {
     "order_service": "/orders/{}/events",
     "payment_service": "/payments/order/{}/events",
 }
+_COLUMNS: Final = (
+    Column(title="OCCURRED AT", rank=1, short=short_time),
+    Column(title="EVENT"),
+    Column(title="ORDER"),
+    Column(title="EVENT ID", rank=2),
+    Column(title="CAUSED BY", rank=3),
+    Column(title="COORDINATOR", rank=4),
+)
 _NONE_LOGGED: Final = "Nothing here fits; if the saga has ended, its events may be kept no longer: see `saga order get`"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-OrderId = Annotated[UUID | None, typer.Option("--order", help="Only events about this order.")]
+OrderId = Annotated[
+    UUID | None,
+    typer.Option("--order", parser=uuid_of("an order"), metavar="ID", help="Only events about this order."),
+]
 EventType = Annotated[str | None, typer.Option("--type", help="Only events of this type, such as OrderPaid.")]
 _TIME_HELP: Final = "ISO 8601 (UTC unless it has an offset), or how long ago: 15m, 2h, 1d."
 Since = Annotated[str | None, typer.Option(help=f"From this time on: {_TIME_HELP}")]
@@ -59,21 +75,22 @@ def list_events(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Events of each service at most.")] = 100,
     service: Annotated[Service, typer.Option(help="Whose event log.")] = Service.BOTH,
     as_json: AsJson = False,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
+    port_offset: PortOffset = None,
 ) -> None:
     """List logged events in the order they occurred. For example: `saga events list --type OrderPaid --since 2h`."""
     conditions = _conditions(order, event_type, since, until)
-    target = find(data, *_NEEDS[service], "internal_token")
+    target = find(data, *_NEEDS[service], "internal_token", port_offset=port_offset)
     logs = [_log(target, need, conditions, limit) for need in _NEEDS[service]]
     events = sorted((event for log in logs for event in log), key=_occurred_at)
     if as_json:
         echo_json({"data": events})
         return
-    echo_table(("OCCURRED AT", "EVENT", "ORDER", "EVENT ID", "CAUSED BY", "COORDINATOR"), map(_row, events))
+    echo_table(_COLUMNS, map(_row, events))
     more = "; there may be more, raise --limit" if any(len(log) >= limit for log in logs) else ""
-    typer.echo(f"{counted(len(events), 'event')}{more}")
+    say(f"{counted(len(events), 'event')}{more}")
     if order is not None and not events:
-        typer.echo(_NONE_LOGGED)
+        print(here(_NONE_LOGGED, data))
 
 
 @app.command("replay")
@@ -85,11 +102,12 @@ def replay(
     until: Until = None,
     service: Annotated[Service, typer.Option(help="Whose event log.")] = Service.BOTH,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before replaying whole event logs.")] = False,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
+    port_offset: PortOffset = None,
 ) -> None:
     """Publish logged events again; what already happened stays. For example: `saga events replay --since 2h`."""
     conditions = _conditions(order, event_type, since, until)
-    target = find(data, *_NEEDS[service], "internal_token")
+    target = find(data, *_NEEDS[service], "internal_token", port_offset=port_offset)
     if not conditions:
         may_go_on("Replay every event there ever was?", yes=yes)
         conditions = {"since": wire_time(_EPOCH)}  # a service wants at least one condition
@@ -98,9 +116,9 @@ def replay(
         url = f"{getattr(target, need)}/events/replay"
         answer = content(ask("POST", url, bearer=target.internal_token, body=conditions, timeout=None))
         replayed = int(answer.get("replayed") or 0)
-        typer.echo(f"Replayed {counted(replayed, 'event')} of the {need.replace('_', ' ')}")
+        say(f"Replayed {counted(replayed, 'event')} of the {need.replace('_', ' ')}")
         if order is not None and not replayed:
-            typer.echo(_NONE_LOGGED)
+            print(here(_NONE_LOGGED, data))
 
 
 def instant(given: str, *, now: datetime) -> datetime:
@@ -116,6 +134,8 @@ def instant(given: str, *, now: datetime) -> datetime:
 
 def _conditions(order: UUID | None, event_type: str | None, since: str | None, until: str | None) -> dict[str, Any]:
     now = datetime.now(UTC)
+    if event_type is not None and event_type not in MESSAGE_TYPES:
+        raise typer.BadParameter(f"--type takes one of {', '.join(sorted(MESSAGE_TYPES))}, not {event_type!r}")
     first = instant(since, now=now) if since is not None else None
     end = instant(until, now=now) if until is not None else None
     if first and end and first >= end:

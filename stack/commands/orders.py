@@ -13,14 +13,42 @@ import typer
 
 from models.order import OrderStatus
 from models.saga import MAX_TOTAL, Coordinator
-from stack.commands import AsJson, echo_fields, echo_table, one_line_errors, table, text
-from stack.commands.target import DEFAULT_DATA, Data, Target, ask, client, content, find, given
+from stack.commands import echo_fields, one_line_errors
+from stack.commands.options import AsJson, Data, PortOffset, uuid_of
+from stack.commands.target import Target, ask, client, content, find, given
+from stack.hints import saga
+from stack.tables import Column, echo_table, fit, framed, short_time, text
+from stack.terminal import columns, console, say, say_json
 
 app = typer.Typer(help="Create orders and follow their sagas.", no_args_is_help=True, rich_markup_mode=None)
 
-OrderId = Annotated[UUID, typer.Argument(metavar="ID", help="The order's id, a full UUID.", show_default=False)]
+OrderId = Annotated[
+    UUID,
+    typer.Argument(metavar="ID", parser=uuid_of("an order"), help="The order's id, a full UUID.", show_default=False),
+]
+User = Annotated[
+    UUID | None, typer.Option("--user", parser=uuid_of("a user"), metavar="UUID", help="Only orders of this user.")
+]
 
-_COLUMNS: Final = ("ELAPSED", "EVENT", "ACTOR", "CAUSE", "ORDER", "PAYMENT", "SUMMARY")
+_FIELDS: Final = ("id", "status", "total", "currency", "coordinator", "createdAt", "cancelReason")
+_LISTED: Final = (
+    Column(title="ID"),
+    Column(title="STATUS", rank=1),
+    Column(title="TOTAL", rank=2),
+    Column(title="CURRENCY", rank=3),
+    Column(title="COORDINATOR", rank=5),
+    Column(title="CREATED", rank=4, short=short_time),
+    Column(title="CANCEL REASON", rank=6),
+)
+_TOLD: Final = (
+    Column(title="ELAPSED"),
+    Column(title="EVENT"),
+    Column(title="ACTOR", rank=3),
+    Column(title="CAUSE", rank=4),
+    Column(title="ORDER", rank=1),
+    Column(title="PAYMENT", rank=2),
+    Column(title="SUMMARY", prose=True),
+)
 _SILENCE: Final = 60.0  # seconds without even a heartbeat after which a stream counts as broken
 _MOST_FRUITLESS: Final = 5  # streams in a row that end without anything new
 
@@ -29,32 +57,37 @@ _MOST_FRUITLESS: Final = 5  # streams in a row that end without anything new
 @one_line_errors
 def create(
     total: Annotated[int, typer.Option(min=1, max=MAX_TOTAL, help="In minor units of the currency: 999 is 9.99.")],
-    user: Annotated[UUID | None, typer.Option(help="Whose order it is.", show_default="a random UUID")] = None,
+    user: Annotated[
+        UUID | None,
+        typer.Option(parser=uuid_of("a user"), metavar="UUID", help="Whose order it is.", show_default="a random UUID"),
+    ] = None,
     currency: Annotated[str | None, typer.Option(help="ISO 4217 code.", show_default="USD")] = None,
     payment_method: Annotated[str | None, typer.Option(help="Such as pm_card_visa or pm_card_chargeDeclined.")] = None,
     coordinator: Annotated[Coordinator | None, typer.Option(help="Who sequences the saga's steps.")] = None,
     wait: Annotated[int, typer.Option(min=0, max=30, help="Seconds to wait for the saga to be over.")] = 0,
     idempotency_key: Annotated[str | None, typer.Option(help="Repeated with this key, it stays one order.")] = None,
     as_json: AsJson = False,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
+    port_offset: PortOffset = None,
 ) -> None:
     """Create an order. For example: `saga order create --total 999 --payment-method pm_card_visa --wait 10`."""
-    target = find(data, "gateway")
+    target = find(data, "gateway", port_offset=port_offset)
     # The same key must come with the same body, so a user nobody named is derived from it.
     stranger = uuid5(NAMESPACE_OID, idempotency_key) if idempotency_key else uuid4()
     chosen = {"currency": currency, "paymentMethod": payment_method, "coordinator": coordinator}
     body = {"userId": str(user or stranger), "total": total, **given(chosen)}
     headers = given({"Idempotency-Key": idempotency_key, "Prefer": f"wait={wait}" if wait else None})
     url = f"{target.gateway}/api/orders"
-    answer = ask("POST", url, bearer=target.api_key, body=body, headers=headers, timeout=wait + 10.0)
+    answer = ask("POST", url, body=body, headers=headers, timeout=wait + 10.0)
     order = content(answer)
     if as_json:
-        typer.echo(answer.text)
+        say_json(answer.text)
     elif answer.status_code == 200:
         echo_fields(order)
     else:
         order_id = text(order.get("orderId"))
-        typer.echo(f"Order {order_id} is accepted; follow it with `saga order watch {order_id}`")
+        say(f"Order {order_id} is accepted; follow it with")
+        print(f"  {saga(f'order watch {order_id}', data)}")
 
 
 @app.command("list")
@@ -63,90 +96,90 @@ def list_orders(
     page: Annotated[int, typer.Option(min=1, max=2**31 - 1, help="Which page, from 1.")] = 1,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Orders on a page.")] = 10,
     status: Annotated[OrderStatus | None, typer.Option(help="Only orders with this status.")] = None,
-    user: Annotated[UUID | None, typer.Option(help="Only orders of this user.")] = None,
+    user: User = None,
     as_json: AsJson = False,
-    data: Data = DEFAULT_DATA,
+    data: Data = None,
+    port_offset: PortOffset = None,
 ) -> None:
     """List orders, newest first. For example: `saga order list --status PAID --limit 20`."""
-    target = find(data, "gateway")
+    target = find(data, "gateway", port_offset=port_offset)
     params = {"page": page, "limit": limit, "status": status, "userId": user}
-    answer = ask("GET", f"{target.gateway}/api/orders", bearer=target.api_key, params=params)
+    answer = ask("GET", f"{target.gateway}/api/orders", params=params)
     found = content(answer)
     if as_json:
-        typer.echo(answer.text)
+        say_json(answer.text)
         return
-    columns = {"ID": "id", "STATUS": "status", "TOTAL": "total", "": "currency", "COORDINATOR": "coordinator"}
-    columns |= {"CREATED": "createdAt", "CANCEL REASON": "cancelReason"}
-    echo_table(tuple(columns), ([order.get(name) for name in columns.values()] for order in found.get("data") or ()))
+    echo_table(_LISTED, ([order.get(name) for name in _FIELDS] for order in found.get("data") or ()))
     meta = found.get("meta") or {}
-    typer.echo(f"Page {meta.get('page')} of {meta.get('totalPages')}, {meta.get('total')} in all")
+    say(f"Page {meta.get('page')} of {meta.get('totalPages')}, {meta.get('total')} in all")
 
 
 @app.command("get")
 @one_line_errors
-def get(order_id: OrderId, as_json: AsJson = False, data: Data = DEFAULT_DATA) -> None:
+def get(order_id: OrderId, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
     """Show an order. For example: `saga order get 019c5ef4-0d8f-7a3c-9f1e-5b1d2c3e4f50`."""
-    target = find(data, "gateway")
-    answer = ask("GET", _url(target, order_id), bearer=target.api_key)
+    target = find(data, "gateway", port_offset=port_offset)
+    answer = ask("GET", _url(target, order_id))
     order = content(answer)
     if as_json:
-        typer.echo(answer.text)
+        say_json(answer.text)
     else:
         echo_fields(order)
 
 
 @app.command("cancel")
 @one_line_errors
-def cancel(order_id: OrderId, as_json: AsJson = False, data: Data = DEFAULT_DATA) -> None:
+def cancel(order_id: OrderId, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
     """Ask for an order to be cancelled and its payment refunded. For example: `saga order cancel ID`."""
-    target = find(data, "gateway")
-    answer = ask("PATCH", _url(target, order_id) + "/cancel", bearer=target.api_key)
+    target = find(data, "gateway", port_offset=port_offset)
+    answer = ask("PATCH", _url(target, order_id) + "/cancel")
     content(answer)
     if as_json:
-        typer.echo(answer.text)
+        say_json(answer.text)
     else:
-        typer.echo(f"Cancellation of order {order_id} is accepted; follow it with `saga order watch {order_id}`")
+        say(f"Cancellation of order {order_id} is accepted; follow it with")
+        print(f"  {saga(f'order watch {order_id}', data)}")
 
 
 @app.command("timeline")
 @one_line_errors
-def timeline(order_id: OrderId, as_json: AsJson = False, data: Data = DEFAULT_DATA) -> None:
+def timeline(order_id: OrderId, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
     """Show what happened to an order, by whom, why and when. For example: `saga order timeline ID`."""
-    target = find(data, "gateway")
-    answer = ask("GET", _url(target, order_id) + "/timeline", bearer=target.api_key)
+    target = find(data, "gateway", port_offset=port_offset)
+    answer = ask("GET", _url(target, order_id) + "/timeline")
     told = content(answer)
     if as_json:
-        typer.echo(answer.text)
+        say_json(answer.text)
         return
-    echo_table(_COLUMNS, map(_row, told.get("entries") or ()))
+    echo_table(_TOLD, map(_row, told.get("entries") or ()))
     over = "its saga is over" if told.get("over") else "its saga is under way"
     origin = f"{text(told.get('coordinator'))}, told by the {text(told.get('source'))}"
-    typer.echo(f"{_standing(order_id, told)}; {over} ({origin})")
+    say(f"{_standing(order_id, told)}; {over} ({origin})")
 
 
 @app.command("watch")
 @one_line_errors
-def watch(order_id: OrderId, as_json: AsJson = False, data: Data = DEFAULT_DATA) -> None:
+def watch(order_id: OrderId, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
     """Follow an order live until its saga is over; Ctrl-C leaves it alone. For example: `saga order watch ID`."""
-    events = _stream(find(data, "gateway"), order_id)
+    events = _stream(find(data, "gateway", port_offset=port_offset), order_id)
     if as_json:
         for event in events:
-            print(event, flush=True)
+            say_json(event)
         return
     entries = (entry for event in events if (entry := _entry(event)) is not None)
     last = _watch_live(entries) if sys.stdout.isatty() else _watch_plainly(entries)
-    typer.echo(_standing(order_id, last) if last else f"Order {order_id}: nothing has happened yet")
+    say(_standing(order_id, last) if last else f"Order {order_id}: nothing has happened yet")
 
 
 def _watch_live(entries: Iterator[dict[str, Any]]) -> dict[str, Any]:
     from rich.live import Live
 
     last: dict[str, Any] = {}
-    shown = table(_COLUMNS, ())
-    with Live(shown, vertical_overflow="visible", auto_refresh=False) as live:
+    rows: list[list[str]] = []
+    with Live(console=console(), vertical_overflow="visible", auto_refresh=False) as live:
         for last in entries:
-            shown.add_row(*map(_as_plain, _row(last)))
-            live.refresh()
+            rows.append([text(cell) for cell in _row(last)])
+            live.update(framed(fit(_TOLD, rows, columns() or 0)), refresh=True)
     return last
 
 
@@ -155,12 +188,6 @@ def _watch_plainly(entries: Iterator[dict[str, Any]]) -> dict[str, Any]:
     for last in entries:
         print("  ".join(map(text, _row(last))), flush=True)
     return last
-
-
-def _as_plain(cell: object) -> Any:
-    from rich.text import Text
-
-    return Text(text(cell))
 
 
 def _stream(target: Target, order_id: UUID) -> Iterator[str]:
@@ -189,7 +216,7 @@ def _events(target: Target, order_id: UUID, *, after: str) -> Iterator[tuple[str
     headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
     timeout = httpx.Timeout(_SILENCE, connect=5.0)
     with (
-        client(target.gateway, target.api_key) as http,
+        client(target.gateway) as http,
         http.stream("GET", _url(target, order_id) + "/stream", headers=headers, timeout=timeout) as answer,
     ):
         if not answer.is_success:

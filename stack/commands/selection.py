@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import sleep
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -9,8 +10,8 @@ from uuid import UUID
 
 import typer
 
-from stack.commands import text
 from stack.errors import StackError
+from stack.tables import text
 
 if TYPE_CHECKING:
     from choreography.dead_letters import DeadLetterRecord, Wanted
@@ -51,10 +52,13 @@ class Selection:
         """Those of the known ones; an id of none is left out. Raises StackError when one fits several."""
         return _choose(known, self.beginnings) if self.beginnings else list(filter(self.wanted, known))
 
+    def missing(self, chosen: Sequence[DeadLetterRecord]) -> list[str]:
+        """The ids that fit none of the chosen ones."""
+        return [each for each in self.beginnings if not any(one.id.startswith(each) for one in chosen)]
+
     def check_found(self, chosen: Sequence[DeadLetterRecord]) -> None:
         """Raises StackError for ids that fitted no dead letter."""
-        missing = [each for each in self.beginnings if not any(one.id.startswith(each) for one in chosen)]
-        if missing:
+        if missing := self.missing(chosen):
             told = ", ".join(map(text, missing))
             raise StackError(f"No dead letter has an id that starts with {told}; {_LOOK_THERE}")
 
@@ -83,10 +87,21 @@ def matching(reason: str | None, queue: str | None, event_type: str | None, orde
     return matches
 
 
+async def look(
+    all_known: Callable[[], Awaitable[list[DeadLetterRecord]]], selection: Selection
+) -> list[DeadLetterRecord]:
+    """The dead letters that are selected; named ones that aren't there are looked for once more."""
+    chosen: list[DeadLetterRecord] = []
+    for pause in _LOOKS:
+        await sleep(pause)
+        chosen = selection.among(await all_known())
+        if not selection.missing(chosen):
+            break
+    return chosen
+
+
 async def apply(act: Act, chosen: Sequence[DeadLetterRecord]) -> list[DeadLetterRecord]:
     """Act on these, and only these; those that are gone by now are left out."""
-    from asyncio import sleep
-
     done: list[DeadLetterRecord] = []
     for pause in _LOOKS:
         missing = {_key(record) for record in chosen} - {_key(record) for record in done}

@@ -8,13 +8,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
-
-import typer
 
 from api import http_clients
 from stack.commands import origin
+from stack.commands.options import folder, require_offset
 from stack.errors import StackError
 
 if TYPE_CHECKING:
@@ -22,12 +21,6 @@ if TYPE_CHECKING:
 
 
 Need = Literal["gateway", "order_service", "payment_service", "amqp_url", "internal_token"]
-
-Data = Annotated[
-    Path,
-    typer.Option("--data", envvar="SAGA_DATA", help="Data folder of `saga up`; the SAGA_…_URL variables come first."),
-]
-DEFAULT_DATA: Final = Path(".saga")
 
 _ADDRESSES: Final[Mapping[Need, str]] = {
     "gateway": "SAGA_GATEWAY_URL",
@@ -48,17 +41,25 @@ class Target:
     payment_service: str = ""
     amqp_url: str = ""
     internal_token: str = ""
-    api_key: str = ""
 
 
-def find(data: Path, *needs: Need, environ: Mapping[str, str] = os.environ) -> Target:
-    """The system that the environment names, else the one that runs from `data`.
+def find(
+    data: Path | None,
+    *needs: Need,
+    port_offset: int | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Target:
+    """The system that `--data` or `--port-offset` means, else the one that the environment names, else the default one.
 
     Never a mixture of both: a token or a command must not reach another system than the one meant. Only
-    SAGA_API_KEY and SAGA_INTERNAL_TOKEN go with either. Raises StackError unless all `needs` are known.
+    SAGA_INTERNAL_TOKEN goes with either. Raises StackError unless all `needs` are known.
     """
-    named = any(environ.get(variable) for variable in _ADDRESSES.values())
+    chosen = data is not None or port_offset is not None
+    named = not chosen and any(environ.get(variable) for variable in _ADDRESSES.values())
+    data = folder(data)
     found = _from_environment(environ) if named else _from_folder(data, environ)
+    if not named:
+        require_offset(found.gateway, data, port_offset)
     for need in needs:
         value = getattr(found, need)
         variable = _ADDRESSES.get(need, "SAGA_INTERNAL_TOKEN")
@@ -95,7 +96,6 @@ def _from_environment(environ: Mapping[str, str]) -> Target:
         payment_service=address["payment_service"],
         amqp_url=environ.get("SAGA_AMQP_URL", ""),
         internal_token=environ.get("SAGA_INTERNAL_TOKEN", ""),
-        api_key=environ.get("SAGA_API_KEY", ""),
     )
 
 
@@ -103,13 +103,13 @@ def _from_folder(data: Path, environ: Mapping[str, str]) -> Target:
     try:
         state = _read(data / "state.json")
     except FileNotFoundError:
-        start = "saga up" if data == DEFAULT_DATA else f"saga up --data {data}"
         raise StackError(
-            f"No running system found in {data}; start one with `{start}` or set SAGA_GATEWAY_URL"
+            f"No running system found in {data}; start one with `saga up` or set SAGA_GATEWAY_URL"
         ) from None
     except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
         raise StackError(
-            f"{data}/state.json cannot be read ({error}); restart `saga up` or set SAGA_GATEWAY_URL"
+            f"{data}/state.json cannot be read ({why}); restart `saga up` or set SAGA_GATEWAY_URL"
         ) from None
     secrets: dict[str, Any] = {}
     with suppress(OSError, ValueError):  # whoever needs what is in it is told so
@@ -121,7 +121,6 @@ def _from_folder(data: Path, environ: Mapping[str, str]) -> Target:
         payment_service=_service_address(state, "payment"),
         amqp_url=str(urls.get("amqp") or ""),
         internal_token=environ.get("SAGA_INTERNAL_TOKEN") or str(secrets.get("internal_token") or ""),
-        api_key=environ.get("SAGA_API_KEY") or str(secrets.get("api_key") or ""),
     )
 
 
@@ -154,7 +153,7 @@ def ask(
         return answer.raise_for_status()
 
 
-def client(url: str, bearer: str) -> httpx.Client:
+def client(url: str, bearer: str = "") -> httpx.Client:
     """A client that shows this token; it goes to the system directly, wherever that is."""
     import httpx
 

@@ -27,6 +27,10 @@ class Stack:
     def gateway(self) -> str:
         return self.urls["gateway"]
 
+    @property
+    def offset(self) -> int:
+        return int(self.gateway.rpartition(":")[2]) - 3000
+
     def saga(self, *arguments: str, check: bool = True, text: str | None = None) -> subprocess.CompletedProcess[str]:
         return run_saga(*arguments, "--data", str(self.data), check=check, text=text)
 

@@ -32,7 +32,7 @@ def shows_every_end(told: str) -> bool:
 
 def command(*arguments: str, data: Path) -> list[str]:
     saga = str(Path(sys.executable).parent / "saga")
-    return [saga, "up", *arguments, "--data", str(data), "--port-offset", str(OFFSET + 300)]
+    return [saga, *arguments, "--data", str(data), "--port-offset", str(OFFSET + 300)]
 
 
 def environ() -> dict[str, str]:
@@ -43,7 +43,7 @@ def test_the_tour_shows_every_end_for_both_coordinators(tmp_path: Path) -> None:
     output = tmp_path / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(
-            command("--tour", data=tmp_path / "data"), stdout=file, stderr=subprocess.STDOUT, env=environ()
+            command("up", "--tour", data=tmp_path / "data"), stdout=file, stderr=subprocess.STDOUT, env=environ()
         )
     try:
 
@@ -64,7 +64,7 @@ def test_the_tour_of_a_detached_stack_is_shown_to_whoever_has_started_it(tmp_pat
     data = tmp_path / "data"
     try:
         done = subprocess.run(
-            command("--detach", "--tour", data=data), capture_output=True, text=True, timeout=120, env=environ()
+            command("up", "--detach", "--tour", data=data), capture_output=True, text=True, timeout=120, env=environ()
         )
         assert done.returncode == 0, done.stderr
         assert shows_every_end(done.stdout), done.stdout

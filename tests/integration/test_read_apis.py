@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -204,6 +205,26 @@ async def test_events_come_in_the_form_in_which_they_were_published(payments: ht
         UUID(int=9),
         START,
     )
+
+
+async def test_events_are_found_whichever_conditions_are_left_out(payments: httpx.AsyncClient) -> None:
+    conditions = [
+        ("order_id", str(UUID(int=100))),
+        ("event_type", "PaymentDeclined"),
+        ("since", START.isoformat()),
+        ("until", (START + timedelta(seconds=1)).isoformat()),
+    ]
+    alias = {"order_id": "orderId", "event_type": "eventType"}
+    others = {"order_id": str(UUID(int=1)), "event_type": "PaymentApproved", "until": START.isoformat()}
+    others["since"] = conditions[3][1]
+    for number in range(len(conditions) + 1):
+        for chosen in itertools.combinations(conditions, number):
+            params = {alias.get(name, name): value for name, value in chosen}
+            found = await payments.get("/events", params=params)
+            assert (found.status_code, len(found.json()["data"])) == (200, 1), params
+            for name, _ in chosen:
+                none = await payments.get("/events", params=params | {alias.get(name, name): others[name]})
+                assert (none.status_code, none.json()) == (200, {"data": []}), (params, name)
 
 
 async def test_an_unknown_order_has_no_events(orders: httpx.AsyncClient) -> None:

@@ -1,0 +1,37 @@
+"""Tell commands in such a way that they can be pasted here, and reach the stack they are meant for."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+DEFAULT_DATA: Final = Path(".saga")
+
+
+def saga(arguments: str, data: Path | None = None) -> str:
+    """The command line of `saga` with these arguments, for the stack on this folder of data if one is given."""
+    where = "" if data is None or _found_anyway(data) else f" --data {shlex.quote(str(data))}"
+    return f"{shlex.quote(program())} {arguments}{where}"
+
+
+def here(message: str, data: Path | None) -> str:
+    """The message, with each command in it (`saga …`) as it can be pasted here, for the stack on this data."""
+    return re.sub(r"`saga ([^`]+)`", lambda found: f"`{saga(found[1], data)}`", message)
+
+
+def program() -> str:
+    """How `saga` is called here: by its name, or by its path where the shell doesn't find it."""
+    ours = Path(sys.executable).parent / "saga"
+    found = shutil.which("saga")
+    if found is not None and Path(found).resolve() == ours.resolve():
+        return "saga"
+    return str(ours.relative_to(Path.cwd()) if ours.is_relative_to(Path.cwd()) else ours)
+
+
+def _found_anyway(data: Path) -> bool:
+    return data == DEFAULT_DATA and not os.environ.get("SAGA_DATA")
