@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -61,9 +60,9 @@ def test_no_password_of_a_cluster_is_shown(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_the_command_line_takes_a_cluster_and_looks_at_every_node() -> None:
     cluster = "amqp://u:p@a:1,amqp://u:p@b:2"
-    assert target.find(Path(), "amqp_url", environ={"SAGA_AMQP_URL": cluster}).amqp_url == cluster
+    assert target.find(None, "amqp_url", environ={"SAGA_AMQP_URL": cluster}).amqp_url == cluster
     with pytest.raises(StackError, match="SAGA_AMQP_URL must be an address"):
-        target.find(Path(), "amqp_url", environ={"SAGA_AMQP_URL": f"{cluster},amqp://c:x/"})
+        target.find(None, "amqp_url", environ={"SAGA_AMQP_URL": f"{cluster},amqp://c:x/"})
 
 
 class Nodes:
