@@ -183,8 +183,8 @@ def test_dead_letters_are_listed_shown_redriven_and_discarded(stack: Stack, saga
         "dead-letters", "redrive", "--all", "--reason", "TOO_EARLY", "--queue", "order-service",
         "--event-type", "PaymentApproved", "--order", order_id,
     )  # fmt: skip
-    until(early, what="it is given up again: its order is still unknown")
-    assert saga("dead-letters", "redrive", letter).stdout.endswith("Redrove 1 dead letter\n")
+    (again,) = until(early, what="it is given up again: its order is still unknown")
+    assert saga("dead-letters", "redrive", again).stdout.endswith("Redrove 1 dead letter\n")
     until(early, what="and again")
 
     assert saga("dead-letters", "discard", "--all", code=2).stdout == ""
