@@ -11,15 +11,16 @@ from contextlib import suppress
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
-import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.exceptions import AuthenticationError, ConnectionNotAllowed, ProbableAuthenticationError
+from pamqp.commands import Basic
 
 from choreography import losses
 from choreography.confirms import ConfirmedPublishing, describe
 from choreography.message import BrokerUnavailable, Outgoing, Unroutable
 from choreography.topology import Topology, declare
+from choreography.undecodable import connect
 
 log = structlog.get_logger()
 
@@ -27,6 +28,7 @@ OnConnect: TypeAlias = Callable[[AbstractConnection], Awaitable[None]]
 
 _FIRST_DELAY: Final = 0.1  # seconds
 _LONGEST_DELAY: Final = 2.0  # seconds
+_STEADY: Final = 5.0  # seconds: a connection that is lost sooner is made anew as patiently as one that can't be made
 # User, password or virtual host are wrong: tried again all the same, since a broker may be there before its users are.
 _REFUSED: Final = (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed)
 _BETWEEN_NODES: Final = re.compile(r"\s*,\s*(?=amqps?://)")  # not every comma: a password may have one
@@ -42,9 +44,9 @@ async def connect_to_any(url: str, *, timeout: float) -> AbstractConnection:
     *others, last = nodes(url)
     for node in others:
         with suppress(*losses.LOST), losses.named():
-            return await aio_pika.connect(node, timeout=timeout)
+            return await connect(node, timeout=timeout)
     with losses.named():
-        return await aio_pika.connect(last, timeout=timeout)
+        return await connect(last, timeout=timeout)
 
 
 async def stop_consuming(channel: AbstractChannel, tag: str, *, within: float) -> None:
@@ -75,6 +77,7 @@ class Broker:
         self._on_connect: list[OnConnect] = []
         self._publishing: ConfirmedPublishing | None = None
         self._lost = asyncio.Event()
+        self._cause = ""
         self._incomplete = asyncio.Event()
 
     @property
@@ -85,19 +88,31 @@ class Broker:
         """Have this called with every new connection, before the connection counts as made."""
         self._on_connect.append(hook)
 
-    def lose(self, *_: object) -> None:
-        """Give the connection up, so that it is made anew: something on it has broken."""
+    def lose(self, *about: object) -> None:
+        """Give the connection up, so that it is made anew: something on it has broken, which `about` may tell."""
+        if not self._lost.is_set():
+            self._cause = _cause(about)
         self._lost.set()
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
         delay = _FIRST_DELAY
+        now = asyncio.get_running_loop().time
         while True:
-            node = next(self._turn)
+            node, began = next(self._turn), now()
             try:
                 with losses.named():
                     await self._stay_connected(node)
-                delay = _FIRST_DELAY
+                if now() - began >= _STEADY:
+                    delay = _FIRST_DELAY
+                log.warning(
+                    "broker_connection_lost",
+                    node=_place(node),
+                    connection=self._name,
+                    error=self._cause,
+                    after=round(now() - began, 1),
+                    retry_in=round(delay, 2),
+                )
             except losses.LOST as error:
                 log.warning(
                     "broker_refuses_us: check SAGA_AMQP_URL" if isinstance(error, _REFUSED) else "broker_unavailable",
@@ -111,9 +126,7 @@ class Broker:
 
     async def _stay_connected(self, node: str) -> None:
         self._lost = asyncio.Event()
-        connection = await aio_pika.connect(
-            node, timeout=5, client_properties={"connection_name": self._name}, heartbeat=10
-        )
+        connection = await connect(node, timeout=5, client_properties={"connection_name": self._name}, heartbeat=10)
         try:
             connection.close_callbacks.add(self.lose)
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
@@ -124,7 +137,6 @@ class Broker:
                 await hook(connection)
             log.info("broker_connected", node=_place(node), connection=self._name)
             await self._keep_topology(channel)
-            log.warning("broker_connection_lost", node=_place(node), connection=self._name)
         finally:
             self._publishing = None
             with suppress(*losses.LOST), losses.named():
@@ -168,3 +180,14 @@ def _place(node: str) -> str:
     """Host and port of a node, for a log line: the rest of its URL is secret."""
     parts = urlsplit(node)
     return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
+
+
+def _cause(about: Sequence[object]) -> str:
+    """Why a connection is given up, in a few words."""
+    for each in about:
+        match each:
+            case BaseException():
+                return describe(each)
+            case Basic.Cancel():
+                return "RabbitMQ cancelled a consumer: its queue is gone, or has another leader"
+    return "it was closed without a reason"

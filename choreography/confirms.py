@@ -49,7 +49,7 @@ class ConfirmedPublishing:
             return BrokerUnavailable("the channel to RabbitMQ is closed")
         try:
             frames = publish_frames(channel.number, message, self._largest_body)
-        except (TypeError, ValueError, struct.error) as error:
+        except (TypeError, ValueError, OverflowError, struct.error) as error:
             # A message that AMQP cannot carry fails alone; it must not take its publisher down.
             return BrokerUnavailable(f"it cannot be written as an AMQP message: {describe(error)}")
         confirmation: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

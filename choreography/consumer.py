@@ -15,10 +15,12 @@ from activities.faults import crash_point
 from choreography import losses, setting_aside
 from choreography.acknowledgements import Acknowledgements
 from choreography.broker import Broker, stop_consuming
-from choreography.disposition import MOST_REDELIVERIES, Ack, DeadLetter, Disposition, RetryAfter, dispose
-from choreography.headers import ATTEMPT
+from choreography.disposition import Ack, DeadLetter, Disposition, RetryAfter, dispose
+from choreography.headers import ATTEMPT, DELIVERY_COUNT, count_in
 from choreography.message import BrokerUnavailable, Outgoing
 from choreography.reactions import Reactions
+from choreography.suspects import MOST_DEATHS, SUSPECTED_AFTER, Suspects
+from choreography.undecodable import check_decoded
 from models.messages import Envelope, MalformedMessage, decode, parse
 from models.saga import Coordinator
 
@@ -28,10 +30,11 @@ log = structlog.get_logger()
 class Consumer:
     """Handles up to `prefetch` messages of one queue at once; each is acknowledged after its effect is committed."""
 
-    def __init__(self, broker: Broker, queue: str, reactions: Reactions, *, prefetch: int) -> None:
+    def __init__(self, broker: Broker, queue: str, reactions: Reactions, *, suspects: Suspects, prefetch: int) -> None:
         self._broker = broker
         self._queue = queue
         self._reactions = reactions
+        self._suspects = suspects
         self._prefetch = prefetch
         self._delays = broker.topology.retry_delays
         self._channel: AbstractChannel | None = None
@@ -79,19 +82,28 @@ class Consumer:
         except losses.LOST as error:
             # Not acknowledged, so it comes again when the connection does.
             log.warning("delivery_left_unacknowledged", queue=self._queue, error=str(error))
-            self._broker.lose()
+            self._broker.lose(error)
 
     async def _handle(self, delivery: DeliveredMessage) -> None:
-        headers = delivery.header.properties.headers or {}
-        attempt = _count(headers.get(ATTEMPT), 1)
+        if count_in(delivery.header.properties.headers or {}, DELIVERY_COUNT, 0) <= SUSPECTED_AFTER:
+            await self._settle(delivery, deaths=0)
+            return
+        async with self._suspects.handling(_place_and_body(delivery)) as deaths:
+            if delivery.channel.is_closed:
+                raise ConnectionError("the channel was closed before its turn came")
+            await self._settle(delivery, deaths=deaths)
+
+    async def _settle(self, delivery: DeliveredMessage, *, deaths: int) -> None:
+        """React to it, or set it aside: then it may be acknowledged. `deaths` is how many processes it has ended."""
+        attempt = count_in(delivery.header.properties.headers or {}, ATTEMPT, 1)
         envelope: Envelope | None = None
         try:
-            envelope = decode(delivery.body, correlation_id=delivery.header.properties.correlation_id)
-            redeliveries = _count(headers.get("x-delivery-count"), 0)
-            if redeliveries > MOST_REDELIVERIES:
-                error = f"delivered {redeliveries + 1} times without an answer; its consumer went down each time"
-                disposition: Disposition = DeadLetter(reason="REDELIVERED", error=error)
+            if deaths >= MOST_DEATHS:
+                why = f"{deaths} processes in a row ended while they handled this message"
+                disposition: Disposition = DeadLetter(reason="REDELIVERED", error=why)
             else:
+                check_decoded(delivery)
+                envelope = decode(delivery.body, correlation_id=delivery.header.properties.correlation_id)
                 disposition = dispose(await self._react(envelope, attempt), attempt, self._delays)
         except Exception as error:
             disposition = dispose(error, attempt, self._delays)
@@ -148,5 +160,6 @@ class Consumer:
                 return setting_aside.dead_letter(delivery, self._queue, attempt=attempt, reason=reason, error=error)
 
 
-def _count(value: Any, default: int) -> int:
-    return value if isinstance(value, int) and value > 0 else default
+def _place_and_body(delivery: DeliveredMessage) -> bytes:
+    """What a delivery has in common with the others of the same message."""
+    return b"\0".join(((delivery.exchange or "").encode(), (delivery.routing_key or "").encode(), delivery.body))

@@ -1,13 +1,18 @@
-"""List, show, redrive and discard dead letters."""
+"""List, show, redrive and discard dead letters, whatever they carry."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from hashlib import sha256
+from typing import Final, TypeAlias
+from uuid import uuid4
 
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel
+from aiormq.abc import AbstractChannel as Underlay
+from aiormq.abc import DeliveredMessage
+from pamqp.commands import Basic
 
 from choreography import losses
 from choreography.broker import connect_to_any
@@ -20,14 +25,21 @@ from choreography.headers import (
     FIRST_EXCHANGE,
     FIRST_FAILED_AT,
     FIRST_ROUTING_KEY,
+    MESSAGE_ID,
+    PROPERTIES,
     QUEUE,
     REASON,
+    REDELIVERED,
+    count_in,
+    text_in,
+    time_in,
 )
 from choreography.message import Outgoing
 from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, dead_letter_queue
+from choreography.undecodable import undecodable
 from models.messages import MalformedMessage, decode
 
-SERVICES = (ORDER_QUEUE, PAYMENT_QUEUE, MIRROR_QUEUE)
+SERVICES: Final = (ORDER_QUEUE, PAYMENT_QUEUE, MIRROR_QUEUE)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,13 +59,21 @@ class DeadLetterRecord:
     event_id: str | None
     order_id: str | None
     body: bytes
+    properties: bytes | None = None  # as they came, flags and values, if they can't be decoded
 
 
 Wanted: TypeAlias = Callable[[DeadLetterRecord], bool]
+Act: TypeAlias = Callable[[Underlay, str, DeliveredMessage], Awaitable[None]]
+
+_LONGEST_ERROR: Final = 10_000  # bytes
 
 
 class DeadLetters:
-    """The dead letters of all services at one broker or cluster; redriving or discarding some never loses another."""
+    """The dead letters of all services at one broker or cluster; redriving or discarding some never loses another.
+
+    A message that was set aside, and delivered again because its acknowledgement was lost, is set aside again. Such
+    copies are one dead letter here: what is done to the first is done to all.
+    """
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -61,45 +81,49 @@ class DeadLetters:
     async def all(self) -> list[DeadLetterRecord]:
         """All dead letters, by queue and oldest first; they stay where they are."""
 
-        async def leave(_publishing: ConfirmedPublishing, _service: str, _message: AbstractIncomingMessage) -> None:
+        async def leave(_channel: Underlay, _service: str, _message: DeliveredMessage) -> None:
             """Closing the channel returns it."""
 
-        return await self._each(lambda _: True, leave)
+        return await self._each(lambda _: True, leave, leave)
 
     async def redrive(self, wanted: Wanted) -> list[DeadLetterRecord]:
         """Send the wanted ones back to the queue they failed in, with a fresh count of attempts.
 
         Each is confirmed by its queue before it leaves the dead letters: interrupted or repeated, none is lost, and
-        one that is delivered twice has its effect once. Raises BrokerUnavailable.
+        one that is delivered twice has its effect once. Properties that can't be decoded stay behind. Raises
+        BrokerUnavailable.
         """
+        publishing: ConfirmedPublishing | None = None
 
-        async def move(publishing: ConfirmedPublishing, service: str, message: AbstractIncomingMessage) -> None:
+        async def move(channel: Underlay, service: str, message: DeliveredMessage) -> None:
+            nonlocal publishing
+            publishing = publishing or ConfirmedPublishing(channel)
             (error,) = await publishing.publish([_again(service, message)], timeout=10)
             if error is not None:
                 raise error
-            await message.ack()
+            await _delete(channel, service, message)
 
-        return await self._each(wanted, move)
+        return await self._each(wanted, move, _delete)
 
     async def discard(self, wanted: Wanted) -> list[DeadLetterRecord]:
         """Delete the wanted ones for good."""
+        return await self._each(wanted, _delete, _delete)
 
-        async def delete(_publishing: ConfirmedPublishing, _service: str, message: AbstractIncomingMessage) -> None:
-            await message.ack()
-
-        return await self._each(wanted, delete)
-
-    async def _each(
-        self, wanted: Wanted, act: Callable[[ConfirmedPublishing, str, AbstractIncomingMessage], Awaitable[None]]
-    ) -> list[DeadLetterRecord]:
+    async def _each(self, wanted: Wanted, act: Act, act_on_copy: Act) -> list[DeadLetterRecord]:
         records = []
         async with self._channel() as channel:
-            publishing = ConfirmedPublishing(await channel.get_underlay_channel())
+            underlay = await channel.get_underlay_channel()
             for service in SERVICES:
-                async for message in _messages(channel, service):
-                    record = _record(service, message)
-                    if wanted(record):
-                        await act(publishing, service, message)
+                chosen: dict[str, bool] = {}
+                async for message in _messages(channel, underlay, service):
+                    record, content = _record(service, message), _content(message)
+                    if _may_be_a_copy(message) and content in chosen:
+                        if chosen[content]:
+                            await act_on_copy(underlay, service, message)
+                        continue
+                    chosen[content] = wanted(record)
+                    if chosen[content]:
+                        await act(underlay, service, message)
                         records.append(record)
         return records
 
@@ -111,47 +135,70 @@ class DeadLetters:
                 yield await connection.channel(publisher_confirms=True, on_return_raises=True)
 
 
-async def _messages(channel: AbstractChannel, service: str) -> AsyncIterator[AbstractIncomingMessage]:
+async def _messages(channel: AbstractChannel, underlay: Underlay, service: str) -> AsyncIterator[DeliveredMessage]:
     """What the queue holds now, each once; whatever is not acknowledged returns when the channel closes."""
     queue = await channel.get_queue(dead_letter_queue(service), ensure=True)
     for _ in range(queue.declaration_result.message_count or 0):
-        message = await queue.get(fail=False)
-        if message is None:
+        message = await underlay.basic_get(queue.name)
+        if isinstance(message.delivery, Basic.GetEmpty):
             return
         yield message
 
 
-def _again(service: str, message: AbstractIncomingMessage) -> Outgoing:
-    headers = {name: value for name, value in message.headers.items() if name in (FIRST_EXCHANGE, FIRST_ROUTING_KEY)}
+async def _delete(channel: Underlay, _service: str, message: DeliveredMessage) -> None:
+    await channel.basic_ack(message.delivery_tag or 0)
+
+
+def _again(service: str, message: DeliveredMessage) -> Outgoing:
+    headers = message.header.properties.headers or {}
+    story = {name: text for name in (FIRST_EXCHANGE, FIRST_ROUTING_KEY) if (text := text_in(headers, name, ""))}
     return Outgoing(
         body=message.body,
         exchange="",
         routing_key=service,
-        message_id=message.message_id or "",
-        correlation_id=message.correlation_id,
-        headers=headers,
+        message_id=text_in(headers, MESSAGE_ID, "") or message.header.properties.message_id or str(uuid4()),
+        correlation_id=message.header.properties.correlation_id,
+        headers=story,
     )
 
 
-def _record(service: str, message: AbstractIncomingMessage) -> DeadLetterRecord:
-    headers: dict[str, Any] = dict(message.headers)
+def _record(service: str, message: DeliveredMessage) -> DeadLetterRecord:
+    """What the letter tells of itself, where it is written as we write it: strangers may have written any."""
+    headers = message.header.properties.headers or {}
+    broken = undecodable(message)
+    kept = headers.get(PROPERTIES)
+    # Without our headers it was not one of our processes that gave up on it.
+    reason, error = ("REDELIVERED", "the broker returned it too often")
+    if broken is not None:
+        reason, error = ("MALFORMED", f"its properties or its routing key can't be decoded: {broken.cause}")
     try:
-        envelope = decode(message.body, correlation_id=message.correlation_id)
+        envelope = decode(message.body, correlation_id=message.header.properties.correlation_id)
     except MalformedMessage:
         envelope = None
     return DeadLetterRecord(
-        id=str(headers.get(DEAD_LETTER_ID) or message.message_id or message.delivery_tag),
-        queue=str(headers.get(QUEUE, service)),
-        # Without our headers it was the broker that gave up on it.
-        reason=str(headers.get(REASON, "REDELIVERED")),
-        error=str(headers.get(ERROR, "the broker returned it too often")),
-        attempts=int(headers.get(ATTEMPT, 1)),
-        exchange=str(headers.get(FIRST_EXCHANGE, message.exchange or "")),
-        routing_key=str(headers.get(FIRST_ROUTING_KEY, message.routing_key or "")),
-        first_failed_at=headers.get(FIRST_FAILED_AT),
-        failed_at=headers.get(FAILED_AT),
+        id=text_in(headers, DEAD_LETTER_ID, "") or message.header.properties.message_id or _content(message)[:32],
+        queue=text_in(headers, QUEUE, service),
+        reason=text_in(headers, REASON, reason),
+        error=text_in(headers, ERROR, error, longest=_LONGEST_ERROR),
+        attempts=count_in(headers, ATTEMPT, 1),
+        exchange=text_in(headers, FIRST_EXCHANGE, message.exchange or ""),
+        routing_key=text_in(headers, FIRST_ROUTING_KEY, message.routing_key or ""),
+        first_failed_at=time_in(headers, FIRST_FAILED_AT),
+        failed_at=time_in(headers, FAILED_AT),
         event_type=envelope.event_type if envelope else None,
         event_id=str(envelope.event_id) if envelope else None,
         order_id=envelope.order_id if envelope else None,
         body=message.body,
+        properties=broken.properties if broken else bytes(kept) if isinstance(kept, bytearray) else None,
     )
+
+
+def _may_be_a_copy(message: DeliveredMessage) -> bool:
+    return (message.header.properties.headers or {}).get(REDELIVERED) is True
+
+
+def _content(message: DeliveredMessage) -> str:
+    """A digest of what was sent and where to: copies have it in common."""
+    headers = message.header.properties.headers or {}
+    place = (text_in(headers, FIRST_EXCHANGE, ""), text_in(headers, FIRST_ROUTING_KEY, ""))
+    return sha256("\0".join(place).encode() + b"\0" + message.body).hexdigest()

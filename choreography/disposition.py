@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, assert_never
+from typing import Any, TypeAlias, assert_never
 
 from activities.payments import ContradictoryOutcome
 from activities.providers import ProviderUnavailable, RefundRefused
 from models.messages import MalformedMessage
 from models.saga import Become, Decision, Illegal, Stale, TooEarly
-
-# A message that comes back this often without having been answered brings its consumer down each time.
-MOST_REDELIVERIES: Final = 50
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

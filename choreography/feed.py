@@ -15,6 +15,7 @@ from aiormq.abc import DeliveredMessage
 
 from choreography import losses
 from choreography.message import BrokerUnavailable
+from choreography.undecodable import undecodable
 from models.messages import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE, Envelope, MalformedMessage, decode
 
 log = structlog.get_logger()
@@ -153,6 +154,8 @@ class Feed:
         return channel
 
     async def _on_message(self, message: DeliveredMessage) -> None:
+        if undecodable(message) is not None:
+            return  # a dead letter, wherever it is kept
         try:
             watchers = self._subscriptions.get(_glance.decode(message.body).payload.order_id)
             traced_by = message.header.properties.correlation_id

@@ -54,7 +54,7 @@ class FrameWriter:
 def publish_frames(number: int, message: Outgoing, largest_body: int) -> bytes:
     """The frames that publish a message on channel `number`, its body in parts of at most `largest_body` bytes.
 
-    Raises what pamqp raises for a value that AMQP cannot carry: TypeError, ValueError, struct.error.
+    Raises what pamqp raises for a value that AMQP cannot carry: TypeError, ValueError, OverflowError, struct.error.
     """
     flags = _CONTENT_TYPE | _DELIVERY_MODE
     before, after = _JSON, _PERSISTENT  # properties go in the order of their flags, the highest first
@@ -69,6 +69,10 @@ def publish_frames(number: int, message: Outgoing, largest_body: int) -> bytes:
         after += _short(str(int(message.expiration * 1000)))
     flags |= _MESSAGE_ID
     header = _CONTENT.pack(_BASIC, 0, len(message.body), flags) + before + after + _short(message.message_id)
+    if len(header) > largest_body:
+        raise ValueError(
+            f"{len(header)} bytes of properties are too many for a frame, which has {largest_body} at most"
+        )
     method = _publish_method(message.exchange, message.routing_key, message.mandatory)
     body = message.body
     parts = (body[start : start + largest_body] for start in range(0, len(body), largest_body))

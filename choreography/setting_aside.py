@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import uuid4
 
 from aiormq.abc import DeliveredMessage
@@ -17,12 +17,22 @@ from choreography.headers import (
     FIRST_EXCHANGE,
     FIRST_FAILED_AT,
     FIRST_ROUTING_KEY,
+    MESSAGE_ID,
+    PROPERTIES,
     QUEUE,
     REASON,
+    REDELIVERED,
+    text_in,
+    time_in,
 )
 from choreography.message import Outgoing
 from choreography.topology import DEAD_LETTER_EXCHANGE, retry_queue
+from choreography.undecodable import undecodable
 from models.times import wire_time
+
+# All headers must fit one frame, of which RabbitMQ accepts 128 KiB.
+_LONGEST_ERROR: Final = 2_000  # characters
+_MOST_PROPERTIES: Final = 100_000  # bytes
 
 
 def retry(message: DeliveredMessage, queue: str, *, attempt: int, delay: float, error: str) -> Outgoing:
@@ -36,8 +46,13 @@ def retry(message: DeliveredMessage, queue: str, *, attempt: int, delay: float, 
 
 
 def dead_letter(message: DeliveredMessage, queue: str, *, attempt: int, reason: str, error: str) -> Outgoing:
-    """What to publish so that the message, which failed in `queue` for good, becomes a dead letter."""
-    told = {ATTEMPT: attempt, REASON: reason, QUEUE: queue, DEAD_LETTER_ID: str(uuid4())}
+    """What to publish so that the message, which failed in `queue` for good, becomes a dead letter.
+
+    Whatever the message carries, this can be published. Of properties that can't be decoded, it keeps the bytes.
+    """
+    told: dict[str, Any] = {ATTEMPT: attempt, REASON: reason, QUEUE: queue, DEAD_LETTER_ID: str(uuid4())}
+    if (broken := undecodable(message)) is not None:
+        told[PROPERTIES] = bytearray(broken.properties[:_MOST_PROPERTIES])
     return _outgoing(message, DEAD_LETTER_EXCHANGE, queue, {**_story(message, error), **told})
 
 
@@ -45,14 +60,16 @@ def _story(message: DeliveredMessage, error: str) -> dict[str, Any]:
     """Where it came from and when it first failed, which earlier failures may have told already; and this failure."""
     now = wire_time(datetime.now(UTC))
     told = message.header.properties.headers or {}
-    return {
-        FIRST_EXCHANGE: message.exchange or "",
-        FIRST_ROUTING_KEY: message.routing_key or "",
-        FIRST_FAILED_AT: now,
-        **{name: value for name, value in told.items() if name.startswith("x-saga-")},
+    story = {
+        FIRST_EXCHANGE: text_in(told, FIRST_EXCHANGE, message.exchange or ""),
+        FIRST_ROUTING_KEY: text_in(told, FIRST_ROUTING_KEY, message.routing_key or ""),
+        FIRST_FAILED_AT: time_in(told, FIRST_FAILED_AT) or now,
+        MESSAGE_ID: text_in(told, MESSAGE_ID, message.header.properties.message_id or ""),
         FAILED_AT: now,
-        ERROR: error[:2000],
+        ERROR: error[:_LONGEST_ERROR].encode("utf-8", "backslashreplace").decode(),
     }
+    repeated = message.redelivered or told.get(REDELIVERED) is True
+    return {**story, REDELIVERED: True} if repeated else story
 
 
 def _outgoing(
@@ -62,13 +79,13 @@ def _outgoing(
     headers: dict[str, Any],
     expiration: float | None = None,
 ) -> Outgoing:
-    properties = message.header.properties
     return Outgoing(
         body=message.body,
         exchange=exchange,
         routing_key=routing_key,
-        message_id=properties.message_id or str(uuid4()),
-        correlation_id=properties.correlation_id,
+        # Its own: returns are told by it, and strangers may give many messages the same one.
+        message_id=str(uuid4()),
+        correlation_id=message.header.properties.correlation_id,
         headers=headers,
         expiration=expiration,
     )

@@ -177,3 +177,18 @@ class RemovedOrderEventsRow(OrdersBase, _RemovedColumns, table=True):
 
 class RemovedPaymentEventsRow(PaymentsBase, _RemovedColumns, table=True):
     __tablename__ = "removed_events"
+
+
+class _SuspectColumns(SQLModel):
+    """Messages that came again too often, from when their handling begins until it ends, however it ends."""
+
+    digest: str = Field(sa_type=Text, primary_key=True)
+    begun_alone: int = Field(sa_type=SmallInteger)  # times that it was begun with no other suspect beside it
+
+
+class OrderSuspectRow(OrdersBase, _SuspectColumns, table=True):
+    __tablename__ = "suspects"
+
+
+class PaymentSuspectRow(PaymentsBase, _SuspectColumns, table=True):
+    __tablename__ = "suspects"

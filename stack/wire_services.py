@@ -29,6 +29,7 @@ from choreography.publisher import Publisher
 from choreography.reactions import Reactions, order_reactions, payment_reactions
 from choreography.relay import Relay
 from choreography.replay import Replay
+from choreography.suspects import Suspects
 from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, Topology
 from models.database import Database
 from models.migrations import Service, migrate
@@ -115,7 +116,7 @@ async def _service(
     publisher = Publisher(publishing, database)
     ledger = Ledger(database, book, publisher, limit=settings.batch_limit)
     reactions, activities = steps(ledger)
-    consumer = Consumer(consuming, queue, reactions, prefetch=settings.prefetch)
+    consumer = Consumer(consuming, queue, reactions, suspects=Suspects(database), prefetch=settings.prefetch)
     relay = Relay(publishing, database, grace=settings.relay_grace, interval=settings.relay_interval)
 
     temporal = await connect(settings.temporal_address, settings.temporal_namespace)

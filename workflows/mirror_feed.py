@@ -23,6 +23,7 @@ from choreography.broker import Broker, stop_consuming
 from choreography.message import BrokerUnavailable
 from choreography.setting_aside import dead_letter
 from choreography.topology import MIRROR_QUEUE
+from choreography.undecodable import check_decoded
 from models.messages import MalformedMessage, check_depth, correlation_of
 from models.saga import Coordinator
 from workflows.mirror_arrivals import Arrivals
@@ -137,6 +138,7 @@ class MirrorFeed:
     async def _on_delivery(self, acknowledgements: Acknowledgements, message: DeliveredMessage) -> None:
         delivery = _Delivery(message=message, acknowledgements=acknowledgements, tag=acknowledgements.received(message))
         try:
+            check_decoded(message)
             glance = _glance.decode(message.body)
             event = _event.decode(message.body)
             check_depth(message.body, event)
@@ -228,7 +230,7 @@ class MirrorFeed:
             await self._broker.publish(letter)
         except BrokerUnavailable as unavailable:
             log.warning("message_not_set_aside", queue=MIRROR_QUEUE, error=str(unavailable))
-            self._broker.lose()  # not acknowledged, so it comes again when the connection does
+            self._broker.lose(unavailable)  # not acknowledged, so it comes again when the connection does
         else:
             self._acknowledge(delivery)
 

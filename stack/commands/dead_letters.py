@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -116,6 +117,8 @@ def show(
         echo_json(shown)
         return
     body = shown.pop("body")
+    if chosen[0].properties is not None:
+        shown["propertiesText"] = chosen[0].properties.decode("utf-8", "backslashreplace")
     echo_fields(shown)
     print("\n" + (text(body) if isinstance(body, str) else json.dumps(body, indent=2)))
 
@@ -190,8 +193,11 @@ def _row(record: DeadLetterRecord) -> tuple[object, ...]:
 
 
 def _as_json(record: DeadLetterRecord) -> dict[str, Any]:
+    """All of it; what is no text is in Base64, beside its text if that can be told."""
     shown = {camel(field.name): getattr(record, field.name) for field in fields(record)}
-    return shown | {"body": _body(record.body)}
+    readable = _decoded(record.body) is not None
+    raw = {"bodyBase64": None if readable else _base64(record.body), "properties": _base64(record.properties)}
+    return shown | raw | {"body": _body(record.body)}
 
 
 def _body(body: bytes) -> Any:
@@ -202,3 +208,14 @@ def _body(body: bytes) -> Any:
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return body.decode("utf-8", "backslashreplace")
     return value
+
+
+def _decoded(body: bytes) -> str | None:
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _base64(raw: bytes | None) -> str | None:
+    return None if raw is None else b64encode(raw).decode()

@@ -9,13 +9,17 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from structlog.testing import capture_logs
 
 from choreography.broker import Broker
 from choreography.message import Outgoing
 from choreography.topology import MIRROR_QUEUE, Topology
-from models.messages import ROUTES, encode, envelope_of
+from models.messages import ORDERS_EXCHANGE, ROUTES, encode, envelope_of
 from models.saga import Event, OrderId, OrderPaid, PaymentApproved
+from tests import raw_amqp
+from tests.failures.test_poison import BROKEN, PLAIN
 from tests.fakes.gateway import NOW
+from tests.raw_amqp import RawMessage
 from tests.waiting import until
 from tests.world import World
 from workflows.mirror_feed import MirrorFeed
@@ -111,3 +115,19 @@ async def test_what_was_told_is_acknowledged_and_what_was_not_comes_again(world:
     async with feeding(world, mirrors, gather=0):
         assert (await mirrors.told.get())[1] == str(OTHER)
     assert mirrors.told.empty()
+
+
+@pytest.mark.parametrize("name", BROKEN)
+async def test_37_events_that_cannot_be_decoded_are_set_aside_and_the_others_are_told(world: World, name: str) -> None:
+    mirrors = TellTale()
+    with capture_logs() as logs:
+        async with feeding(world, mirrors, gather=0) as broker:
+            for values, routing_key in ((BROKEN[name], b"order.paid"), (PLAIN, b"order.\xff")):
+                bad = RawMessage(exchange=ORDERS_EXCHANGE, routing_key=routing_key, body=b"{}", properties=values)
+                await asyncio.to_thread(raw_amqp.publish, world.amqp_url, [bad])
+            await publish(broker, OrderPaid(order_id=ORDER))
+            assert (await mirrors.told.get())[2] == ["OrderPaid"]
+            letters = await asyncio.to_thread(until, lambda: len(found := world.dead_letters()) == 2 and found)
+    assert {(letter.queue, letter.reason, letter.body) for letter in letters} == {(MIRROR_QUEUE, "MALFORMED", b"{}")}
+    assert {letter.routing_key for letter in letters} == {"order.paid", "order.\\xff"}
+    assert "broker_connection_lost" not in {each["event"] for each in logs}

@@ -1,0 +1,99 @@
+"""Find the message that ends every process that handles it, and no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from hashlib import sha256
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from models.database import TRANSIENT, Connection, Database
+
+log = structlog.get_logger()
+
+Answer = TypeVar("Answer")
+
+# RabbitMQ counts each lost connection, for whatever reason: beyond so many, a message is worth a note in the database.
+SUSPECTED_AFTER: Final = 10
+# So many processes must have ended while they handled the same message and no other suspect.
+MOST_DEATHS: Final = 10
+
+_LOCK: Final = 0x5A6D  # advisory lock: one suspect with a note left behind is handled at a time
+_LONGEST_PAUSE: Final = 2.0  # seconds between tries while the database is away
+
+# The disk is not waited for: a note must outlive its process, and no crash of the server.
+_RELAXED: Final = "WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))"
+_BEGIN: Final = (
+    f"{_RELAXED} INSERT INTO suspects SELECT %s, 0 FROM relaxed ON CONFLICT DO NOTHING RETURNING begun_alone"
+)
+_BEGIN_ALONE: Final = (
+    "INSERT INTO suspects VALUES (%s, 1) ON CONFLICT (digest)"
+    " DO UPDATE SET begun_alone = suspects.begun_alone + 1 RETURNING begun_alone"
+)
+_END: Final = f"{_RELAXED} DELETE FROM suspects USING relaxed WHERE digest = %s"
+
+
+class Suspects:
+    """Notes, in a service's database, of suspected messages that were begun and whose handling has not ended.
+
+    A note is left behind by a process that died, and by nothing else that lasts. A message that has one is handled
+    again with no other suspect beside it, in any process of the service: what then ends the process is this message,
+    or bad luck, which does not come ten times in a row.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._alone = asyncio.Lock()
+
+    @asynccontextmanager
+    async def handling(self, message: bytes) -> AsyncIterator[int]:
+        """Handle a suspect inside; gives how many processes have ended while they handled it alone."""
+        digest = sha256(message).hexdigest()
+        if await self._ask(_BEGIN, digest):
+            try:
+                yield 0
+            finally:
+                await self._ask(_END, digest)
+            return
+        async with self._alone, self._alone_everywhere():
+            (row,) = await self._ask(_BEGIN_ALONE, digest)
+            try:
+                yield row["begun_alone"] - 1
+            finally:
+                await self._ask(_END, digest)
+
+    @asynccontextmanager
+    async def _alone_everywhere(self) -> AsyncIterator[None]:
+        """Hold a lock that PostgreSQL takes back when this process dies."""
+        connection = await _patiently(self._locked)
+        try:
+            yield
+        finally:
+            await connection.close()
+
+    async def _locked(self) -> Connection:
+        connection = await self._database.listen()
+        try:
+            await connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+    async def _ask(self, sql: str, digest: str) -> list[dict[str, Any]]:
+        return await _patiently(lambda: self._database.query(sql, [digest]))
+
+
+async def _patiently(act: Callable[[], Awaitable[Answer]]) -> Answer:
+    """What `act` answers, once the database is there."""
+    pause = 0.05
+    while True:
+        try:
+            return await act()
+        except TRANSIENT as error:
+            log.warning("database_unavailable", table="suspects", error=str(error), retry_in=pause)
+        await asyncio.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)

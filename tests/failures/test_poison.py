@@ -1,0 +1,214 @@
+"""FAILURES.md, the rows about messages that the driver can't decode, and about dead letters that strangers wrote."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+import subprocess
+import sys
+from base64 import b64decode
+from collections.abc import Mapping
+from typing import Any, Final
+from uuid import uuid4
+
+import pytest
+
+from choreography.dead_letters import DeadLetterRecord
+from stack.audit.letters import all_of
+from tests import http
+from tests.failures.test_messages import ORDERS, cancel, create, order_event, payment_event
+from tests.raw_amqp import (
+    CONTENT_TYPE,
+    CORRELATION_ID,
+    DELIVERY_MODE,
+    HEADERS,
+    MESSAGE_ID,
+    REPLY_TO,
+    TIMESTAMP,
+    RawMessage,
+    properties,
+    publish,
+    short,
+    table,
+)
+from tests.waiting import until
+from tests.world import USER, World
+
+PERSISTENT: Final = (DELIVERY_MODE, b"\2")
+MICROSECONDS: Final = struct.pack(">Q", 1795853786000000)
+BAD: Final = b"caf\xe9 \xff"
+PLAIN: Final = properties(PERSISTENT)
+
+
+def _nested(levels: int) -> bytes:
+    """A table in a table in a table, and so on."""
+    content = b"\0\0\0\0"
+    for _ in range(levels):
+        content = table((b"", b"F" + content))
+    return content
+
+
+# What the driver can't decode.
+BROKEN: Final[Mapping[str, bytes]] = {
+    "a timestamp in microseconds": properties(PERSISTENT, (TIMESTAMP, MICROSECONDS)),
+    "a timestamp of all ones": properties(PERSISTENT, (TIMESTAMP, b"\xff" * 8)),
+    "a correlation id in Latin-1": properties(PERSISTENT, (CORRELATION_ID, short(BAD))),
+    "a message id in Latin-1": properties(PERSISTENT, (MESSAGE_ID, short(BAD))),
+    "a content type in Latin-1": properties(PERSISTENT, (CONTENT_TYPE, short(BAD))),
+    "a reply-to in Latin-1": properties(PERSISTENT, (REPLY_TO, short(BAD))),
+    "a header's name in Latin-1": properties(PERSISTENT, (HEADERS, table((BAD, b"t\1")))),
+    "a header in microseconds": properties(PERSISTENT, (HEADERS, table((b"at", b"T" + MICROSECONDS)))),
+    "tables 2,000 deep": properties(PERSISTENT, (HEADERS, _nested(2_000))),
+    "120 KB of properties": properties(
+        PERSISTENT, (HEADERS, table((b"large", b"S" + (120_000).to_bytes(4, "big") + b"x" * 120_000), (BAD, b"t\1")))
+    ),
+}
+# What the driver can decode, and what no process may believe, fail at, or be unable to write again.
+STRANGE: Final[Mapping[str, bytes]] = {
+    name: properties(PERSISTENT, (HEADERS, table(*fields)))
+    for name, fields in {
+        "another time": [(b"x-saga-first-failed-at", b"T" + struct.pack(">Q", 1795853786))],
+        "a time that is none": [(b"x-saga-first-failed-at", b"S\0\0\0\5today")],
+        "as many attempts as there are": [(b"x-saga-attempt", b"l" + (2**63 - 1).to_bytes(8, "big"))],
+        "a number too large for its type": [(b"x-saga-error", b"d" + struct.pack(">d", 1e300))],
+        "no count": [(b"x-saga-attempt", b"d" + struct.pack(">d", 1.5))],
+        "a fraction": [(b"x-saga-reason", b"D\xff\xff\xff\xff\xff")],
+        "bytes": [(b"x-saga-exchange", b"S\0\0\0\2\xff\xfe"), (b"x-saga-queue", b"x\0\0\0\1\xff")],
+        "a table": [(b"x-saga-routing-key", b"F" + table((b"a", b"V")))],
+        "an array": [(b"x-saga-dead-letter-id", b"A\0\0\0\2t\1")],
+        "what fills a frame": [(b"x-saga-note", b"S" + (125_000).to_bytes(4, "big") + b"n" * 125_000)],
+        "deliveries that never were": [(b"x-delivery-count", b"l" + (10**9).to_bytes(8, "big"))],
+        "forged properties": [(b"x-saga-undecodable-properties", b"S\0\0\0\3abc")],
+    }.items()
+}
+
+
+def raw(message: tuple[str, str, Any], values: bytes) -> RawMessage:
+    exchange, routing_key, body = message
+    data = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return RawMessage(exchange=exchange, routing_key=routing_key.encode(), body=data, properties=values)
+
+
+def letters(world: World, count: int) -> list[DeadLetterRecord]:
+    found = world.dead_letters()
+    assert len(found) == count, [(letter.reason, letter.error) for letter in found]
+    return found
+
+
+# 37
+
+
+def test_37_what_the_driver_cannot_decode_is_a_dead_letter_and_its_neighbours_go_on(world: World) -> None:
+    world.start("order", "payment")
+    ids, poison = [], []
+    for values in BROKEN.values():
+        ids.append(str(uuid4()))
+        poison += [
+            raw(cancel(str(uuid4())), values),
+            raw(create(ids[-1]), PLAIN),
+            raw(order_event("OrderCreated", str(uuid4()), userId=USER, total=1), values),
+        ]
+    publish(world.amqp_url, poison)
+    world.wait_at_rest(ids)
+    found = until(lambda: letters(world, 2 * len(BROKEN)), what="each is a dead letter of its service")
+    assert {letter.reason for letter in found} == {"MALFORMED"}
+    for queue, at in (("order-service", 0), ("payment-service", 2)):
+        assert [(letter.body, (letter.properties or b"")[:100_000]) for letter in found if letter.queue == queue] == [
+            (sent.body, sent.properties[:100_000]) for sent in poison[at::3]
+        ]
+    world.kill("order", "payment")
+    world.start("order", "payment")
+    for name in ("order", "payment"):
+        assert "broker_connection_lost" not in world.log(name)
+        assert "decoded" in world.log(name)
+
+
+def test_37_headers_that_a_stranger_wrote_stop_neither_retries_nor_dead_letters(world: World) -> None:
+    world.start("order", "payment")
+    early = [payment_event("PaymentApproved", str(uuid4()), transactionId="t") for _ in STRANGE]
+    publish(world.amqp_url, (raw((ORDERS, "order.created", b"{"), values) for values in STRANGE.values()))
+    publish(world.amqp_url, (raw(message, values) for message, values in zip(early, STRANGE.values(), strict=True)))
+    found = until(lambda: letters(world, 2 * len(STRANGE)), within=30, what="all are dead letters")
+    too_early = [letter for letter in found if letter.reason == "TOO_EARLY"]
+    assert len(too_early) == len(STRANGE)
+    assert {letter.attempts for letter in too_early} <= {4, 1_000_000}
+    assert {letter.routing_key for letter in too_early} == {"payment.approved"}
+    assert {letter.reason for letter in found} == {"TOO_EARLY", "MALFORMED"}
+
+
+@pytest.mark.parametrize("size", [0, 20_000_000])
+def test_37_a_body_of_any_size_is_a_dead_letter_as_it_came(world: World, size: int) -> None:
+    world.start("order")
+    publish(world.amqp_url, [raw((ORDERS, "order.cancel.requested", b"x" * size), BROKEN["a timestamp of all ones"])])
+    publish(world.amqp_url, [raw((ORDERS, "order.cancel.requested", b"y" * size), PLAIN)])
+    found = until(lambda: letters(world, 2), within=30, what="both are dead letters")
+    assert [letter.body for letter in found] == [b"x" * size, b"y" * size]
+    assert "broker_connection_lost" not in world.log("order")
+
+
+def test_37_the_stream_of_an_order_goes_on_through_what_cannot_be_decoded(world: World) -> None:
+    world.start("order", "payment", "gateway", provider_latency_ms=500)
+    order_id = str(uuid4())
+    world.publish(create(order_id))
+    world.wait_status(order_id, "PENDING_PAYMENT")
+    url = f"http://127.0.0.1:{world.ports['gateway']}/api/orders/{order_id}/stream"
+    with http.client(timeout=20) as client, client.stream("GET", url) as stream:
+        lines = stream.iter_lines()
+        assert "PENDING_PAYMENT" in next(line for line in lines if line.startswith("data:"))
+        poison = [raw(order_event("OrderFailed", order_id), values) for values in BROKEN.values()]
+        publish(world.amqp_url, [*poison, RawMessage(exchange=ORDERS, routing_key=b"order.\xff", body=b"{}")])
+        assert any('"orderStatus":"PAID"' in line for line in lines)
+    assert "feed_interrupted" not in world.log("gateway")
+    assert "broker_connection_lost" not in world.log("gateway")
+
+
+# 39
+
+
+def test_39_letters_that_cannot_be_decoded_or_were_forged_are_listed_shown_and_discarded(world: World) -> None:
+    world.start("order")
+    for name in ("order-service", "saga-mirror"):
+        forged = [
+            RawMessage(exchange="dlx.exchange", routing_key=name.encode(), body=name.encode(), properties=values)
+            for values in (*BROKEN.values(), *STRANGE.values())
+        ]
+        publish(world.amqp_url, forged)
+    order_id = str(uuid4())
+    world.publish(payment_event("PaymentApproved", order_id, transactionId="t"))
+    count = 2 * (len(BROKEN) + len(STRANGE)) + 1
+    until(lambda: letters(world, count), within=20, what="all are there")
+    world.publish(create(order_id))
+    world.wait_status(order_id, "PENDING_PAYMENT")
+
+    listed = json.loads(saga(world, "dead-letters", "list", "--json"))["data"]
+    assert len(listed) == count
+    for letter in (listed[0], listed[-1]):
+        assert letter["queue"] in saga(world, "dead-letters", "show", letter["id"])
+    assert len(asyncio.run(all_of(world.amqp_url))) == count, "the audit reads on"
+    saga(world, "dead-letters", "redrive", "--all", "--reason", "TOO_EARLY")
+    world.wait_status(order_id, "PAID")
+    saga(world, "dead-letters", "discard", "--all", "--yes")
+    assert until(lambda: world.dead_letters() == [], what="all are discarded")
+
+
+def test_39_a_command_that_could_not_be_decoded_is_shown_raw_and_redriven_without_its_properties(world: World) -> None:
+    world.start("order", "payment")
+    order_id = str(uuid4())
+    values = BROKEN["a timestamp in microseconds"]
+    publish(world.amqp_url, [raw(create(order_id), values)])
+    (letter,) = until(lambda: letters(world, 1), what="it is a dead letter")
+    shown = json.loads(saga(world, "dead-letters", "show", letter.id, "--json"))
+    assert (b64decode(shown["properties"]), shown["orderId"], shown["reason"]) == (values, order_id, "MALFORMED")
+    assert "\\x06" in saga(world, "dead-letters", "show", letter.id)
+    saga(world, "dead-letters", "redrive", letter.id)
+    world.wait_status(order_id, "PAID", "APPROVED")
+    assert world.dead_letters() == []
+
+
+def saga(world: World, *arguments: str) -> str:
+    """What the command prints. It must have ended well."""
+    command = [sys.executable, "-m", "stack.cli", *arguments]
+    done = subprocess.run(command, env=world.env, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, ""), (arguments, done.stderr)
+    return done.stdout
