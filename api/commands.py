@@ -88,7 +88,7 @@ class Commands:
             raise unavailable(f"{away}, and it keeps the Idempotency-Keys; try again with the same key") from away
         kept = msgspec.json.decode(answer, type=_Kept)
         for coordinator in possible:
-            if digest_of(body, coordinator) == kept.digest:
+            if kept.digest in digests_of(body, coordinator, self._default):
                 return Placement(order_id=OrderId(kept.order_id), coordinator=coordinator)
         raise Problem(
             Kind.CONFLICT,
@@ -194,6 +194,16 @@ def _cancellable(order_id: UUID, found: bytes) -> Coordinator:
     if order.status in _NOT_CANCELLABLE:
         raise Problem(Kind.CONFLICT, f"Order {order_id} is {order.status}; it cannot be cancelled any more")
     return order.coordinator
+
+
+def digests_of(body: CreateOrder, coordinator: Coordinator, default: Coordinator) -> set[str]:
+    """Of the body, and of the one that means the same: with the coordinator spelled out, or left out."""
+    digests = {digest_of(body, coordinator)}
+    if body.coordinator is not None:
+        digests.add(digest_of(body.model_copy(update={"coordinator": None}), coordinator))
+    elif coordinator is default:
+        digests.add(digest_of(body.model_copy(update={"coordinator": coordinator}), coordinator))
+    return digests
 
 
 def digest_of(body: CreateOrder, coordinator: Coordinator) -> str:

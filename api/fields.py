@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
+from uuid import UUID
 
+from fastapi import Path
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from models.money import CURRENCIES
 from models.saga import MAX_TOTAL
+
+ORDER_ID: Final = "019c5ef4-0d8f-7a3c-9f1e-5b1d2c3e4f50"  # of the examples
+PAYMENT_ID: Final = "019c5ef4-0d8f-8b1c-a3d4-8f0e1d2c3b4a"
 
 
 def _check_currency(code: str) -> str:
@@ -31,3 +36,6 @@ Currency = Annotated[
 MinorUnits = Annotated[int, Field(strict=True, ge=1, le=MAX_TOTAL, description="In minor units: 999 is 9.99")]
 PageNumber = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(_digits_only)]
 PageLimit = Annotated[int, Field(ge=1, le=100), BeforeValidator(_digits_only)]
+# Named as clients name them: so a 422 names the field that they know.
+OrderIdInPath = Annotated[UUID, Path(alias="orderId", description="The order's id", examples=[ORDER_ID])]
+PaymentIdInPath = Annotated[UUID, Path(alias="paymentId", description="The payment's id", examples=[PAYMENT_ID])]

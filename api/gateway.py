@@ -10,8 +10,10 @@ from typing import Any, Final, TypeAlias
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
+from starlette.responses import RedirectResponse, Response
 
 from api import problems
+from api.access import Access
 from api.commands import Commands
 from api.health import health_routes
 from api.openapi import describe
@@ -68,6 +70,7 @@ def create_gateway(
     payments: QueryClient,
     clock: Clock,
     readiness: Readiness,
+    access: Access | None = None,
     settings: Settings | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
@@ -89,7 +92,7 @@ def create_gateway(
         license_info={"name": "MIT", "identifier": "MIT"},
         openapi_tags=_TAGS,
         redirect_slashes=False,
-        middleware=[Middleware(Edge)],
+        middleware=[Middleware(Edge, access=access or Access())],
         lifespan=lifespan,
     )
     problems.install(app)
@@ -105,5 +108,10 @@ def create_gateway(
     ):
         app.include_router(routes, prefix="/api")
     app.include_router(health_routes(readiness))
+
+    @app.get("/", include_in_schema=False)
+    async def start() -> Response:
+        return RedirectResponse("/docs")
+
     describe(app, CreateOrder, CancelOrder, UpdateOrder)
     return app

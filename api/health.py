@@ -5,12 +5,16 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, FastAPI
+from starlette.middleware import Middleware
 from starlette.responses import Response
 
+from api.access import Access
 from api.openapi import CORRELATION_PARAMETER, answers
 from api.ports import DEGRADED, Readiness
+from api.problems import install
 from api.schemas import Health, Ready
+from api.security import Edge, InternalToken
 
 _ALIVE: Final = b'{"status":"ok"}'
 
@@ -42,3 +46,16 @@ def health_routes(readiness: Readiness) -> APIRouter:
         return Response(body, status_code=200 if ready else 503, media_type="application/json")
 
     return router
+
+
+def create_health_app(*, name: str, token: str, readiness: Readiness, access: Access | None = None) -> FastAPI:
+    """The application of a process that answers nothing but how it is."""
+    app = FastAPI(
+        title=name,
+        openapi_url=None,
+        redirect_slashes=False,
+        middleware=[Middleware(Edge), Middleware(InternalToken, token=token, access=access or Access())],
+    )
+    install(app)
+    app.include_router(health_routes(readiness))
+    return app

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.commands import Commands
+from api.fields import OrderIdInPath
 from api.openapi import answers, problems, takes
 from api.placing import Placing
 from api.queries import Queries
@@ -92,14 +93,14 @@ def _look_up_routes(router: APIRouter, queries: Queries) -> None:
         return Response(found, media_type=_JSON)
 
     @router.get(
-        "/{order_id}",
+        "/{orderId}",
         summary="Look up an order",
         description="An order accepted less than 2 s ago is waited for, up to 1 s; one whose id this system has given "
         "to an order that it has accepted, up to 3 s, and then answered with 503 instead of 404.",
         responses=answers(200, OrderBody, "The order") | problems(404, 503),
         openapi_extra=takes(),
     )
-    async def get_order(request: Request, order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+    async def get_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         return Response(await queries.order(order_id, correlation_id_of(request.scope)), media_type=_JSON)
 
 
@@ -107,26 +108,26 @@ def _cancelling_routes(router: APIRouter, commands: Commands) -> None:
     responses = _CANCEL_ACCEPTED | problems(404, 409, 503)
 
     @router.patch(
-        "/{order_id}/cancel",
+        "/{orderId}/cancel",
         summary="Cancel an order",
         description="What was paid is refunded. With the order service away, the request is accepted unseen.",
         status_code=202,
         responses=responses,
         openapi_extra=takes(CancelOrder, required=False),
     )
-    async def cancel_order(request: Request, order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+    async def cancel_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         await read_optional_body(request, CancelOrder)
         await commands.cancel(order_id, correlation_id_of(request.scope))
         return _cancel_accepted(order_id)
 
     @router.patch(
-        "/{order_id}",
+        "/{orderId}",
         summary="Change an order's status to CANCELLED",
         status_code=202,
         responses=responses,
         openapi_extra=takes(UpdateOrder),
     )
-    async def update_order(request: Request, order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+    async def update_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         await read_body(request, UpdateOrder)
         await commands.cancel(order_id, correlation_id_of(request.scope))
         return _cancel_accepted(order_id)

@@ -10,6 +10,8 @@ from sqlmodel import col, func, select
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access import Access
+from api.fields import OrderIdInPath
 from api.openapi import answers, problems, takes
 from api.ports import Readiness, ReplayPort
 from api.reads import Lifespan, Row, create_read_app, found, json_response, newest, offset, paged
@@ -36,6 +38,7 @@ def create_orders_app(
     *,
     database: Database,
     token: str,
+    access: Access | None = None,
     readiness: Readiness,
     replay: ReplayPort | None = None,
     lifespan: Lifespan | None = None,
@@ -44,9 +47,10 @@ def create_orders_app(
     app = create_read_app(
         name="order service",
         token=token,
+        access=access,
         database=database,
         log_model=OrderEventRow,
-        log_path="/orders/{order_id}/events",
+        log_path="/orders/{orderId}/events",
         readiness=readiness,
         replay=replay,
         lifespan=lifespan,
@@ -68,11 +72,11 @@ def _order_routes(database: Database) -> APIRouter:
         return paged(query, total, map(_order, rows))
 
     @router.get(
-        "/orders/{order_id}",
+        "/orders/{orderId}",
         responses=answers(200, OrderBody, "The order") | problems(401, 404, 503),
         openapi_extra=takes(),
     )
-    async def get_order(order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+    async def get_order(order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         rows = await database.read(select(OrderRow).where(col(OrderRow.id) == order_id))
         return json_response(_order(found(rows, f"Order {order_id}")))
 

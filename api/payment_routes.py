@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated
-from uuid import UUID
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.fields import OrderIdInPath, PaymentIdInPath
 from api.openapi import answers, problems, takes
 from api.problems import Kind, Problem
 from api.queries import Queries
@@ -39,24 +39,24 @@ def payment_routes(queries: Queries) -> APIRouter:
         return await answer(request, "/payments/stats", "There are no payments")
 
     @router.get(
-        "/order/{order_id}",
+        "/order/{orderId}",
         summary="Look up an order's payment",
         description="The payment of an order accepted less than 2 s ago is waited for, up to 1 s; with an id that this "
         "system has given to an order it has accepted, up to 3 s, and then answered with 503 instead of 404.",
         responses=answers(200, PaymentBody, "The payment") | problems(404, 503),
         openapi_extra=takes(),
     )
-    async def payment_of_order(request: Request, order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+    async def payment_of_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         found = await queries.payment_of(order_id, correlation_id_of(request.scope))
         return Response(found, media_type="application/json")
 
     @router.get(
-        "/{payment_id}",
+        "/{paymentId}",
         summary="Look up a payment",
         responses=answers(200, PaymentBody, "The payment") | problems(404, 503),
         openapi_extra=takes(),
     )
-    async def get_payment(request: Request, payment_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+    async def get_payment(request: Request, payment_id: PaymentIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         missing = f"Payment {payment_id} is not known; check the id, or list payments at /api/payments"
         return await answer(request, f"/payments/{payment_id}", missing)
 

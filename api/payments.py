@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Annotated, Any
-from uuid import UUID
 
 from fastapi import APIRouter, FastAPI, Query
 from sqlmodel import col, func, select
 from starlette.responses import Response
 
+from api.access import Access
+from api.fields import OrderIdInPath, PaymentIdInPath
 from api.openapi import answers, problems, takes
 from api.ports import Readiness, ReplayPort
 from api.reads import Lifespan, Row, create_read_app, found, json_response, newest, offset, paged
@@ -22,6 +23,7 @@ def create_payments_app(
     *,
     database: Database,
     token: str,
+    access: Access | None = None,
     readiness: Readiness,
     replay: ReplayPort | None = None,
     lifespan: Lifespan | None = None,
@@ -30,9 +32,10 @@ def create_payments_app(
     app = create_read_app(
         name="payment service",
         token=token,
+        access=access,
         database=database,
         log_model=PaymentEventRow,
-        log_path="/payments/order/{order_id}/events",
+        log_path="/payments/order/{orderId}/events",
         readiness=readiness,
         replay=replay,
         lifespan=lifespan,
@@ -74,20 +77,20 @@ def _look_up_routes(database: Database) -> APIRouter:
     router = APIRouter()
 
     @router.get(
-        "/payments/order/{order_id}",
+        "/payments/order/{orderId}",
         responses=answers(200, PaymentBody, "The order's payment") | problems(401, 404, 503),
         openapi_extra=takes(),
     )
-    async def payment_of_order(order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+    async def payment_of_order(order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         rows = await database.read(select(PaymentRow).where(col(PaymentRow.order_id) == order_id))
         return json_response(_payment(found(rows, f"The payment of order {order_id}")))
 
     @router.get(
-        "/payments/{payment_id}",
+        "/payments/{paymentId}",
         responses=answers(200, PaymentBody, "The payment") | problems(401, 404, 503),
         openapi_extra=takes(),
     )
-    async def get_payment(payment_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+    async def get_payment(payment_id: PaymentIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         rows = await database.read(select(PaymentRow).where(col(PaymentRow.id) == payment_id))
         return json_response(_payment(found(rows, f"Payment {payment_id}")))
 

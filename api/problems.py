@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Match
+from starlette.routing import Match, Mount
 from starlette.types import Scope
 
 log = structlog.get_logger()
@@ -26,18 +26,25 @@ CORRELATION_ID: Final = "saga.correlation_id"  # where the correlation id is kep
 
 _MOST_ERRORS: Final = 20
 _LONGEST_TEXT: Final = 200
+_CHANGING: Final = ("DELETE", "PATCH", "POST", "PUT")
 
 
 class Kind(Enum):
     """The problems there are: slug, status and title."""
 
+    REFUSED = ("refused", 400, "The request was refused")
     UNAUTHORIZED = ("unauthorized", 401, "Credentials are missing or wrong")
+    FORBIDDEN = ("forbidden", 403, "Not allowed to whoever asks")
     NOT_FOUND = ("not-found", 404, "Not found")
     METHOD_NOT_ALLOWED = ("method-not-allowed", 405, "Method not allowed")
+    TIMEOUT = ("request-timeout", 408, "The request took too long to arrive")
     CONFLICT = ("conflict", 409, "Conflicts with what is there")
     TOO_LARGE = ("body-too-large", 413, "The request body is too large")
+    TARGET_TOO_LONG = ("target-too-long", 414, "The request's target is too long")
+    UNSUPPORTED = ("unsupported-media-type", 415, "The request body is of another type")
+    MISDIRECTED = ("misdirected", 421, "Nothing is served here under that name")
     INVALID = ("invalid-request", 422, "The request breaks a rule")
-    REFUSED = ("refused", 400, "The request was refused")
+    HEAD_TOO_LARGE = ("header-too-large", 431, "The request header is too large")
     INTERNAL = ("internal-error", 500, "Something went wrong here")
     UNAVAILABLE = ("unavailable", 503, "Temporarily unavailable")
 
@@ -155,19 +162,21 @@ def install(app: FastAPI) -> None:
         return respond(invalid(*violations_of(error.errors())), request.scope)
 
     async def on_http_exception(request: Request, error: Any) -> Response:
-        return respond(_as_problem(error, request, app), request.scope)
+        allowed = ", ".join(allowed_methods(app, request.scope))
+        if request.method == "OPTIONS" and allowed:
+            return Response(status_code=204, headers={"Allow": allowed})
+        return respond(_as_problem(error, request, allowed), request.scope)
 
     app.add_exception_handler(Problem, on_problem)
     app.add_exception_handler(RequestValidationError, on_validation_error)
     app.add_exception_handler(HTTPException, on_http_exception)
 
 
-def _as_problem(error: HTTPException, request: Request, app: FastAPI) -> Problem:
+def _as_problem(error: HTTPException, request: Request, allowed: str) -> Problem:
     match error.status_code:
         case 404:
             return Problem(Kind.NOT_FOUND, f"There is nothing at {request.url.path}; see /docs for what there is")
         case 405:
-            allowed = ", ".join(allowed_methods(app, request.scope))
             detail = f"{request.method} is not possible at {request.url.path}; use {allowed}"
             return Problem(Kind.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
         case status:
@@ -175,13 +184,22 @@ def _as_problem(error: HTTPException, request: Request, app: FastAPI) -> Problem
 
 
 def allowed_methods(app: FastAPI, scope: Scope) -> list[str]:
-    """What RFC 9110, section 15.5.6, wants a 405 to list: the methods of every route at this path."""
-    asked = {"type": "http", "path": scope["path"], "root_path": scope.get("root_path", ""), "headers": []}
-    return [
-        method
-        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
-        if any(route.matches({**asked, "method": method})[0] is Match.FULL for route in app.routes)
-    ]
+    """What `Allow` lists (RFC 9110, 10.2.1): the methods of every route at this path, none if there is nothing."""
+    root = scope.get("app_root_path", scope.get("root_path", ""))  # a mount has moved the latter
+    asked = {"type": "http", "path": scope["path"], "root_path": root, "headers": []}
+
+    def is_possible(method: str) -> bool:
+        return any(
+            route.matches({**asked, "method": method})[0] is Match.FULL
+            for route in app.routes
+            if method == "GET" or not isinstance(route, Mount)  # files are only read
+        )
+
+    if scope["path"] == "*":  # the server as a whole
+        return ["GET", "HEAD", *_CHANGING, "OPTIONS"]
+    reading = ["GET", "HEAD"] if is_possible("GET") else []
+    found = reading + [method for method in _CHANGING if is_possible(method)]
+    return [*found, "OPTIONS"] if found else []
 
 
 def from_pydantic(error: ValidationError, part: str) -> Problem:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
 from typing import Annotated, Any, Final, TypeAlias
-from uuid import UUID
 
 import msgspec
 import structlog
@@ -18,6 +17,8 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.access import Access
+from api.fields import OrderIdInPath
 from api.health import health_routes
 from api.openapi import answers, describe, problems, takes
 from api.ports import Readiness, ReplayPort
@@ -44,6 +45,7 @@ def create_read_app(
     *,
     name: str,
     token: str,
+    access: Access | None,
     database: Database,
     log_model: EventRow,
     log_path: str,
@@ -53,14 +55,14 @@ def create_read_app(
 ) -> FastAPI:
     """A service's application: errors are problems, nobody gets in without the token; health, and replay if any.
 
-    `log_path` is where the events of one order are, with its `{order_id}`.
+    `log_path` is where the events of one order are, with its `{orderId}`.
     """
     app = FastAPI(
         title=f"Payment saga: {name}",
         description="What the gateway asks; it answers nobody without the internal token.",
         version=version("payment-saga"),
         redirect_slashes=False,
-        middleware=[Middleware(Edge), Middleware(InternalToken, token=token)],
+        middleware=[Middleware(Edge), Middleware(InternalToken, token=token, access=access or Access())],
         lifespan=lifespan,
     )
     install(app)
@@ -106,7 +108,7 @@ def _event_routes(database: Database, model: EventRow, path_of_one: str) -> APIR
         responses=answers(200, EventLog, "Its events; none if it is unknown") | problems(401, 503),
         openapi_extra=takes(),
     )
-    async def events_of_one(order_id: UUID, _: Annotated[NoQuery, FromQuery()]) -> Response:
+    async def events_of_one(order_id: OrderIdInPath, _: Annotated[NoQuery, FromQuery()]) -> Response:
         statement = select(model).where(col(model.order_id) == order_id).order_by(col(model.seq))
         return _event_log(await database.read(statement))
 

@@ -8,26 +8,41 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from api.problems import Violation, from_pydantic, invalid
+from api.problems import Kind, Problem, Violation, from_pydantic, invalid
 from api.schemas import NoQuery
 
 Body = TypeVar("Body", bound=BaseModel)
 
 _JSON: Final = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNORECASE)
 _KEY: Final = re.compile(r"[ -~]{1,255}")
+_LONGEST_WAIT: Final = 9  # digits: more are too many seconds in any case
+_QUOTED: Final = r'"(?:[^"\\]|\\.)*"?'
+# RFC 7240, section 2: a name, with a value or without, then parameters, whose values may be quoted as well.
+_PREFERENCE: Final = re.compile(
+    rf'(?:^|,)\s*(?P<name>[^\s",;=]+)(?:\s*=\s*(?P<value>{_QUOTED}|[^\s",;=]+)(?=\s*(?:[;,]|$)))?(?:[^",]|{_QUOTED})*'
+)
 
 
 async def read_body(request: Request, model: type[Body]) -> Body:
     """The body, parsed and checked in one pass; bytes that are no JSON are a 422 as well. Raises Problem."""
     body = await request.body()
-    if body and not _JSON.fullmatch(request.headers.get("content-type", "")):
-        # A browser can send any other type from any page without asking, and would place orders that way.
-        message = "must be application/json"
-        raise invalid(Violation(part="header", field="Content-Type", rule="media_type", message=message))
+    if body:
+        _check_type(request)
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
         raise from_pydantic(error, "body") from None
+
+
+def _check_type(request: Request) -> None:
+    # A browser can send any other type from any page without asking, and would place orders that way.
+    types = request.headers.getlist("content-type")
+    if len(types) != 1 or not _JSON.fullmatch(types[0]):
+        detail = "The body's Content-Type must be application/json"
+        raise Problem(Kind.UNSUPPORTED, detail, headers={"Accept": "application/json"})
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        detail = "The body's Content-Encoding is not understood; send it as it is"
+        raise Problem(Kind.UNSUPPORTED, detail, headers={"Accept-Encoding": "identity"})
 
 
 async def read_optional_body(request: Request, model: type[Body]) -> Body:
@@ -60,9 +75,11 @@ def preferred_wait(request: Request, longest: int) -> int | None:
 
     RFC 7240: the first `wait` counts, and what makes no sense is ignored rather than refused.
     """
-    for preference in ",".join(request.headers.getlist("prefer")).split(","):
-        name, _, value = preference.partition(";")[0].partition("=")
-        if name.strip().lower() == "wait":
-            seconds = value.strip().strip('"')
-            return min(int(seconds), longest) if re.fullmatch(r"[0-9]{1,9}", seconds) else None
+    fields = request.headers.getlist("prefer")
+    for preference in _PREFERENCE.finditer(",".join(fields)) if fields else ():
+        if preference["name"].lower() == "wait":
+            seconds = re.fullmatch(r'(?P<quote>"?)0*(?P<digits>[0-9]+)(?P=quote)', preference["value"] or "")
+            if seconds is None:
+                return None
+            return longest if len(seconds["digits"]) > _LONGEST_WAIT else min(int(seconds["digits"]), longest)
     return None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
-from uuid import UUID
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.fields import OrderIdInPath
 from api.openapi import Responses, answers, problems, takes
 from api.ports import FeedPort, Limits
 from api.queries import Queries
@@ -46,7 +46,7 @@ _STREAM: Final[Responses] = {
 
 def saga_routes(*, timelines: Timelines, queries: Queries, feed: FeedPort, limits: Limits) -> APIRouter:
     """Routes under `/orders/{order_id}`."""
-    router = APIRouter(prefix="/orders/{order_id}", tags=["saga"])
+    router = APIRouter(prefix="/orders/{orderId}", tags=["saga"])
 
     @router.get(
         "/timeline",
@@ -57,7 +57,7 @@ def saga_routes(*, timelines: Timelines, queries: Queries, feed: FeedPort, limit
         responses=answers(200, TimelineBody, "The saga's story so far") | problems(404, 503),
         openapi_extra=takes(),
     )
-    async def get_timeline(request: Request, order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+    async def get_timeline(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         return Response(await timelines.read(order_id, correlation_id_of(request.scope)), media_type=_JSON)
 
     @router.get(
@@ -68,7 +68,7 @@ def saga_routes(*, timelines: Timelines, queries: Queries, feed: FeedPort, limit
         responses=_STREAM | problems(404, 503),
         openapi_extra=takes(None, _LAST_EVENT_ID),
     )
-    async def stream_order(request: Request, order_id: UUID, _: Annotated[NoQuery, Query()]) -> Response:
+    async def stream_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         return await open_stream(
             order_id=order_id,
             last_event_id=request.headers.get("last-event-id"),

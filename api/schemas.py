@@ -9,15 +9,13 @@ from uuid import UUID
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from api.fields import Currency, MinorUnits, PageLimit, PageNumber
+from api.fields import ORDER_ID, PAYMENT_ID, Currency, MinorUnits, PageLimit, PageNumber
 from models.order import OrderStatus
 from models.payment import PaymentStatus
 from models.saga import CancelReason, Coordinator
 from models.texts import PAYMENT_METHOD
 
-ORDER_ID: Final = "019c5ef4-0d8f-7a3c-9f1e-5b1d2c3e4f50"
 _USER_ID: Final = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"
-_PAYMENT_ID: Final = "019c5ef4-0d8f-8b1c-a3d4-8f0e1d2c3b4a"
 _CREATED: Final = "2026-02-15T01:42:19.000Z"
 _UPDATED: Final = "2026-02-15T01:42:20.613Z"
 
@@ -138,7 +136,7 @@ class OrderBody(_Camel):
 
 
 class PaymentBody(_Camel):
-    id: UUID = Field(examples=[_PAYMENT_ID])
+    id: UUID = Field(examples=[PAYMENT_ID])
     order_id: UUID = Field(examples=[ORDER_ID])
     amount: int = Field(examples=[999])
     status: PaymentStatus = Field(examples=["APPROVED"])

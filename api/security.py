@@ -1,17 +1,24 @@
-"""Guard the edge: correlation id, body size, and the token that the gateway shows to the services."""
+"""Guard the edge: who asks under which name, how much is sent, and the token that the gateway shows to the services."""
 
 from __future__ import annotations
 
 import hmac
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
+from urllib.parse import parse_qsl
 from uuid import uuid4
 
+import structlog
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
-from api.problems import CORRELATION_ID, Kind, Problem, respond, unexpected
+from api.access import SAFE_METHODS, Access, Fields, name_of
+from api.problems import CORRELATION_ID, Kind, Problem, Violation, invalid, respond, unexpected
+
+log = structlog.get_logger()
 
 MAX_BODY: Final = 64 * 1024  # bytes
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
@@ -21,65 +28,78 @@ _CORRELATION_ID: Final = re.compile(rb"[!-~](?:[ -~]{0,126}[!-~])?")
 
 
 class Edge:
-    """The outermost layer: names the request, bounds its body, and turns what nobody expected into a bare 500.
+    """The outermost layer: names the request, checks who asks, and turns what nobody expected into a bare 500.
 
     A usable `X-Correlation-Id` (1 … 128 printable ASCII characters, no space at either end) is taken over; anything
-    else is replaced, since no request is worth refusing for how it wants to be traced.
+    else is replaced, since no request is worth refusing for how it wants to be traced. HEAD is a GET without its body.
     """
 
-    def __init__(self, app: ASGIApp, *, max_body: int = MAX_BODY) -> None:
+    def __init__(self, app: ASGIApp, *, access: Access | None = None, max_body: int = MAX_BODY) -> None:
         self._app = app
+        self._access = access  # None: whoever asks shows a token, which no web page has
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given, length = _read_headers(scope)
-        correlation_id = given or str(uuid4())
+        asked = _read_headers(scope)
+        correlation_id = asked.correlation_id or str(uuid4())
         scope[CORRELATION_ID] = correlation_id
-        header = (b"x-correlation-id", correlation_id.encode("ascii"))
-        started = False
-
-        async def send_named(message: Message) -> None:
-            nonlocal started
-            if message["type"] == "http.response.start":
-                started = True
-                message["headers"] = [*message["headers"], header]
-            await send(message)
-
+        answer = _Answer(scope, send, [(b"x-correlation-id", correlation_id.encode("ascii"))], self._access, asked)
         tokens = bind_contextvars(correlation_id=correlation_id)
         try:
-            if length is not None and length > self._max_body:
-                await respond(_too_large(self._max_body), scope)(scope, receive, send_named)
-                return
+            self._check(scope, asked)
             # With a Content-Length the server itself stops reading there; only chunks can go on and on.
-            bounded = _bounded(receive, self._max_body) if length is None else receive
-            await self._app(scope, bounded, send_named)
+            bounded = _bounded(receive, self._max_body) if asked.length is None else receive
+            inner = {**scope, "method": "GET"} if answer.is_head else scope
+            await self._app(inner, bounded, answer.send)
+        except Problem as problem:
+            if not answer.started:
+                await respond(problem, scope)(scope, receive, answer.send)
+        except ClientDisconnect:
+            log.info("client_left", method=scope["method"], path=scope["path"])
         except Exception as error:
             response = unexpected(error, scope)
-            if not started:
-                await response(scope, receive, send_named)
+            if not answer.started:
+                await response(scope, receive, answer.send)
         finally:
             reset_contextvars(**tokens)
 
+    def _check(self, scope: Scope, asked: _Asked) -> None:
+        if asked.hosts != 1 and (asked.hosts or scope["http_version"] != "1.0"):
+            raise Problem(Kind.REFUSED, "A request has one Host field (RFC 9112, 3.2), this one has another number")
+        if self._access is None:
+            name_of(asked.host)
+        else:
+            self._access.check_host(asked.host)
+            if scope["method"] not in SAFE_METHODS:
+                self._access.check_page(asked.origin, asked.site, asked.host)
+        if asked.length is not None and asked.length > self._max_body:
+            raise _too_large(self._max_body)
+        if b"&" in scope["query_string"]:
+            _refuse_repetitions(scope["query_string"])
+
 
 class InternalToken:
-    """Lets through nobody but who shows the internal token, nobody at all if it is empty; health checks are open."""
+    """Lets through nobody but who shows the internal token, nobody at all if it is empty; health checks are open, under
+    the names of `access` alone.
+    """
 
-    def __init__(self, app: ASGIApp, *, token: str) -> None:
+    def __init__(self, app: ASGIApp, *, token: str, access: Access) -> None:
         self._app = app
         self._token = token.encode()
+        self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS and not self._authorized(scope):
-            problem = Problem(
-                Kind.UNAUTHORIZED,
-                "This port answers the gateway alone: send `Authorization: Bearer <internal token>`",
-                headers={"WWW-Authenticate": "Bearer"},
-            )
-            await respond(problem, scope)(scope, receive, send)
-            return
+        if scope["type"] == "http" and not self._authorized(scope):
+            if scope["path"] not in OPEN_PATHS:
+                raise Problem(
+                    Kind.UNAUTHORIZED,
+                    "This port answers the gateway alone: send `Authorization: Bearer <internal token>`",
+                    headers={"WWW-Authenticate": "Bearer"},
+                )
+            self._access.check_host(_read_headers(scope).host)
         await self._app(scope, receive, send)
 
     def _authorized(self, scope: Scope) -> bool:
@@ -91,22 +111,75 @@ class InternalToken:
         return False
 
 
+class _Answer:
+    """What is sent back: with the fields that every answer has, and for HEAD without a body, however long it is."""
+
+    def __init__(self, scope: Scope, send: Send, fields: Fields, access: Access | None, asked: _Asked) -> None:
+        self._send = send
+        self._fields = fields
+        self._access = access
+        self._origin = asked.origin
+        self._is_options = scope["method"] == "OPTIONS"
+        self.is_head = scope["method"] == "HEAD"
+        self.started = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] != "http.response.start":
+            if not self.is_head:
+                await self._send(message)
+            return
+        self.started = True
+        message["headers"] = [*message["headers"], *self._fields]
+        if self._access is not None:
+            message["headers"] += self._access.fields_for(self._origin)
+            if self._is_options:
+                allowed = next((value for name, value in message["headers"] if name == b"allow"), b"")
+                message["headers"] += self._access.preflight_fields_for(self._origin, allowed)
+        await self._send(message)
+        if self.is_head:  # a stream learns by this that nobody follows it
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+@dataclass(slots=True)
+class _Asked:
+    correlation_id: str | None = None
+    length: int | None = None
+    hosts: int = 0
+    host: bytes = b"localhost"  # HTTP/1.0 need not say
+    origin: bytes | None = None
+    site: bytes | None = None
+
+
 def correlation_id_of(scope: Scope) -> str:
     """The id under which this request is traced."""
     correlation_id: str = scope[CORRELATION_ID]
     return correlation_id
 
 
-def _read_headers(scope: Scope) -> tuple[str | None, int | None]:
-    given: str | None = None
-    length: int | None = None
+def _read_headers(scope: Scope) -> _Asked:
+    asked = _Asked()
     for name, value in scope["headers"]:
-        if name == b"x-correlation-id":
-            if given is None and _CORRELATION_ID.fullmatch(value):
-                given = value.decode("ascii")
+        if name == b"host":
+            asked.hosts += 1
+            asked.host = value
         elif name == b"content-length":
-            length = int(value[:_LONGEST_LENGTH]) if value.isdigit() else None
-    return given, length
+            asked.length = int(value[:_LONGEST_LENGTH]) if value.isdigit() else None
+        elif name == b"x-correlation-id":
+            if asked.correlation_id is None and _CORRELATION_ID.fullmatch(value):
+                asked.correlation_id = value.decode("ascii")
+        elif name == b"origin":
+            asked.origin = value if asked.origin is None else b"null"
+        elif name == b"sec-fetch-site":
+            asked.site = value
+    return asked
+
+
+def _refuse_repetitions(query: bytes) -> None:
+    seen: set[str] = set()
+    for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
+        if name in seen:
+            raise invalid(Violation(part="query", field=name[:200], rule="repeated", message="must be given only once"))
+        seen.add(name)
 
 
 def _bounded(receive: Receive, limit: int) -> Callable[[], Awaitable[Message]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import signal
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
@@ -15,10 +16,13 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from api.connection import Connection
 from stack.errors import StackError
 
 log = structlog.get_logger()
 
+_SWEEP_EVERY: Final = 5  # ticks of uvicorn's, of a tenth of a second each
+_IMPATIENT: Final = 1.0  # seconds that a connection may be idle while more than half of the open files are in use
 _LAST_ANSWERS = 2  # seconds to answer the requests that are under way when all else is finished
 # Thresholds of the cyclic collector (gc.set_threshold). A workflow that is over is some 130 objects in a circle.
 _SEARCHED_SELDOM: Final = (50_000, 20, 50)
@@ -60,8 +64,19 @@ def listen(host: str, port: int, process: str) -> socket.socket:
     return listener
 
 
-async def serve(wired: Wired, listener: socket.socket, stop: asyncio.Event, timeout: float) -> None:
+def raise_file_limit() -> int:
+    """Allow this process as many open files as the system lets it have, and say how many: each connection is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most
+
+
+async def serve(
+    wired: Wired, listener: socket.socket, stop: asyncio.Event, *, timeout: float, request_timeout: float
+) -> None:
     """Run until told to stop, then finish what was begun within `timeout` seconds.
+
+    A client has `request_timeout` seconds to send a request, and as long before it begins to.
 
     Raises what a background part has failed with, or RuntimeError when one has just ended: they must run for ever, and
     whoever started us may start us again.
@@ -71,7 +86,8 @@ async def serve(wired: Wired, listener: socket.socket, stop: asyncio.Event, time
     gc.set_threshold(*(_SEARCHED_OFTEN if wired.leaves_cycles else _SEARCHED_SELDOM))
     config = uvicorn.Config(
         wired.app,
-        http="httptools",
+        http=Connection,
+        ws="none",
         lifespan="off",
         access_log=False,
         log_config=None,
@@ -79,7 +95,7 @@ async def serve(wired: Wired, listener: socket.socket, stop: asyncio.Event, time
         date_header=False,
         timeout_graceful_shutdown=_LAST_ANSWERS,
     )
-    server = _Server(config)
+    server = _Server(config, request_timeout)
     stopping = asyncio.create_task(stop.wait())
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     background = [asyncio.create_task(each) for each in wired.background]
@@ -102,6 +118,21 @@ async def serve(wired: Wired, listener: socket.socket, stop: asyncio.Event, time
 
 
 class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, request_timeout: float) -> None:
+        super().__init__(config)
+        self._request_timeout = request_timeout
+        self._many = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _SWEEP_EVERY == 0:
+            now = asyncio.get_running_loop().time()
+            connections = list(self.server_state.connections)
+            idle = self._request_timeout if len(connections) < self._many else _IMPATIENT
+            for connection in connections:
+                if isinstance(connection, Connection):
+                    connection.sweep(now, sending=self._request_timeout, idle=idle)
+        return await super().on_tick(counter)
+
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
         """Leave signals to `stop_signal`: what was begun is finished before the server stops answering."""
         return nullcontext()

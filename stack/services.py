@@ -10,7 +10,7 @@ from typing import assert_never
 import structlog
 
 from activities import faults
-from stack.process import Wired, listen, serve, stop_signal
+from stack.process import Wired, listen, raise_file_limit, serve, stop_signal
 from stack.settings import Process, Settings
 
 log = structlog.get_logger()
@@ -19,6 +19,7 @@ log = structlog.get_logger()
 async def run(process: Process, settings: Settings) -> None:
     """Run one process until SIGTERM or SIGINT, then finish what was begun. Raises StackError if it can't start."""
     faults.arm(settings.crash_at)
+    raise_file_limit()
     stop = stop_signal()
     if process == "gateway" and not _is_loopback(settings.host):
         log.warning(
@@ -28,7 +29,13 @@ async def run(process: Process, settings: Settings) -> None:
         async with AsyncExitStack() as stack:
             wired = await _wire(process, settings, stack, stop)
             if wired is not None:
-                await serve(wired, listener, stop, settings.shutdown_timeout)
+                await serve(
+                    wired,
+                    listener,
+                    stop,
+                    timeout=settings.shutdown_timeout,
+                    request_timeout=settings.request_timeout,
+                )
 
 
 def _is_loopback(host: str) -> bool:

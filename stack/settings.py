@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from stack.errors import StackError
 Process = Literal["gateway", "order", "payment", "worker"]
 
 
-def _numbers(value: Any) -> Any:
+def _parts(value: Any) -> Any:
     return [part for part in value.replace(" ", "").split(",") if part] if isinstance(value, str) else value
 
 
@@ -46,6 +47,21 @@ def _is_url(text: str, schemes: Sequence[str]) -> bool:
         return False
 
 
+def _host_name(text: str) -> str:
+    if not re.fullmatch(_NAME, text):
+        raise ValueError("must be names such as shop.example, without scheme and port")
+    return text
+
+
+def _origin(text: str) -> str:
+    if not re.fullmatch(rf"https?://{_NAME}(:[0-9]{{1,5}})?", text):
+        raise ValueError("must be origins such as https://shop.example, without a path")
+    return text
+
+
+_NAME = r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])"
+_HostName = Annotated[str, AfterValidator(_host_name)]
+_Origin = Annotated[str, AfterValidator(_origin)]
 _Delay = Annotated[float, Field(gt=0, le=86_400)]  # seconds
 _CENTURY = 3_155_760_000  # seconds
 
@@ -61,6 +77,22 @@ class Settings(BaseSettings):
         ge=1,
         le=65535,
         description="port to listen on; by default 3000 (gateway), 3001 (order), 3002 (payment), 3003 (worker)",
+    )
+    allowed_hosts: Annotated[tuple[_HostName, ...], NoDecode, BeforeValidator(_parts)] = Field(
+        (),
+        description="names, beside localhost and loopback's addresses, under which this process may be asked for "
+        "(the Host of a request), comma-separated, each for any port",
+    )
+    cors_origins: Annotated[tuple[_Origin, ...], NoDecode, BeforeValidator(_parts)] = Field(
+        (),
+        description="origins whose web pages may use the gateway from a browser, such as `https://shop.example`, "
+        "comma-separated; all others may not",
+    )
+    request_timeout: float = Field(
+        30.0,
+        gt=0,
+        le=3600,
+        description="seconds in which a client must have sent a request, and in which it must have begun to",
     )
     amqp_url: Annotated[SecretStr, AfterValidator(_cluster)] = Field(
         SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
@@ -109,7 +141,7 @@ class Settings(BaseSettings):
         le=60,
         description="seconds for which an order's events are gathered before its mirror is told of them",
     )
-    retry_delays: Annotated[tuple[_Delay, ...], NoDecode, BeforeValidator(_numbers)] = Field(
+    retry_delays: Annotated[tuple[_Delay, ...], NoDecode, BeforeValidator(_parts)] = Field(
         DEFAULT_RETRY_DELAYS,
         min_length=1,
         max_length=20,

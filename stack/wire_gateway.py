@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
+from api.access import Access
 from api.gateway import create_gateway
 from api.orchestration import Orchestration
 from api.ports import DEGRADED
@@ -58,6 +59,7 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
         payments=payments,
         clock=lambda: datetime.now(UTC),
         readiness=readiness,
+        access=Access(hosts=settings.allowed_hosts, origins=settings.cors_origins),
         settings=GatewaySettings(default_coordinator=settings.default_coordinator, secret=token.encode()),
     )
 

@@ -20,6 +20,7 @@ from activities.payments import PAYMENTS, PaymentActivities, PaymentSteps
 from activities.providers import PaymentProvider
 from activities.providers.simulated import SimulatedProvider
 from activities.retention import Retention
+from api.access import Access
 from api.orders import create_orders_app
 from api.payments import create_payments_app
 from api.ports import DEGRADED, Readiness, ReplayPort
@@ -50,7 +51,9 @@ Steps: TypeAlias = tuple[Reactions, Sequence[Callable[..., Any]]]
 
 
 class _CreateApp(Protocol):
-    def __call__(self, *, database: Database, token: str, readiness: Readiness, replay: ReplayPort) -> FastAPI: ...
+    def __call__(
+        self, *, database: Database, token: str, access: Access, readiness: Readiness, replay: ReplayPort
+    ) -> FastAPI: ...
 
 
 async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Wired | None:
@@ -136,6 +139,7 @@ async def _service(
     app = create_app(
         database=database,
         token=settings.internal_token.get_secret_value(),
+        access=Access(hosts=settings.allowed_hosts),
         readiness=readiness,
         replay=Replay(publishing, database),
     )

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from fastapi import FastAPI
 from temporalio.client import Client
 
-from api.health import health_routes
+from api.access import Access
+from api.health import create_health_app
 from choreography.broker import Broker
 from choreography.topology import MIRROR_QUEUE, Topology
 from stack.process import Wired
@@ -73,8 +73,12 @@ async def wire_worker(settings: Settings) -> Wired:
     async def stop_serving(timeout: float) -> None:
         await asyncio.gather(sagas.drain(timeout), mirroring.drain(timeout))
 
-    app = FastAPI(title="Saga worker", openapi_url=None)
-    app.include_router(health_routes(readiness))
+    app = create_health_app(
+        name="Saga worker",
+        token=settings.internal_token.get_secret_value(),
+        readiness=readiness,
+        access=Access(hosts=settings.allowed_hosts),
+    )
     return Wired(
         app=app,
         background=[broker.run(), sagas.run(), mirroring.run(), worker.keep_prepared(client, prepare)],

@@ -16,6 +16,7 @@ import httpx
 import msgspec
 from fastapi import FastAPI
 
+from api.access import Access
 from api.gateway import create_gateway
 from api.ports import Limits, OrchestratorUnavailable, Settings
 from choreography.message import BrokerUnavailable
@@ -224,6 +225,7 @@ class Neighbours:
     )
     default_coordinator: Coordinator = Coordinator.CHOREOGRAPHY
     secret: bytes = b"token"
+    access: Access = field(default_factory=Access)
 
     def gateway(self) -> FastAPI:
         async def readiness() -> dict[str, str]:
@@ -238,12 +240,13 @@ class Neighbours:
             payments=self.payments,
             clock=lambda: self.now,
             readiness=readiness,
+            access=self.access,
             settings=Settings(limits=self.limits, default_coordinator=self.default_coordinator, secret=self.secret),
         )
 
     def client(self) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(self.gateway(), raise_app_exceptions=False)
-        return httpx.AsyncClient(transport=transport, base_url="http://gateway")
+        return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
     def pass_time(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)

@@ -9,6 +9,7 @@ import pytest
 from schemathesis import GenerationMode
 from schemathesis.openapi import from_asgi
 
+from api.access import Access
 from api.ports import Limits
 from tests.fakes.gateway import Neighbours
 from tests.fuzz import fuzz
@@ -61,6 +62,7 @@ def _order(status: str) -> dict[str, Any]:
 
 def _document() -> Any:
     around = Neighbours()
+    around.access = Access(hosts=["testserver"])
     around.limits = Limits(longest_wait=0)  # nobody is there to bring a saga to its end
     around.orders.says = KnowsEverything()
     around.orders.log("order events", CREATED, PAID)

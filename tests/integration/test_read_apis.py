@@ -55,7 +55,7 @@ async def ready() -> dict[str, str]:
 def client_of(app: FastAPI, token: str = TOKEN) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     headers = {"Authorization": f"Bearer {token}"}
-    return httpx.AsyncClient(transport=transport, base_url="http://service", headers=headers)
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=headers)
 
 
 @pytest.fixture

@@ -183,7 +183,7 @@ async def test_an_unknown_id_is_a_404(client: httpx.AsyncClient, around: Neighbo
     assert around.feed.idle
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/nothing", "/api/orders/", f"/api/orders/{OLD}/nothing"])
+@pytest.mark.parametrize("path", ["/api", "/api/nothing", "/api/orders/", f"/api/orders/{OLD}/nothing"])
 async def test_a_path_that_is_not_there_is_a_404(client: httpx.AsyncClient, path: str) -> None:
     assert path == problem(await client.get(path), 404)["instance"]
 
@@ -191,10 +191,10 @@ async def test_a_path_that_is_not_there_is_a_404(client: httpx.AsyncClient, path
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("DELETE", "/api/orders", "GET, POST"),
-        ("PUT", f"/api/orders/{OLD}", "GET, PATCH"),
-        ("POST", "/api/payments", "GET"),
-        ("GET", f"/api/orders/{OLD}/cancel", "PATCH"),
+        ("DELETE", "/api/orders", "GET, HEAD, POST, OPTIONS"),
+        ("PUT", f"/api/orders/{OLD}", "GET, HEAD, PATCH, OPTIONS"),
+        ("POST", "/api/payments", "GET, HEAD, OPTIONS"),
+        ("GET", f"/api/orders/{OLD}/cancel", "PATCH, OPTIONS"),
     ],
 )
 async def test_a_method_that_is_not_there_is_a_405_that_names_those_that_are(

@@ -1,0 +1,101 @@
+"""Decide under which names a process is served, and which web pages may use it (RFC 9110, 7.4; Fetch)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from ipaddress import IPv6Address, ip_address
+from typing import Final
+
+from api.problems import Kind, Problem
+
+SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+_HOST: Final = re.compile(rb"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::([0-9]{1,5}))?")
+_MOST_REMEMBERED: Final = 64
+# What a page of another origin may read and send, beyond what every page may (Fetch, "CORS-safelisted").
+_READABLE: Final = b"Location, Preference-Applied, Retry-After, X-Correlation-Id"
+_SENDABLE: Final = b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, Prefer, X-Correlation-Id"
+_PREFLIGHT_IS_VALID: Final = b"600"  # seconds
+
+Fields = list[tuple[bytes, bytes]]
+
+
+class Access:
+    """The names beside loopback's own, and the foreign origins, that an operator has allowed."""
+
+    def __init__(self, *, hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
+        self._hosts = frozenset(host.lower().rstrip(".").encode() for host in hosts)
+        self._origins = frozenset(origin.lower().encode() for origin in origins)
+        self._known: set[bytes] = set()
+
+    def check_host(self, host: bytes) -> None:
+        """Raises Problem unless we are served under this name: a page can give its own to any address, ours too."""
+        if host in self._known:
+            return
+        name = name_of(host)
+        if name not in self._hosts and not _is_loopback(name):
+            raise Problem(
+                Kind.MISDIRECTED,
+                f"Host {name.decode()} is not served here: use localhost, or name it in SAGA_ALLOWED_HOSTS",
+            )
+        if len(self._known) < _MOST_REMEMBERED:
+            self._known.add(host)
+
+    def check_page(self, origin: bytes | None, site: bytes | None, host: bytes) -> None:
+        """Raises Problem unless the page that wants to change something is one of ours, or of an allowed origin.
+
+        A browser says which page it is; whoever says nothing is no browser. The scheme is left to whoever ends TLS.
+        """
+        if origin is not None:
+            if self.allows(origin) or (b"://" in origin and origin.split(b"://", 1)[1].lower() == host.lower()):
+                return
+        elif site is None or site in (b"same-origin", b"none"):
+            return
+        raise Problem(
+            Kind.FORBIDDEN,
+            "A web page of another origin may change nothing here; name its origin in SAGA_CORS_ORIGINS to allow it",
+        )
+
+    def allows(self, origin: bytes) -> bool:
+        """Whether pages of this foreign origin may read what is answered."""
+        return origin.lower() in self._origins
+
+    def fields_for(self, origin: bytes | None) -> Fields:
+        """The fields of an answer that tell a browser whether a page of this origin may read it."""
+        if not self._origins:
+            return []
+        vary = (b"vary", b"Origin")  # what is cached for one origin is not for another
+        if origin is None or not self.allows(origin):
+            return [vary]
+        return [(b"access-control-allow-origin", origin), (b"access-control-expose-headers", _READABLE), vary]
+
+    def preflight_fields_for(self, origin: bytes | None, methods: bytes) -> Fields:
+        """What else the answer to a preflight request says."""
+        if origin is None or not self.allows(origin):
+            return []
+        return [
+            (b"access-control-allow-methods", methods),
+            (b"access-control-allow-headers", _SENDABLE),
+            (b"access-control-max-age", _PREFLIGHT_IS_VALID),
+        ]
+
+
+def name_of(host: bytes) -> bytes:
+    """The name in a Host field, in small letters, without its port. Raises Problem if it can be no host at all."""
+    match = _HOST.fullmatch(host)
+    if match is None or int(match[2] or 0) > 65_535:
+        raise Problem(Kind.REFUSED, "The Host field must be a name or an address, with a port or without")
+    return match[1].lower().rstrip(b".")
+
+
+def _is_loopback(name: bytes) -> bool:
+    if name == b"localhost":
+        return True
+    try:
+        address = ip_address(name.strip(b"[]").decode("ascii"))
+    except ValueError:
+        return False
+    if isinstance(address, IPv6Address):
+        return name.startswith(b"[") and (address.ipv4_mapped or address).is_loopback
+    return not name.startswith(b"[") and address.is_loopback

@@ -1,0 +1,240 @@
+"""Take requests off a connection within bounds: so many bytes, so many fields, so much time to send them."""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import httptools
+import structlog
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from api.problems import CORRELATION_ID, Kind, Problem, respond
+from api.security import MAX_BODY
+
+if TYPE_CHECKING:
+    from uvicorn._types import ASGISendEvent
+
+log = structlog.get_logger()
+
+MAX_HEAD: Final = 64 * 1024  # bytes of the request line and the header, line ends included
+MAX_FIELDS: Final = 100  # of header and trailer together
+# Bytes of a body as it travels: in chunks of one byte each, the largest body takes six times its size.
+_MAX_CODED: Final = 8 * MAX_BODY
+_MOST_DROPPED: Final = 8 * 1024 * 1024  # bytes that a refused client may still send
+_LINGER: Final = 1.0  # seconds in which it can read why its request was refused, while it may still be sending
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection. Bytes are counted before the parser sees them, since it copies an unfinished field anew
+    with each piece of it; time is looked at by whoever calls `sweep`, so that no request needs timers of its own.
+    """
+
+    cycle: _Exchange
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.url = b""
+        self._room = MAX_HEAD  # bytes that may still come before the head, or the body, is complete
+        self._fields = 0
+        self._in_body = False  # the head of `cycle` is complete, its body is not
+        self._begun: float | None = None  # when the request that is being received began
+        self._idle_since = self.loop.time()
+        self._running: RequestResponseCycle | None = None
+        self._refusal: Problem | None = None
+        self._ended: float | None = None  # when we stopped listening …
+        self._dropped = 0  # … and how many bytes have come since
+
+    # what a client sends
+
+    def data_received(self, data: bytes) -> None:
+        if self._ended is not None:
+            self._dropped += len(data)
+            if self._dropped > _MOST_DROPPED:
+                self.flow.pause_reading()
+        while data and self._ended is None:
+            piece, data = (data, b"") if len(data) <= self._room else (data[: self._room], data[self._room :])
+            self._room -= len(piece)
+            self._parse(piece)
+            if self._room <= 0 and self._ended is None:
+                self._refuse(self._endless())
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            # Nothing else is spoken here: the request is answered as it stands, and nothing behind it is read.
+            self.cycle.keep_alive = False
+            self._ended = self.loop.time()
+        except httptools.HttpParserError as error:
+            self._refuse(self._refusal or Problem(Kind.REFUSED, f"This is not HTTP/1.1 (RFC 9112): {error}"))
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._begun = self.loop.time()
+        self._fields = 0
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields += 1
+        if self._fields > MAX_FIELDS:
+            self._refusal = Problem(Kind.HEAD_TOO_LARGE, f"The request has more than {MAX_FIELDS} header fields")
+            raise ValueError
+        if not self._in_body:  # a trailer comes too late to say anything about the request
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._read_target()
+        self._in_body, self._room = True, _MAX_CODED
+        version = self.parser.get_http_version()
+        if version != "1.1":
+            self.scope["http_version"] = version
+        self.cycle = _Exchange(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if self._answering():
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+        else:
+            self._start_asgi_task(self.cycle, self.app)
+
+    def on_message_complete(self) -> None:
+        self._in_body, self._room, self._begun = False, MAX_HEAD, None
+        super().on_message_complete()
+
+    def _read_target(self) -> None:
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        if self.url == b"*":  # OPTIONS asks about the server as a whole
+            self.scope["path"], self.scope["raw_path"], self.scope["query_string"] = "*", b"*", b""
+            return
+        try:
+            target = httptools.parse_url(self.url)
+            path = (target.path or b"/").decode("ascii")
+        except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
+            self._refusal = Problem(Kind.REFUSED, "The request's target is neither a path nor a URL in ASCII")
+            raise
+        self.scope["path"] = urllib.parse.unquote(path) if "%" in path else path
+        self.scope["raw_path"] = target.path or b"/"
+        self.scope["query_string"] = target.query or b""
+        if target.host:  # RFC 9112, 3.2.2: the host that the target names is the one that is meant
+            host = b"[%s]" % target.host if b":" in target.host else target.host
+            named = b"%s:%d" % (host, target.port) if target.port else host
+            self.headers[:] = [(name, named if name == b"host" else value) for name, value in self.headers]
+
+    # what is answered
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _answering(self) -> bool:
+        running = self._running
+        return running is not None and not (running.response_complete or running.disconnected)
+
+    def on_response_complete(self) -> None:
+        if self.transport.is_closing():
+            return
+        self._idle_since = self.loop.time()
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self._in_body and self.cycle.cut_short:
+            self._stop_listening()
+
+    def _endless(self) -> Problem:
+        if self._in_body:
+            return Problem(Kind.TOO_LARGE, f"The body is larger than {MAX_BODY} bytes; send less")
+        if not self._fields and len(self.url) > MAX_HEAD // 2:
+            return Problem(Kind.TARGET_TOO_LONG, "The request's target is too long; send less in path and query")
+        return Problem(Kind.HEAD_TOO_LARGE, f"The header is larger than {MAX_HEAD} bytes; send less")
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer the request that is being received, unless another answer has begun, and end the connection."""
+        log.info("request_refused", status=problem.status, why=problem.detail, client=self.client)
+        receiving = self.cycle if self._in_body else None
+        if self._running is not None and self._running is not receiving and self._answering():
+            # Whoever sent this is still being answered something else: that ends first, and the connection with it.
+            self._running.keep_alive = False
+            self.pipeline.clear()
+            self._ended = self.loop.time()
+            return
+        if receiving is not None:
+            receiving.disconnected = True
+            receiving.message_event.set()
+        if receiving is None or not receiving.response_started:
+            self.transport.write(_bytes_of(problem, (receiving and self.scope.get("path")) or "/"))
+        self._stop_listening()
+
+    def _stop_listening(self) -> None:
+        """Say that nothing more is coming from here. What still arrives is dropped: closing at once would reset the
+        connection, and the client might never read the answer.
+        """
+        self._ended = self.loop.time()
+        if not self.transport.is_closing():
+            self.transport.write_eof()
+
+    # what takes its time
+
+    def sweep(self, now: float, *, sending: float, idle: float) -> None:
+        """Refuse the request that has taken more than `sending` seconds to arrive; end what was `idle` for so long."""
+        if self._ended is not None:
+            if not self._answering() and now - self._ended > _LINGER:
+                self.transport.abort()
+        elif self._begun is not None:
+            if self.flow.read_paused or (self._answering() and not self._in_body):
+                self._begun = now  # it is not the client that takes its time
+            elif now - self._begun > sending:
+                self._refuse(Problem(Kind.TIMEOUT, f"The request was not complete within {sending:g} s; send it again"))
+        elif not self._answering() and now - self._idle_since > idle:
+            self.transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._running is not None:  # which isn't `cycle` if another request was sent behind it
+            self._running.disconnected = True
+            self._running.message_event.set()
+        super().connection_lost(exc)
+
+
+class _Exchange(RequestResponseCycle):
+    """A request and its answer."""
+
+    cut_short = False  # the answer is complete, the request isn't, and too much of it may be to come
+
+    async def send(self, message: ASGISendEvent) -> None:
+        if self.more_body and not self.response_started and self._is_long():
+            self.cut_short, self.keep_alive = True, False  # which the answer's header says
+            await super().send(message)
+            self.keep_alive = True  # the connection ends when the client has had the time to read the answer
+        else:
+            await super().send(message)
+
+    def _is_long(self) -> bool:
+        length = next((value for name, value in self.scope["headers"] if name == b"content-length"), None)
+        return length is None or int(length) > MAX_BODY
+
+
+def _bytes_of(problem: Problem, path: str) -> bytes:
+    correlation_id = str(uuid4())
+    answer = respond(problem, {"path": path, CORRELATION_ID: correlation_id})
+    fields = [*answer.raw_headers, (b"x-correlation-id", correlation_id.encode()), (b"connection", b"close")]
+    lines = [b"HTTP/1.1 %d %s" % (problem.status, problem.kind.title.encode()), *(b"%s: %s" % each for each in fields)]
+    return b"\r\n".join((*lines, b"", bytes(answer.body)))
