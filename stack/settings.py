@@ -134,7 +134,12 @@ class Settings(BaseSettings):
     mirror_prefetch: int = Field(
         1000, ge=1, le=65535, description="events that the worker holds for the mirrors at once"
     )
-    mirror_concurrency: int = Field(32, ge=1, le=1000, description="mirrors that the worker tells of events at once")
+    mirror_concurrency: int = Field(
+        32,
+        ge=1,
+        le=1000,
+        description="mirrors that the worker tells of events at once, at most; how many help, it finds out itself",
+    )
     mirror_gather: float = Field(
         0.25,
         ge=0,

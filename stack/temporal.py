@@ -18,6 +18,9 @@ TUNING: Final = (
     # One partition a task queue: with a single node, more only means tasks that are passed on.
     *("--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"),
     *("--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"),
+    # One history shard hands on at most 20 tasks a second by default: each step of a workflow then waits 40 ms.
+    *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"),
+    *("--dynamic-config-value", "history.timerProcessorMaxPollRPS=1000"),
 )
 # Beside gRPC the server opens an HTTP API, which cannot be turned off and takes orders from any web page. It is left to
 # a port that the system gives, and serves nobody but a name that no page can have (RFC 2606).
@@ -56,7 +59,6 @@ def program(*, data: Path, grpc: int, ui: int, behind: str, env: Mapping[str, st
         alive=lambda: http_ok(ui, _NAMESPACE, host=behind, timeout=ALIVE_TIMEOUT),
         prepare=prepare,
         death_signal=Signals.SIGKILL,
-        yields=True,  # a saga must not wait for its mirror
     )
 
 

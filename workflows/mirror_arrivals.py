@@ -18,6 +18,9 @@ class Arrivals(Generic[Item]):
         self._arrived: dict[str, list[tuple[Item, int]]] = {}
         self._ripe_at: dict[str, float] = {}
 
+    def __len__(self) -> int:
+        return len(self._ripe_at)
+
     def add(self, order_id: str, item: Item, *, size: int, now: float) -> None:
         """Note what arrived at `now`, on the event loop's clock, and has `size` bytes."""
         self._arrived.setdefault(order_id, []).append((item, size))

@@ -27,6 +27,7 @@ from choreography.undecodable import check_decoded
 from models.messages import MalformedMessage, check_depth, correlation_of
 from models.saga import Coordinator
 from workflows.mirror_arrivals import Arrivals
+from workflows.pace import Pace, PaceLog
 
 log = structlog.get_logger()
 
@@ -77,8 +78,9 @@ class MirrorFeed:
     """Acknowledges an event once its mirror is sure to know it.
 
     What arrives for an order within `gather` seconds goes in one call, so that a mirror is told most of its story at
-    once; `concurrency` orders are told at the same time, the longest-waiting first. At most `prefetch` events are held.
-    While Temporal is away they are held, and tried again with growing pauses.
+    once. As many orders as help are told at the same time, at most `concurrency`, the longest-waiting first: Pace says
+    how many. At most `prefetch` events are held; the rest waits in the queue. While Temporal is away the events are
+    held, and tried again with growing pauses.
     """
 
     def __init__(
@@ -95,13 +97,15 @@ class MirrorFeed:
         self._mirrors = mirrors
         self._repair = repair
         self._prefetch = prefetch
-        self._concurrency = concurrency
+        self._pace = Pace(most=concurrency)
         self._channel: AbstractChannel | None = None
         self._tag = ""
         self._arrivals: Arrivals[_Delivery] = Arrivals(gather=gather)
         self._telling: dict[str, asyncio.Task[None]] = {}
-        self._gathering: asyncio.TimerHandle | None = None
+        self._waking: asyncio.TimerHandle | None = None
+        self._rests_until = 0.0  # the loop's clock
         self._draining = False
+        self._said = PaceLog()
         self.trouble: str | None = None  # what Temporal last refused with, until it takes something again
         broker.on_connect(self._attach)
 
@@ -160,21 +164,27 @@ class MirrorFeed:
         self._tell_more()
 
     def _tell_more(self) -> None:
-        if self._draining or len(self._telling) >= self._concurrency:
-            return
         loop = asyncio.get_running_loop()
-        free = islice(self._arrivals.besides(self._telling), self._concurrency - len(self._telling))
+        if self._draining or len(self._telling) >= self._pace.at_once:
+            return
+        if self._rests_until > loop.time():
+            self._wake_at(self._rests_until)
+            return
+        free = islice(self._arrivals.besides(self._telling), self._pace.at_once - len(self._telling))
         for order_id, ripe_at in list(free):
             if ripe_at > loop.time():
-                if self._gathering is None:
-                    self._gathering = loop.call_at(ripe_at, self._gathered)
+                self._wake_at(ripe_at)
                 return
             task = asyncio.create_task(self._tell(order_id, self._arrivals.take(order_id)))
             self._telling[order_id] = task
             task.add_done_callback(lambda _, order_id=order_id: self._told(order_id))  # type: ignore[misc]
 
-    def _gathered(self) -> None:
-        self._gathering = None
+    def _wake_at(self, when: float) -> None:
+        if self._waking is None:
+            self._waking = asyncio.get_running_loop().call_at(when, self._wake)
+
+    def _wake(self) -> None:
+        self._waking = None
         self._tell_more()
 
     def _told(self, order_id: str) -> None:
@@ -184,7 +194,9 @@ class MirrorFeed:
     async def _tell(self, order_id: str, deliveries: Sequence[_Delivery]) -> None:
         pause, refusals = _FIRST_PAUSE, 0
         events = [delivery.event for delivery in deliveries]
+        loop = asyncio.get_running_loop()
         while not (self._draining or deliveries[-1].message.channel.is_closed):
+            began = loop.time()
             try:
                 await self._mirrors.record(order_id, events)
             except Exception as error:  # whatever it is, the events must not be lost
@@ -199,7 +211,7 @@ class MirrorFeed:
                 if not _away(error):
                     await self._try_repair()
             else:
-                self._note_success()
+                self._note_success(loop.time() - began, loop.time())
                 crash_point("mirror.told")
                 for delivery in deliveries:
                     self._acknowledge(delivery)
@@ -217,10 +229,12 @@ class MirrorFeed:
             log.warning("mirror_not_told", order_id=order_id, error=told)
         self.trouble = told
 
-    def _note_success(self) -> None:
+    def _note_success(self, seconds: float, now: float) -> None:
         if self.trouble is not None:
             log.info("mirrors_told_again")
         self.trouble = None
+        self._rests_until = now + self._pace.took(seconds, under_way=len(self._telling), now=now)
+        self._said.note(self._pace, waiting=len(self._arrivals), now=now)
 
     async def _set_aside(self, delivery: _Delivery, reason: str, error: str) -> None:
         """Store as a dead letter, then acknowledge: a crash in between repeats, never loses."""

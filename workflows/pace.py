@@ -1,0 +1,99 @@
+"""Decide how many calls to Temporal may be under way at once: as many as help, and fewer as soon as it slows down."""
+
+from __future__ import annotations
+
+from collections import deque
+from math import sqrt
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger()
+
+_TOLERANCE: Final = 2.0  # a call may take this many times as long as the quickest
+_SMOOTHING: Final = 0.1  # the weight of the newest call in the mean duration
+_GENTLEST: Final = 0.5  # one call, and then a rest of the same length
+_SAID_EVERY: Final = 15.0  # seconds
+_WINDOW: Final = 60.0  # seconds for which one quickest duration is kept
+_WINDOWS: Final = 10  # the quickest of the last ten windows counts: long enough to outlast a burst of other work
+
+
+class Pace:
+    """The number of calls at once, between a half and `most`, after a gradient of their durations.
+
+    One server does the work of every saga, and behind it is a store with one writer: more calls at once than it can
+    take make all of them slower, those of others too. A call that takes much longer than the quickest says so,
+    whether the cause is our own calls, somebody else's, or a machine that has no time for us. The limit then shrinks
+    in proportion; while calls stay quick it grows. Below one, a rest follows each call.
+
+    After Netflix's gradient limit (concurrency-limits), which is after TCP Vegas.
+    """
+
+    def __init__(self, *, most: int) -> None:
+        self._most = most
+        self._limit = 1.0
+        self._mean: float | None = None
+        self._quickest: deque[tuple[float, float]] = deque(maxlen=_WINDOWS)  # when the window began, its quickest mean
+
+    @property
+    def limit(self) -> float:
+        """How many calls may be under way at once; below one, the share of the time in which there is one."""
+        return self._limit
+
+    @property
+    def at_once(self) -> int:
+        """The same as a whole number, at least one: there is never a standstill."""
+        return max(1, int(self._limit))
+
+    @property
+    def mean(self) -> float:
+        """Seconds that a call takes at present."""
+        return self._mean or 0.0
+
+    @property
+    def quickest(self) -> float:
+        """Seconds that a call took, on average, when least was in its way."""
+        return min((seconds for _, seconds in self._quickest), default=0.0)
+
+    def took(self, seconds: float, *, under_way: int, now: float) -> float:
+        """Learn from a call that ended `now`, with `under_way` at once; the seconds to rest before the next one."""
+        self._mean = seconds if self._mean is None else self._mean + _SMOOTHING * (seconds - self._mean)
+        self._note_quickest(self._mean, now)
+        gradient = min(1.0, _TOLERANCE * self.quickest / self._mean)
+        # A limit that isn't reached needn't grow.
+        room = sqrt(self._limit) / 4 if gradient == 1.0 and under_way >= self.at_once else 0.0
+        # Each call moves the limit by its share of a round, which has as many calls as the limit.
+        change = (self._limit * (gradient - 1.0) + room) / max(1.0, self._limit)
+        self._limit = min(float(self._most), max(_GENTLEST, self._limit + change))
+        return self._mean * (1 / self._limit - 1) if self._limit < 1 else 0.0
+
+    def _note_quickest(self, mean: float, now: float) -> None:
+        if not self._quickest or now >= self._quickest[-1][0] + _WINDOW:
+            self._quickest.append((now, mean))
+        else:
+            began, quickest = self._quickest[-1]
+            self._quickest[-1] = (began, min(quickest, mean))
+
+
+class PaceLog:
+    """Tell how the pace is, once in a while, for as long as there is something to tell."""
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+        self._calls = 0
+
+    def note(self, pace: Pace, *, waiting: int, now: float) -> None:
+        """Count a call that ended `now`, with so many orders left to be told of."""
+        if self._since is None:
+            self._since = now
+        self._calls += 1
+        if now - self._since >= _SAID_EVERY:
+            log.info(
+                "mirror_pace",
+                at_once=round(pace.limit, 1),
+                call_ms=round(1000 * pace.mean, 1),
+                quickest_call_ms=round(1000 * pace.quickest, 1),
+                calls_per_second=round(self._calls / (now - self._since), 1),
+                orders_waiting=waiting,
+            )
+            self._since, self._calls = None, 0
