@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Final
 
-from tests.chaos.system import INSTANCES, SERVERS, WAYS, System, Undo
+from tests.chaos.misuse import MISUSES
+from tests.chaos.system import INSTANCES, POISONS, SERVERS, WAYS, System, Undo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,10 @@ class Strike:
     longest: float = 3.0
 
 
+POISONING: Final = (
+    Strike(name="send", targets=POISONS, act=System.give_poison, weight=6),
+    Strike(name="signal", targets=tuple(MISUSES), act=System.misuse, weight=2),
+)
 EVERYTHING: Final = (
     Strike(name="kill", targets=INSTANCES, act=System.kill, weight=8),
     Strike(name="restart", targets=INSTANCES, act=System.restart, weight=3),
@@ -34,6 +39,7 @@ EVERYTHING: Final = (
     Strike(name="cut", targets=WAYS, act=System.cut, weight=2),
     Strike(name="reset", targets=WAYS, act=System.reset, weight=4),
     Strike(name="slow down", targets=WAYS, act=System.slow_down, weight=2),
+    *POISONING,
 )
 KILLS: Final = (Strike(name="kill", targets=INSTANCES, act=System.kill, weight=1, longest=0.5),)
 

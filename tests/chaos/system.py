@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +13,9 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from choreography.topology import Topology
+from tests.chaos.misuse import misuse
+from tests.chaos.poison import Poison, kinds
 from tests.chaos.proxy import Proxy
 from tests.freezing import freeze
 from tests.temporal import TemporalServer
@@ -35,6 +39,8 @@ SETTINGS: Final = {
     "SAGA_COMPENSATION_TIMEOUT": "5",
     "SAGA_RECONCILE_INTERVAL": "5",
 }
+TOPOLOGY: Final = Topology(retry_delays=tuple(map(float, SETTINGS["SAGA_RETRY_DELAYS"].split(","))))
+POISONS: Final = tuple(name for name, _ in kinds(TOPOLOGY))
 
 
 class System:
@@ -43,6 +49,7 @@ class System:
     def __init__(self, world: World, temporal: TemporalServer) -> None:
         self.world = world
         self.temporal = temporal
+        self.poison = Poison(world.amqp_url, TOPOLOGY)
         self.ways = {
             "to the broker": Proxy(urlsplit(world.amqp_url).port or 0),
             "to the orders": Proxy(world.servers.postgres_port),
@@ -132,10 +139,39 @@ class System:
         self.ways[way].delay(0.2)
         return self.ways[way].heal
 
+    def give_poison(self, name: str) -> Undo:
+        """Send a message that nobody can use; it is sent until the broker has it."""
+        return _meanwhile(lambda: self.poison.send(name))
+
+    def misuse(self, what: str) -> Undo:
+        """Tell running workflows what they can't take."""
+        return _meanwhile(lambda: misuse(self.temporal.address, what))
+
     def _pid(self, name: str) -> int | None:
         if name == "temporal":
             return self.temporal.pid
         return self.world.servers.pids()[name] if name in SERVERS else self.world.processes[name].pid
+
+
+def _meanwhile(work: Callable[[], None]) -> Undo:
+    """Begin the work, while others are struck; what is returned says whether it is done, and raises what it raised."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+
+    def done() -> bool:
+        if failures:
+            raise failures[0]
+        return not thread.is_alive()
+
+    return done
 
 
 @contextmanager

@@ -29,14 +29,17 @@ def judge(system: System, load: Load, tell: Callable[[str], None]) -> list[str]:
     tell("every process is ready again")
     world.wait_at_rest(load.accepted, within=AT_REST_WITHIN)
     tell("all is at rest, and the invariants hold")
-    letters = world.dead_letters()
-    tell(f"dead letters: {_summary(letters)}")
+    letters = [letter for letter in world.dead_letters() if not system.poison.holds(letter)]
+    tell(f"dead letters of ours: {_summary(letters)}")
     if letters:
-        asyncio.run(DeadLetters(world.amqp_url).redrive(lambda _: True))
+        asyncio.run(DeadLetters(world.amqp_url).redrive(lambda letter: not system.poison.holds(letter)))
         world.wait_at_rest(load.accepted, within=AT_REST_WITHIN)
         tell(f"redriven, and all is at rest again; left: {_summary(world.dead_letters())}")
     _wait_for_workflows(system)
     tell("no workflow is open")
+    poison = list(system.poison.unaccounted(world.dead_letters() + letters))
+    given = asyncio.run(DeadLetters(world.amqp_url).discard(system.poison.holds))
+    tell(f"{len(system.poison.doses)} messages were sent that nobody can use; {len(given)} dead letters are discarded")
     doubled = list(repeated(load, most=_REPEATED))
     world.wait_at_rest(load.accepted, within=AT_REST_WITHIN)
     _wait_for_workflows(system)
@@ -45,6 +48,7 @@ def judge(system: System, load: Load, tell: Callable[[str], None]) -> list[str]:
     unheard = {each.order_id for each in letters if each.order_id} & _orchestrated(load)
     findings = [
         *load.wrong,
+        *poison,
         *improper,
         *doubled,
         *_unkept_cancellations(system, load.cancelled),

@@ -15,7 +15,7 @@ from temporalio.client import WorkflowExecutionStatus
 
 from tests.chaos.proxy import Proxy
 from tests.chaos.run import Chaos, unleash
-from tests.chaos.strikes import KILLS
+from tests.chaos.strikes import KILLS, POISONING
 from tests.chaos.system import running
 from tests.failures.test_rows_connections import away_for
 from tests.temporal import TemporalServer
@@ -70,6 +70,16 @@ def test_33_processes_killed_at_random_every_two_seconds_leave_every_saga_as_it_
     chaos = Chaos(sagas=500, seconds=40, seed=SEED, kinds=KILLS, pause=2.0)
     with running(servers, tmp_path) as system:
         assert unleash(chaos, system, print) == []
+
+
+@pytest.mark.timeout(600)
+def test_37_poison_in_every_queue_while_processes_are_killed_is_set_aside_and_nothing_else_is(
+    servers: Servers, tmp_path: Path
+) -> None:
+    chaos = Chaos(sagas=300, seconds=40, seed=SEED, kinds=(*POISONING, *KILLS), pause=0.6)
+    with running(servers, tmp_path) as system:
+        assert unleash(chaos, system, print) == []
+        assert len(system.poison.doses) > 20
 
 
 @pytest.mark.timeout(300)

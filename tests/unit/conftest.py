@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import NoReturn
 
 import httpx
 import pytest
 
+from models.ids import uuid7
 from tests.fakes.gateway import Neighbours
+
+LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -18,6 +22,9 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 def around() -> Neighbours:
+    uuid7(
+        LONG_AGO
+    )  # ids never grow older but for a large step back: without it, a test would go on from the last one's
     return Neighbours()
 
 

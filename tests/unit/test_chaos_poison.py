@@ -1,0 +1,71 @@
+"""tests.chaos.poison: a message that nobody can use has to be found where it belongs; one of ours must not be there."""
+
+from __future__ import annotations
+
+import pytest
+
+from choreography.dead_letters import SERVICES, DeadLetterRecord
+from tests.chaos.poison import Dose, Poison
+from tests.chaos.system import POISONS, TOPOLOGY
+
+BODY = b"poison"
+
+
+def letter(queue: str, body: bytes = BODY, reason: str = "MALFORMED") -> DeadLetterRecord:
+    return DeadLetterRecord(
+        id="1",
+        queue=queue,
+        reason=reason,
+        error="why",
+        attempts=1,
+        exchange="orders.exchange",
+        routing_key="order.created",
+        first_failed_at=None,
+        failed_at=None,
+        event_type=None,
+        event_id=None,
+        order_id=None,
+        body=body,
+    )
+
+
+@pytest.fixture
+def poison() -> Poison:
+    poison = Poison("amqp://127.0.0.1:1/", TOPOLOGY)
+    poison.doses.append(Dose(name="half a message", body=BODY, services=["payment-service", "saga-mirror"]))
+    return poison
+
+
+def test_every_service_is_sent_something_by_every_way() -> None:
+    for service in SERVICES:
+        assert f"half a message into {service}" in POISONS
+        assert f"half a message among the dead letters of {service}" in POISONS
+    assert "half a message by order.created" in POISONS
+
+
+def test_what_is_a_dead_letter_wherever_it_was_read_is_accounted_for_and_copies_are_one(poison: Poison) -> None:
+    letters = [letter("payment-service"), letter("saga-mirror"), letter("saga-mirror")]
+    assert list(poison.unaccounted(letters)) == []
+    assert all(map(poison.holds, letters))
+
+
+def test_what_is_lost_on_one_of_its_ways_is_found(poison: Poison) -> None:
+    assert list(poison.unaccounted([letter("saga-mirror")])) == [
+        "half a message is not among the dead letters of payment-service"
+    ]
+
+
+def test_what_was_not_sent_there_is_found(poison: Poison) -> None:
+    letters = [letter("payment-service"), letter("saga-mirror"), letter("order-service")]
+    assert list(poison.unaccounted(letters)) == [
+        "something that was sent elsewhere is a dead letter of order-service: why"
+    ]
+
+
+@pytest.mark.parametrize(("reason", "findings"), [("REDELIVERED", 1), ("MALFORMED", 1), ("TOO_EARLY", 0)])
+def test_a_message_of_ours_that_was_set_aside_for_the_sake_of_another_is_found(
+    poison: Poison, reason: str, findings: int
+) -> None:
+    ours = letter("order-service", b"ours", reason)
+    assert not poison.holds(ours)
+    assert len(list(poison.unaccounted([letter("payment-service"), letter("saga-mirror"), ours]))) == findings
