@@ -24,6 +24,7 @@ log = structlog.get_logger()
 _SWEEP_EVERY: Final = 5  # ticks of uvicorn's, of a tenth of a second each
 _IMPATIENT: Final = 1.0  # seconds that a connection may be idle while more than half of the open files are in use
 _LAST_ANSWERS = 2  # seconds to answer the requests that are under way when all else is finished
+_CANCELLED_AGAIN: Final = 1.0  # seconds after which a part that has not ended is cancelled once more
 # Thresholds of the cyclic collector (gc.set_threshold). A workflow that is over is some 130 objects in a circle.
 _SEARCHED_SELDOM: Final = (50_000, 20, 50)
 _SEARCHED_OFTEN: Final = (10_000, 5, 5)
@@ -107,14 +108,22 @@ async def serve(
             await finish(max(0.1, deadline - asyncio.get_running_loop().time()))
     server.should_exit = True
     await serving
-    for task in (stopping, *background):
-        task.cancel()
-    for result in await asyncio.gather(*background, return_exceptions=True):
-        if isinstance(result, Exception):
-            raise result
+    await _cancel(stopping, *background)
+    for task in background:
+        if not task.cancelled() and isinstance(error := task.exception(), Exception):
+            raise error
     if not stop.is_set():
         raise RuntimeError("a part of this process has ended, though nobody told it to")
     log.info("stopped")
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel until all have ended. A cancellation can get lost: see `choreography.losses`; so it is repeated."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_CANCELLED_AGAIN)
 
 
 class _Server(uvicorn.Server):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +31,11 @@ APART = "not (temporal or long or compose)"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave out what has a `make` target of its own, unless a marker asks for it or its file is named."""
+    """Leave out what has a `make` target of its own, unless a marker asks for it or its file is named.
+
+    A run that is told to stop stops the servers that it has started.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     named = any(Path(argument.split("::")[0]).is_file() for argument in config.args)
     if not config.option.markexpr and not named:
         config.option.markexpr = APART

@@ -127,7 +127,7 @@ class World:
             except httpx.TransportError:
                 return False
 
-        until(answered, what=f"{name} is ready")
+        until(answered, within=4 * PATIENCE, what=f"{name} is ready")
 
     def kill(self, *names: str) -> None:
         """Kill -9."""

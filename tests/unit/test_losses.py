@@ -30,6 +30,22 @@ async def test_a_task_that_is_cancelled_stays_so() -> None:
         await task
 
 
+async def test_a_cancellation_that_comes_as_the_driver_fails_is_not_lost() -> None:
+    """Up to Python 3.11 `asyncio.wait_for` forgets it, and raises what it waited for."""
+    failing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def connect() -> None:
+        with losses.named():
+            await asyncio.wait_for(failing, 60)
+
+    task = asyncio.create_task(connect())
+    await asyncio.sleep(0)
+    failing.set_exception(ConnectionRefusedError())
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 async def test_a_time_limit_is_none_of_its_business() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):

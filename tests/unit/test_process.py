@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -47,6 +48,18 @@ async def test_told_to_stop_it_ends_without_a_word() -> None:
     stop = asyncio.Event()
     stop.set()
     await served(stop, run_for_ever())
+
+
+async def test_a_part_that_loses_its_cancellation_is_cancelled_again() -> None:
+    async def lose_one() -> None:
+        with suppress(asyncio.CancelledError):
+            await run_for_ever()
+        await run_for_ever()
+
+    stop = asyncio.Event()
+    asyncio.get_running_loop().call_soon(stop.set)
+    async with asyncio.timeout(60):
+        await served(stop, lose_one())
 
 
 @pytest.mark.parametrize("part", [end, end_cancelled])
