@@ -35,10 +35,7 @@ class Access:
             return
         name = name_of(host)
         if name not in self._hosts and not _is_loopback(name):
-            raise Problem(
-                Kind.MISDIRECTED,
-                f"Host {name.decode()} is not served here: use localhost, or name it in SAGA_ALLOWED_HOSTS",
-            )
+            raise misdirected(name.decode())
         if len(self._known) < _MOST_REMEMBERED:
             self._known.add(host)
 
@@ -52,10 +49,7 @@ class Access:
                 return
         elif site is None or site in (b"same-origin", b"none"):
             return
-        raise Problem(
-            Kind.FORBIDDEN,
-            "A web page of another origin may change nothing here; name its origin in SAGA_CORS_ORIGINS to allow it",
-        )
+        raise foreign_page()
 
     def allows(self, origin: bytes) -> bool:
         """Whether pages of this foreign origin may read what is answered."""
@@ -79,6 +73,15 @@ class Access:
             (b"access-control-allow-headers", _SENDABLE),
             (b"access-control-max-age", _PREFLIGHT_IS_VALID),
         ]
+
+
+def misdirected(name: str) -> Problem:
+    return Problem(Kind.MISDIRECTED, f"Host {name} is not served here: use localhost, or name it in SAGA_ALLOWED_HOSTS")
+
+
+def foreign_page() -> Problem:
+    detail = "A web page of another origin may change nothing here; name its origin in SAGA_CORS_ORIGINS to allow it"
+    return Problem(Kind.FORBIDDEN, detail)
 
 
 def name_of(host: bytes) -> bytes:

@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
+from api.idempotency import digest_of, digests_of
 from api.order_ids import OrderIds
 from api.ports import Clock, CommandPort, OrchestrationPort, OrchestratorUnavailable, Settings
 from api.problems import Kind, Problem, unavailable
@@ -90,10 +90,7 @@ class Commands:
         for coordinator in possible:
             if kept.digest in digests_of(body, coordinator, self._default):
                 return Placement(order_id=OrderId(kept.order_id), coordinator=coordinator)
-        raise Problem(
-            Kind.CONFLICT,
-            f"This Idempotency-Key came with another body before, for order {kept.order_id}; use a new key",
-        )
+        raise key_taken(kept.order_id)
 
     async def create(self, placement: Placement, body: CreateOrder, correlation_id: str) -> None:
         """Publish the command, or start the saga, confirmed on return. Raises Problem.
@@ -192,35 +189,17 @@ def _cancellable(order_id: UUID, found: bytes) -> Coordinator:
     """Who coordinates the order. Raises Problem if it is at its end."""
     order = msgspec.json.decode(found, type=FoundOrder)
     if order.status in _NOT_CANCELLABLE:
-        raise Problem(Kind.CONFLICT, f"Order {order_id} is {order.status}; it cannot be cancelled any more")
+        raise beyond_cancelling(order_id, order.status)
     return order.coordinator
 
 
-def digests_of(body: CreateOrder, coordinator: Coordinator, default: Coordinator) -> set[str]:
-    """Of the body, and of the one that means the same: with the coordinator spelled out, or left out."""
-    digests = {digest_of(body, coordinator)}
-    if body.coordinator is not None:
-        digests.add(digest_of(body.model_copy(update={"coordinator": None}), coordinator))
-    elif coordinator is default:
-        digests.add(digest_of(body.model_copy(update={"coordinator": coordinator}), coordinator))
-    return digests
+def key_taken(order_id: UUID) -> Problem:
+    detail = f"This Idempotency-Key came with another body before, for order {order_id}; use a new key"
+    return Problem(Kind.CONFLICT, detail)
 
 
-def digest_of(body: CreateOrder, coordinator: Coordinator) -> str:
-    """SHA-256 of the checked body: white space, order of keys and spelled-out defaults make no difference.
-
-    A coordinator that was left out stays left out, beside the one that the order was given: so a repetition finds that
-    one again, whatever the default is by then.
-    """
-    canonical = [
-        body.user_id,
-        body.total,
-        body.currency,
-        body.coordinator,
-        body.payment_method,
-        coordinator,
-    ]
-    return sha256(msgspec.json.encode(canonical)).hexdigest()
+def beyond_cancelling(order_id: UUID, status: str) -> Problem:
+    return Problem(Kind.CONFLICT, f"Order {order_id} is {status}; it cannot be cancelled any more")
 
 
 class _Kept(msgspec.Struct, rename="camel"):

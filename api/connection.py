@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from api.problems import CORRELATION_ID, Kind, Problem, respond
-from api.security import MAX_BODY
+from api.security import MAX_BODY, too_large
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
@@ -87,7 +87,7 @@ class Connection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields += 1
         if self._fields > MAX_FIELDS:
-            self._refusal = Problem(Kind.HEAD_TOO_LARGE, f"The request has more than {MAX_FIELDS} header fields")
+            self._refusal = too_many_fields()
             raise ValueError
         if not self._in_body:  # a trailer comes too late to say anything about the request
             super().on_header(name, value)
@@ -162,7 +162,7 @@ class Connection(HttpToolsProtocol):
 
     def _endless(self) -> Problem:
         if self._in_body:
-            return Problem(Kind.TOO_LARGE, f"The body is larger than {MAX_BODY} bytes; send less")
+            return too_large(MAX_BODY)
         if not self._fields and len(self.url) > MAX_HEAD // 2:
             return Problem(Kind.TARGET_TOO_LONG, "The request's target is too long; send less in path and query")
         return Problem(Kind.HEAD_TOO_LARGE, f"The header is larger than {MAX_HEAD} bytes; send less")
@@ -203,7 +203,7 @@ class Connection(HttpToolsProtocol):
             if self.flow.read_paused or (self._answering() and not self._in_body):
                 self._begun = now  # it is not the client that takes its time
             elif now - self._begun > sending:
-                self._refuse(Problem(Kind.TIMEOUT, f"The request was not complete within {sending:g} s; send it again"))
+                self._refuse(too_slow(sending))
         elif not self._answering() and now - self._idle_since > idle:
             self.transport.close()
 
@@ -230,6 +230,14 @@ class _Exchange(RequestResponseCycle):
     def _is_long(self) -> bool:
         length = next((value for name, value in self.scope["headers"] if name == b"content-length"), None)
         return length is None or int(length) > MAX_BODY
+
+
+def too_many_fields() -> Problem:
+    return Problem(Kind.HEAD_TOO_LARGE, f"The request has more than {MAX_FIELDS} header fields; send less")
+
+
+def too_slow(seconds: float) -> Problem:
+    return Problem(Kind.TIMEOUT, f"The request was not complete within {seconds:g} s; send it again")
 
 
 def _bytes_of(problem: Problem, path: str) -> bytes:

@@ -16,7 +16,7 @@ from api import problems
 from api.access import Access
 from api.commands import Commands
 from api.health import health_routes
-from api.openapi import describe
+from api.openapi import describe, operation_id
 from api.order_ids import OrderIds
 from api.order_routes import order_routes
 from api.payment_routes import payment_routes
@@ -92,6 +92,7 @@ def create_gateway(
         license_info={"name": "MIT", "identifier": "MIT"},
         openapi_tags=_TAGS,
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
         middleware=[Middleware(Edge, access=access or Access())],
         lifespan=lifespan,
     )
@@ -113,5 +114,5 @@ def create_gateway(
     async def start() -> Response:
         return RedirectResponse("/docs")
 
-    describe(app, CreateOrder, CancelOrder, UpdateOrder)
+    describe(app, CreateOrder, CancelOrder, UpdateOrder, for_pages=True)
     return app

@@ -10,7 +10,8 @@ from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from api.access import Access
-from api.openapi import CORRELATION_PARAMETER, answers
+from api.examples import ALIVE, NOT_READY, READY
+from api.openapi import CORRELATION_PARAMETER, answers, problems
 from api.ports import DEGRADED, Readiness
 from api.problems import install
 from api.schemas import Health, Ready
@@ -27,19 +28,23 @@ def health_routes(readiness: Readiness) -> APIRouter:
     @router.get(
         "/healthz",
         summary="Is the process alive?",
-        responses=answers(200, Health, "It is"),
+        description="It is, if it answers.",
+        responses=answers(200, Health, "It is", like=[ALIVE]) | problems(),
         openapi_extra=extra,
     )
-    async def healthz() -> Response:
+    async def get_health() -> Response:
         return Response(_ALIVE, media_type="application/json")
 
     @router.get(
         "/readyz",
         summary="Can it do its work?",
-        responses=answers(200, Ready, "It can") | answers(503, Ready, "It cannot; `checks` says what is missing"),
+        description="Not without what `checks` names; what is `degraded` it can do without.",
+        responses=answers(200, Ready, "It can", like=[READY])
+        | answers(503, Ready, "It cannot; `checks` says what is missing", like=[NOT_READY])
+        | problems(),
         openapi_extra=extra,
     )
-    async def readyz() -> Response:
+    async def get_readiness() -> Response:
         checks = await readiness()
         ready = all(state == "ok" or state.startswith(DEGRADED) for state in checks.values())
         body = msgspec.json.encode({"ready": ready, "checks": checks})

@@ -1,30 +1,52 @@
-"""Say in OpenAPI what can be answered: every status, with its media type."""
+"""Say in OpenAPI what can be answered: every status, with its media type and an example that is true."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, TypeAlias
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 from pydantic.json_schema import models_json_schema
 
-from api.problems import MEDIA_TYPE
+from api import examples
+from api.access import foreign_page, misdirected
+from api.connection import too_many_fields, too_slow
+from api.fields import ORDER_ID, PAYMENT_ID
+from api.problems import MEDIA_TYPE, Kind, Problem, content_of, internal, unavailable
+from api.requests import not_json
 from api.schemas import ProblemBody
+from api.security import MAX_BODY, no_single_host, repeated, too_large, unauthorized
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
 _REF: Final = "#/components/schemas/{model}"
 
-_PROBLEMS: Final[Mapping[int, str]] = {
+_ANY: Final[Mapping[int, tuple[str, str, Problem]]] = {  # what any request can meet
+    400: ("Refused", "This is not HTTP/1.1, or its Host field is missing, double or impossible", no_single_host()),
+    408: ("TooSlow", "The request was not sent in time", too_slow(30)),
+    413: ("BodyTooLarge", "The body is larger than 64 KiB", too_large(MAX_BODY)),
+    421: ("Misdirected", "The Host is neither loopback's nor one of SAGA_ALLOWED_HOSTS", misdirected("shop.example")),
+    431: ("HeaderTooLarge", "The header is larger than 64 KiB, or has more than 100 fields", too_many_fields()),
+    500: ("Unexpected", "Unexpected; the log has more under the correlation id", internal()),
+}
+_OF_A_PAGE: Final = ("ForeignPage", "A web page of an origin that SAGA_CORS_ORIGINS does not name", foreign_page())
+_OF_A_BODY: Final = ("NotJson", "The body's Content-Type is not JSON, or it is encoded", not_json())
+_DESCRIPTIONS: Final[Mapping[int, str]] = {
     401: "The internal token is missing or wrong",
     404: "Unknown id",
     409: "The order's state, or an earlier use of the Idempotency-Key, forbids it",
-    413: "The body is larger than 64 KiB",
     422: "The request breaks a rule; `errors` names every field and its rule",
-    500: "Unexpected; the log has more under the correlation id",
     503: "The broker, Temporal, or a service that is needed, does not answer; `Retry-After` says when to try again",
+}
+_LIKE: Final[Mapping[int, Problem]] = {  # as a service says it
+    401: unauthorized(),
+    404: Problem(Kind.NOT_FOUND, f"Order {ORDER_ID} is not known; check the id"),
+    422: repeated("page"),
+    503: unavailable("The database does not answer; try again"),
 }
 _RETRY_AFTER: Final = {"Retry-After": {"description": "Seconds", "schema": {"type": "integer"}}}
 _CORRELATION: Final = {
@@ -41,22 +63,39 @@ CORRELATION_PARAMETER: Final = {
 }
 
 
-def problems(*statuses: int) -> Responses:
-    """The declarations of these problems, and of those that any request can meet."""
-    found: Responses = {}
-    for status in sorted({*statuses, 413, 422, 500}):
-        found[status] = {
-            "description": _PROBLEMS[status],
-            "content": {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}}},
+def problems(*found: int | Problem) -> Responses:
+    """The declarations of these problems, by status or by example, and of the 422 that every request can meet."""
+    told: dict[int, list[Problem]] = {}
+    for each in found:
+        problem = _LIKE[each] if isinstance(each, int) else each
+        told.setdefault(problem.status, []).append(problem)
+    told.setdefault(422, [_LIKE[422]])
+    return {status: _declared(_DESCRIPTIONS[status], told[status]) for status in sorted(told)}
+
+
+def _declared(description: str, told: list[Problem]) -> dict[str, Any]:
+    shown = {
+        f"{problem.kind.slug}-{n}": {
+            "summary": problem.detail,
+            "value": content_of(problem, path="", correlation_id=examples.CORRELATION_ID),
         }
-        if status == 503:
-            found[status]["headers"] = dict(_RETRY_AFTER)
-    return found
+        for n, problem in enumerate(told, 1)
+    }
+    content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}, "examples": shown}}
+    answer: dict[str, Any] = {"description": description, "content": content}
+    if told[0].status == 503:
+        answer["headers"] = dict(_RETRY_AFTER)
+    return answer
 
 
-def answers(status: int, model: type[BaseModel], description: str, **headers: str) -> Responses:
-    """The declaration of a success; `headers` by name with underscores, each with its description."""
+def answers(
+    status: int, model: type[BaseModel], description: str, *, like: Iterable[Any] = (), **headers: str
+) -> Responses:
+    """The declaration of a success, with examples; `headers` by name with underscores, each with its description."""
+    shown = {f"example-{n}": {"value": examples.hide_nulls(value)} for n, value in enumerate(like, 1)}
     answer: dict[str, Any] = {"model": model, "description": description}
+    if shown:
+        answer["content"] = {"application/json": {"examples": shown}}
     if headers:
         answer["headers"] = {
             name.replace("_", "-"): {"description": text, "schema": {"type": "string"}}
@@ -74,18 +113,26 @@ def takes(model: type[BaseModel] | None = None, *parameters: dict[str, Any], req
     return found
 
 
-def describe(app: FastAPI, *bodies: type[BaseModel]) -> None:
-    """Make the application's document complete: the bodies it reads by itself, problems, correlation ids."""
+def operation_id(route: APIRoute) -> str:
+    """What a client that is made from the document calls the operation: createOrder."""
+    return to_camel(route.name)
+
+
+def describe(app: FastAPI, *bodies: type[BaseModel], for_pages: bool) -> None:
+    """Make the application's document complete: the bodies it reads by itself, problems, correlation ids.
+
+    `for_pages`: whether web pages use it, of which foreign ones are refused.
+    """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app, bodies)
+            app.openapi_schema = _document(app, bodies, for_pages)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _document(app: FastAPI, bodies: tuple[type[BaseModel], ...]) -> dict[str, Any]:
+def _document(app: FastAPI, bodies: tuple[type[BaseModel], ...], for_pages: bool) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -94,6 +141,7 @@ def _document(app: FastAPI, bodies: tuple[type[BaseModel], ...]) -> dict[str, An
         routes=app.routes,
         tags=app.openapi_tags,
         license_info=app.license_info,
+        servers=app.servers or [{"url": "/", "description": "Where this document is from"}],
     )
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {})
@@ -103,8 +151,44 @@ def _document(app: FastAPI, bodies: tuple[type[BaseModel], ...]) -> dict[str, An
     schemas.update(schemas["Problem"].pop("$defs", {}))
     for unused in ("HTTPValidationError", "ValidationError"):
         schemas.pop(unused, None)
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            for answer in operation["responses"].values():
-                answer.setdefault("headers", {}).update(_CORRELATION)
-    return document
+    common = {**_ANY, 403: _OF_A_PAGE, 415: _OF_A_BODY}
+    components["responses"] = {name: _declared(text, [problem]) for name, text, problem in common.values()}
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            for status, (name, _, _) in common.items():
+                if status in _ANY or (status == 403 and for_pages and method != "get") or _reads(operation, status):
+                    operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name}"}
+            operation["responses"] = dict(sorted(operation["responses"].items()))
+            _place(operation, path)
+    for answer in components["responses"].values():
+        answer.setdefault("headers", {}).update(_CORRELATION)
+        _name_path(answer, "/api/orders")
+    if not for_pages:
+        components["securitySchemes"] = {"internalToken": {"type": "http", "scheme": "bearer"}}
+    document["security"] = [] if for_pages else [{"internalToken": []}]
+    shown: dict[str, Any] = examples.show_nulls(document)
+    return shown
+
+
+def _reads(operation: Mapping[str, Any], status: int) -> bool:
+    return status == 415 and "requestBody" in operation
+
+
+def _place(operation: Mapping[str, Any], path: str) -> None:
+    """Tell each answer's headers, and in each problem the path that was asked for."""
+    known = path.replace("{orderId}", ORDER_ID).replace("{paymentId}", PAYMENT_ID)
+    unknown = path.replace("{orderId}", "42").replace("{paymentId}", "42")
+    for answer in operation["responses"].values():
+        if "$ref" not in answer:
+            answer.setdefault("headers", {}).update(_CORRELATION)
+            _name_path(answer, known, unknown)
+
+
+def _name_path(answer: Mapping[str, Any], known: str, unknown: str = "") -> None:
+    for content in answer.get("content", {}).values():
+        shown = content.get("examples", {})
+        for name, example in shown.items():
+            if isinstance(example["value"], dict) and "instance" in example["value"]:
+                errors = example["value"].get("errors", [])
+                path = unknown if any(error["in"] == "path" for error in errors) else known
+                shown[name] = {**example, "value": {**example["value"], "instance": path}}

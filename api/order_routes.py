@@ -9,11 +9,13 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.commands import Commands
-from api.fields import OrderIdInPath
+from api import examples
+from api.commands import Commands, beyond_cancelling, key_taken
+from api.examples import refused
+from api.fields import ORDER_ID, OrderIdInPath
 from api.openapi import answers, problems, takes
 from api.placing import Placing
-from api.queries import Queries
+from api.queries import Queries, unknown_order
 from api.requests import idempotency_key, preferred_wait, read_body, read_optional_body, refuse_query
 from api.schemas import (
     Accepted,
@@ -44,10 +46,38 @@ _PREFER: Final[dict[str, Any]] = {
     "example": "wait=10",
 }
 _ACCEPTED: Final = answers(
-    202, Accepted, "Accepted; the saga is on its way", Location="Where the order is", Preference_Applied="wait=N"
+    202,
+    Accepted,
+    "Accepted; the saga is on its way",
+    like=[examples.ACCEPTED],
+    Location="Where the order is",
+    Preference_Applied="wait=N",
 )
-_OVER: Final = answers(200, OrderBody, "With `Prefer: wait`: the saga is over", Preference_Applied="wait=N")
-_CANCEL_ACCEPTED: Final = answers(202, CancelAccepted, "Accepted; the order service decides")
+_OVER: Final = answers(
+    200,
+    OrderBody,
+    "With `Prefer: wait`: the saga is over",
+    like=[examples.PAID_ORDER, examples.CANCELLED_ORDER],
+    Preference_Applied="wait=N",
+)
+_CANCEL_ACCEPTED: Final = answers(
+    202, CancelAccepted, "Accepted; the order service decides", like=[examples.CANCEL_ACCEPTED]
+)
+_ORDER: Final = answers(200, OrderBody, "The order", like=[examples.PAID_ORDER, examples.CANCELLED_ORDER])
+_ID: Final = UUID(ORDER_ID)
+_NOT_PLACED: Final = problems(
+    key_taken(_ID),
+    refused(CreateOrder, "body", userId=examples.USER_ID, total=0),
+    refused(CreateOrder, "body", total=999, colour="red"),
+    examples.BROKER_AWAY,
+    examples.TEMPORAL_AWAY,
+)
+_BEYOND: Final = (
+    unknown_order(_ID),
+    beyond_cancelling(_ID, OrderStatus.CANCELLED),
+    examples.BROKER_AWAY,
+    examples.TEMPORAL_AWAY,
+)
 
 
 def order_routes(*, placing: Placing, commands: Commands, queries: Queries, longest_wait: int) -> APIRouter:
@@ -63,8 +93,10 @@ def _placing_route(router: APIRouter, placing: Placing, longest_wait: int) -> No
     @router.post(
         "",
         summary="Place an order",
+        description="The order is accepted once the broker, or Temporal, has confirmed it; its saga runs by itself. "
+        "With an Idempotency-Key, which the order service keeps, repeating the request is safe.",
         status_code=202,
-        responses=_ACCEPTED | _OVER | problems(409, 503),
+        responses=_ACCEPTED | _OVER | _NOT_PLACED,
         openapi_extra=takes(CreateOrder, _KEY, _PREFER),
     )
     async def create_order(request: Request) -> Response:
@@ -84,7 +116,9 @@ def _look_up_routes(router: APIRouter, queries: Queries) -> None:
     @router.get(
         "",
         summary="List orders, newest first",
-        responses=answers(200, Paged[OrderBody], "A page; empty past the end") | problems(503),
+        description="All of them, or those with a status, or of a customer.",
+        responses=answers(200, Paged[OrderBody], "A page; empty past the end", like=[examples.ORDERS])
+        | problems(examples.SERVICE_AWAY, refused(OrdersPage, "query", limit=0)),
         openapi_extra=takes(),
     )
     async def list_orders(request: Request, query: Annotated[OrdersPage, Query()]) -> Response:
@@ -97,7 +131,7 @@ def _look_up_routes(router: APIRouter, queries: Queries) -> None:
         summary="Look up an order",
         description="An order accepted less than 2 s ago is waited for, up to 1 s; one whose id this system has given "
         "to an order that it has accepted, up to 3 s, and then answered with 503 instead of 404.",
-        responses=answers(200, OrderBody, "The order") | problems(404, 503),
+        responses=_ORDER | problems(unknown_order(_ID), examples.SERVICE_AWAY, examples.NO_ORDER_ID),
         openapi_extra=takes(),
     )
     async def get_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
@@ -105,14 +139,12 @@ def _look_up_routes(router: APIRouter, queries: Queries) -> None:
 
 
 def _cancelling_routes(router: APIRouter, commands: Commands) -> None:
-    responses = _CANCEL_ACCEPTED | problems(404, 409, 503)
-
     @router.patch(
         "/{orderId}/cancel",
         summary="Cancel an order",
         description="What was paid is refunded. With the order service away, the request is accepted unseen.",
         status_code=202,
-        responses=responses,
+        responses=_CANCEL_ACCEPTED | problems(*_BEYOND, examples.NO_ORDER_ID),
         openapi_extra=takes(CancelOrder, required=False),
     )
     async def cancel_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
@@ -123,8 +155,9 @@ def _cancelling_routes(router: APIRouter, commands: Commands) -> None:
     @router.patch(
         "/{orderId}",
         summary="Change an order's status to CANCELLED",
+        description="The same as `PATCH /api/orders/{orderId}/cancel`.",
         status_code=202,
-        responses=responses,
+        responses=_CANCEL_ACCEPTED | problems(*_BEYOND, refused(UpdateOrder, "body", status="PAID")),
         openapi_extra=takes(UpdateOrder),
     )
     async def update_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:

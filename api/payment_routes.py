@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
+from uuid import UUID
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.fields import OrderIdInPath, PaymentIdInPath
+from api import examples
+from api.examples import refused
+from api.fields import ORDER_ID, PAYMENT_ID, OrderIdInPath, PaymentIdInPath
 from api.openapi import answers, problems, takes
-from api.problems import Kind, Problem
-from api.queries import Queries
+from api.problems import Kind, Problem, unavailable
+from api.queries import Queries, no_payment_of
 from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
 from api.security import correlation_id_of
+
+_AWAY: Final = unavailable("The payment service does not answer; try again")
 
 
 def payment_routes(queries: Queries) -> APIRouter:
@@ -23,47 +28,63 @@ def payment_routes(queries: Queries) -> APIRouter:
     @router.get(
         "",
         summary="List payments, newest first",
-        responses=answers(200, Paged[PaymentBody], "A page; empty past the end") | problems(503),
+        description="An order has one payment at most.",
+        responses=answers(200, Paged[PaymentBody], "A page; empty past the end", like=[examples.PAYMENTS])
+        | problems(_AWAY, refused(PaymentsPage, "query", limit=0)),
         openapi_extra=takes(),
     )
     async def list_payments(request: Request, query: Annotated[PaymentsPage, Query()]) -> Response:
-        return await answer(request, "/payments", "There are no payments", query.model_dump(by_alias=True))
+        return await answer(request, "/payments", no_payments(), query.model_dump(by_alias=True))
 
     @router.get(
         "/stats",
         summary="Count payments and sum their amounts, by status",
-        responses=answers(200, Stats, "Statuses that occur") | problems(503),
+        description="Statuses that no payment has are left out.",
+        responses=answers(200, Stats, "Statuses that occur", like=[examples.STATS]) | problems(_AWAY),
         openapi_extra=takes(),
     )
-    async def payment_stats(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
-        return await answer(request, "/payments/stats", "There are no payments")
+    async def get_payment_stats(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
+        return await answer(request, "/payments/stats", no_payments())
 
     @router.get(
         "/order/{orderId}",
         summary="Look up an order's payment",
         description="The payment of an order accepted less than 2 s ago is waited for, up to 1 s; with an id that this "
         "system has given to an order it has accepted, up to 3 s, and then answered with 503 instead of 404.",
-        responses=answers(200, PaymentBody, "The payment") | problems(404, 503),
+        responses=answers(200, PaymentBody, "The payment", like=[examples.PAYMENT])
+        | problems(no_payment_of(UUID(ORDER_ID)), _AWAY, examples.NO_ORDER_ID),
         openapi_extra=takes(),
     )
-    async def payment_of_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
+    async def get_payment_of_order(
+        request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]
+    ) -> Response:
         found = await queries.payment_of(order_id, correlation_id_of(request.scope))
         return Response(found, media_type="application/json")
 
     @router.get(
         "/{paymentId}",
         summary="Look up a payment",
-        responses=answers(200, PaymentBody, "The payment") | problems(404, 503),
+        description="By its own id; by its order's: `GET /api/payments/order/{orderId}`.",
+        responses=answers(200, PaymentBody, "The payment", like=[examples.PAYMENT])
+        | problems(unknown_payment(UUID(PAYMENT_ID)), _AWAY, examples.NO_PAYMENT_ID),
         openapi_extra=takes(),
     )
     async def get_payment(request: Request, payment_id: PaymentIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
-        missing = f"Payment {payment_id} is not known; check the id, or list payments at /api/payments"
-        return await answer(request, f"/payments/{payment_id}", missing)
+        return await answer(request, f"/payments/{payment_id}", unknown_payment(payment_id))
 
-    async def answer(request: Request, path: str, missing: str, params: dict[str, int] | None = None) -> Response:
+    async def answer(request: Request, path: str, missing: Problem, params: dict[str, int] | None = None) -> Response:
         found = await queries.ask(queries.payments, path, correlation_id_of(request.scope), params)
         if found is None:
-            raise Problem(Kind.NOT_FOUND, missing)
+            raise missing
         return Response(found, media_type="application/json")
 
     return router
+
+
+def no_payments() -> Problem:
+    return Problem(Kind.NOT_FOUND, "There are no payments")
+
+
+def unknown_payment(payment_id: UUID) -> Problem:
+    detail = f"Payment {payment_id} is not known; check the id, or list payments at /api/payments"
+    return Problem(Kind.NOT_FOUND, detail)

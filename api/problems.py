@@ -49,6 +49,7 @@ class Kind(Enum):
     UNAVAILABLE = ("unavailable", 503, "Temporarily unavailable")
 
     def __init__(self, slug: str, status: int, title: str) -> None:
+        self.slug = slug
         self.type = f"urn:payment-saga:problem:{slug}"
         self.status = status
         self.title = title
@@ -126,30 +127,37 @@ def _in_our_words(rule: str, message: str) -> str:
 
 def respond(problem: Problem, scope: Scope) -> Response:
     """The answer to the request of this scope."""
+    body = msgspec.json.encode(content_of(problem, path=scope["path"], correlation_id=scope.get(CORRELATION_ID)))
+    return Response(body, status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+
+
+def content_of(problem: Problem, *, path: str, correlation_id: str | None) -> dict[str, Any]:
+    """The members of the problem details."""
     content: dict[str, Any] = {
         "type": problem.kind.type,
         "title": problem.kind.title,
         "status": problem.status,
         "detail": problem.detail,
-        "instance": quote(scope["path"], safe="/:@!$&'()*+,;=-._~"),
-        "correlationId": scope.get(CORRELATION_ID),
+        "instance": quote(path, safe="/:@!$&'()*+,;=-._~"),
+        "correlationId": correlation_id,
     }
     if problem.errors:
         content["errors"] = [
             {"field": error.field, "in": error.part, "rule": error.rule, "message": error.message}
             for error in problem.errors
         ]
-    body = msgspec.json.encode(content)
-    return Response(body, status_code=problem.status, headers=problem.headers, media_type=MEDIA_TYPE)
+    return content
 
 
 def unexpected(error: Exception, scope: Scope) -> Response:
     """A 500 that tells the client nothing but the correlation id, under which the log tells the rest."""
     log.error("request_failed", method=scope["method"], path=scope["path"], exc_info=error)
-    problem = Problem(
-        Kind.INTERNAL, "The request could not be handled; the log has more under this correlation id. Try again later."
-    )
-    return respond(problem, scope)
+    return respond(internal(), scope)
+
+
+def internal() -> Problem:
+    detail = "The request could not be handled; the log has more under this correlation id. Try again later."
+    return Problem(Kind.INTERNAL, detail)
 
 
 def install(app: FastAPI) -> None:

@@ -79,8 +79,7 @@ class Queries:
             return found
         if self.recent.is_accepted(order_id):
             raise unavailable(f"Order {order_id} is accepted, but its payment is not stored yet; try again")
-        detail = f"There is no payment for order {order_id} (yet); check the id, or try again"
-        raise Problem(Kind.NOT_FOUND, detail)
+        raise no_payment_of(order_id)
 
     async def is_stored(self, order_id: UUID, correlation_id: str) -> bool:
         """Whether the order is stored; one known to be accepted isn't waited for. Raises Problem for an unknown one."""
@@ -139,6 +138,10 @@ class Queries:
 
 def unknown_order(order_id: UUID) -> Problem:
     return Problem(Kind.NOT_FOUND, f"Order {order_id} is not known; check the id, or list orders at /api/orders")
+
+
+def no_payment_of(order_id: UUID) -> Problem:
+    return Problem(Kind.NOT_FOUND, f"There is no payment for order {order_id} (yet); check the id, or try again")
 
 
 def events_removed(order_id: UUID) -> Problem:

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from api.access import Access
 from api.fields import OrderIdInPath
 from api.health import health_routes
-from api.openapi import answers, describe, problems, takes
+from api.openapi import answers, describe, operation_id, problems, takes
 from api.ports import Readiness, ReplayPort
 from api.problems import Kind, Problem, Violation, install, invalid, respond, unavailable
 from api.requests import read_body
@@ -62,6 +62,7 @@ def create_read_app(
         description="What the gateway asks; it answers nobody without the internal token.",
         version=version("payment-saga"),
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
         middleware=[Middleware(Edge), Middleware(InternalToken, token=token, access=access or Access())],
         lifespan=lifespan,
     )
@@ -72,7 +73,7 @@ def create_read_app(
     app.include_router(_event_routes(database, log_model, log_path))
     if replay is not None:
         app.include_router(_replay_routes(replay))
-    describe(app, KeepKey, Replay)
+    describe(app, KeepKey, Replay, for_pages=False)
     return app
 
 

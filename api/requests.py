@@ -38,11 +38,15 @@ def _check_type(request: Request) -> None:
     # A browser can send any other type from any page without asking, and would place orders that way.
     types = request.headers.getlist("content-type")
     if len(types) != 1 or not _JSON.fullmatch(types[0]):
-        detail = "The body's Content-Type must be application/json"
-        raise Problem(Kind.UNSUPPORTED, detail, headers={"Accept": "application/json"})
+        raise not_json()
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         detail = "The body's Content-Encoding is not understood; send it as it is"
         raise Problem(Kind.UNSUPPORTED, detail, headers={"Accept-Encoding": "identity"})
+
+
+def not_json() -> Problem:
+    detail = "The body's Content-Type must be application/json"
+    return Problem(Kind.UNSUPPORTED, detail, headers={"Accept": "application/json"})
 
 
 async def read_optional_body(request: Request, model: type[Body]) -> Body:

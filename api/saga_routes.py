@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from typing import Annotated, Any, Final
+from uuid import UUID
 
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.fields import OrderIdInPath
+from api import examples
+from api.fields import ORDER_ID, OrderIdInPath
 from api.openapi import Responses, answers, problems, takes
 from api.ports import FeedPort, Limits
-from api.queries import Queries
+from api.queries import Queries, events_removed, unknown_order
 from api.schemas import NoQuery, TimelineBody
 from api.security import correlation_id_of
-from api.stream import open_stream
+from api.stream import EventStream, cannot_follow, open_stream
 from api.timelines import Timelines
 
 _JSON: Final = "application/json"
@@ -25,27 +27,20 @@ _LAST_EVENT_ID: Final[dict[str, Any]] = {
     "schema": {"type": "string"},
 }
 
-_EVENT: Final[dict[str, Any]] = {
-    "type": "object",
-    "properties": {
-        "id": {"type": "string", "format": "uuid", "description": "The event's id"},
-        "event": {"type": "string", "description": "Its type", "examples": ["OrderCreated"]},
-        "data": {
-            "type": "string",
-            "contentMediaType": _JSON,
-            "contentSchema": {"$ref": "#/components/schemas/EntryBody"},
-        },
-    },
-    "required": ["id", "event", "data"],
+_ID: Final = UUID(ORDER_ID)
+_CANNOT_FOLLOW: Final = cannot_follow()
+_EVENTS: Final[dict[str, Any]] = {
+    "schema": {"type": "string", "description": "Events, each with `id`, `event` and, in `data`, an entry as JSON"},
+    "examples": {"example-1": {"value": examples.STREAM}},
 }
 _STREAM: Final[Responses] = {
-    200: {"description": "The events", "content": {"text/event-stream": {"itemSchema": _EVENT}}},
+    200: {"description": "The events", "content": {"text/event-stream": _EVENTS}},
     204: {"description": "The saga is over and `Last-Event-ID` was its last event"},
 }
 
 
 def saga_routes(*, timelines: Timelines, queries: Queries, feed: FeedPort, limits: Limits) -> APIRouter:
-    """Routes under `/orders/{order_id}`."""
+    """Routes under `/orders/{orderId}`."""
     router = APIRouter(prefix="/orders/{orderId}", tags=["saga"])
 
     @router.get(
@@ -54,10 +49,11 @@ def saga_routes(*, timelines: Timelines, queries: Queries, feed: FeedPort, limit
         description="Told by the order's workflow in Temporal, or from the event logs of the two services while "
         "Temporal is away, or has no such workflow, or lacks an event that they have; `source` says which. "
         "With a service away, the workflow's word is enough.",
-        responses=answers(200, TimelineBody, "The saga's story so far") | problems(404, 503),
+        responses=answers(200, TimelineBody, "The saga's story so far", like=[examples.TIMELINE])
+        | problems(unknown_order(_ID), events_removed(_ID), examples.SERVICE_AWAY, examples.NO_ORDER_ID),
         openapi_extra=takes(),
     )
-    async def get_timeline(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
+    async def get_order_timeline(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         return Response(await timelines.read(order_id, correlation_id_of(request.scope)), media_type=_JSON)
 
     @router.get(
@@ -65,7 +61,12 @@ def saga_routes(*, timelines: Timelines, queries: Queries, feed: FeedPort, limit
         summary="Follow what happens, as server-sent events",
         description="Each event of the timeline once, as `id`, `event` and `data` (the entry as JSON), until the saga "
         "is over. Comments keep an idle connection open.",
-        responses=_STREAM | problems(404, 503),
+        status_code=200,
+        response_class=EventStream,
+        responses=_STREAM
+        | problems(
+            unknown_order(_ID), events_removed(_ID), _CANNOT_FOLLOW, examples.SERVICE_AWAY, examples.NO_ORDER_ID
+        ),
         openapi_extra=takes(None, _LAST_EVENT_ID),
     )
     async def stream_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:

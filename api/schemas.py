@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Final, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from api.fields import ORDER_ID, PAYMENT_ID, Currency, MinorUnits, PageLimit, PageNumber
+from api import examples
+from api.fields import ORDER_ID, Currency, MinorUnits, PageLimit, PageNumber
 from models.order import OrderStatus
 from models.payment import PaymentStatus
 from models.saga import CancelReason, Coordinator
 from models.texts import PAYMENT_METHOD
-
-_USER_ID: Final = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"
-_CREATED: Final = "2026-02-15T01:42:19.000Z"
-_UPDATED: Final = "2026-02-15T01:42:20.613Z"
 
 Row = TypeVar("Row")
 
@@ -34,7 +31,7 @@ class CreateOrder(_Request):
     """An order to accept."""
 
     model_config = ConfigDict(
-        json_schema_extra={"examples": [{"userId": _USER_ID, "total": 999, "paymentMethod": "pm_card_visa"}]}
+        json_schema_extra={"examples": [{"userId": examples.USER_ID, "total": 999, "paymentMethod": "pm_card_visa"}]}
     )
 
     user_id: UUID
@@ -87,11 +84,11 @@ class Replay(_Request):
 class EventsQuery(_Request):
     """Which events to list: the first `limit` that match every condition given."""
 
-    order_id: UUID | None = None
-    event_type: str | None = None
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
-    limit: Annotated[int, Field(ge=1, le=1000)] = 100
+    order_id: UUID | None = Field(None, description="Only this order's")
+    event_type: str | None = Field(None, description="Only of this type")
+    since: AwareDatetime | None = Field(None, description="Only what happened then or later")
+    until: AwareDatetime | None = Field(None, description="Only what happened before")
+    limit: int = Field(100, ge=1, le=1000, description="How many at most")
 
 
 class NoQuery(_Request):
@@ -99,57 +96,65 @@ class NoQuery(_Request):
 
 
 class Page(_Request):
-    page: PageNumber = 1
-    limit: PageLimit = 10
+    page: PageNumber = Field(1, description="Which page, the newest first; past the end it is empty")
+    limit: PageLimit = Field(10, description="How many a page has")
 
 
 class OrdersPage(Page):
-    status: OrderStatus | None = None
-    user_id: UUID | None = None
+    status: OrderStatus | None = Field(None, description="Only orders with this status")
+    user_id: UUID | None = Field(None, description="Only this customer's orders")
 
 
 class PaymentsPage(Page):
     pass
 
 
+def _like(*found: Any) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": examples.hide_nulls(list(found))})
+
+
 class Accepted(_Camel):
-    order_id: UUID = Field(examples=[ORDER_ID])
-    message: str = Field(examples=["Order creation request accepted"])
+    model_config = _like(examples.ACCEPTED)
+    order_id: UUID
+    message: str
     status: Literal["PENDING_PAYMENT"]
 
 
 class CancelAccepted(_Camel):
-    order_id: UUID = Field(examples=[ORDER_ID])
-    message: str = Field(examples=["Order cancellation request accepted"])
+    model_config = _like(examples.CANCEL_ACCEPTED)
+    order_id: UUID
+    message: str
 
 
 class OrderBody(_Camel):
-    id: UUID = Field(examples=[ORDER_ID])
-    user_id: UUID = Field(examples=[_USER_ID])
-    total: int = Field(examples=[999])
-    status: OrderStatus = Field(examples=["PAID"])
-    created_at: datetime = Field(examples=[_CREATED])
-    updated_at: datetime = Field(examples=[_UPDATED])
-    currency: str = Field(examples=["USD"])
+    model_config = _like(examples.PAID_ORDER, examples.CANCELLED_ORDER)
+    id: UUID
+    user_id: UUID
+    total: int = Field(description="In minor units: 999 is 9.99")
+    status: OrderStatus
+    created_at: datetime
+    updated_at: datetime
+    currency: str = Field(description="ISO 4217 code")
     coordinator: Coordinator
-    cancel_reason: CancelReason | None
+    cancel_reason: CancelReason | None = Field(description="null unless the order is cancelled")
 
 
 class PaymentBody(_Camel):
-    id: UUID = Field(examples=[PAYMENT_ID])
-    order_id: UUID = Field(examples=[ORDER_ID])
-    amount: int = Field(examples=[999])
-    status: PaymentStatus = Field(examples=["APPROVED"])
-    created_at: datetime = Field(examples=[_CREATED])
-    updated_at: datetime = Field(examples=[_UPDATED])
-    currency: str = Field(examples=["USD"])
-    reason: str | None = Field(examples=[None])
+    model_config = _like(examples.PAYMENT)
+    id: UUID
+    order_id: UUID
+    amount: int = Field(description="In minor units: 999 is 9.99")
+    status: PaymentStatus
+    created_at: datetime
+    updated_at: datetime
+    currency: str = Field(description="ISO 4217 code")
+    reason: str | None = Field(description="Why it was declined or failed, else null")
 
 
 class Meta(_Camel):
     page: int
     limit: int
-    total: int
+    total: int = Field(description="How many there are in all")
     total_pages: int
 
 
@@ -159,34 +164,37 @@ class Paged(_Camel, Generic[Row]):
 
 
 class StatusTotal(_Camel):
-    status: PaymentStatus = Field(examples=["APPROVED"])
+    status: PaymentStatus
     count: int
     total_amount: int = Field(description="In minor units, whatever the currency")
 
 
 class Stats(_Camel):
+    model_config = _like(examples.STATS)
     by_status: list[StatusTotal]
 
 
 class CauseBody(_Camel):
     causation_id: UUID | None = Field(description="The message that this event answers")
-    name: str | None = Field(examples=["CreateOrderRequested"])
+    name: str | None = Field(description="Its type")
 
 
 class EntryBody(_Camel):
+    model_config = _like(examples.TIMELINE["entries"][0])
     event_id: UUID
-    event_type: str = Field(examples=["OrderCreated"])
-    at: datetime = Field(examples=[_CREATED])
+    event_type: str
+    at: datetime
     actor: Literal["order-service", "payment-service"]
     cause: CauseBody
     elapsed_ms: int = Field(description="Since the saga's first event")
-    summary: str = Field(examples=["Order accepted: 999 USD in minor units to pay."])
+    summary: str
     order_status: OrderStatus | None
     payment_status: PaymentStatus | None
 
 
 class TimelineBody(_Camel):
-    order_id: UUID = Field(examples=[ORDER_ID])
+    model_config = _like(examples.TIMELINE)
+    order_id: UUID
     coordinator: Coordinator
     order_status: OrderStatus | None
     payment_status: PaymentStatus | None
@@ -211,28 +219,30 @@ class Replayed(_Camel):
 
 
 class Health(BaseModel):
+    model_config = _like(examples.ALIVE)
     status: Literal["ok"]
 
 
 class Ready(BaseModel):
+    model_config = _like(examples.READY)
     ready: bool
-    checks: dict[str, str] = Field(examples=[{"broker": "ok", "orders": "ok", "payments": "ok"}])
+    checks: dict[str, str] = Field(description="What this process needs, by name: `ok`, or what is wrong with it")
 
 
 class ViolationBody(BaseModel):
-    field: str = Field(examples=["total"])
-    part: str = Field(alias="in", examples=["body"])
-    rule: str = Field(examples=["less_than_equal"])
-    message: str = Field(examples=["must be less than or equal to 1000000000000"])
+    field: str = Field(description="As the client names it")
+    part: str = Field(alias="in", description="body, query, path or header")
+    rule: str
+    message: str
 
 
 class ProblemBody(_Camel):
     """Problem details as RFC 9457 defines them."""
 
-    type: str = Field(examples=["urn:payment-saga:problem:invalid-request"])
-    title: str = Field(examples=["The request breaks a rule"])
-    status: int = Field(examples=[422])
-    detail: str = Field(examples=["total must be less than or equal to 1000000000000"])
-    instance: str = Field(examples=["/api/orders"])
-    correlation_id: str | None
+    type: str = Field(description="What kind of problem it is, for programs")
+    title: str = Field(description="The same, for people")
+    status: int
+    detail: str = Field(description="What is wrong this time, and what to do")
+    instance: str = Field(description="The path that was asked for")
+    correlation_id: str | None = Field(description="Under which the logs tell more")
     errors: list[ViolationBody] | None = Field(None, description="With 422: every field and the rule it breaks")

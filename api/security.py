@@ -23,6 +23,7 @@ log = structlog.get_logger()
 MAX_BODY: Final = 64 * 1024  # bytes
 OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 
+_LONGEST_NAME: Final = 200
 _LONGEST_LENGTH: Final = 18  # digits: more are too large in any case
 _CORRELATION_ID: Final = re.compile(rb"[!-~](?:[ -~]{0,126}[!-~])?")
 
@@ -68,7 +69,7 @@ class Edge:
 
     def _check(self, scope: Scope, asked: _Asked) -> None:
         if asked.hosts != 1 and (asked.hosts or scope["http_version"] != "1.0"):
-            raise Problem(Kind.REFUSED, "A request has one Host field (RFC 9112, 3.2), this one has another number")
+            raise no_single_host()
         if self._access is None:
             name_of(asked.host)
         else:
@@ -76,7 +77,7 @@ class Edge:
             if scope["method"] not in SAFE_METHODS:
                 self._access.check_page(asked.origin, asked.site, asked.host)
         if asked.length is not None and asked.length > self._max_body:
-            raise _too_large(self._max_body)
+            raise too_large(self._max_body)
         if b"&" in scope["query_string"]:
             _refuse_repetitions(scope["query_string"])
 
@@ -94,11 +95,7 @@ class InternalToken:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and not self._authorized(scope):
             if scope["path"] not in OPEN_PATHS:
-                raise Problem(
-                    Kind.UNAUTHORIZED,
-                    "This port answers the gateway alone: send `Authorization: Bearer <internal token>`",
-                    headers={"WWW-Authenticate": "Bearer"},
-                )
+                raise unauthorized()
             self._access.check_host(_read_headers(scope).host)
         await self._app(scope, receive, send)
 
@@ -178,8 +175,13 @@ def _refuse_repetitions(query: bytes) -> None:
     seen: set[str] = set()
     for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
         if name in seen:
-            raise invalid(Violation(part="query", field=name[:200], rule="repeated", message="must be given only once"))
+            raise repeated(name)
         seen.add(name)
+
+
+def repeated(name: str) -> Problem:
+    message = "must be given only once"
+    return invalid(Violation(part="query", field=name[:_LONGEST_NAME], rule="repeated", message=message))
 
 
 def _bounded(receive: Receive, limit: int) -> Callable[[], Awaitable[Message]]:
@@ -191,11 +193,20 @@ def _bounded(receive: Receive, limit: int) -> Callable[[], Awaitable[Message]]:
         if message["type"] == "http.request":
             read += len(message.get("body", b""))
             if read > limit:
-                raise _too_large(limit)
+                raise too_large(limit)
         return message
 
     return receive_bounded
 
 
-def _too_large(limit: int) -> Problem:
+def unauthorized() -> Problem:
+    detail = "This port answers the gateway alone: send `Authorization: Bearer <internal token>`"
+    return Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
+def no_single_host() -> Problem:
+    return Problem(Kind.REFUSED, "A request has one Host field (RFC 9112, 3.2), this one has another number")
+
+
+def too_large(limit: int) -> Problem:
     return Problem(Kind.TOO_LARGE, f"The body is larger than {limit} bytes; send less")

@@ -56,7 +56,7 @@ async def open_stream(
             async with asyncio.timeout(limits.query):
                 live = await stack.enter_async_context(feed.subscribe(order_id))
         except (BrokerUnavailable, TimeoutError) as error:
-            raise unavailable("The message broker does not answer, so nothing can be followed; try again") from error
+            raise cannot_follow() from error
         follower = Follower(live, lambda: queries.events(order_id, correlation_id))
         await follower.read_logs()
         # An order that is accepted, but not stored yet, begins under its reader's eyes.
@@ -71,6 +71,10 @@ async def open_stream(
         chunks = _chunks(follower, told, limits.heartbeat)
         response: Response = EventStream(chunks, stack.pop_all())
     return response
+
+
+def cannot_follow() -> Problem:
+    return unavailable("The message broker does not answer, so nothing can be followed; try again")
 
 
 async def _chunks(follower: Follower, told: set[UUID], heartbeat: float) -> AsyncIterator[bytes]:
