@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
+import structlog
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -14,12 +16,14 @@ from activities.book import Applied, Book, Entry
 from activities.faults import crash_point
 from activities.history import History, entry_of, for_good, heartbeats
 from activities.ledger import Ledger
-from activities.providers import PaymentProvider, ProviderUnavailable, RefundRefused
+from activities.providers import ForeignAnswer, Mischarged, PaymentProvider, ProviderUnavailable, RefundRefused
 from activities.steps import Step, StepResult
 from models.database import Database
-from models.outcome import Outcome, Unanswered
+from models.outcome import Charged, Outcome, Refused, Unanswered
 from models.payment import Due, Payment, PaymentStatus, decide
 from models.saga import Become, Coordinator, Decision, Illegal, Message, OrderCancelled, OrderCreated, PaymentId
+
+log = structlog.get_logger()
 
 _InFlight: TypeAlias = dict[tuple[PaymentId, Due], asyncio.Task[bool]]
 
@@ -83,18 +87,38 @@ class PaymentActivities:
         return True
 
     async def _ask(self, payment: Payment, entry: Entry, last_try: bool) -> Outcome:
+        try:
+            answer = await self._provider_on(payment, entry.correlation_id)
+            if isinstance(answer, Mischarged):
+                return await self._undone(payment, answer, entry.correlation_id)
+        except ForeignAnswer as error:
+            raise ContradictoryOutcome(str(error)) from error
+        except ProviderUnavailable as error:
+            if not last_try or payment.due is not Due.CHARGE:
+                raise
+            return Unanswered(order_id=payment.order_id, error=str(error))
+        return answer
+
+    async def _provider_on(self, payment: Payment, correlation_id: str) -> Outcome | Mischarged:
         match payment.due:
             case Due.VOID:
-                return await self._provider.void(payment, correlation_id=entry.correlation_id)
+                return await self._provider.void(payment, correlation_id=correlation_id)
             case Due.REFUND:
-                return await self._provider.refund(payment, correlation_id=entry.correlation_id)
+                return await self._provider.refund(payment, correlation_id=correlation_id)
             case _:
-                try:
-                    return await self._provider.charge(payment, correlation_id=entry.correlation_id)
-                except ProviderUnavailable as error:
-                    if not last_try:
-                        raise
-                    return Unanswered(order_id=payment.order_id, error=str(error))
+                return await self._provider.charge(payment, correlation_id=correlation_id)
+
+    async def _undone(self, payment: Payment, answer: Mischarged, correlation_id: str) -> Outcome:
+        """What is not what was asked for is never approved: it is given back before anything else is decided.
+
+        A crash in between repeats the charge, which tells of the same capture, and the refund, which is made once.
+        """
+        log.warning("payment_mischarged", payment_id=str(payment.id), correlation_id=correlation_id, why=answer.why)
+        order_id, charged_as = payment.order_id, replace(payment, transaction_id=answer.transaction_id)
+        if payment.status is PaymentStatus.CANCELLED:
+            return Charged(order_id=order_id, transaction_id=answer.transaction_id)  # its refund is due next
+        await self._provider.refund(charged_as, correlation_id=correlation_id)
+        return Refused(order_id=order_id, error=f"{answer.why}; it was given back")
 
 
 def _load(row: Sequence[Any]) -> Payment:

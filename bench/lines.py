@@ -33,6 +33,7 @@ NEEDED_BY: Final[Mapping[str, str]] = {
     "activities/providers/__init__.py": SHARED,
     "activities/providers/simulated.py": SHARED,
     "activities/providers/stripe.py": SHARED,
+    "activities/providers/stripe_answers.py": SHARED,
     "activities/providers/stripe_requests.py": SHARED,
     "activities/recall.py": SHARED,
     "activities/retention.py": SHARED,

@@ -12,11 +12,11 @@ from typing import Any, Final, TypeAlias
 import structlog
 
 from activities.batch import Batcher
-from activities.providers import VOIDED, ProviderUnavailable, RefundRefused
+from activities.providers import VOIDED, Mischarged, ProviderUnavailable, RefundRefused, captured
 from models.database import TRANSIENT, Database
 from models.outcome import Charged, Declined, Refunded, Refused, Voided
 from models.payment import Payment
-from models.saga import OrderId, PaymentId
+from models.saga import PaymentId
 
 Settlement: TypeAlias = Charged | Declined | Refused | Voided
 
@@ -37,14 +37,14 @@ _SETTLE: Final = """
          AS line (payment_id, amount, currency, outcome, transaction_id, reason)
     ORDER BY payment_id
     ON CONFLICT (payment_id) DO NOTHING
-    RETURNING payment_id, outcome, transaction_id, reason, captured, refunded"""
+    RETURNING payment_id, outcome, currency, transaction_id, reason, captured, refunded"""
 _REFUND: Final = """
     UPDATE provider_charges SET refunded = captured, updated_at = now()
     WHERE payment_id IN (
         SELECT payment_id FROM provider_charges
         WHERE payment_id = ANY(%s::uuid[]) AND refunded < captured ORDER BY payment_id FOR UPDATE)"""
 _READ: Final = """
-    SELECT payment_id, outcome, transaction_id, reason, captured, refunded
+    SELECT payment_id, outcome, currency, transaction_id, reason, captured, refunded
     FROM provider_charges WHERE payment_id = ANY(%s::uuid[])"""
 
 _log = structlog.get_logger()
@@ -68,16 +68,19 @@ class _Line:
     """A payment's line in the books; `first` if this very request wrote it."""
 
     outcome: str
+    currency: str
     transaction_id: str | None
     reason: str | None
     captured: int
     refunded: int
     first: bool
 
-    def settlement(self, order_id: OrderId) -> Settlement:
+    def settlement(self, payment: Payment) -> Settlement | Mischarged:
+        order_id = payment.order_id
         match self.outcome:
             case "Charged":
-                return Charged(order_id=order_id, transaction_id=self.transaction_id or "")
+                got, asked = (self.captured, self.currency), (payment.amount, payment.currency)
+                return captured(payment, self.transaction_id or "", got=got, asked=asked)
             case "Declined":
                 return Declined(order_id=order_id, reason=self.reason or "")
             case "Refused":
@@ -115,7 +118,7 @@ class SimulatedProvider:
         """Keep the books until cancelled."""
         await self._batcher.run()
 
-    async def charge(self, payment: Payment, *, correlation_id: str) -> Charged | Declined | Refused:
+    async def charge(self, payment: Payment, *, correlation_id: str) -> Charged | Mischarged | Declined | Refused:
         """Capture after the latency unless the books then hold a line for this payment, which is told instead."""
         if payment.payment_method == "pm_unavailable":
             await asyncio.sleep(self._timeout)
@@ -124,34 +127,37 @@ class SimulatedProvider:
         line = await self._settle(payment, self._toss(payment))
         if line.first and payment.payment_method == "pm_timeout_then_approve":
             raise ProviderUnavailable(f"The answer to the charge of payment {payment.id} was lost")
-        settlement = line.settlement(payment.order_id)
+        settlement = line.settlement(payment)
         _log.debug("provider_charge", payment_id=payment.id, correlation_id=correlation_id, outcome=line.outcome)
         return Refused(order_id=payment.order_id, error=VOIDED) if isinstance(settlement, Voided) else settlement
 
-    async def void(self, payment: Payment, *, correlation_id: str) -> Voided | Charged:
+    async def void(self, payment: Payment, *, correlation_id: str) -> Voided | Charged | Mischarged:
         """Leave a tombstone, also for a payment never seen, so that a charge still in its latency captures nothing."""
         line = await self._settle(payment, Voided(order_id=payment.order_id))
         _log.debug("provider_void", payment_id=payment.id, correlation_id=correlation_id, outcome=line.outcome)
-        settlement = line.settlement(payment.order_id)
+        settlement = line.settlement(payment)
         # A declined or refused line stands for good too: nothing will ever be captured for it.
-        return settlement if isinstance(settlement, Charged) else Voided(order_id=payment.order_id)
+        return settlement if isinstance(settlement, Charged | Mischarged) else Voided(order_id=payment.order_id)
 
     async def refund(self, payment: Payment, *, correlation_id: str) -> Refunded:
         """Give back all that was captured, once; raises RefundRefused if nothing was."""
         line = await self._ask(_Request(verb=_Verb.REFUND, payment=payment))
         if line is None or line.captured == 0:
             raise RefundRefused(f"Nothing was captured for payment {payment.id}, so nothing can be given back")
+        if line.refunded != line.captured:
+            books = f"captured {line.captured} {line.currency}, refunded {line.refunded}"
+            raise RefundRefused(f"The refund of payment {payment.id} is not what was captured: {books}")
         _log.debug("provider_refund", payment_id=payment.id, correlation_id=correlation_id, refunded=line.refunded)
         return Refunded(order_id=payment.order_id)
 
     async def look_up(
         self, payment: Payment, *, correlation_id: str
-    ) -> Charged | Declined | Refused | Voided | Refunded | None:
+    ) -> Charged | Mischarged | Declined | Refused | Voided | Refunded | None:
         line = await self._ask(_Request(verb=_Verb.LOOK_UP, payment=payment))
         _log.debug("provider_look_up", payment_id=payment.id, correlation_id=correlation_id)
         if line is None:
             return None
-        return Refunded(order_id=payment.order_id) if line.refunded else line.settlement(payment.order_id)
+        return Refunded(order_id=payment.order_id) if line.refunded else line.settlement(payment)
 
     def _toss(self, payment: Payment) -> Charged | Declined | Refused:
         """What comes of a charge of this payment: the same for the same order, on every machine, in every run."""

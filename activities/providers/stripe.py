@@ -17,7 +17,8 @@ import stripe
 import structlog
 from stripe import Charge, HTTPXClient, PaymentIntent, StripeClient
 
-from activities.providers import VOIDED, ProviderUnavailable, RefundRefused
+from activities.providers import Mischarged, ProviderUnavailable, RefundRefused
+from activities.providers.stripe_answers import charge_outcome, given_back, is_as_asked, message_of, own
 from activities.providers.stripe_requests import amount_of, metadata, options
 from models.ids import minted_at
 from models.outcome import Charged, Declined, Refunded, Refused, Voided
@@ -69,7 +70,7 @@ class StripeProvider:
         finally:
             await self._http.close_async()  # type: ignore[no-untyped-call]
 
-    async def charge(self, payment: Payment, *, correlation_id: str) -> Charged | Declined | Refused:
+    async def charge(self, payment: Payment, *, correlation_id: str) -> Charged | Mischarged | Declined | Refused:
         """Open the payment's intent and confirm it, each at most once."""
         method = payment.payment_method or self._default_method
         if method is None:
@@ -77,12 +78,15 @@ class StripeProvider:
         try:
             intent = await self._open(payment, correlation_id)
         except stripe.InvalidRequestError as error:
-            return Refused(order_id=payment.order_id, error=_message(error))
-        outcome = _charge_outcome(payment, intent) or await self._confirm(payment, intent, method, correlation_id)
+            return Refused(order_id=payment.order_id, error=message_of(error))
+        outcome = charge_outcome(payment, intent)
+        if outcome is None and not is_as_asked(payment, intent):
+            return await self._give_up(payment, intent, correlation_id)
+        outcome = outcome or await self._confirm(payment, intent, method, correlation_id)
         _log.debug("provider_charge", payment_id=payment.id, correlation_id=correlation_id, intent_id=intent.id)
         return outcome
 
-    async def void(self, payment: Payment, *, correlation_id: str) -> Voided | Charged:
+    async def void(self, payment: Payment, *, correlation_id: str) -> Voided | Charged | Mischarged:
         """Cancel the payment's intent, opening it if need be: a cancelled intent can never be confirmed."""
         try:
             intent = await self._open(payment, correlation_id)
@@ -91,25 +95,27 @@ class StripeProvider:
             return Voided(order_id=payment.order_id)
         try:
             # Without a key of ours: a repetition does no harm, but a refusal replayed for a day would.
-            intent = await self._ask(
-                self._client.v1.payment_intents.cancel_async(intent.id, None, options(correlation_id))
+            intent = own(
+                payment,
+                await self._ask(self._client.v1.payment_intents.cancel_async(intent.id, None, options(correlation_id))),
+                intent.id,
             )
         except stripe.InvalidRequestError:
-            intent = await self._retrieve(intent.id, correlation_id)
-        match intent.status:
-            case "canceled":
+            intent = await self._retrieve(payment, intent.id, correlation_id)
+        match charge_outcome(payment, intent):
+            case Charged() | Mischarged() as outcome:
+                return outcome
+            case _ if intent.status == "canceled":
                 return Voided(order_id=payment.order_id)
-            case "succeeded":
-                return Charged(order_id=payment.order_id, transaction_id=intent.id)
-            case status:
-                raise ProviderUnavailable(f"Stripe could not cancel intent {intent.id}, which is {status}; try again")
+        raise ProviderUnavailable(f"Stripe could not cancel intent {intent.id}, which is {intent.status}; try again")
 
     async def refund(self, payment: Payment, *, correlation_id: str) -> Refunded:
         """Refund the whole intent under a key of its own; one that was refunded elsewhere counts as refunded."""
+        intent_id = await self._intent_id(payment, correlation_id)
         try:
             refund = await self._ask(
                 self._client.v1.refunds.create_async(
-                    {"payment_intent": await self._intent_id(payment, correlation_id), "metadata": metadata(payment)},
+                    {"payment_intent": intent_id, "metadata": metadata(payment)},
                     options(correlation_id, key=f"{payment.id}-refund"),
                 )
             )
@@ -118,37 +124,39 @@ class StripeProvider:
                     self._client.v1.refunds.retrieve_async(refund.id, None, options(correlation_id))
                 )
         except stripe.InvalidRequestError as error:
-            if error.code == "charge_already_refunded":
-                return Refunded(order_id=payment.order_id)
-            raise RefundRefused(f"Stripe refuses to refund payment {payment.id}: {_message(error)}") from None
-        match refund.status:
+            if error.code != "charge_already_refunded":
+                raise RefundRefused(f"Stripe refuses to refund payment {payment.id}: {message_of(error)}") from None
+            refund = None
+        match refund.status if refund else "succeeded":
+            case "failed" | "canceled" as status:
+                raise RefundRefused(f"A refund of payment {payment.id} is {status} at Stripe")
             case "succeeded":
-                return Refunded(order_id=payment.order_id)
-            case "failed" | "canceled":
-                raise RefundRefused(f"Refund {refund.id} of payment {payment.id} is {refund.status} at Stripe")
+                # The books say what has come back, not the answer: it may be another amount than was captured.
+                intent = await self._retrieve(payment, intent_id, correlation_id)
+                return given_back(payment, intent)
             case status:
-                raise ProviderUnavailable(f"Refund {refund.id} is {status} at Stripe; try again later")
+                raise ProviderUnavailable(f"A refund of payment {payment.id} is {status} at Stripe; try again later")
 
     async def look_up(
         self, payment: Payment, *, correlation_id: str
-    ) -> Charged | Declined | Refused | Voided | Refunded | None:
+    ) -> Charged | Mischarged | Declined | Refused | Voided | Refunded | None:
         """The state of the payment's intent; one that was never confirmed, or whose charge was refused, is None."""
         try:
             intent_id = await self._intent_id(payment, correlation_id)
         except stripe.InvalidRequestError as error:
-            return Refused(order_id=payment.order_id, error=_message(error))
-        intent = await self._retrieve(intent_id, correlation_id)
-        if intent.status == "canceled":
-            return Voided(order_id=payment.order_id)
+            return Refused(order_id=payment.order_id, error=message_of(error))
+        intent = await self._retrieve(payment, intent_id, correlation_id)
         if isinstance(intent.latest_charge, Charge) and intent.latest_charge.refunded:
-            return Refunded(order_id=payment.order_id)
-        return _charge_outcome(payment, intent)
+            return given_back(payment, intent)
+        outcome = charge_outcome(payment, intent)
+        voided = intent.status == "canceled" and isinstance(outcome, Refused)
+        return Voided(order_id=payment.order_id) if voided else outcome
 
     async def _open(self, payment: Payment, correlation_id: str) -> PaymentIntent:
         """The payment's one intent, perhaps as it was when it was opened; raises InvalidRequestError if refused."""
         if self._may_be_forgotten(payment) and (known := await self._search(payment, correlation_id)):
             return known
-        return await self._ask(
+        opened = await self._ask(
             self._client.v1.payment_intents.create_async(
                 {
                     "amount": amount_of(payment),
@@ -159,27 +167,37 @@ class StripeProvider:
                 options(correlation_id, key=str(payment.id)),
             )
         )
+        return own(payment, opened)
+
+    async def _give_up(self, payment: Payment, intent: PaymentIntent, correlation_id: str) -> Mischarged | Refused:
+        """An intent that isn't what was asked for is never confirmed."""
+        voided = await self.void(payment, correlation_id=correlation_id)
+        if isinstance(voided, Mischarged):
+            return voided
+        error = f"Stripe opened intent {intent.id} for {intent.amount} {intent.currency}, which was not asked for"
+        return Refused(order_id=payment.order_id, error=error)
 
     async def _confirm(
         self, payment: Payment, intent: PaymentIntent, method: str, correlation_id: str
-    ) -> Charged | Declined | Refused:
+    ) -> Charged | Mischarged | Declined | Refused:
         """Capture the money, unless a void has cancelled the intent."""
         refusal = None
         try:
-            intent = await self._ask(
+            confirmed = await self._ask(
                 self._client.v1.payment_intents.confirm_async(
                     intent.id,
                     {"payment_method": method, "off_session": True},
                     options(correlation_id, key=f"{payment.id}-confirm"),
                 )
             )
+            intent = own(payment, confirmed, intent.id)
         except stripe.CardError as error:
-            return Declined(order_id=payment.order_id, reason=_message(error))
+            return Declined(order_id=payment.order_id, reason=message_of(error))
         except stripe.InvalidRequestError as error:
             # Cancelled, or confirmed before under a key since forgotten? The intent tells.
-            refusal = _message(error)
-            intent = await self._retrieve(intent.id, correlation_id)
-        if outcome := _charge_outcome(payment, intent):
+            refusal = message_of(error)
+            intent = await self._retrieve(payment, intent.id, correlation_id)
+        if outcome := charge_outcome(payment, intent):
             return outcome
         if refusal is None or intent.status == "processing":
             raise ProviderUnavailable(f"Stripe's intent {intent.id} is {intent.status}, which settles nothing yet")
@@ -188,16 +206,17 @@ class StripeProvider:
     async def _intent_id(self, payment: Payment, correlation_id: str) -> str:
         return payment.transaction_id or (await self._open(payment, correlation_id)).id
 
-    async def _retrieve(self, intent_id: str, correlation_id: str) -> PaymentIntent:
+    async def _retrieve(self, payment: Payment, intent_id: str, correlation_id: str) -> PaymentIntent:
         intents, request = self._client.v1.payment_intents, options(correlation_id)
-        return await self._read(intents.retrieve_async(intent_id, {"expand": ["latest_charge"]}, request))
+        found = await self._read(intents.retrieve_async(intent_id, {"expand": ["latest_charge"]}, request))
+        return own(payment, found, intent_id)
 
     async def _search(self, payment: Payment, correlation_id: str) -> PaymentIntent | None:
         query = f"metadata['payment_id']:'{payment.id}'"
         found = await self._read(
             self._client.v1.payment_intents.search_async({"query": query, "limit": 1}, options(correlation_id))
         )
-        return found.data[0] if found.data else None
+        return own(payment, found.data[0]) if found.data else None
 
     def _may_be_forgotten(self, payment: Payment) -> bool:
         """Whether the key of an intent opened for this payment could have expired; True if its age isn't known."""
@@ -209,7 +228,7 @@ class StripeProvider:
         try:
             return await self._ask(call)
         except stripe.InvalidRequestError as error:
-            why = f"Stripe refuses to tell ({_message(error)}); is the key that of the account that was charged?"
+            why = f"Stripe refuses to tell ({message_of(error)}); is the key that of the account that was charged?"
         raise ProviderUnavailable(why)
 
     async def _ask(self, call: Coroutine[Any, Any, Answer]) -> Answer:
@@ -227,21 +246,3 @@ class StripeProvider:
         finally:
             call.close()  # if it was never started
         raise ProviderUnavailable(f"Stripe is unavailable ({why}); the same request may be repeated")
-
-
-def _charge_outcome(payment: Payment, intent: PaymentIntent) -> Charged | Declined | Refused | None:
-    """What this state of an intent says to a charge; None if it settles nothing."""
-    match intent.status:
-        case "succeeded":
-            return Charged(order_id=payment.order_id, transaction_id=intent.id)
-        case "canceled":
-            return Refused(order_id=payment.order_id, error=VOIDED)
-        case "requires_payment_method" if intent.last_payment_error:
-            reason = intent.last_payment_error.message or "Declined"
-            return Declined(order_id=payment.order_id, reason=reason)
-        case _:
-            return None
-
-
-def _message(error: stripe.StripeError) -> str:
-    return error.user_message or error.code or type(error).__name__

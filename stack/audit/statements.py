@@ -70,6 +70,10 @@ PAYMENT_TOTALS: Final = ORDER_TOTALS.replace("sum(total)", "sum(amount)").replac
 
 # A payment charged at Stripe has its intent as transaction id: its books are not in this database.
 _HERE: Final = "coalesce(p.transaction_id, '') NOT LIKE 'pi\\_%%'"
+# Another amount or currency than was asked for is never approved; given back in full, it is as if never taken.
+_UNDONE: Final = """
+    (c.refunded = c.captured AND (c.captured, c.currency) IS DISTINCT FROM (p.amount, p.currency)
+     AND p.status <> 'APPROVED')"""
 CAPTURED: Final = f"""
     SELECT coalesce(p.order_id, c.payment_id)::text AS id,
            CASE WHEN p.id IS NULL THEN 'the books have a line (' || c.outcome || ', captured ' || c.captured
@@ -78,9 +82,10 @@ CAPTURED: Final = f"""
                      || coalesce(c.captured || ' ' || c.currency || coalesce(' as ' || c.transaction_id, ''), '0')
                 END AS detail
     FROM payments p FULL JOIN provider_charges c ON c.payment_id = p.id
-    WHERE p.id IS NULL OR c.captured > p.amount
+    WHERE p.id IS NULL OR (c.captured > p.amount AND {_UNDONE} IS NOT TRUE)
        OR (p.status IN ('APPROVED', 'REFUNDED') AND {_HERE} AND (c.captured, c.currency, c.transaction_id)
-           IS DISTINCT FROM (p.amount, p.currency, p.transaction_id))"""
+           IS DISTINCT FROM (p.amount, p.currency, p.transaction_id)
+           AND ({_UNDONE} AND c.transaction_id = p.transaction_id) IS NOT TRUE)"""
 CHARGED_TWICE: Final = """
     SELECT min(coalesce(p.order_id, c.payment_id)::text) AS id,
            c.transaction_id || ' stands for ' || count(*) || ' payments' AS detail
@@ -96,7 +101,7 @@ REFUNDED: Final = f"""
            'payment ' || p.status || ', captured ' || c.captured || ', refunded ' || c.refunded AS detail
     FROM provider_charges c JOIN payments p ON p.id = c.payment_id
     WHERE c.refunded NOT IN (0, c.captured)
-       OR (c.refunded > 0 AND p.status <> 'REFUNDED' AND p.due IS DISTINCT FROM 'refund')
+       OR (c.refunded > 0 AND p.status <> 'REFUNDED' AND p.due IS DISTINCT FROM 'refund' AND {_UNDONE} IS NOT TRUE)
        OR (p.status = 'REFUNDED' AND {_HERE} AND c.refunded = 0)"""
 AT_STRIPE: Final = "SELECT count(*) FROM payments WHERE transaction_id LIKE 'pi\\_%'"
 

@@ -41,6 +41,9 @@ class StripeServer:
         self.failures: list[int] = []  # statuses to answer the next requests with, instead of handling them
         self.refund_status = "succeeded"  # of refunds made from now on
         self.lost: set[str] = set()  # paths whose next answer is lost after it took effect
+        self.captures: tuple[int, str] | None = None  # amount and currency that charges capture, not what was asked
+        self.refunds_at_most: int | None = None  # of what a refund is asked for
+        self.lie: Callable[[str, dict[str, Any]], None] = lambda _path, _answer: None  # changes answers, not the books
         self._answers: dict[str, tuple[str, Answer]] = {}  # by idempotency key: the request's digest, the answer
         self._ids = itertools.count(1)
         self._socket = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -94,7 +97,9 @@ class StripeServer:
                 return Response("the upstream closed the connection", status_code=502)
             if form.get("payment_method") == "pm_timeout_then_approve" and answer[1].pop("first", False):
                 return Response("the upstream closed the connection", status_code=502)
-            return _json(answer)
+            told = json.loads(json.dumps(answer[1]))
+            self.lie(request.url.path, told)
+            return _json((answer[0], told))
 
         return endpoint
 
@@ -161,7 +166,8 @@ def _confirm(server: StripeServer, form: dict[str, str], request: Request) -> An
         intent["last_payment_error"] = {"type": "card_error", "code": "card_declined", "message": _DECLINES[method]}
         return _error(402, _DECLINES[method], type="card_error", code="card_declined")
     charge = {"id": server.new_id("ch"), "object": "charge", "refunded": False, "amount_refunded": 0}
-    intent.update(status="succeeded", amount_received=intent["amount_received"] + intent["amount"])
+    amount, currency = server.captures or (intent["amount"], intent["currency"])
+    intent.update(status="succeeded", amount_received=intent["amount_received"] + amount, currency=currency)
     intent["latest_charge"] = charge
     return 200, {**intent, "first": True}
 
@@ -181,8 +187,10 @@ def _refund(server: StripeServer, form: dict[str, str], _: Request) -> Answer:
         return _error(400, "This PaymentIntent does not have a successful charge to refund.")
     if charge["refunded"]:
         return _error(400, "Charge has already been refunded.", code="charge_already_refunded")
-    charge.update(refunded=True, amount_refunded=charge["amount_refunded"] + intent["amount"])
-    refund = {"id": server.new_id("re"), "object": "refund", "amount": intent["amount"], "status": server.refund_status}
+    left = intent["amount_received"] - charge["amount_refunded"]
+    amount = left if server.refunds_at_most is None else min(left, server.refunds_at_most)
+    charge.update(amount_refunded=charge["amount_refunded"] + amount, refunded=amount == left)
+    refund = {"id": server.new_id("re"), "object": "refund", "amount": amount, "status": server.refund_status}
     server.refunds[refund["id"]] = refund
     return 200, refund
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from activities.providers import PaymentProvider, ProviderUnavailable, RefundRefused
+from activities.providers import ForeignAnswer, Mischarged, PaymentProvider, ProviderUnavailable, RefundRefused
 from activities.providers.simulated import SimulatedProvider
 from activities.providers.stripe import StripeProvider
 from models.database import TRANSIENT, Database
@@ -471,6 +471,110 @@ class TestStripeProvider(ConformanceOfAProvider):
         now_good = replace(asked, payment_method="pm_card_visa")
         assert await stripe_books.provider.charge(now_good, correlation_id="c") == declined
         assert await stripe_books.sums(asked) == (0, 0)
+
+    @pytest.mark.parametrize("captures", [(1, "usd"), (AMOUNT * 100, "usd"), (AMOUNT, "eur"), (0, "usd")], ids=str)
+    async def test_what_was_captured_otherwise_than_asked_is_never_a_charge_and_can_be_given_back(
+        self, stripe_books: StripeBooks, captures: tuple[int, str]
+    ) -> None:
+        asked, provider = payment(), stripe_books.provider
+        stripe_books.server.captures = captures
+        charged = await provider.charge(asked, correlation_id="c")
+        assert isinstance(charged, Mischarged)
+        assert f"captured {captures[0]} {captures[1]}" in charged.why
+        assert f"instead of {AMOUNT} usd" in charged.why
+        assert await provider.charge(asked, correlation_id="c") == charged
+        assert await provider.void(asked, correlation_id="c") == charged
+        assert await provider.look_up(asked, correlation_id="c") == charged
+        await provider.refund(replace(asked, transaction_id=charged.transaction_id), correlation_id="c")
+        assert await stripe_books.sums(asked) == (captures[0], captures[0])
+
+    @pytest.mark.parametrize("captured", ["all", "part"])
+    async def test_what_was_captured_of_an_intent_before_it_was_cancelled_is_not_overlooked(
+        self, stripe_books: StripeBooks, captured: str
+    ) -> None:
+        asked = payment()
+        await stripe_books.provider.charge(asked, correlation_id="c")
+        [intent] = stripe_books.server.intents.values()
+        intent |= {"status": "canceled", "amount_received": AMOUNT if captured == "all" else 7}
+        stripe_books.server.forget_keys()
+        found = await stripe_books.provider.look_up(replace(asked, transaction_id=intent["id"]), correlation_id="c")
+        assert isinstance(found, Charged if captured == "all" else Mischarged)
+
+    @pytest.mark.parametrize("opened", [{"amount": AMOUNT * 2}, {"currency": "eur"}], ids=str)
+    async def test_an_intent_for_something_else_is_cancelled_and_never_confirmed(
+        self, stripe_books: StripeBooks, opened: dict[str, Any]
+    ) -> None:
+        def lie(path: str, answer: dict[str, Any]) -> None:
+            if path == "/v1/payment_intents":
+                answer |= opened
+
+        asked, stripe_books.server.lie = payment(), lie
+        answer = await stripe_books.provider.charge(asked, correlation_id="c")
+        assert isinstance(answer, Refused)
+        assert "which was not asked for" in answer.error
+        assert not [request for request in stripe_books.server.requests if request.endswith("/confirm")]
+        assert [intent["status"] for intent in stripe_books.server.intents.values()] == ["canceled"]
+
+    @pytest.mark.parametrize(
+        "lie", [{"metadata": {"payment_id": str(uuid4())}}, {"metadata": {}}, {"metadata": None}], ids=str
+    )
+    async def test_an_answer_about_another_payment_settles_nothing_and_touches_nothing(
+        self, stripe_books: StripeBooks, lie: dict[str, Any]
+    ) -> None:
+        asked, provider = payment(), stripe_books.provider
+        stripe_books.server.lie = lambda _path, answer: answer.update(lie)
+        for ask in (provider.charge, provider.void, provider.look_up, provider.refund):
+            with pytest.raises(ForeignAnswer, match=str(asked.id)):
+                await ask(asked, correlation_id="c")  # type: ignore[operator]
+        assert set(stripe_books.server.requests) == {"POST /v1/payment_intents"}
+        assert await stripe_books.sums(asked) == (0, 0)
+
+    @pytest.mark.parametrize("step", ["confirm", "cancel", ""])
+    async def test_an_answer_about_another_intent_of_the_payment_settles_nothing(
+        self, stripe_books: StripeBooks, step: str
+    ) -> None:
+        def lie(path: str, answer: dict[str, Any]) -> None:
+            if path.startswith("/v1/payment_intents/") and path.endswith(step):
+                answer["id"] = "pi_another"
+
+        asked, stripe_books.server.lie = payment(), lie
+        provider = stripe_books.provider
+        ask = {"confirm": provider.charge, "cancel": provider.void, "": provider.look_up}[step]
+        with pytest.raises(ForeignAnswer, match="pi_another"):
+            await ask(asked, correlation_id="c")
+
+    @pytest.mark.parametrize("status", ["processing", "requires_action", "requires_capture", "requires_confirmation"])
+    async def test_a_status_that_settles_nothing_is_no_answer(self, stripe_books: StripeBooks, status: str) -> None:
+        def lie(path: str, answer: dict[str, Any]) -> None:
+            if path.startswith("/v1/payment_intents/") and "error" not in answer:
+                answer |= {"status": status, "amount_received": 0}
+
+        asked, stripe_books.server.lie = payment(), lie
+        with pytest.raises(ProviderUnavailable, match=status):
+            await stripe_books.provider.charge(asked, correlation_id="c")
+        with pytest.raises(ProviderUnavailable, match=status):
+            await stripe_books.provider.void(asked, correlation_id="c")
+        assert await stripe_books.provider.look_up(asked, correlation_id="c") is None
+
+    @pytest.mark.parametrize("given", [1, AMOUNT - 1])
+    async def test_a_refund_of_less_than_was_captured_is_refused_for_an_operator_to_look(
+        self, stripe_books: StripeBooks, given: int
+    ) -> None:
+        asked = payment()
+        await stripe_books.provider.charge(asked, correlation_id="c")
+        stripe_books.server.refunds_at_most = given
+        for _ in range(2):
+            with pytest.raises(RefundRefused, match=f"leaves {AMOUNT - given} of {AMOUNT} usd captured"):
+                await stripe_books.provider.refund(asked, correlation_id="c")
+        assert await stripe_books.sums(asked) == (AMOUNT, given)
+
+    async def test_a_refund_of_what_others_have_left_counts_as_one_of_all(self, stripe_books: StripeBooks) -> None:
+        asked = payment()
+        await stripe_books.provider.charge(asked, correlation_id="c")
+        [intent] = stripe_books.server.intents.values()
+        intent["latest_charge"]["amount_refunded"] = 100  # by hand, on Stripe's own pages
+        assert await stripe_books.provider.refund(asked, correlation_id="c") == Refunded(order_id=asked.order_id)
+        assert await stripe_books.sums(asked) == (AMOUNT, AMOUNT)
 
     @pytest.mark.parametrize("keys_forgotten", [False, True])
     async def test_a_refund_whose_answer_was_lost_converges(

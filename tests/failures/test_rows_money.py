@@ -1,0 +1,124 @@
+"""FAILURES.md, rows 45 and 46: a provider that takes something else, and messages of others that lead a saga astray."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from tests.temporal import TemporalServer
+from tests.waiting import until
+from tests.world import USER, Servers, World
+
+pytestmark = pytest.mark.temporal
+COORDINATORS = pytest.mark.parametrize("coordinator", ["choreography", "orchestration"])
+
+
+@pytest.fixture(scope="module")
+def swept(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """All four processes and a sweep every second, for all tests: each has orders of its own."""
+    temporal = TemporalServer(tmp_path_factory.mktemp("money") / "temporal")
+    temporal.start()
+    world = World(servers, tmp_path_factory.mktemp("world"))
+    world.env |= {
+        "SAGA_TEMPORAL_ADDRESS": temporal.address,
+        "SAGA_RECONCILE_INTERVAL": "1",
+        "SAGA_COMPENSATION_TIMEOUT": "0.5",
+    }
+    for name in ("order", "payment", "gateway", "worker"):
+        world.start(name)
+    yield world
+    world.close()
+    temporal.kill()
+
+
+def place(world: World, coordinator: str, total: int = 999, method: str = "pm_card_visa") -> str:
+    body = {"userId": USER, "total": total, "paymentMethod": method, "coordinator": coordinator}
+    answer = world.request("POST", "/orders", json=body)
+    assert answer.status_code == 202, answer.text
+    return str(answer.json()["orderId"])
+
+
+# Row 45
+
+
+@contextmanager
+def books_that(world: World, event: str, what: str) -> Iterator[None]:
+    """The provider's books do something else than they were asked to: a trigger on what is written there."""
+    with psycopg.connect(world.dsn("payments"), autocommit=True) as books:
+        books.execute(
+            f"CREATE FUNCTION lie() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {what} END';"
+            f" CREATE TRIGGER lie BEFORE {event} ON provider_charges FOR EACH ROW EXECUTE FUNCTION lie()"
+        )
+        try:
+            yield
+        finally:
+            books.execute("DROP TRIGGER lie ON provider_charges; DROP FUNCTION lie()")
+
+
+LIES = {
+    "more": ("NEW.captured := NEW.captured + 1; RETURN NEW;", 1000),
+    "less": ("NEW.captured := NEW.captured - 1; RETURN NEW;", 998),
+    "another currency": ("NEW.currency := ''EUR''; RETURN NEW;", 999),
+}
+
+
+@COORDINATORS
+@pytest.mark.parametrize("lie", LIES)
+def test_45_what_was_captured_otherwise_than_asked_is_given_back_and_never_approved(
+    swept: World, coordinator: str, lie: str
+) -> None:
+    what, captured = LIES[lie]
+    with books_that(swept, "INSERT", what):
+        order_id = place(swept, coordinator)
+        swept.wait_status(order_id, "FAILED", "FAILED")
+    assert swept.books(order_id) == (captured, captured)
+    assert swept.events("payments", order_id) == ["PaymentFailed"]
+    reason = (swept.payment(order_id) or {})["reason"]
+    assert f"captured {captured} " in reason
+    assert "instead of 999 USD" in reason
+    swept.wait_at_rest([order_id])
+
+
+@COORDINATORS
+def test_45_what_cannot_be_given_back_is_told_to_an_operator_and_given_back_once_it_can_be(
+    swept: World, coordinator: str
+) -> None:
+    before = len(swept.dead_letters())
+    with books_that(
+        swept,
+        "INSERT OR UPDATE",
+        "IF TG_OP = ''INSERT'' THEN NEW.captured := 1000; ELSE RETURN NULL; END IF; RETURN NEW;",
+    ):
+        order_id = place(swept, coordinator)
+        until(lambda: swept.books(order_id) == (1000, 0), what="it is captured")
+        if coordinator == "choreography":
+            until(lambda: len(swept.dead_letters()) > before, what="a dead letter tells an operator")
+            assert "is not what was captured" in swept.dead_letters()[-1].error
+        else:
+            told = "RefundRefused"
+            until(lambda: told in swept.log("payment"), what="the workflow's step is refused")
+        order, payment = swept.order(order_id), swept.payment(order_id)
+        assert order
+        assert payment
+        assert (order["status"], payment["status"], payment["due"]) == ("PENDING_PAYMENT", "PROCESSING", "charge")
+        with pytest.raises(AssertionError):
+            swept.prove_invariants()
+    swept.wait_status(order_id, "FAILED", "FAILED")  # the reconciler asks again
+    assert swept.books(order_id) == (1000, 1000)
+    swept.wait_at_rest([order_id])
+
+
+@COORDINATORS
+def test_45_what_was_captured_otherwise_is_given_back_when_its_order_is_cancelled_meanwhile(
+    swept: World, coordinator: str
+) -> None:
+    with books_that(swept, "INSERT", "NEW.captured := NEW.captured + 1; RETURN NEW;"):
+        order_id = place(swept, coordinator, method="pm_timeout_then_approve")
+        until(lambda: swept.books(order_id)[0] == 1000, what="it is captured, and the answer lost")
+        assert swept.request("PATCH", f"/orders/{order_id}/cancel").status_code in (202, 409)
+        until(lambda: swept.books(order_id) == (1000, 1000), what="it is given back")
+    swept.wait_at_rest([order_id])
+    assert (swept.order(order_id) or {})["status"] in ("CANCELLED", "FAILED")
