@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from time import monotonic
 
 
 class Crowded(Exception):
@@ -21,34 +23,66 @@ class Bounds:
     patience: float
 
 
-class Gate:
-    """Lets so many through at once; the others wait in the order in which they came."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Waiter:
+    turn: asyncio.Future[None]
+    since: float  # seconds
 
-    def __init__(self, bounds: Bounds) -> None:
+
+class Gate:
+    """Lets so many through at once; the others wait for their turn.
+
+    First come, first served, until the first has waited for half of its patience. Then the last one is first: on a
+    machine that can't keep up, those in the queue's order would all be served when their patience has just ended.
+    """
+
+    def __init__(self, bounds: Bounds, clock: Callable[[], float] = monotonic) -> None:
         self._bounds = bounds
-        self._places = asyncio.Semaphore(bounds.at_once)
-        self._waiting = 0
+        self._clock = clock
+        self._free = bounds.at_once
+        self._waiters: deque[_Waiter] = deque()
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
         """Hold a place until the end of the context. Raises Crowded: at once when too many wait already."""
-        if self._places.locked():
-            await self._wait()
+        if self._free:
+            self._free -= 1
         else:
-            await self._places.acquire()  # which is free, so nothing is awaited
+            await self._wait()
         try:
             yield
         finally:
-            self._places.release()
+            self._release()
 
     async def _wait(self) -> None:
-        if self._waiting >= self._bounds.waiting:
-            raise Crowded(f"{self._waiting} requests wait already")
-        self._waiting += 1
+        if len(self._waiters) >= self._bounds.waiting:
+            raise Crowded(f"{len(self._waiters)} requests wait already")
+        loop = asyncio.get_running_loop()
+        waiter = _Waiter(loop.create_future(), self._clock())
+        self._waiters.append(waiter)
+        timer = loop.call_later(self._bounds.patience, self._refuse, waiter)
         try:
-            async with asyncio.timeout(self._bounds.patience):
-                await self._places.acquire()
-        except TimeoutError:
-            raise Crowded(f"no place became free within {self._bounds.patience:g} s") from None
+            await waiter.turn
+        except asyncio.CancelledError:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            elif not waiter.turn.cancelled() and waiter.turn.exception() is None:
+                self._release()  # its turn had just come
+            raise
         finally:
-            self._waiting -= 1
+            timer.cancel()
+
+    def _refuse(self, waiter: _Waiter) -> None:
+        if not waiter.turn.done():
+            self._waiters.remove(waiter)
+            waiter.turn.set_exception(Crowded(f"no place became free within {self._bounds.patience:g} s"))
+
+    def _release(self) -> None:
+        """Give the place to whoever's turn it is."""
+        late = self._clock() - self._bounds.patience / 2
+        while self._waiters:
+            waiter = self._waiters.pop() if self._waiters[0].since < late else self._waiters.popleft()
+            if not waiter.turn.done():
+                waiter.turn.set_result(None)
+                return
+        self._free += 1

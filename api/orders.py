@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, FastAPI, Query
+from sqlalchemy import bindparam
 from sqlmodel import col, func, select
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,10 +18,11 @@ from api.ports import Readiness, ReplayPort
 from api.reads import Lifespan, Row, create_read_app, found, json_response, newest, offset, paged
 from api.requests import read_body
 from api.schemas import KeepKey, KeptKey, NoQuery, OrderBody, OrdersPage, Paged
-from models.database import Database
+from models.database import Database, sql_of
 from models.tables import OrderEventRow, OrderRow, OrderTotalRow
 from models.times import wire_time
 
+_ONE: Final = sql_of(select(OrderRow).where(col(OrderRow.id) == bindparam("order_id")))
 _KEEP_KEY: Final = """
     WITH kept AS (
         INSERT INTO idempotency_keys (scope, key, digest, order_id)
@@ -77,7 +79,7 @@ def _order_routes(database: Database) -> APIRouter:
         openapi_extra=takes(),
     )
     async def get_order(order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
-        rows = await database.read(select(OrderRow).where(col(OrderRow.id) == order_id))
+        rows = await database.query(_ONE, {"order_id": order_id})
         return json_response(_order(found(rows, f"Order {order_id}")))
 
     return router

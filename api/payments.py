@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Query
+from sqlalchemy import bindparam
 from sqlmodel import col, func, select
 from starlette.responses import Response
 
@@ -14,9 +15,12 @@ from api.openapi import answers, problems, takes
 from api.ports import Readiness, ReplayPort
 from api.reads import Lifespan, Row, create_read_app, found, json_response, newest, offset, paged
 from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
-from models.database import Database
+from models.database import Database, sql_of
 from models.tables import PaymentEventRow, PaymentRow, PaymentTotalRow
 from models.times import wire_time
+
+_ONE: Final = sql_of(select(PaymentRow).where(col(PaymentRow.id) == bindparam("payment_id")))
+_OF_ORDER: Final = sql_of(select(PaymentRow).where(col(PaymentRow.order_id) == bindparam("order_id")))
 
 
 def create_payments_app(
@@ -82,7 +86,7 @@ def _look_up_routes(database: Database) -> APIRouter:
         openapi_extra=takes(),
     )
     async def payment_of_order(order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
-        rows = await database.read(select(PaymentRow).where(col(PaymentRow.order_id) == order_id))
+        rows = await database.query(_OF_ORDER, {"order_id": order_id})
         return json_response(_payment(found(rows, f"The payment of order {order_id}")))
 
     @router.get(
@@ -91,7 +95,7 @@ def _look_up_routes(database: Database) -> APIRouter:
         openapi_extra=takes(),
     )
     async def get_payment(payment_id: PaymentIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
-        rows = await database.read(select(PaymentRow).where(col(PaymentRow.id) == payment_id))
+        rows = await database.query(_ONE, {"payment_id": payment_id})
         return json_response(_payment(found(rows, f"Payment {payment_id}")))
 
     return router

@@ -11,6 +11,7 @@ import msgspec
 import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi import Query as FromQuery
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 from sqlmodel.sql.expression import Select, SelectOfScalar
 from starlette.middleware import Middleware
@@ -27,7 +28,7 @@ from api.requests import read_body
 from api.schemas import EventLog, EventsQuery, KeepKey, NoQuery, Page, Replay, Replayed
 from api.security import Edge, InternalToken
 from choreography.message import BrokerUnavailable
-from models.database import TRANSIENT, Database
+from models.database import TRANSIENT, Database, sql_of
 from models.event_log import logged_envelope
 from models.messages import MESSAGE_TYPES, encode
 from models.tables import OrderEventRow, OrderRow, PaymentEventRow, PaymentRow
@@ -84,6 +85,7 @@ async def _on_database_away(request: Request, error: Exception) -> Response:
 
 def _event_routes(database: Database, model: EventRow, path_of_one: str) -> APIRouter:
     router = APIRouter(tags=["operation"])
+    of_one = sql_of(select(model).where(col(model.order_id) == bindparam("order_id")).order_by(col(model.seq)))
 
     @router.get(
         "/events",
@@ -110,8 +112,7 @@ def _event_routes(database: Database, model: EventRow, path_of_one: str) -> APIR
         openapi_extra=takes(),
     )
     async def events_of_one(order_id: OrderIdInPath, _: Annotated[NoQuery, FromQuery()]) -> Response:
-        statement = select(model).where(col(model.order_id) == order_id).order_by(col(model.seq))
-        return _event_log(await database.read(statement))
+        return _event_log(await database.query(of_one, {"order_id": order_id}))
 
     return router
 

@@ -13,6 +13,7 @@ from psycopg.rows import dict_row, tuple_row
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.sql.compiler import Compiled
 from sqlalchemy.sql.elements import ClauseElement
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
@@ -32,6 +33,15 @@ _dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 set_json_loads(msgspec.json.decode)
 set_json_dumps(msgspec.json.encode)
+
+
+def sql_of(statement: ClauseElement) -> str:
+    """A statement with `bindparam`s as SQL for `Database.query`: compiling takes longer than running it."""
+    return str(_compiled(statement))
+
+
+def _compiled(statement: ClauseElement) -> Compiled:
+    return statement.compile(dialect=_dialect, compile_kwargs={"render_postcompile": True})
 
 
 class Database:
@@ -85,7 +95,7 @@ class Database:
 
     async def read(self, statement: ClauseElement) -> list[dict[str, Any]]:
         """The rows of a SQLModel or SQLAlchemy select, each by column name."""
-        compiled: Any = statement.compile(dialect=_dialect, compile_kwargs={"render_postcompile": True})
+        compiled = _compiled(statement)
         return await self.query(str(compiled), compiled.params)
 
     async def query(self, sql: str, params: Any = None) -> list[dict[str, Any]]:

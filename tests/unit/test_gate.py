@@ -20,12 +20,14 @@ class Visitors:
     def __init__(self, gate: Gate) -> None:
         self.gate = gate
         self.inside: list[int] = []
+        self.served: list[int] = []
         self.most = 0
         self.leave = asyncio.Event()
 
     async def visit(self, number: int) -> None:
         async with self.gate.place():
             self.inside.append(number)
+            self.served.append(number)
             self.most = max(self.most, len(self.inside))
             await self.leave.wait()
             self.inside.remove(number)
@@ -72,6 +74,43 @@ async def test_whoever_has_waited_for_as_long_as_may_be_is_refused_and_leaves_it
 
     visitors.leave.set()
     await first
+    await visitors.visit(2)
+
+
+async def test_the_first_is_served_first_until_it_has_waited_for_half_its_patience() -> None:
+    visitors = Visitors(Gate(Bounds(at_once=1, waiting=10, patience=LONG)))
+    visitors.leave.set()
+    async with visitors.gate.place():
+        tasks = [asyncio.create_task(visitors.visit(n)) for n in range(3)]
+        await settle()
+    await asyncio.gather(*tasks)
+    assert visitors.served == [0, 1, 2]
+
+
+async def test_where_the_first_has_waited_for_long_the_last_is_served_first() -> None:
+    now = 0.0
+    visitors = Visitors(Gate(Bounds(at_once=1, waiting=10, patience=LONG), clock=lambda: now))
+    visitors.leave.set()
+    async with visitors.gate.place():
+        early = [asyncio.create_task(visitors.visit(n)) for n in range(2)]
+        await settle()
+        now = 0.6 * LONG
+        late = asyncio.create_task(visitors.visit(2))
+        await settle()
+    await asyncio.gather(*early, late)
+    assert visitors.served == [2, 1, 0]
+
+
+async def test_a_place_given_to_somebody_who_gives_up_at_that_moment_goes_to_the_next() -> None:
+    visitors = Visitors(Gate(Bounds(at_once=1, waiting=10, patience=LONG)))
+    visitors.leave.set()
+    async with visitors.gate.place():
+        unlucky = asyncio.create_task(visitors.visit(0))
+        lucky = asyncio.create_task(visitors.visit(1))
+        await settle()
+    unlucky.cancel()
+    await lucky
+    assert visitors.served == [1]
     await visitors.visit(2)
 
 
