@@ -25,10 +25,10 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 system-packages:
 	@sh stack/install-rabbitmq.sh
 
-run: install system-packages  ## Bring everything up, drive a few orders, stay until Ctrl-C (ARGS="--port-offset 100 --data other")
+run: install system-packages  ## Start everything and drive a few orders; ARGS="--port-offset 100"
 	@$(BIN)/saga up --tour $(ARGS)
 
-test: install system-packages  ## Run the tests, from nothing, two files at a time; temporal-test, long-test and compose-test are apart
+test: install system-packages  ## Run the tests, from nothing; those with a target of their own are apart
 	@$(BIN)/pytest -n 2 --dist loadfile
 
 unit: install        ## Run the tests that need no servers
@@ -50,19 +50,19 @@ lock: install        ## Resolve both locks anew (hashes, no index addresses)
 	@# The image runs on servers of its own: the same versions, without the embedded ones and what only they need.
 	@$(LOCK) --group image --constraint requirements.lock $(EMBEDDED:%=--no-emit-package %) -o requirements-run.lock
 
-temporal-test: install system-packages  ## Run both coordinators through real processes: contrast, mirror, twin
+temporal-test: install system-packages  ## Run both coordinators through real processes
 	@$(BIN)/pytest -m temporal
 
-long-test: install system-packages  ## Run the failures that take long: clocks, disks, proxies, rolling restarts, a cluster
+long-test: install system-packages  ## Run the failures that take long: clocks, disks, proxies, restarts
 	@$(BIN)/pytest -m long
 
-chaos: install system-packages  ## Kill, freeze and cut off everything at random while sagas run, then prove the invariants
+chaos: install system-packages  ## Kill and cut off everything at random, then prove the invariants
 	@$(BIN)/python -m tests.chaos
 
-soak: install system-packages  ## Half an hour of steady load with retention on: nothing may grow that should not
+soak: install system-packages  ## Half an hour of steady load with retention on: nothing may grow
 	@mkdir -p build && $(BIN)/python -m tests.soak --json build/soak.json $(SOAK)
 
-model: install       ## Explore every interleaving of one saga, with the rules that production uses
+model: install       ## Explore every interleaving of one saga, with production's rules
 	@$(BIN)/python -m tests.model
 
 bench: install system-packages  ## Measure the system beside the ceilings of the servers it stands on
@@ -71,13 +71,13 @@ bench: install system-packages  ## Measure the system beside the ceilings of the
 bench-scale: install system-packages  ## The same with full tables, more instances, slow providers
 	@mkdir -p build && $(BIN)/python -m bench.run --scale --json build/bench-scale.json --html build/bench-scale.html $(BENCH)
 
-contrast: install system-packages  ## Run the same sagas and faults through both coordinators, and compare
+contrast: install system-packages  ## Run one workload and its faults through both coordinators
 	@$(BIN)/saga contrast $(ARGS)
 
 histories: install   ## Record the histories that the replay tests replay anew
 	@$(BIN)/python -m tests.replay.record
 
-compose-test: install  ## Bring docker-compose.yml up for real, try it, and take it down (needs Docker)
+compose-test: install  ## Bring docker-compose.yml up for real, and try it (needs Docker)
 	@$(BIN)/pytest -m compose
 
 clean:               ## Delete what was made, the data of the stack included

@@ -7,6 +7,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDE: Final = 10_000  # columns: what no terminal shows is neither wrapped nor cut
+_GLUE: Final = "\u00a0"  # a space that no line is broken at
 _ERRORS: Final = "saga"  # the name of our error handler among Python's codecs
 _PLAIN: Final = {"…": "...", "✓": "+", "✗": "x", "→": "->", "·": "."}  # what we write ourselves, for poor encodings
 
@@ -92,17 +94,19 @@ def say(line: str) -> None:
 
 
 def wrapped(line: str) -> str:
-    """The line in as many as a terminal needs for it, if standard output is one."""
+    """The line in as many as a terminal needs for it, if standard output is one; a command in `…` stays on one."""
     room = columns()
     if not room or len(line) <= room:
         return line
-    return "\n".join(textwrap.wrap(line, room, break_long_words=False, break_on_hyphens=False))
+    kept = re.sub(r"`[^`]+`", lambda command: command[0].replace(" ", _GLUE), line)
+    return textwrap.fill(kept, room, break_long_words=False, break_on_hyphens=False).replace(_GLUE, " ")
 
 
 def complain(line: str) -> None:
-    """Print what is wrong on standard error, on one line, if that can be done."""
+    """Print what is wrong on standard error, if that can be done; on one line where no terminal is."""
     with suppress(OSError, ValueError):
-        print(f"saga: {' '.join(line.split())}", file=sys.stderr, flush=True)
+        one = f"saga: {' '.join(line.split())}"
+        print(wrapped(one) if sys.stderr.isatty() else one, file=sys.stderr, flush=True)
 
 
 def say_json(text: str) -> None:

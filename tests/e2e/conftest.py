@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +55,13 @@ def run_saga(*arguments: str, check: bool = True, text: str | None = None) -> su
     )
     assert not check or result.returncode == 0, (arguments, result.stdout, result.stderr)
     return result
+
+
+def terminal(columns: int) -> tuple[int, int]:
+    """A terminal this wide: our side of it, and the one for a program."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    return ours, theirs
 
 
 @pytest.fixture(scope="session")

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import pty
 import signal
-import struct
 import subprocess
 import sys
-import termios
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +15,7 @@ import pytest
 
 from stack import state
 from tests.conftest import OFFSET
-from tests.e2e.conftest import Stack
+from tests.e2e.conftest import Stack, terminal
 from tests.e2e.test_operations import dead_letters, publish
 from tests.waiting import until
 
@@ -109,8 +105,7 @@ def test_an_output_that_takes_nothing_is_no_traceback(stack: Stack, command: str
 
 def in_terminal(columns: int, arguments: list[str]) -> str:
     """What a terminal this wide is sent."""
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    ours, theirs = terminal(columns)
     environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
         arguments, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL, env={**environ, "NO_COLOR": "1"}

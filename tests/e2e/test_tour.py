@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+from stack import state
 from tests.conftest import OFFSET
-from tests.e2e.conftest import run_saga
-from tests.waiting import until
+from tests.e2e.conftest import run_saga, terminal
 
 ENDS = {
-    "approved": "PAID APPROVED",
+    "approved": "PAID - APPROVED",
     "declined": "CANCELLED PAYMENT_DECLINED DECLINED",
-    "refused": "FAILED FAILED",
+    "refused": "FAILED - FAILED",
     "refunded": "CANCELLED USER_REQUESTED REFUNDED",
     "timed out": "CANCELLED PAYMENT_TIMEOUT CANCELLED",
 }
@@ -39,25 +41,40 @@ def environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "SAGA_PAYMENT_TIMEOUT"}
 
 
-def test_the_tour_shows_every_end_for_both_coordinators(tmp_path: Path) -> None:
-    output = tmp_path / "output"
-    with output.open("wb") as file:
-        process = subprocess.Popen(
-            command("up", "--tour", data=tmp_path / "data"), stdout=file, stderr=subprocess.STDOUT, env=environ()
-        )
+def read_until(terminal: int, end: str) -> str:
+    """What comes from the terminal until it says so, or is closed."""
+    seen = b""
+    while end.encode() not in seen:
+        try:
+            seen += os.read(terminal, 65536)
+        except OSError:
+            break
+    return seen.decode().replace("\r", "")
+
+
+def test_the_tour_shows_every_end_for_both_coordinators_in_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    ours, theirs = terminal(80)
+    start = command("up", "--tour", data=data)
+    process = subprocess.Popen(start, stdin=theirs, stdout=theirs, stderr=theirs, env={**environ(), "NO_COLOR": "1"})
+    os.close(theirs)
     try:
-
-        def ended() -> bool:
-            return process.poll() is not None or "Stop:" in output.read_text()
-
-        until(ended, within=240, what="the tour is over")
-        told = output.read_text()
-        assert shows_every_end(told), told
-        assert "isn't settled within 8 s" in told
+        told = read_until(ours, "Stop:")
+        urls = (state.read(data) or {})["urls"]
     finally:
         process.send_signal(signal.SIGINT)
+        rest = read_until(ours, "the data are kept")
         process.wait(timeout=60)
-    assert process.returncode == 0
+        os.close(ours)
+    assert (process.returncode, "Everything is stopped" in rest) == (0, True)
+    assert shows_every_end(told), told
+    assert "isn't settled within 8 s" in " ".join(told.split())
+    lines = told.splitlines()
+    links = [line for line in lines if re.fullmatch(rf"{urls['temporal_ui']}/\S+/order-[0-9a-f-]{{36}}", line.strip())]
+    assert len(links) == 10
+    assert {f"API docs     {urls['gateway']}/docs", f"RabbitMQ UI  {urls['rabbitmq_ui']}"} <= set(lines)
+    assert f"  password   {urls['amqp'].split(':')[2].split('@')[0]}" in lines
+    assert [line for line in lines if len(line) > 80 and line not in links and str(data) not in line] == []
 
 
 def test_the_tour_of_a_detached_stack_is_shown_to_whoever_has_started_it(tmp_path: Path) -> None:
@@ -69,5 +86,9 @@ def test_the_tour_of_a_detached_stack_is_shown_to_whoever_has_started_it(tmp_pat
         assert done.returncode == 0, done.stderr
         assert shows_every_end(done.stdout), done.stdout
         assert run_saga("status", "--data", str(data), check=False).returncode == 0
+        stop = done.stdout.splitlines()[-1]
+        assert stop.startswith("Stop:  /")
+        subprocess.run(shlex.split(stop.removeprefix("Stop:")), timeout=60, check=True)
+        assert "Nothing runs" in run_saga("status", "--data", str(data), check=False).stdout
     finally:
         run_saga("down", "--data", str(data))
