@@ -31,7 +31,7 @@ DETACHED_LOG = "saga-up.log"
 
 
 def attached(data: Path, port_offset: int, *, tour: bool) -> None:
-    """Run the stack in the foreground until a signal. Raises StackError."""
+    """Run the stack in the foreground until a signal. Raises StackError, in the end also for a tour that failed."""
     terminal.forgive()
     console = terminal.console()
     began = time.monotonic()
@@ -54,11 +54,18 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
         seconds = time.monotonic() - began
         console.print(f"{await asyncio.to_thread(_readiness, urls)} after {seconds:.1f} s\n", soft_wrap=True)
         if plan:
-            await asyncio.to_thread(_tour, plan, urls)
+            try:
+                await asyncio.to_thread(_tour, plan, urls)
+            except StackError as error:  # on a busy machine an order may time out; the stack is of use all the same
+                terminal.complain(str(error))
+                missed.append(error)
         _links(console, urls, data, stop="Ctrl-C, or elsewhere ")
 
+    missed: list[StackError] = []
     asyncio.run(supervisor.run_until_signal(then))
     console.print("Everything is stopped; the data are kept.")
+    if missed:
+        raise missed[0]
 
 
 def detached(data: Path, port_offset: int, *, tour: bool) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final
 from uuid import NAMESPACE_OID, UUID, uuid4, uuid5
@@ -15,7 +14,8 @@ from models.order import OrderStatus
 from models.saga import MAX_TOTAL, Coordinator
 from stack.commands import echo_fields, one_line_errors
 from stack.commands.options import AsJson, Data, PortOffset, uuid_of
-from stack.commands.target import Target, ask, client, content, find, given
+from stack.commands.streams import events_of
+from stack.commands.target import Target, ask, content, find, given
 from stack.hints import saga
 from stack.tables import Column, echo_table, fit, framed, short_time, text
 from stack.terminal import columns, console, say, say_json
@@ -49,8 +49,6 @@ _TOLD: Final = (
     Column(title="PAYMENT", rank=2),
     Column(title="SUMMARY", prose=True),
 )
-_SILENCE: Final = 60.0  # seconds without even a heartbeat after which a stream counts as broken
-_MOST_FRUITLESS: Final = 5  # streams in a row that end without anything new
 
 
 @app.command("create")
@@ -161,7 +159,7 @@ def timeline(order_id: OrderId, as_json: AsJson = False, data: Data = None, port
 @one_line_errors
 def watch(order_id: OrderId, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
     """Follow an order live until its saga is over; Ctrl-C leaves it alone. For example: `saga order watch ID`."""
-    events = _stream(find(data, "gateway", port_offset=port_offset), order_id)
+    events = events_of(find(data, "gateway", port_offset=port_offset), order_id)
     if as_json:
         for event in events:
             say_json(event)
@@ -188,52 +186,6 @@ def _watch_plainly(entries: Iterator[dict[str, Any]]) -> dict[str, Any]:
     for last in entries:
         print("  ".join(map(text, _row(last))), flush=True)
     return last
-
-
-def _stream(target: Target, order_id: UUID) -> Iterator[str]:
-    """The data of each event until the saga is over, each once.
-
-    A stream may end before: asked to go on after the last event, the gateway answers 204 when nothing is left to tell.
-    """
-    seen: set[str] = set()
-    last, fruitless = "", 0
-    while fruitless < _MOST_FRUITLESS:
-        time.sleep(1.0 if fruitless else 0.0)
-        fruitless += 1
-        for event_id, event in _events(target, order_id, after=last):
-            if event_id is None:
-                return
-            if (event_id or event) not in seen:
-                seen.add(event_id or event)
-                last, fruitless = event_id, 0
-                yield event
-
-
-def _events(target: Target, order_id: UUID, *, after: str) -> Iterator[tuple[str | None, str]]:
-    """Id and data of each server-sent event, read as the WHATWG's HTML standard says; the id None is the end."""
-    import httpx
-
-    headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
-    timeout = httpx.Timeout(_SILENCE, connect=5.0)
-    with (
-        client(target.gateway) as http,
-        http.stream("GET", _url(target, order_id) + "/stream", headers=headers, timeout=timeout) as answer,
-    ):
-        if not answer.is_success:
-            answer.read()
-            answer.raise_for_status()
-        if answer.status_code == 204:
-            yield None, ""
-        event_id, lines = "", list[str]()
-        for line in answer.iter_lines():
-            field, _, value = line.partition(":")
-            if field == "id":
-                event_id = value.removeprefix(" ")
-            elif field == "data":
-                lines.append(value.removeprefix(" "))
-            elif not line and lines:
-                yield event_id, "\n".join(lines)
-                lines = []
 
 
 def _entry(event: str) -> dict[str, Any] | None:
