@@ -78,11 +78,17 @@ def read(data: Path) -> dict[str, Any] | None:
     """What the last supervisor wrote, which may have died since; None when it stopped in order. Raises StackError."""
     try:
         state = json.loads((data / STATE).read_text())
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except OSError as error:
         raise StackError(f"{data} cannot be read ({error.strerror}): choose another with --data") from error
-    return state if isinstance(state, dict) else None
+    return state if isinstance(state, dict) and isinstance(state.get("pid"), int) and has_shape(state) else None
+
+
+def has_shape(state: Mapping[str, Any]) -> bool:
+    """Whether URLs and processes, where there are any, are what others may take them for."""
+    urls, processes = state.get("urls", {}), state.get("processes", [])
+    return isinstance(urls, dict) and isinstance(processes, list) and all(isinstance(each, dict) for each in processes)
 
 
 def running(data: Path) -> dict[str, Any] | None:

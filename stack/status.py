@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -115,6 +116,8 @@ def _ports(data: Path, port_offset: int) -> None:
 
 def _room(data: Path) -> None:
     folder = next(each for each in (data, *data.absolute().parents) if each.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise StackError(f"{folder} is not a folder that you may write to; choose another with --data")
     free = psutil.disk_usage(str(folder)).free
     if free < 1 << 30:
         raise StackError(f"{folder} has {free >> 20} MiB left; PostgreSQL and RabbitMQ need about 1 GiB")

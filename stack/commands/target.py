@@ -15,6 +15,7 @@ from api import http_clients
 from stack.commands import origin
 from stack.commands.options import folder, require_offset
 from stack.errors import StackError
+from stack.state import has_shape
 
 if TYPE_CHECKING:
     import httpx
@@ -132,8 +133,8 @@ def _service_address(state: Mapping[str, Any], service: str) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     value = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004 - it is the file that is wrong
+    if not (isinstance(value, dict) and has_shape(value)):
+        raise ValueError("it holds something else")
     return value
 
 

@@ -22,6 +22,7 @@ from typer.testing import CliRunner, Result
 
 from choreography.dead_letters import DeadLetterRecord, Wanted
 from choreography.message import BrokerUnavailable
+from stack.cli import app
 from stack.commands import dead_letters, events, orders
 from stack.commands.target import find
 from stack.errors import StackError
@@ -246,6 +247,35 @@ def test_a_broken_state_file_is_one_line(tmp_path: Path) -> None:
     result = CliRunner().invoke(orders.app, ["list", "--data", str(tmp_path)])
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
     assert "state.json cannot be read" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", ["status", "down", "order list", "audit", "events list", "dead-letters list"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{", b"[]", b"\xff", b"null", b'{"a": 1}', b'{"pid": "x"}', b'{"pid": 1, "urls": [1]}',
+        b'{"urls": {"gateway": 5}}', b'{"pid": 1, "processes": [5]}', b'{"pid": 1, "processes": {}}',
+    ],
+)  # fmt: skip
+def test_a_damaged_state_is_no_traceback(arguments: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_bytes(content)
+    result = CliRunner().invoke(app, [*arguments.split(), "--data", str(tmp_path)])
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    assert "Traceback" not in result.output
+    assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", ["status", "down", "order list", "audit", "events list", "dead-letters list"])
+@pytest.mark.parametrize("folder", ["file", "file/below", "x" * 300, "/proc/nothing"])
+def test_a_folder_that_cannot_be_is_one_line(arguments: str, folder: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(app, [*arguments.split(), "--data", str(tmp_path / folder)])
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    assert result.output.count("\n") == 1
+
+
+def test_a_folder_without_a_name_is_refused() -> None:
+    assert CliRunner().invoke(app, ["down", "--data", ""]).exit_code == 2
 
 
 @pytest.mark.parametrize("address", ["localhost:3000", "http://", "http://[", "http://localhost:port"])
