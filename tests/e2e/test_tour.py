@@ -49,7 +49,7 @@ def read_until(terminal: int, end: str) -> str:
             seen += os.read(terminal, 65536)
         except OSError:
             break
-    return seen.decode().replace("\r", "")
+    return re.sub(r"\x1b\[\d*m|\r", "", seen.decode())
 
 
 def test_the_tour_shows_every_end_for_both_coordinators_in_a_terminal_of_80_columns(tmp_path: Path) -> None:
@@ -87,7 +87,6 @@ def test_the_tour_of_a_detached_stack_is_shown_to_whoever_has_started_it(tmp_pat
         assert shows_every_end(done.stdout), done.stdout
         assert run_saga("status", "--data", str(data), check=False).returncode == 0
         stop = done.stdout.splitlines()[-1]
-        assert stop.startswith("Stop:  /")
         subprocess.run(shlex.split(stop.removeprefix("Stop:")), timeout=60, check=True)
         assert "Nothing runs" in run_saga("status", "--data", str(data), check=False).stdout
     finally:
