@@ -116,6 +116,7 @@ class Child:
             async with asyncio.timeout(START_WITHIN):
                 while not await asyncio.to_thread(self.program.ready):  # noqa: ASYNC110 - servers don't tell
                     await asyncio.sleep(PROBE_EVERY)
+                mended = await asyncio.to_thread(self.program.mend) if self.program.mend else ""
         except TimeoutError:
             await self.kill(f"it was not ready within {START_WITHIN:g} s")
         except Exception as error:
@@ -123,7 +124,7 @@ class Child:
         else:
             if self.keeper:  # not told to stop meanwhile
                 self.ready.set()
-                self._became("ready")
+                self._became("ready", mended)
                 await self._look_after()
 
     async def _look_after(self) -> None:

@@ -48,6 +48,7 @@ class Program:
     ports: Mapping[str, int]  # by the part that wants it; the first is the program's own
     ready: Callable[[], bool]  # may block for PROBE_TIMEOUT; called in a thread, repeatedly
     alive: Callable[[], bool]  # once it was ready: whether it answers at all; may block for ALIVE_TIMEOUT
+    mend: Callable[[], str] | None = None  # once it is ready: repair what it cannot itself, and say what; in a thread
     doors: Mapping[int, tuple[str, int]] = field(default_factory=dict)  # what a porter leads to, by port of loopback
     prepare: Callable[[], Awaitable[None]] | None = None  # idempotent; before the first start, under the data's lock
     user: str | None = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from signal import Signals
 
+from stack.broker_store import BrokerStore
 from stack.errors import StackError
 from stack.ports import LOOPBACK
 from stack.program import ALIVE_TIMEOUT, Program, amqp_greets
@@ -49,6 +50,7 @@ def program(
     """One node with the user `saga`, who is made on an empty node only; its web UI listens at the address `behind`."""
     folder = data / "rabbitmq"
     script = _installed(env)
+    store = BrokerStore(data=data, api=(behind, ui), user=USER, password=password)
 
     async def prepare() -> None:
         for part in ("home", "mnesia", "log"):
@@ -68,7 +70,8 @@ def program(
         ports={"rabbitmq": amqp, "rabbitmq's management UI": ui, "rabbitmq's distribution": distribution},
         doors={ui: (behind, ui)},
         ready=lambda: amqp_greets(amqp),
-        alive=lambda: amqp_greets(amqp, timeout=ALIVE_TIMEOUT),
+        alive=lambda: amqp_greets(amqp, timeout=ALIVE_TIMEOUT) and store.is_whole(),
+        mend=store.mend,
         prepare=prepare,
         # On SIGTERM queues and messages are closed first; then the management plugin waits 5 s for a process that
         # is waiting for it. All that matters is on disk by then.

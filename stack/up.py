@@ -155,6 +155,8 @@ def _tell(console: Console, event: Event) -> None:
     match event.state:
         case "ready":
             console.print(f"  [green]✓[/] {event.name:<10} {event.seconds:5.1f} s")
+            if event.detail:
+                console.print(f"  [red]![/] {event.name:<10} {event.detail}", soft_wrap=True)
         case "died":
             console.print(
                 f"  [red]✗[/] {event.name:<10} died ({event.detail}); it will be started again; see {event.log}",

@@ -1,0 +1,168 @@
+"""FAILURES.md, row 50: a server has lost its store, or a database is an older copy; docs/restoring.md is followed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import psycopg
+import pytest
+
+from stack.ports import Ports
+from tests.conftest import OFFSET
+from tests.freezing import frozen
+from tests.own_stack import OwnStack
+from tests.waiting import until
+from tests.world import USER
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
+
+PAGE: Final = Path(__file__).parents[2] / "docs" / "restoring.md"
+PAID: Final = {"userId": USER, "total": 999, "paymentMethod": "pm_card_visa"}
+DECLINED: Final = {**PAID, "paymentMethod": "pm_card_chargeDeclined"}
+ORCHESTRATED: Final = {**PAID, "coordinator": "orchestration"}
+LIVE: Final = ("--at-rest", "--grace", "1")  # with the patience of a test
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnStack]:
+    stack = OwnStack(tmp_path_factory.mktemp("restore") / "data", OFFSET + 420)
+    stack.up()
+    yield stack
+    stack.down()
+
+
+@pytest.fixture(autouse=True)
+def at_rest(stack: OwnStack) -> Iterator[None]:
+    yield
+    stack.wait_ready()
+
+
+def follow(stack: OwnStack, section: str) -> list[str]:
+    """Run the commands of a section of the page, as it gives them; what each of them wrote."""
+    (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    (commands,) = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [stack.saga(*shlex.split(line)[1:], check=False).stdout for line in commands.splitlines()]
+
+
+def test_50_a_broker_that_lost_its_store_is_told_again(stack: OwnStack) -> None:
+    """What waited for the payment service and for the mirrors, of both coordinators, comes to its end."""
+    before = [stack.post(**PAID), stack.post(**ORCHESTRATED)]
+    stack.wait_over(before, "PAID")
+    with frozen(stack.living()["worker"]), frozen(stack.living()["payment"]):
+        waiting = [stack.post(**each) for each in (PAID, DECLINED, PAID)]
+        until(lambda: [stack.status(each) for each in waiting] == ["PENDING_PAYMENT"] * 3, what="they are stored")
+        stack.down()
+    shutil.rmtree(stack.data / "rabbitmq" / "mnesia")
+    stack.up()
+    until(
+        lambda: stack.audit(*LIVE, "--timelines", "all")[1].keys() >= {"sagas end"},
+        what="the audit says that they stand still",
+    )
+    follow(stack, "RabbitMQ lost its store")
+    stack.wait_over(waiting, "PAID", "CANCELLED", within=60)
+    assert [stack.status(each) for each in (*waiting, *before)] == ["PAID", "CANCELLED", "PAID", "PAID", "PAID"]
+    stack.audit_holds("--timelines", "all")
+
+
+def test_50_a_temporal_that_lost_its_store_has_its_timelines_again(stack: OwnStack) -> None:
+    over = [stack.post(**PAID), stack.post(**DECLINED)]
+    stack.wait_over(over)
+    with frozen(stack.living()["payment"]):
+        forgotten = stack.post(**ORCHESTRATED)
+        until(lambda: stack.status(forgotten) == "PENDING_PAYMENT", what="its first step is taken")
+        stack.down()
+    shutil.rmtree(stack.data / "temporal")
+    stack.up()
+    until(
+        lambda: "every saga has a workflow" in stack.audit(*LIVE, "--timelines", "all")[1],
+        what="the audit misses their workflows",
+    )
+    follow(stack, "Temporal lost its store")
+    stack.wait_over([forgotten])
+    stack.audit_holds("--timelines", "all")
+
+
+def test_50_payments_restored_from_an_older_copy_are_made_anew(stack: OwnStack) -> None:
+    """Those that were not there yet, and one that was refunded since; an orchestrated one is listed."""
+    refunded = stack.post(**PAID)
+    stack.wait_over([refunded], "PAID")
+    restore = copied(stack, "payments")
+    stack.saga("order", "cancel", refunded)
+    stack.wait_over([refunded], "CANCELLED")
+    since, orchestrated = [stack.post(**PAID), stack.post(**DECLINED)], stack.post(**ORCHESTRATED)
+    stack.wait_over([*since, orchestrated])
+    restore()
+    first, *_ = follow(stack, "The payments' database is an older copy")
+    assert all(each in first for each in (since[0], orchestrated))
+
+    def healed() -> bool:
+        assert stack.audit(*LIVE, "--timelines", "0")[1] == {"a paid order has an approved payment": [orchestrated]}
+        return True
+
+    until(healed, within=120, what="only the orchestrated one is left")
+    assert [stack.status(each) for each in (refunded, *since)] == ["CANCELLED", "PAID", "CANCELLED"]
+    stack.saga("order", "cancel", orchestrated)
+    stack.audit_holds()
+
+
+def test_50_orders_restored_from_an_older_copy_reach_their_ends_and_the_rest_is_listed(stack: OwnStack) -> None:
+    refunded = stack.post(**PAID)
+    stack.wait_over([refunded], "PAID")
+    with frozen(stack.living()["payment"]):
+        pending = stack.post(**PAID)
+        until(lambda: stack.status(pending) == "PENDING_PAYMENT", what="it is stored")
+        restore = copied(stack, "orders")
+    stack.saga("order", "cancel", refunded)
+    lost = stack.post(**PAID)
+    stack.wait_over([pending, lost], "PAID")
+    stack.wait_over([refunded], "CANCELLED")
+    restore()
+    assert [stack.status(each) for each in (pending, refunded)] == ["PENDING_PAYMENT", "PAID"]
+    follow(stack, "The orders' database is an older copy")
+    stack.wait_over([pending], "PAID")
+    stack.saga("order", "cancel", refunded)
+    stack.wait_over([refunded], "CANCELLED")
+
+    def the_rest_is_listed() -> bool:
+        code, violated = stack.audit(*LIVE, "--timelines", "all")
+        assert (code, set(violated["payments follow from orders"])) == (1, {lost})
+        assert pending not in {each for ids in violated.values() for each in ids}
+        return True
+
+    until(the_rest_is_listed, within=120, what="only what no command can mend is listed")
+
+
+def copied(stack: OwnStack, database: str) -> Callable[[], None]:
+    """Copy a database as it is now; what is returned puts the copy in its place."""
+    with superuser(stack) as admin:
+        admin.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
+        end_connections(admin, database)
+        admin.execute(f"CREATE DATABASE copy OWNER {database} TEMPLATE {database}")
+        admin.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS true")
+
+    def restore() -> None:
+        with superuser(stack) as admin:
+            admin.execute(f"DROP DATABASE {database} WITH (FORCE)")
+            admin.execute(f"ALTER DATABASE copy RENAME TO {database}")
+
+    return restore
+
+
+def superuser(stack: OwnStack) -> psycopg.Connection:
+    port = Ports.shifted(stack.offset).postgres
+    return psycopg.connect(f"host={stack.data}/postgres port={port} user=postgres dbname=postgres", autocommit=True)
+
+
+def end_connections(admin: psycopg.Connection, database: str) -> None:
+    def ended() -> bool:
+        found = admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [database]
+        ).fetchall()
+        return not found
+
+    until(ended, what=f"nobody is connected to {database}")

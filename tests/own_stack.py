@@ -1,0 +1,115 @@
+"""A whole stack of a test's own, brought up and down at will, by the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from stack import local, state
+from tests.waiting import until
+
+SETTINGS = {"SAGA_PROVIDER_LATENCY_MS": "100", "SAGA_RETRY_DELAYS": "0.2,0.4", "SAGA_RECONCILE_INTERVAL": "5"}
+ENDS = ("PAID", "CANCELLED", "FAILED")
+ROLES = {"postgres": "-D /proc/self/cwd", "rabbitmq": "beam.smp", "temporal": "start-dev"}
+
+
+@dataclass(frozen=True)
+class OwnStack:
+    """What runs on one folder of data; nothing else does."""
+
+    data: Path
+    offset: int
+
+    @property
+    def urls(self) -> dict[str, str]:
+        return local.urls(self.offset, local.Secrets.of(self.data))
+
+    def up(self) -> None:
+        self.saga("up", "--detach", "--port-offset", str(self.offset))
+
+    def down(self) -> None:
+        self.saga("down")
+
+    def saga(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run a command as an operator does."""
+        done = subprocess.run(
+            [str(Path(sys.executable).parent / "saga"), *arguments, "--data", str(self.data)],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            check=False,
+            env={**os.environ, **SETTINGS},
+        )
+        assert not check or done.returncode == 0, (arguments, done.stdout[-2000:], done.stderr[-2000:])
+        return done
+
+    def wait_ready(self) -> None:
+        until(lambda: self.saga("status", check=False).returncode == 0, within=120, what="all of it is ready")
+
+    def living(self) -> dict[str, int]:
+        """The processes that run now, by name, as the machine knows them: on a full disk the state is old."""
+        found = {}
+        for process in psutil.Process(self._known()["pid"]).children():
+            line = " ".join(process.cmdline())
+            if process.status() != psutil.STATUS_ZOMBIE:
+                for name in (*ROLES, "order", "payment", "gateway", "worker"):
+                    if ROLES.get(name, f"stack.cli run {name}") in line:
+                        found[name] = process.pid
+        return found
+
+    def said(self) -> str:
+        """What `saga up` has told meanwhile."""
+        return (self.data / "logs" / "saga-up.log").read_text()
+
+    def log(self, name: str) -> str:
+        return (self.data / "logs" / f"{name}.log").read_text()
+
+    def post(self, **body: Any) -> str:
+        answer = httpx.post(f"{self.urls['gateway']}/api/orders", json=body, timeout=20)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["orderId"])
+
+    def status(self, order_id: str) -> str:
+        return str(httpx.get(f"{self.urls['gateway']}/api/orders/{order_id}", timeout=20).json().get("status"))
+
+    def wait_over(self, order_ids: Sequence[str], *ends: str, within: float = 120) -> None:
+        """Wait until each of these orders has come to its end, or to one of `ends`."""
+        open_ones = set(order_ids)
+
+        def over() -> bool:
+            open_ones.difference_update([each for each in open_ones if self.status(each) in (ends or ENDS)])
+            return not open_ones
+
+        until(over, within=within, what=f"{len(order_ids)} orders are over")
+
+    def audit(self, *options: str) -> tuple[int, dict[str, list[str]]]:
+        """The exit code, and whose ids each violated check names."""
+        done = self.saga("audit", "--json", *options, check=False)
+        checks = json.loads(done.stdout)["checks"]
+        found = {each["name"]: each for each in checks if each["state"] == "violated"}
+        return done.returncode, {
+            name: [str(example["id"]) for example in each["examples"]] for name, each in found.items()
+        }
+
+    def audit_holds(self, *options: str) -> None:
+        """Wait until nothing is under way and everything is as it must be."""
+
+        def holds() -> bool:
+            assert self.audit("--at-rest", "--grace", "1", "--timelines", "0", *options) == (0, {})
+            return True
+
+        until(holds, within=120, what="the audit holds")
+
+    def _known(self) -> dict[str, Any]:
+        known = state.read(self.data)
+        assert known is not None
+        return known
