@@ -65,13 +65,6 @@ def listen(host: str, port: int, process: str) -> socket.socket:
     return listener
 
 
-def raise_file_limit() -> int:
-    """Allow this process as many open files as the system lets it have, and say how many: each connection is one."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    return most
-
-
 async def serve(
     wired: Wired, listener: socket.socket, stop: asyncio.Event, *, timeout: float, request_timeout: float
 ) -> None:

@@ -10,7 +10,8 @@ from typing import assert_never
 import structlog
 
 from activities import faults
-from stack.process import Wired, listen, raise_file_limit, serve, stop_signal
+from stack.limits import raise_file_limit
+from stack.process import Wired, listen, serve, stop_signal
 from stack.settings import Process, Settings
 
 log = structlog.get_logger()

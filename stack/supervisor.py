@@ -11,11 +11,13 @@ from pathlib import Path
 
 from stack import porter, state
 from stack.child import Child
+from stack.limits import raise_file_limit
 from stack.ports import LOOPBACK, require_free
 from stack.program import Program, Stage
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DEAD_AFTER = 60.0  # seconds without an answer, after which a program that runs counts as dead inside
+FILES = 65_536  # open ones for each server; Erlang makes room for as many as it may have
 WRITE_AGAIN = 1.0  # seconds until a state that could not be written is tried again
 
 
@@ -58,6 +60,7 @@ class Supervisor:
         """Return when all programs are ready, a stage after the other; StackError, nothing left running, otherwise."""
         state.make_folder(self._data)
         self._lock = state.Lock(self._data)
+        raise_file_limit(FILES)
         # A probe of a program that hangs holds its thread: none of the others may have to wait for that.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * len(self._children) + 4))
         try:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -223,6 +224,13 @@ def test_everything_listens_on_loopback_alone_and_secrets_are_private(stack: Sta
     assert all(ip_address(at.ip).is_loopback for at in listening)
     private = [stack.data / name for name in ("secrets.json", "state.json", "rabbitmq/advanced.config")]
     assert {0} == {path.stat().st_mode & 0o077 for path in private}
+
+
+def test_servers_may_have_as_many_connections_as_the_system_allows(stack: Stack) -> None:
+    """Not only 1,024 open files, which is what a shell begins with."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for pid in stack.pids().values():
+        assert psutil.Process(pid).rlimit(psutil.RLIMIT_NOFILE)[0] >= min(most, 65_536)
 
 
 def test_a_second_start_on_the_same_data_is_refused(stack: Stack) -> None:
