@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +60,8 @@ class OwnStack:
         """The processes that run now, by name, as the machine knows them: on a full disk the state is old."""
         found = {}
         for process in psutil.Process(self._known()["pid"]).children():
-            line = " ".join(process.cmdline())
-            if process.status() != psutil.STATUS_ZOMBIE:
+            with suppress(psutil.Error):  # it has ended
+                line = " ".join(process.cmdline())
                 for name in (*ROLES, "order", "payment", "gateway", "worker"):
                     if ROLES.get(name, f"stack.cli run {name}") in line:
                         found[name] = process.pid
