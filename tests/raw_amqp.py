@@ -45,10 +45,10 @@ def table(*fields: tuple[bytes, bytes]) -> bytes:
     return len(content).to_bytes(4, "big") + content
 
 
-def publish(amqp_url: str, messages: Iterable[RawMessage]) -> None:
-    """Publish in this order, confirmed. Raises ConnectionError if RabbitMQ refuses one of them."""
+def publish(amqp_url: str, messages: Iterable[RawMessage], *, timeout: float = 30) -> None:
+    """Publish in this order, confirmed. Raises OSError if RabbitMQ refuses one of them or is silent for `timeout` s."""
     url = urlsplit(amqp_url)
-    with socket.create_connection((url.hostname or "", url.port or 5672), timeout=30) as way:
+    with socket.create_connection((url.hostname or "", url.port or 5672), timeout=timeout) as way:
         stream = way.makefile("rwb")
 
         def send(*frames: bytes) -> None:
@@ -57,6 +57,8 @@ def publish(amqp_url: str, messages: Iterable[RawMessage]) -> None:
 
         def answer(*expected: type[Frame]) -> Frame:
             head = stream.read(7)
+            if len(head) < 7:
+                raise ConnectionError("RabbitMQ closed the connection")
             rest = stream.read(int.from_bytes(head[3:], "big") + 1)
             frame = pamqp.frame.unmarshal(head + rest)[2]
             if not isinstance(frame, expected):

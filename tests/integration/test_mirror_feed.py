@@ -17,8 +17,8 @@ from choreography.topology import MIRROR_QUEUE, Topology
 from models.messages import ORDERS_EXCHANGE, ROUTES, encode, envelope_of
 from models.saga import Event, OrderId, OrderPaid, PaymentApproved
 from tests import raw_amqp
-from tests.failures.test_poison import BROKEN, PLAIN
 from tests.fakes.gateway import NOW
+from tests.poison import BROKEN, PLAIN
 from tests.raw_amqp import RawMessage
 from tests.waiting import until
 from tests.world import World
