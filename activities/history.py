@@ -24,10 +24,10 @@ from models.saga import Become, Coordinator, Decision, Illegal, Message, Stale, 
 _NAMES: Final = {Become: "become", Stale: "stale", TooEarly: "too_early", Illegal: "illegal"}
 
 
-def entry_of(step: Step, kind: type[Message]) -> Entry:
-    """The step's message as the ledger takes it. Raises ApplicationError, for good, unless it is of this kind."""
-    if step.event_type != kind.__name__:
-        raise for_good(f"{step.event_type} was sent to a step that takes {kind.__name__}", "Malformed")
+def entry_of(step: Step, *kinds: type[Message]) -> Entry:
+    """The step's message as the ledger takes it. Raises ApplicationError, for good, unless it is of these kinds."""
+    if step.event_type not in (names := [kind.__name__ for kind in kinds]):
+        raise for_good(f"{step.event_type} was sent to a step that takes {' or '.join(names)}", "Malformed")
     try:
         envelope = Envelope(
             event_type=step.event_type,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final
+from uuid import UUID
 
 from temporalio import activity
 
@@ -17,12 +18,13 @@ OVERDUE: Final = """
       AND (created_at, id) > (%(at)s::timestamptz, %(order_id)s::uuid)
     ORDER BY created_at, id LIMIT %(limit)s
 """
-CANCELLED: Final = """
+OFF: Final = """
     SELECT updated_at AS at, id AS order_id FROM orders
-    WHERE status = 'CANCELLED' AND updated_at < now() - make_interval(secs => %(idle)s)
+    WHERE status IN ('CANCELLED', 'FAILED') AND updated_at < now() - make_interval(secs => %(idle)s)
       AND (updated_at, id) > (%(at)s::timestamptz, %(order_id)s::uuid)
     ORDER BY updated_at, id LIMIT %(limit)s
 """
+NOT_OFF: Final = "SELECT id FROM orders WHERE id = ANY(%s) AND status NOT IN ('CANCELLED', 'FAILED')"
 
 
 class OrderStragglers:
@@ -33,7 +35,7 @@ class OrderStragglers:
 
     @property
     def all(self) -> Sequence[Callable[..., Any]]:
-        return self.find_overdue_orders, self.find_cancelled_orders
+        return self.find_overdue_orders, self.find_cancelled_orders, self.find_not_off
 
     @activity.defn
     async def find_overdue_orders(self, search: Search) -> list[Place]:
@@ -42,8 +44,15 @@ class OrderStragglers:
 
     @activity.defn
     async def find_cancelled_orders(self, search: Search) -> list[Place]:
-        """Cancelled orders, by the time of their cancellation."""
-        return await self._find(CANCELLED, search)
+        """Orders that are off, CANCELLED or FAILED, by the time of that."""
+        return await self._find(OFF, search)
+
+    @activity.defn
+    async def find_not_off(self, order_ids: list[str]) -> list[str]:
+        """Which of these orders are known, and neither CANCELLED nor FAILED, in the order given."""
+        rows = await self._database.query(NOT_OFF, [[UUID(order_id) for order_id in order_ids]])
+        found = {str(row["id"]) for row in rows}
+        return [order_id for order_id in order_ids if order_id in found]
 
     async def _find(self, sql: str, search: Search) -> list[Place]:
         return [place_of(row) for row in await self._database.query(sql, parameters(search))]

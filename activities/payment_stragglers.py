@@ -18,6 +18,13 @@ DUE: Final = """
       AND (updated_at, order_id) > (%(at)s::timestamptz, %(order_id)s::uuid)
     ORDER BY updated_at, order_id LIMIT %(limit)s
 """
+ENDED: Final = """
+    SELECT updated_at AS at, order_id FROM payments
+    WHERE due IS NULL AND status IN ('CANCELLED', 'DECLINED', 'FAILED', 'REFUNDED')
+      AND updated_at < now() - make_interval(secs => %(idle)s)
+      AND (updated_at, order_id) > (%(at)s::timestamptz, %(order_id)s::uuid)
+    ORDER BY updated_at, order_id LIMIT %(limit)s
+"""
 OF_ORDERS: Final = "SELECT order_id, status, due FROM payments WHERE order_id = ANY(%s)"
 
 
@@ -29,7 +36,7 @@ class PaymentStragglers:
 
     @property
     def all(self) -> Sequence[Callable[..., Any]]:
-        return self.find_due_payments, self.find_uncompensated
+        return self.find_due_payments, self.find_ended_payments, self.find_uncompensated
 
     @activity.defn
     async def find_due_payments(self, search: Search) -> list[Place]:
@@ -37,8 +44,13 @@ class PaymentStragglers:
         return [place_of(row) for row in await self._database.query(DUE, parameters(search))]
 
     @activity.defn
+    async def find_ended_payments(self, search: Search) -> list[Place]:
+        """Payments that have ended without money, by the time of that."""
+        return [place_of(row) for row in await self._database.query(ENDED, parameters(search))]
+
+    @activity.defn
     async def find_uncompensated(self, cancelled: list[str]) -> list[str]:
-        """Which of these cancelled orders the payment service doesn't know to be cancelled, in the order given."""
+        """Which of these orders, all of them off, the payment service doesn't know to be off, in the order given."""
         rows = await self._database.query(OF_ORDERS, [[UUID(order_id) for order_id in cancelled]])
         payments = {str(row["order_id"]): row for row in rows}
         return [order_id for order_id in cancelled if _uncompensated(payments.get(order_id))]

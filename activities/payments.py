@@ -21,7 +21,7 @@ from activities.steps import Step, StepResult
 from models.database import Database
 from models.outcome import Charged, Outcome, Refused, Unanswered
 from models.payment import Due, Payment, PaymentStatus, decide
-from models.saga import Become, Coordinator, Decision, Illegal, Message, OrderCancelled, OrderCreated, PaymentId
+from models.saga import Become, Coordinator, Decision, Illegal, OrderCancelled, OrderCreated, OrderFailed, PaymentId
 
 log = structlog.get_logger()
 
@@ -198,20 +198,19 @@ class PaymentSteps:
     @activity.defn
     async def charge_payment(self, step: Step, tries: int = 6) -> StepResult:
         """From the attempt number `tries` on, a charge without an answer is voided and the payment fails."""
-        return await self._apply(step, OrderCreated, last_try=activity.info().attempt >= tries)
+        return await self._apply(entry_of(step, OrderCreated), last_try=activity.info().attempt >= tries)
 
     @activity.defn
     async def cancel_payment(self, step: Step) -> StepResult:
         """Void or refund, whatever it takes that no money is kept."""
-        return await self._apply(step, OrderCancelled, last_try=False)
+        return await self._apply(entry_of(step, OrderCancelled, OrderFailed), last_try=False)
 
     @activity.defn
     async def read_payment_events(self, order_id: str) -> list[dict[str, Any]]:
         """What the payment service's event log has of this order, in wire form."""
         return await self._history.events(UUID(order_id))
 
-    async def _apply(self, step: Step, kind: type[Message], *, last_try: bool) -> StepResult:
-        entry = entry_of(step, kind)
+    async def _apply(self, entry: Entry, *, last_try: bool) -> StepResult:
         async with heartbeats():
             try:
                 decision = await self._payments.apply(entry, last_try=last_try)

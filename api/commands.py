@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -13,12 +12,13 @@ import msgspec
 
 from api.idempotency import digest_of, digests_of
 from api.order_ids import OrderIds
-from api.ports import Clock, CommandPort, OrchestrationPort, OrchestratorUnavailable, Settings
-from api.problems import Kind, Problem, unavailable
+from api.ports import Clock, CommandPort, NotTaken, OrchestrationPort, OrchestratorUnavailable, Settings
+from api.problems import Kind, Problem, unavailable, undecided
 from api.queries import Queries, unknown_order
 from api.schemas import CreateOrder
 from api.service import Lane, ServiceAway
-from choreography.message import BrokerUnavailable
+from api.undertaking import CANCELLED, PLACED, in_time
+from choreography.message import BrokerUnavailable, NotStored
 from models.ids import is_marked
 from models.messages import Envelope, envelope_of
 from models.order import OrderStatus
@@ -105,10 +105,10 @@ class Commands:
             payment_method=body.payment_method,
         )
         if placement.coordinator is Coordinator.ORCHESTRATION:
-            event_id = _event_id(command)
-            await self._confirmed(self._orchestration.start(command, event_id=event_id, correlation_id=correlation_id))
+            started = self._orchestration.start(command, event_id=_event_id(command), correlation_id=correlation_id)
+            await self._confirmed(started, "Temporal", placement.order_id, may_be=PLACED)
         else:
-            await self._publish(command, correlation_id)
+            await self._publish(command, correlation_id, may_be=PLACED)
 
     async def cancel(self, order_id: UUID, correlation_id: str) -> None:
         """Tell the order's coordinator, confirmed on return. Raises Problem: unknown order, or one beyond cancelling.
@@ -116,7 +116,8 @@ class Commands:
         With the order service away, or the order not stored yet, the command is accepted unseen: that service, or the
         order's workflow, will decide.
         """
-        async with in_time(self._limits.answer):
+        async with in_time(self._limits.answer) as undertaking:
+            undertaking.begin(order_id, may_be=CANCELLED)
             await self._cancel(order_id, correlation_id)
 
     async def _cancel(self, order_id: UUID, correlation_id: str) -> None:
@@ -134,11 +135,12 @@ class Commands:
         if coordinator is None and await self._orchestrates(order_id):
             coordinator = Coordinator.ORCHESTRATION
         if coordinator is Coordinator.ORCHESTRATION:
-            await self._confirmed(self._orchestration.cancel(order_id, correlation_id=correlation_id))
+            told = self._orchestration.cancel(order_id, correlation_id=correlation_id)
+            await self._confirmed(told, "Temporal", order_id, may_be=CANCELLED)
         elif answered and found is None and not self._queries.recent.is_new(order_id, seconds=self._limits.unstored):
             raise unknown_order(order_id)
         else:
-            await self._publish(OrderCancelRequested(order_id=OrderId(order_id)), correlation_id)
+            await self._publish(OrderCancelRequested(order_id=OrderId(order_id)), correlation_id, may_be=CANCELLED)
 
     async def _orchestrates(self, order_id: UUID) -> bool:
         """Whether an order that can't be looked up has an orchestrated saga. Raises Problem if only Temporal knows."""
@@ -150,21 +152,21 @@ class Commands:
         except (OrchestratorUnavailable, TimeoutError) as error:
             raise unavailable("Temporal, which may coordinate this order, does not answer; try again") from error
 
-    async def _confirmed(self, request: Awaitable[None]) -> None:
+    async def _publish(
+        self, command: CreateOrderRequested | OrderCancelRequested, correlation_id: str, *, may_be: str
+    ) -> None:
+        published = self._port.publish(self._envelope(command, correlation_id))
+        await self._confirmed(published, "The message broker", command.order_id, may_be=may_be)
+
+    async def _confirmed(self, request: Awaitable[None], by: str, order_id: UUID, *, may_be: str) -> None:
+        """Raises Problem, which says whether something may come of the request all the same."""
         try:
             async with asyncio.timeout(self._limits.command):
                 await request
-        except (OrchestratorUnavailable, TimeoutError) as error:
-            # As with the broker, it may have arrived or not; trying again is as safe.
-            raise unavailable("Temporal did not confirm the request; try again") from error
-
-    async def _publish(self, command: CreateOrderRequested | OrderCancelRequested, correlation_id: str) -> None:
-        try:
-            async with asyncio.timeout(self._limits.command):
-                await self._port.publish(self._envelope(command, correlation_id))
-        except (BrokerUnavailable, TimeoutError) as error:
-            # Without an answer the command may have arrived or not; with an Idempotency-Key, trying again is safe.
-            raise unavailable("The message broker did not confirm the command; try again") from error
+        except (NotStored, NotTaken) as error:
+            raise unavailable(f"{by} did not take the command, so nothing will come of it; try again") from error
+        except (BrokerUnavailable, OrchestratorUnavailable, TimeoutError) as error:
+            raise undecided(by, order_id, may_be=may_be, within=self._limits.command) from error
 
     def _envelope(self, command: CreateOrderRequested | OrderCancelRequested, correlation_id: str) -> Envelope:
         return envelope_of(
@@ -173,16 +175,6 @@ class Commands:
             occurred_at=self._clock(),
             correlation_id=correlation_id,
         )
-
-
-@asynccontextmanager
-async def in_time(seconds: float) -> AsyncIterator[None]:
-    """Raise Problem when a command takes longer, all that is asked for it together."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise unavailable(f"The command was not confirmed within {seconds:g} s; try again") from error
 
 
 def _cancellable(order_id: UUID, found: bytes) -> Coordinator:

@@ -40,7 +40,8 @@ _DESCRIPTIONS: Final[Mapping[int, str]] = {
     404: "Unknown id",
     409: "The order's state, or an earlier use of the Idempotency-Key, forbids it",
     422: "The request breaks a rule; `errors` names every field and its rule",
-    503: "The broker, Temporal, or a service that is needed, does not answer; `Retry-After` says when to try again",
+    503: "The broker, Temporal, or a service that is needed, does not answer; `Retry-After` says when to try again. "
+    "With a `Location`, the command may be carried out all the same: the order there tells",
 }
 _LIKE: Final[Mapping[int, Problem]] = {  # as a service says it
     401: unauthorized(),

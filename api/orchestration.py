@@ -13,13 +13,25 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.ports import OrchestratorUnavailable
+from api.ports import NotTaken, OrchestratorUnavailable
 from models.saga import CreateOrderRequested
 from workflows.naming import SAGA_TASK_QUEUE, workflow_id
 from workflows.saga_input import CANCEL, ORDER_SAGA, CancelRequest, NewOrder, SagaInput
 from workflows.story import headline
 
 _CALL: Final = timedelta(seconds=1.5)  # the gateway's own limit is no longer
+# Answers of a server that did nothing; of any other failure, the request may have been taken all the same.
+_REFUSALS: Final = frozenset(
+    {
+        RPCStatusCode.INVALID_ARGUMENT,
+        RPCStatusCode.NOT_FOUND,
+        RPCStatusCode.PERMISSION_DENIED,
+        RPCStatusCode.UNAUTHENTICATED,
+        RPCStatusCode.FAILED_PRECONDITION,
+        RPCStatusCode.RESOURCE_EXHAUSTED,
+        RPCStatusCode.UNIMPLEMENTED,
+    }
+)
 
 
 class Orchestration:
@@ -96,6 +108,9 @@ def translated() -> Iterator[None]:
     """Raises OrchestratorUnavailable for whatever says that Temporal did not answer."""
     try:
         yield
-    except (RPCError, RuntimeError, OSError) as error:
-        # The client raises RuntimeError as long as it has never been connected.
-        raise OrchestratorUnavailable(f"Temporal does not answer: {error}") from error
+    except RuntimeError as error:
+        # The client has never been connected, so it has asked nobody.
+        raise NotTaken(f"Temporal has never been reached: {error}") from error
+    except (RPCError, OSError) as error:
+        refused = isinstance(error, RPCError) and error.status in _REFUSALS
+        raise (NotTaken if refused else OrchestratorUnavailable)(f"Temporal does not answer: {error}") from error

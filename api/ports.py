@@ -31,6 +31,10 @@ class OrchestratorUnavailable(Exception):
     """Temporal, or its worker, did not answer: the request may or may not have arrived. Making it again is safe."""
 
 
+class NotTaken(OrchestratorUnavailable):
+    """Temporal has certainly not taken the request: nothing will come of it."""
+
+
 class OrchestrationPort(Protocol):
     """Starts and cancels orchestrated sagas; every method may raise OrchestratorUnavailable."""
 

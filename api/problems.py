@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Final
 from urllib.parse import quote
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -88,6 +89,16 @@ class Problem(Exception):
 def unavailable(detail: str, *, retry_after: int = 1) -> Problem:
     """A 503 that says when to try again, in seconds."""
     return Problem(Kind.UNAVAILABLE, detail, headers={"Retry-After": str(retry_after)})
+
+
+def undecided(by: str, order_id: UUID, *, may_be: str, within: float) -> Problem:
+    """A 503 for a command that may be carried out all the same: the client is told so, and where to look."""
+    detail = (
+        f"{by} did not confirm the command within {within:g} s: order {order_id} may still be {may_be}. "
+        f"GET /api/orders/{order_id} tells once it is. Asking again is safe; for a POST, with the same Idempotency-Key"
+    )
+    headers = {"Retry-After": "1", "Location": f"/api/orders/{order_id}"}
+    return Problem(Kind.UNAVAILABLE, detail, headers=headers)
 
 
 def invalid(*violations: Violation) -> Problem:

@@ -18,7 +18,7 @@ from pamqp.commands import Basic
 
 from choreography import losses
 from choreography.confirms import ConfirmedPublishing, describe
-from choreography.message import BrokerUnavailable, Outgoing, Unroutable
+from choreography.message import BrokerUnavailable, NotStored, Outgoing, Unroutable
 from choreography.topology import Topology, declare
 from choreography.undecodable import connect
 
@@ -169,7 +169,7 @@ class Broker:
         """Publish in the given order with pipelined confirms; for each message, what went wrong, or None."""
         publishing = self._publishing
         if publishing is None or self._lost.is_set():
-            return [BrokerUnavailable("there is no connection to RabbitMQ")] * len(messages)
+            return [NotStored("there is no connection to RabbitMQ")] * len(messages)
         errors = await publishing.publish(messages, timeout=timeout)
         if any(isinstance(error, Unroutable) for error in errors):
             self._incomplete.set()

@@ -11,7 +11,7 @@ from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
 from aiormq.abc import AbstractChannel
 
 from choreography.frames import FrameWriter, publish_frames
-from choreography.message import BrokerUnavailable, Outgoing, Unroutable
+from choreography.message import BrokerUnavailable, NotStored, Outgoing, Unroutable
 
 
 class ConfirmedPublishing:
@@ -46,12 +46,12 @@ class ConfirmedPublishing:
     def _send(self, message: Outgoing) -> asyncio.Future[Any] | BrokerUnavailable:
         channel = self._channel
         if channel.is_closed:
-            return BrokerUnavailable("the channel to RabbitMQ is closed")
+            return NotStored("the channel to RabbitMQ is closed")
         try:
             frames = publish_frames(channel.number, message, self._largest_body)
         except (TypeError, ValueError, OverflowError, struct.error) as error:
             # A message that AMQP cannot carry fails alone; it must not take its publisher down.
-            return BrokerUnavailable(f"it cannot be written as an AMQP message: {describe(error)}")
+            return NotStored(f"it cannot be written as an AMQP message: {describe(error)}")
         confirmation: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         channel.delivery_tag += 1
         channel.confirmations[channel.delivery_tag] = confirmation

@@ -10,8 +10,12 @@ class BrokerUnavailable(Exception):
     """RabbitMQ did not confirm: the message may or may not have arrived. Publishing it again is safe."""
 
 
-class Unroutable(BrokerUnavailable):
-    """RabbitMQ has no queue for the message; it was not stored."""
+class NotStored(BrokerUnavailable):
+    """RabbitMQ has certainly not stored the message: nothing will come of it."""
+
+
+class Unroutable(NotStored):
+    """RabbitMQ has no queue for the message."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

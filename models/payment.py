@@ -15,6 +15,7 @@ from models.saga import (
     Illegal,
     OrderCancelled,
     OrderCreated,
+    OrderFailed,
     OrderId,
     PaymentApproved,
     PaymentCancelled,
@@ -47,7 +48,7 @@ class Due(StrEnum):
     REFUND = "refund"
 
 
-PaymentMessage: TypeAlias = OrderCreated | OrderCancelled | Outcome
+PaymentMessage: TypeAlias = OrderCreated | OrderCancelled | OrderFailed | Outcome
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,8 +85,8 @@ def decide(
     match message:
         case OrderCreated():
             return _decide_created(payment, message)
-        case OrderCancelled():
-            return _decide_cancelled(payment, message)
+        case OrderCancelled() | OrderFailed():
+            return _decide_off(payment, message)
         case Charged(transaction_id=transaction_id):
             return _decide_charged(payment, transaction_id)
         case Declined(reason=reason):
@@ -122,13 +123,14 @@ def _decide_unknown(message: PaymentMessage, coordinator: Coordinator) -> Decisi
                     due=Due.CHARGE,
                 )
             )
-        case OrderCancelled(reason=reason):
-            # The cancellation overtook order.created: a tombstone, so that nothing is ever charged.
+        case OrderCancelled(reason=reason) | OrderFailed(reason=reason):
+            # The order's end overtook order.created: a tombstone, so that nothing is ever charged.
+            told = message if isinstance(message, OrderCancelled) else None
             tombstone = Payment(
                 id=payment_id(order_id),
                 order_id=order_id,
-                amount=message.total or 0,
-                currency=message.currency or "USD",
+                amount=(told and told.total) or 0,
+                currency=(told and told.currency) or "USD",
                 payment_method=None,
                 coordinator=coordinator,
                 status=PaymentStatus.CANCELLED,
@@ -149,7 +151,8 @@ def _decide_created(payment: Payment, message: OrderCreated) -> Decision[Payment
     return _resume(payment, message)
 
 
-def _decide_cancelled(payment: Payment, message: OrderCancelled) -> Decision[Payment]:
+def _decide_off(payment: Payment, message: OrderCancelled | OrderFailed) -> Decision[Payment]:
+    """An order that failed though its payment didn't was told so by others; no order that is off keeps money."""
     match payment.status:
         case PaymentStatus.PROCESSING:
             # The charge may be under way: a void settles whether it counts.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime, Identity, Index, MetaData, SmallInteger, Text, text
@@ -32,7 +32,7 @@ class OrderRow(OrdersBase, table=True):
         Index("orders_newest", "created_at", "id"),
         Index("orders_of_user", "user_id", "created_at", "id"),
         Index("orders_by_status", "status", "created_at", "id"),
-        Index("orders_cancelled", "updated_at", "id", postgresql_where=text("status = 'CANCELLED'")),
+        Index("orders_off", "updated_at", "id", postgresql_where=text("status IN ('CANCELLED', 'FAILED')")),
         {"postgresql_with": {"fillfactor": 85}},
     )
 
@@ -72,11 +72,15 @@ class IdempotencyKeyRow(OrdersBase, table=True):
     created_at: datetime = Field(sa_type=_UTC, sa_column_kwargs=_NOW)
 
 
+_ENDED: Final = "due IS NULL AND status IN ('CANCELLED', 'DECLINED', 'FAILED', 'REFUNDED')"
+
+
 class PaymentRow(PaymentsBase, table=True):
     __tablename__ = "payments"
     __table_args__ = (
         Index("payments_newest", "created_at", "id"),
         Index("payments_due", "updated_at", "order_id", postgresql_where=text("due IS NOT NULL")),
+        Index("payments_ended", "updated_at", "order_id", postgresql_where=text(_ENDED)),
         {"postgresql_with": {"fillfactor": 85}},
     )
 

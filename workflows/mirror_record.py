@@ -114,13 +114,17 @@ class MirrorRecord:
 
 def timeout_of(created: Envelope) -> Step:
     """The command that cancels an order whose payment took too long; its id is derived, so asking twice is once."""
-    reason = CancelReason.PAYMENT_TIMEOUT
+    return cancellation_of(created, CancelReason.PAYMENT_TIMEOUT, Coordinator.CHOREOGRAPHY)
+
+
+def cancellation_of(created: Envelope, reason: CancelReason, coordinator: Coordinator) -> Step:
+    """The command that cancels this order for that reason; its id is derived, too."""
     return Step(
         event_type="OrderCancelRequested",
         payload={"orderId": created.order_id, "reason": reason},
         event_id=str(cancel_id(UUID(created.order_id), reason)),
         correlation_id=created.correlation_id,
-        coordinator=Coordinator.CHOREOGRAPHY,
+        coordinator=coordinator,
     )
 
 

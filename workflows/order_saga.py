@@ -196,11 +196,11 @@ class OrderSaga:
         self._show()
 
     async def _end_what_others_began(self) -> None:
-        """Read what the services know; a cancellation that came to the order some other way is seen to its end."""
+        """Read what the services know; what took the order off some other way is seen to its end."""
         await self._recall()
-        cancelled = self._last("OrderCancelled")
-        if cancelled is not None and not self._timeline.over:
-            await self._do(COMPENSATIONS[CHARGE_PAYMENT], answer_to(cancelled))
+        off = self._last("OrderCancelled") or self._last("OrderFailed")
+        if off is not None and not self._timeline.over:
+            await self._do(COMPENSATIONS[CHARGE_PAYMENT], answer_to(off))
 
     # steps and what they answer
 

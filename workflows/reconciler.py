@@ -33,12 +33,15 @@ with workflow.unsafe.imports_passed_through():
         Straggler,
         Sweep,
         SweepReport,
+        gone_by,
         next_step,
         shortened,
         sweep_story,
         told_of,
+        without_left_over,
     )
 
+_LOOK_AT_ENDED_PAYMENTS: Final = "look-at-ended-payments"  # a patch
 _AT_ONCE: Final = 20  # stragglers
 _TRIES: Final = 3  # what they don't achieve is left to the next sweep
 _RETRIES: Final = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_attempts=_TRIES)
@@ -63,6 +66,8 @@ class Reconciler:
         self._report = sweep.so_far or _fresh()
         parts = list(Part)
         for part in parts[parts.index(Part(sweep.part)) :]:
+            if part is Part.ENDED and not workflow.patched(_LOOK_AT_ENDED_PAYMENTS):
+                continue
             self._show(part)
             await self._go_through(part, sweep.after if part == sweep.part else None)
         self._report = replace(self._report, need_operator=await self._count_flagged())
@@ -70,26 +75,21 @@ class Reconciler:
         return self._report
 
     async def _go_through(self, part: Part, after: Place | None) -> None:
-        unfinished = self._report.unfinished if part is Part.CANCELLED and after is None else []
-        after = after or {Part.CANCELLED: self._report.checked, Part.AGAIN: self._report.again}.get(part)
+        left_over = self._report.left_over(part) if after is None else []
+        after = after or self._report.place(part)
         while True:
             try:
                 page = await self._find(part, after)
-                orders = [place.order_id for place in page] + unfinished
-                if orders and part in CANCELLATIONS:
-                    orders = await self._uncompensated(part, orders)
+                orders = await self._suspects(part, [place.order_id for place in page], left_over)
             except FailureError as error:
                 self._report = replace(self._report, troubles=[*self._report.troubles, f"{part.value}: {_why(error)}"])
                 return
-            if unfinished:
-                self._report, unfinished = replace(self._report, unfinished=[]), []
+            if left_over:
+                self._report, left_over = without_left_over(self._report, part), []
             self._report = told_of(await self._end_all(part, orders), self._report, part)
             self._show(part)
             after = page[-1] if len(page) == self._sweep.page else None
-            if part is Part.CANCELLED and page:
-                self._report = replace(self._report, checked=page[-1])
-            elif part is Part.AGAIN:
-                self._report = replace(self._report, again=after)
+            self._report = gone_by(self._report, part, page, more=after is not None)
             if after is None or part is Part.AGAIN:
                 return
             if workflow.info().is_continue_as_new_suggested():
@@ -103,14 +103,24 @@ class Reconciler:
             Part.DUE: (PAYMENT_TASK_QUEUE, "find_due_payments", sweep.payment_patience),
             Part.CANCELLED: cancelled,
             Part.AGAIN: cancelled,
+            Part.ENDED: (PAYMENT_TASK_QUEUE, "find_ended_payments", sweep.compensation_patience),
         }[part]
         search = Search(idle=idle, limit=sweep.page, after=after)
         found: list[Place] = await self._do(queue, name, search, gives=list[Place], summary=part.value)
         return found
 
-    async def _uncompensated(self, part: Part, orders: Sequence[str]) -> list[str]:
-        name = "find_uncompensated"
-        found: list[str] = await self._do(PAYMENT_TASK_QUEUE, name, orders, gives=list[str], summary=part.value)
+    async def _suspects(self, part: Part, orders: list[str], left_over: list[str]) -> list[str]:
+        """Of what was found in one service, and what is left over: what the other service says is at odds with it."""
+        if part in CANCELLATIONS:
+            return await self._asked(PAYMENT_TASK_QUEUE, "find_uncompensated", part, orders + left_over)
+        if part is Part.ENDED:
+            return await self._asked(ORDER_TASK_QUEUE, "find_not_off", part, orders) + left_over
+        return orders
+
+    async def _asked(self, queue: str, name: str, part: Part, orders: Sequence[str]) -> list[str]:
+        if not orders:
+            return []
+        found: list[str] = await self._do(queue, name, orders, gives=list[str], summary=part.value)
         return found
 
     async def _end_all(self, part: Part, orders: Sequence[str]) -> list[Straggler]:
@@ -127,9 +137,9 @@ class Reconciler:
         record, steps, trouble = MirrorRecord(), list[str](), None
         try:
             await self._read(record, order_id)
-            while (due := next_step(record, unpaid=self._unpaid(part, record))) and due[0].name not in steps:
-                steps.append(due[0].name)
-                await self._take(record, *due)
+            while (step := self._next_step(part, record)) and step[0].name not in steps:
+                steps.append(step[0].name)
+                await self._take(record, *step)
         except FailureError as error:
             trouble = _why(error)
         timeline = record.timeline
@@ -142,6 +152,9 @@ class Reconciler:
             over=timeline.over and trouble is None,
             trouble=trouble,
         )
+
+    def _next_step(self, part: Part, record: MirrorRecord) -> tuple[SagaStep, Step] | None:
+        return next_step(record, unpaid=self._unpaid(part, record), due=part is Part.DUE)
 
     def _unpaid(self, part: Part, record: MirrorRecord) -> SagaStep | None:
         """What to do about an order whose payment is not settled."""
@@ -216,7 +229,9 @@ def _fresh() -> SweepReport:
         last = the_argument(SweepReport, [workflow.get_last_completion_result()])
     except Refused:
         return SweepReport()
-    return SweepReport(unfinished=last.unfinished, checked=last.checked, again=last.again)
+    return SweepReport(
+        unfinished=last.unfinished, checked=last.checked, again=last.again, ended=last.ended, unmatched=last.unmatched
+    )
 
 
 def _why(error: FailureError) -> str:

@@ -9,10 +9,12 @@ from typing import Final
 
 from activities.steps import Step
 from activities.stragglers import Place
+from models.messages import Envelope
 from models.order import OrderStatus
 from models.payment import PaymentStatus
+from models.saga import CancelReason
 from models.times import check_seconds
-from workflows.mirror_record import MirrorRecord, repetition_of, timeout_of
+from workflows.mirror_record import MirrorRecord, cancellation_of, repetition_of
 from workflows.saga_steps import CHARGE_PAYMENT, COMPENSATIONS, CREATE_ORDER, SETTLE_ORDER, SagaStep
 
 CANCEL_ORDER: Final = COMPENSATIONS[CREATE_ORDER]
@@ -20,6 +22,8 @@ CANCEL_PAYMENT: Final = COMPENSATIONS[CHARGE_PAYMENT]
 
 # A payment in one of these has nothing due at the provider; one that is CANCELLED may still have its void due.
 _WITHOUT_DUES: Final = frozenset({PaymentStatus.DECLINED, PaymentStatus.FAILED, PaymentStatus.REFUNDED})
+# What an order that isn't off must not rest on.
+_WITHOUT_MONEY: Final = _WITHOUT_DUES | {PaymentStatus.CANCELLED}
 _MOST_TOLD: Final = 100  # stragglers; the counts know all
 _MOST_UNFINISHED: Final = 1000  # beyond that, the round through all cancellations finds them again
 _LARGEST_PAGE: Final = 10_000  # orders
@@ -31,8 +35,10 @@ class Part(StrEnum):
 
     OVERDUE = "orders past their deadline"
     DUE = "payments that stand still"
-    CANCELLED = "cancellations without compensation"  # among those since the last sweep
-    AGAIN = "old cancellations without compensation"  # among a page of all, round and round
+    # Among the orders that were cancelled, or failed, since the last sweep; and a page of all of them, round and round.
+    CANCELLED = "cancellations without compensation"
+    AGAIN = "old cancellations without compensation"
+    ENDED = "payments without money whose orders are not off"  # among those that ended since the last sweep
 
 
 CANCELLATIONS: Final = (Part.CANCELLED, Part.AGAIN)
@@ -58,7 +64,8 @@ class SweepReport:
     `stragglers` names a hundred, those that are not over first. `need_operator` is the number of open sagas that wait
     for one, None if nobody could tell. Every cancellation up to `checked` has been looked at, and is compensated unless
     the order is among the `unfinished`, which the next sweep takes up; `again` is how far the round through all
-    cancellations has come.
+    cancellations has come. Likewise every payment up to `ended` that has no money belongs to an order that is off,
+    unless that is among the `unmatched`.
     """
 
     found: dict[str, int] = field(default_factory=dict)
@@ -69,6 +76,16 @@ class SweepReport:
     unfinished: list[str] = field(default_factory=list)
     checked: Place | None = None
     again: Place | None = None
+    ended: Place | None = None
+    unmatched: list[str] = field(default_factory=list)
+
+    def place(self, part: Part) -> Place | None:
+        """Up to where the sweeps before have come."""
+        return {Part.CANCELLED: self.checked, Part.AGAIN: self.again, Part.ENDED: self.ended}.get(part)
+
+    def left_over(self, part: Part) -> list[str]:
+        """The orders that the sweeps before have come by, and not brought to an end."""
+        return {Part.CANCELLED: self.unfinished, Part.ENDED: self.unmatched}.get(part, [])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,34 +115,66 @@ class Sweep:
             raise ValueError(f"page is {self.page}; it must be 1 … {_LARGEST_PAGE} orders")
 
 
-def next_step(record: MirrorRecord, *, unpaid: SagaStep | None) -> tuple[SagaStep, Step] | None:
+def next_step(record: MirrorRecord, *, unpaid: SagaStep | None, due: bool = False) -> tuple[SagaStep, Step] | None:
     """The step that brings a saga on from where its event logs say that it stands; None if there is nothing to do.
 
     Every message is the one that the saga's own coordinator would have sent, with its id: a step that was taken before,
-    or is being taken, changes nothing. `unpaid` is the step for an order whose payment is not settled, if any.
+    or is being taken, changes nothing. `unpaid` is the step for an order whose payment is not settled, if any. `due`
+    says that something is due at the provider, which no event tells.
     """
-    created, cancelled = record.last("OrderCreated"), record.last("OrderCancelled")
-    if cancelled is not None:
-        at_rest = record.timeline.payment_status in _WITHOUT_DUES
-        return None if at_rest else (CANCEL_PAYMENT, repetition_of(cancelled))
-    if created is None or record.timeline.order_status is not OrderStatus.PENDING_PAYMENT:
+    created, payment = record.last("OrderCreated"), record.timeline.payment_status
+    if (off := record.last("OrderCancelled") or record.last("OrderFailed")) is not None:
+        return None if payment in _WITHOUT_DUES else (CANCEL_PAYMENT, repetition_of(off))
+    if created is None:
         return None
+    if record.timeline.order_status is OrderStatus.PENDING_PAYMENT:
+        return _settling(record, created, unpaid)
+    if payment in _WITHOUT_MONEY:
+        # PAID because of somebody else's message: no money is there for it, and only a user may cancel it.
+        return CANCEL_ORDER, cancellation_of(created, CancelReason.USER_REQUESTED, created.coordinator)
+    return (CHARGE_PAYMENT, repetition_of(created)) if due else None
+
+
+def _settling(record: MirrorRecord, created: Envelope, unpaid: SagaStep | None) -> tuple[SagaStep, Step] | None:
+    """The step for an order that waits for its payment."""
+    called_off = record.timeline.payment_status in (PaymentStatus.CANCELLED, PaymentStatus.REFUNDED)
     for event_type, step in SETTLE_ORDER.items():
-        if (settled := record.last(event_type)) is not None:
+        # A payment that was called off on somebody else's word must not pay its order; the deadline cancels that.
+        if (settled := record.last(event_type)) is not None and not called_off:
             return step, repetition_of(settled)
     if unpaid is CANCEL_ORDER:
-        return unpaid, replace(timeout_of(created), coordinator=created.coordinator)
+        return unpaid, cancellation_of(created, CancelReason.PAYMENT_TIMEOUT, created.coordinator)
     return (unpaid, repetition_of(created)) if unpaid is not None else None
+
+
+def without_left_over(report: SweepReport, part: Part) -> SweepReport:
+    """The report, when what was left over in this part is taken up."""
+    if part is Part.ENDED:
+        return replace(report, unmatched=[])
+    return replace(report, unfinished=[]) if part is Part.CANCELLED else report
+
+
+def gone_by(report: SweepReport, part: Part, page: Sequence[Place], *, more: bool) -> SweepReport:
+    """The report, with how far this part has come by a page; without `more` behind it, a round begins anew."""
+    if part is Part.AGAIN:
+        return replace(report, again=page[-1] if more else None)
+    if not page:
+        return report
+    if part is Part.ENDED:
+        return replace(report, ended=page[-1])
+    return replace(report, checked=page[-1]) if part is Part.CANCELLED else report
 
 
 def told_of(found: Iterable[Straggler], report: SweepReport, part: Part) -> SweepReport:
     """The report, with what was found in a part of its sweep."""
     stragglers = list(found)
     open_ones = [each.order_id for each in stragglers if not each.over]
-    unfinished = list(dict.fromkeys([*report.unfinished, *(open_ones if part in CANCELLATIONS else ())]))
+    unfinished = [*report.unfinished, *(open_ones if part in CANCELLATIONS else ())]
+    unmatched = [*report.unmatched, *(open_ones if part is Part.ENDED else ())]
     return replace(
         report,
-        unfinished=unfinished[:_MOST_UNFINISHED],
+        unfinished=list(dict.fromkeys(unfinished))[:_MOST_UNFINISHED],
+        unmatched=list(dict.fromkeys(unmatched))[:_MOST_UNFINISHED],
         found={**report.found, part.value: report.found.get(part.value, 0) + len(stragglers)},
         left=report.left + len(open_ones),
         stragglers=sorted([*report.stragglers, *stragglers], key=lambda each: each.over)[:_MOST_TOLD],

@@ -223,6 +223,8 @@ def _command_behind(event: Envelope) -> str | None:
 def _over(order: OrderStatus | None, payment: PaymentStatus | None) -> bool:
     if order is OrderStatus.CANCELLED:
         return payment in _COMPENSATED
+    if order is OrderStatus.FAILED and payment is PaymentStatus.APPROVED:
+        return False  # told so by others, while its charge went well: a refund is outstanding
     return order is not None and order.over
 
 

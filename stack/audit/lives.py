@@ -17,6 +17,7 @@ from models.saga import (
     OrderCancelled,
     OrderCancelRequested,
     OrderCreated,
+    OrderFailed,
     OrderId,
     PaymentApproved,
     PaymentDeclined,
@@ -37,6 +38,7 @@ _ORDER_MESSAGES: Final = (
 _PAYMENT_MESSAGES: Final = (
     OrderCreated(order_id=_ID, user_id=_USER, total=1),
     OrderCancelled(order_id=_ID, reason=CancelReason.USER_REQUESTED, total=1, currency="USD"),
+    OrderFailed(order_id=_ID, reason="r"),
     Charged(order_id=_ID, transaction_id="t"),
     Declined(order_id=_ID, reason="r"),
     Refused(order_id=_ID, error="e"),

@@ -1,4 +1,4 @@
-"""Tell two timelines of one saga apart, knowing what retention may have taken from the one in the logs; pure."""
+"""Tell two timelines of one saga apart, knowing what the one of the logs may lack; pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ def difference_of(told: Mapping[str, Any], logged: Mapping[str, Any], removed: R
     if missing := [entry["eventType"] for event_id, entry in here.items() if event_id not in there]:
         return f"it lacks {', '.join(missing)}"
     unknown = [entry for event_id, entry in there.items() if event_id not in here]
-    if unexplained := [entry["eventType"] for entry in unknown if not removed.may_have(entry, here)]:
+    # What an order was told by somebody else, and answered, is in nobody's log.
+    answered = {str(entry["cause"]["causationId"]) for entry in here.values()}
+    strange = [entry for entry in unknown if str(entry["eventId"]) not in answered]
+    if unexplained := [entry["eventType"] for entry in strange if not removed.may_have(entry, here)]:
         return f"it tells {', '.join(unexplained)}, which no event log has"
     entries = [entry for entry in told.get("entries", ()) if entry["eventId"] in here]
     # Elapsed times, statuses and the names of causes count on what came before: they say less when that is gone.

@@ -68,7 +68,7 @@ class Standing(Enum):
 
     OVER = auto()
     UNDER_WAY = auto()  # something is outstanding, and what is stored will bring it
-    AT_ODDS = auto()  # no message can bring these two to an agreement
+    AT_ODDS = auto()  # nothing that is stored brings these two to an agreement: at best the reconciler does
 
 
 # Of an order that stands here, how far its payment may be: what an event or the provider will yet change, and the ends.
@@ -77,17 +77,19 @@ _UNDER_WAY: Final[Mapping[str, frozenset[str | None]]] = {
         {None, PaymentStatus.PROCESSING, PaymentStatus.APPROVED, PaymentStatus.DECLINED, PaymentStatus.FAILED}
     ),
     OrderStatus.PAID: frozenset(),
-    OrderStatus.FAILED: frozenset(),
+    OrderStatus.FAILED: frozenset(),  # but for a void or refund that is due
     OrderStatus.CANCELLED: frozenset({None, PaymentStatus.PROCESSING, PaymentStatus.APPROVED, PaymentStatus.CANCELLED}),
 }
+_WITHOUT_MONEY: Final[frozenset[str | None]] = frozenset(
+    {PaymentStatus.CANCELLED, PaymentStatus.DECLINED, PaymentStatus.FAILED, PaymentStatus.REFUNDED}
+)
 _ENDS: Final[Mapping[str, frozenset[str | None]]] = {
     OrderStatus.PENDING_PAYMENT: frozenset(),
     OrderStatus.PAID: frozenset({PaymentStatus.APPROVED}),
-    OrderStatus.FAILED: frozenset({PaymentStatus.FAILED}),
-    OrderStatus.CANCELLED: frozenset(
-        {PaymentStatus.CANCELLED, PaymentStatus.DECLINED, PaymentStatus.FAILED, PaymentStatus.REFUNDED}
-    ),
+    OrderStatus.FAILED: _WITHOUT_MONEY,
+    OrderStatus.CANCELLED: _WITHOUT_MONEY,
 }
+_OFF: Final = frozenset({OrderStatus.CANCELLED, OrderStatus.FAILED})
 
 
 def standing(saga: Saga) -> Standing:
@@ -97,13 +99,32 @@ def standing(saga: Saga) -> Standing:
         return Standing.OVER if payment is not None and is_tombstone(payment) else Standing.AT_ODDS
     status = payment.status if payment else None
     due = payment.due if payment else None
-    if order.cancel_reason == CancelReason.PAYMENT_DECLINED:
-        return Standing.OVER if status == PaymentStatus.DECLINED else Standing.AT_ODDS
-    if due == Due.REFUND and order.status != OrderStatus.CANCELLED:
+    if due == Due.REFUND and order.status not in _OFF:
         return Standing.AT_ODDS
+    if _told_its_end_by_payment(order):
+        return _after_its_payment(order, payment)
     if due is None and status in _ENDS.get(order.status, ()):
         return Standing.OVER
     return Standing.UNDER_WAY if status in _UNDER_WAY.get(order.status, ()) else Standing.AT_ODDS
+
+
+def _told_its_end_by_payment(order: OrderSide) -> bool:
+    return order.status == OrderStatus.FAILED or order.cancel_reason == CancelReason.PAYMENT_DECLINED
+
+
+def _after_its_payment(order: OrderSide, payment: PaymentSide | None) -> Standing:
+    """Of an order that a payment's end took off. Somebody else's message may have told it of an end that never was:
+    then its payment is called off because of that, or given back, and the two agree again.
+    """
+    if payment is None:
+        return Standing.AT_ODDS
+    if payment.due in (Due.VOID, Due.REFUND):
+        return Standing.UNDER_WAY
+    if payment.due is not None or payment.status not in _WITHOUT_MONEY:
+        return Standing.AT_ODDS
+    answered = {*(payment.causes or ())} & {*(order.events or ())}  # what created it, and what took it off
+    unexplained = payment.status == PaymentStatus.REFUNDED and len(answered) < 2 and not payment.removed
+    return Standing.AT_ODDS if unexplained else Standing.OVER
 
 
 def is_tombstone(payment: PaymentSide) -> bool:
@@ -156,7 +177,9 @@ def uncaused(saga: Saga, _patience: float) -> str | None:
     order, payment = saga.order, saga.payment
     if order is None or payment is None:
         return None
-    if order.answered is not None and order.answered != payment.outcome and not payment.removed:
+    # An order that is off may have been told so by somebody else; if no money is kept, that is no harm.
+    safe = order.status in _OFF and standing(saga) is Standing.OVER
+    if order.answered is not None and order.answered != payment.outcome and not (payment.removed or safe):
         return f"the order's last event answers {order.answered}, the payment's outcome is {payment.outcome}"
     unknown = [cause for cause in payment.causes or () if cause not in (order.events or ())]
     if not unknown or order.removed:

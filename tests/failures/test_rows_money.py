@@ -10,7 +10,7 @@ import pytest
 
 from tests.temporal import TemporalServer
 from tests.waiting import until
-from tests.world import USER, Servers, World
+from tests.world import USER, Servers, World, envelope
 
 pytestmark = pytest.mark.temporal
 COORDINATORS = pytest.mark.parametrize("coordinator", ["choreography", "orchestration"])
@@ -39,6 +39,64 @@ def place(world: World, coordinator: str, total: int = 999, method: str = "pm_ca
     answer = world.request("POST", "/orders", json=body)
     assert answer.status_code == 202, answer.text
     return str(answer.json()["orderId"])
+
+
+# Row 46
+
+
+def tell(world: World, event_type: str, order_id: str, **payload: object) -> None:
+    """As anybody can who may publish."""
+    key = "payment." + event_type.removeprefix("Payment").lower()
+    world.publish(("payments.exchange", key, envelope(event_type, {"orderId": order_id, **payload})))
+
+
+@COORDINATORS
+def test_46_an_order_that_a_foreign_failure_ended_while_its_charge_captured_is_refunded(
+    swept: World, coordinator: str
+) -> None:
+    order_id = place(swept, coordinator, method="pm_slow")
+    swept.wait_status(order_id, "PENDING_PAYMENT", "PROCESSING")
+    tell(swept, "PaymentFailed", order_id, error="told so by somebody else")
+    swept.wait_status(order_id, "FAILED", "REFUNDED")
+    assert swept.books(order_id) == (999, 999)
+    swept.wait_at_rest([order_id])
+
+
+@COORDINATORS
+def test_46_an_order_that_a_foreign_decline_ended_while_its_charge_captured_keeps_no_money(
+    swept: World, coordinator: str
+) -> None:
+    order_id = place(swept, coordinator, method="pm_slow")
+    swept.wait_status(order_id, "PENDING_PAYMENT", "PROCESSING")
+    tell(swept, "PaymentDeclined", order_id, reason="told so by somebody else")
+    swept.wait_status(order_id, "CANCELLED")
+    until(lambda: kept(swept, order_id) == 0 and ended(swept, order_id), what="no money is kept")
+    swept.wait_at_rest([order_id])
+
+
+@COORDINATORS
+def test_46_an_order_that_a_foreign_approval_paid_although_its_charge_was_declined_is_cancelled(
+    swept: World, coordinator: str
+) -> None:
+    order_id = place(swept, coordinator, total=998, method="pm_slow")
+    swept.wait_status(order_id, "PENDING_PAYMENT", "PROCESSING")
+    with books_that(
+        swept, "INSERT", "NEW.outcome := ''Declined''; NEW.captured := 0; NEW.reason := ''no''; RETURN NEW;"
+    ):
+        tell(swept, "PaymentApproved", order_id, transactionId="forged")
+        swept.wait_status(order_id, "PAID")
+        swept.wait_status(order_id, "CANCELLED", "DECLINED")
+    assert swept.books(order_id) == (0, 0)
+
+
+def kept(world: World, order_id: str) -> int:
+    captured, refunded = world.books(order_id)
+    return captured - refunded
+
+
+def ended(world: World, order_id: str) -> bool:
+    payment = world.payment(order_id)
+    return payment is not None and payment["due"] is None and payment["status"] != "PROCESSING"
 
 
 # Row 45

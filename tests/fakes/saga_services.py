@@ -29,6 +29,7 @@ from models.saga import (
     OrderCancelled,
     OrderCancelRequested,
     OrderCreated,
+    OrderFailed,
     PaymentApproved,
     PaymentDeclined,
     PaymentFailed,
@@ -116,7 +117,7 @@ class FakeServices:
     @activity.defn
     async def cancel_payment(self, step: Step) -> StepResult:
         self._begin("cancel_payment")
-        return await self._pay(entry_of(step, OrderCancelled), last_try=False)
+        return await self._pay(entry_of(step, OrderCancelled, OrderFailed), last_try=False)
 
     @activity.defn
     async def read_payment_events(self, order_id: str) -> list[dict[str, Any]]:

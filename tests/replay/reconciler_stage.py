@@ -23,8 +23,22 @@ from workflows.sweep import Sweep
 
 Events = list[dict[str, Any]]
 SWEEP = Sweep(payment_timeout=900, grace=60, payment_patience=300, compensation_patience=360)
-OF_ORDERS = ("find_overdue_orders", "find_cancelled_orders", "read_order_events", "cancel_order", "pay_order")
-OF_PAYMENTS = ("find_due_payments", "find_uncompensated", "read_payment_events", "cancel_payment", "charge_payment")
+OF_ORDERS = (
+    "find_overdue_orders",
+    "find_cancelled_orders",
+    "find_not_off",
+    "read_order_events",
+    "cancel_order",
+    "pay_order",
+)
+OF_PAYMENTS = (
+    "find_due_payments",
+    "find_ended_payments",
+    "find_uncompensated",
+    "read_payment_events",
+    "cancel_payment",
+    "charge_payment",
+)
 
 
 class ScriptedServices:

@@ -60,6 +60,25 @@ async def cancellation_without_compensation(stage: ReconcilerStage) -> None:
     await stage.begin_and_end()
 
 
+async def failed_order_whose_payment_was_approved(stage: ReconcilerStage) -> None:
+    failed = stage.story.event("OrderFailed", 2, reason="told so by somebody else")
+    stage.services.finds["find_cancelled_orders"] = [[stage.place]]
+    stage.services.finds["find_uncompensated"] = [[str(stage.order_id)]]
+    stage.services.logs["read_order_events"] = [stage.story.created, failed]
+    stage.services.logs["read_payment_events"] = [stage.story.approved]
+    stage.services.steps["cancel_payment"] = [stage.story.event("PaymentRefunded", 5, failed, transactionId="t-1")]
+    await stage.begin_and_end()
+
+
+async def paid_order_without_money(stage: ReconcilerStage) -> None:
+    stage.services.finds["find_ended_payments"] = [[stage.place]]
+    stage.services.finds["find_not_off"] = [[str(stage.order_id)]]
+    stage.services.logs["read_order_events"] = [stage.story.created, stage.story.paid]
+    stage.services.logs["read_payment_events"] = [stage.story.declined]
+    stage.services.steps["cancel_order"] = [stage.story.cancelled]
+    await stage.begin_and_end()
+
+
 async def order_that_no_event_log_knows(stage: ReconcilerStage) -> None:
     stage.services.finds["find_overdue_orders"] = [[stage.place]]
     await stage.begin_and_end()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from activities.book import Entry
-from models.saga import OrderCancelled, OrderCancelRequested, OrderId, derived_id
+from models.saga import OrderCancelled, OrderCancelRequested, OrderId, PaymentFailed, derived_id
 from tests.replay.saga_stage import SagaStage
 from workflows.saga_input import CANCEL, ORDER_SAGA
 
@@ -112,6 +112,14 @@ async def cancelled_while_it_reads_the_event_logs(stage: SagaStage) -> None:
     await stage.happened("ACTIVITY_TASK_SCHEDULED", 4)  # create_order, charge_payment, and the readers
     await stage.saga.signal(CANCEL, stage.by_user)
     await stage.saga.result()
+
+
+async def failed_some_other_way(stage: SagaStage) -> None:
+    message = PaymentFailed(order_id=OrderId(stage.order_id), error="told so by somebody else")
+    event_id = derived_id(stage.order_id, "a foreign event")
+    entry = Entry(message=message, event_id=event_id, correlation_id=stage.by_user.correlation_id)
+    stage.services.on_pay = lambda: stage.services.apply_to_order(entry)
+    await paid(stage)
 
 
 # Arguments that are none

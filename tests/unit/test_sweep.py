@@ -40,6 +40,9 @@ def record_of(*events: Envelope) -> MirrorRecord:
         ([CREATED, CANCELLED_BY_USER], "cancel_payment", CANCELLED_BY_USER),
         ([CREATED, APPROVED, CANCELLED_BY_USER], "cancel_payment", CANCELLED_BY_USER),
         ([CREATED, APPROVED, PAID, CANCELLED_BY_USER], "cancel_payment", CANCELLED_BY_USER),
+        # Told to fail by somebody else, while its charge was under way, or went well.
+        ([CREATED, ORDER_FAILED], "cancel_payment", ORDER_FAILED),
+        ([CREATED, APPROVED, ORDER_FAILED], "cancel_payment", ORDER_FAILED),
         # Its void may still be due: the events don't tell.
         ([CREATED, CANCELLED_BY_USER, PAYMENT_CANCELLED], "cancel_payment", CANCELLED_BY_USER),
     ],
@@ -84,6 +87,31 @@ def test_an_unpaid_order_is_cancelled_charged_or_left_as_its_finder_says(coordin
     assert charged[1].event_id == str(CREATED.event_id)
     assert {cancelled[1].coordinator, charged[1].coordinator} == {coordinator}
     assert next_step(record, unpaid=None) is None
+
+
+@pytest.mark.parametrize("ended", [DECLINED, FAILED, PAYMENT_CANCELLED, REFUNDED])
+@pytest.mark.parametrize("unpaid", [CANCEL_ORDER, CHARGE_PAYMENT, None])
+def test_a_paid_order_that_no_money_is_there_for_is_cancelled(ended: Envelope, unpaid: object) -> None:
+    found = next_step(record_of(CREATED, PAID, ended), unpaid=unpaid)
+    assert found
+    assert found[0].name == "cancel_order"
+    assert found[1].payload == {"orderId": str(ORDER), "reason": "USER_REQUESTED"}
+    assert found[1].event_id == str(derived_id(ORDER, "OrderCancelRequested", "USER_REQUESTED"))
+
+
+def test_a_payment_that_was_called_off_pays_no_order_and_its_deadline_cancels_that() -> None:
+    record = record_of(CREATED, APPROVED, REFUNDED)
+    assert next_step(record, unpaid=None) is None
+    found = next_step(record, unpaid=CANCEL_ORDER)
+    assert found
+    assert (found[0].name, found[1].payload["reason"]) == ("cancel_order", "PAYMENT_TIMEOUT")
+
+
+def test_what_is_due_for_a_paid_order_is_taken_up() -> None:
+    for events in ([CREATED, PAID], [CREATED, APPROVED, PAID]):
+        found = next_step(record_of(*events), unpaid=CHARGE_PAYMENT, due=True)
+        assert found
+        assert (found[0].name, found[1].event_id) == ("charge_payment", str(CREATED.event_id))
 
 
 def straggler(number: int, *, over: bool, trouble: str | None = None) -> Straggler:
