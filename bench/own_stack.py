@@ -42,11 +42,16 @@ class _Status(msgspec.Struct):
     urls: dict[str, str]
 
 
+class _Secrets(msgspec.Struct):
+    internal_token: str
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
     """A stack that is up: where its parts are. URLs carry passwords."""
 
     pids: Mapping[str, int]
+    ports: Mapping[str, int]
     urls: Mapping[str, str]
 
     @property
@@ -80,7 +85,14 @@ class OwnStack:
         await self._saga("up", *arguments, environ=environ)
         seconds = time.monotonic() - began
         status = msgspec.json.decode(await self._saga("status", "--json", "--data", str(self._data)), type=_Status)
-        return Running(pids={each.name: each.pid for each in status.processes}, urls=status.urls), seconds
+        pids = {each.name: each.pid for each in status.processes}
+        ports = {each.name: each.port for each in status.processes}
+        return Running(pids=pids, ports=ports, urls=status.urls), seconds
+
+    @property
+    def internal_token(self) -> str:
+        """What opens the services' own ports, once the stack has been up."""
+        return msgspec.json.decode((self._data / "secrets.json").read_bytes(), type=_Secrets).internal_token
 
     async def down(self) -> None:
         """Stop it if it runs; the data stay."""

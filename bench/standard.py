@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench import raw_broker
+from bench import crowd, raw_broker
 from bench.backlog import Drained
 from bench.meters import Reading
 from bench.noting import (
@@ -19,6 +19,7 @@ from bench.noting import (
     note_latency,
     note_memory,
     note_rate,
+    note_read,
 )
 from bench.own_stack import OwnStack, Running
 from bench.pgbench import ONE_STATEMENT_EACH, STATEMENT_BY_STATEMENT, Pgbench, scratch_folder
@@ -46,6 +47,7 @@ class Plan:
     temporal: float = 5.0  # of each ceiling of Temporal
     orchestrated: float = 10.0
     orchestrated_in_flight: int = 100  # more only wait for Temporal, until POSTs are refused
+    crowd: float = 5.0  # of reads, at each place and number of connections
     slow: float = 12.0  # with a provider that takes 1.5 s
     slow_in_flight: int = 4000
     warm_up: float = 4.0
@@ -61,6 +63,7 @@ QUICK: Final = Plan(
     clients=(16, 32),
     temporal=1.0,
     orchestrated=2.0,
+    crowd=1.0,
     slow=4.0,
     slow_in_flight=1000,
     warm_up=1.0,
@@ -121,6 +124,7 @@ class Standard:
             await self._latencies(scene)
         for _ in range(self._plan.repetitions):
             await self._orchestrated(scene)
+        await self._crowd(scene)
 
     async def _slowly(self, scene: Scene) -> None:
         trial: Trial | None = None
@@ -228,6 +232,21 @@ class Standard:
             plain = await raw.plain_sagas(seconds=plan.orchestrated, in_flight=plan.orchestrated_in_flight)
         name = "Temporal, plain workflows of three activities, SDK's defaults"
         self._notes.note("ceiling.plain", plain.rate, group=CEILINGS, name=name, unit="a second")
+
+    async def _crowd(self, scene: Scene) -> None:
+        """The gateway and the order service in turns: the rates of a busy machine drift."""
+        gateway = scene.running.urls["gateway"]
+        service = f"http://127.0.0.1:{scene.running.ports['order']}"
+        token = {"Authorization": f"Bearer {self._own.internal_token}"}
+        order_id, seconds = await crowd.stored_order(gateway), self._plan.crowd
+        for _ in range(self._plan.repetitions):
+            for number in crowd.CONNECTIONS:
+                self._tell(f"reading an order over {number} connections")
+                direct = await crowd.read(
+                    service, f"/orders/{order_id}", connections=number, seconds=seconds, headers=token
+                )
+                through = await crowd.read(gateway, f"/api/orders/{order_id}", connections=number, seconds=seconds)
+                note_read(self._notes, number, gateway=through, service=direct)
 
     async def _signals(self, scene: Scene) -> None:
         """What the mirrors are held against, right after them: the rates of a busy machine drift."""

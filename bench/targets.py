@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from bench.crowd import CONNECTIONS
 from bench.results import Row
 
 ELSEWHERE: Final = "not measured in this run"
@@ -109,6 +110,15 @@ TARGETS: Final[Sequence[Target]] = (
         key="saturation.orchestration",
         over="ceiling.plain",
         least=1.5,
+    ),
+    *(
+        Target(
+            what=f"Orders read through the gateway ÷ from the order service, {connections} connections",
+            key=f"crowd.{connections}.gateway",
+            over=f"crowd.{connections}.service",
+            least=0.6,
+        )
+        for connections in CONNECTIONS
     ),
     Target(what="`saga up` on known data, until ready", key="start.warm", most=8, unit="s"),
     Target(

@@ -1,0 +1,69 @@
+"""Read one order over many connections at once: through the gateway, and from the order service itself."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from uuid import UUID, uuid4
+
+import msgspec
+
+from bench.http_client import HttpClient
+
+CONNECTIONS: Final = (8, 32, 512)
+_STORED_WITHIN: Final = 30.0  # seconds
+_PAUSE: Final = 0.05  # seconds
+
+
+class _Accepted(msgspec.Struct, rename="camel"):
+    order_id: UUID
+
+
+@dataclass(kw_only=True, slots=True)
+class Read:
+    """What came of it: answers by status, 0 for none, and the seconds that the slowest of each took."""
+
+    seconds: float
+    answers: Counter[int] = field(default_factory=Counter)
+    slowest: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        """Orders read a second; refusals don't count."""
+        return self.answers[200] / self.seconds
+
+
+async def read(
+    url: str, path: str, *, connections: int, seconds: float, headers: Mapping[str, str] | None = None
+) -> Read:
+    """Read the same path as fast as it is answered, one request at a time on each connection."""
+    found = Read(seconds=seconds)
+    until = time.perf_counter() + seconds
+    async with HttpClient(url, headers=headers) as client:
+
+        async def one_after_another() -> None:
+            while (began := time.perf_counter()) < until:
+                status = (await client.request("GET", path)).status
+                if (ended := time.perf_counter()) <= until:  # an answer after the end is not in time
+                    found.answers[status] += 1
+                    found.slowest[status] = max(found.slowest.get(status, 0.0), ended - began)
+
+        await asyncio.gather(*(one_after_another() for _ in range(connections)))
+    return found
+
+
+async def stored_order(gateway: str) -> UUID:
+    """A new order that can be read. Raises RuntimeError unless it is accepted, TimeoutError unless it is stored."""
+    body = msgspec.json.encode({"userId": str(uuid4()), "total": 999, "paymentMethod": "pm_card_visa"})
+    async with HttpClient(gateway) as client, asyncio.timeout(_STORED_WITHIN):
+        answer = await client.request("POST", "/api/orders", body)
+        if answer.status != 202:
+            raise RuntimeError(f"The order to read was answered with {answer.status}")
+        order_id = msgspec.json.decode(answer.body, type=_Accepted).order_id
+        while (await client.request("GET", f"/api/orders/{order_id}")).status != 200:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(_PAUSE)
+    return order_id
