@@ -76,7 +76,7 @@ def test_33_processes_killed_at_random_every_two_seconds_leave_every_saga_as_it_
 def test_37_poison_in_every_queue_while_processes_are_killed_is_set_aside_and_nothing_else_is(
     servers: Servers, tmp_path: Path
 ) -> None:
-    chaos = Chaos(sagas=300, seconds=40, seed=SEED, kinds=(*POISONING, *KILLS), pause=0.6)
+    chaos = Chaos(sagas=200, seconds=30, seed=SEED, kinds=(*POISONING, *KILLS), pause=0.5)
     with running(servers, tmp_path) as system:
         assert unleash(chaos, system, print) == []
         assert len(system.poison.doses) > 20
