@@ -25,7 +25,6 @@ from models.saga import (
     create_id,
     event_id,
 )
-from models.texts import is_payment_method
 
 
 def recall(state: Order | Payment, *, created_at: datetime, updated_at: datetime) -> list[Envelope]:
@@ -89,13 +88,12 @@ def _payment_event(payment: Payment) -> tuple[UUID, Event | None]:
 
 
 def _created(order: Order) -> OrderCreated:
-    method = order.payment_method  # an older version took any from the wire
     return OrderCreated(
         order_id=order.id,
         user_id=order.user_id,
         total=order.total,
         currency=order.currency,
-        payment_method=method if method is not None and is_payment_method(method) else None,
+        payment_method=order.payment_method,
     )
 
 

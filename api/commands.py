@@ -18,7 +18,7 @@ from api.queries import Queries, unknown_order
 from api.schemas import CreateOrder
 from api.service import Lane, ServiceAway
 from api.undertaking import CANCELLED, PLACED, in_time
-from choreography.message import BrokerUnavailable, NotStored
+from choreography.message import BrokerUnavailable, NotStored, Unroutable
 from models.ids import is_marked
 from models.messages import Envelope, envelope_of
 from models.order import OrderStatus
@@ -33,6 +33,7 @@ from models.saga import (
 )
 
 _SCOPE: Final = "public"  # whose Idempotency-Keys these are
+_NEVER_RAN: Final = 5  # seconds, until a service that is being started may have its queue
 _NOT_CANCELLABLE: Final = frozenset({OrderStatus.CANCELLED, OrderStatus.FAILED})
 
 
@@ -163,6 +164,9 @@ class Commands:
         try:
             async with asyncio.timeout(self._limits.command):
                 await request
+        except Unroutable as error:
+            detail = "The order service has never run at this broker, so that nothing would keep the command"
+            raise unavailable(f"{detail}; start it, then try again", retry_after=_NEVER_RAN) from error
         except (NotStored, NotTaken) as error:
             raise unavailable(f"{by} did not take the command, so nothing will come of it; try again") from error
         except (BrokerUnavailable, OrchestratorUnavailable, TimeoutError) as error:

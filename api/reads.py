@@ -27,7 +27,7 @@ from api.problems import Kind, Problem, Violation, install, invalid, respond, un
 from api.requests import read_body
 from api.schemas import EventLog, EventsQuery, KeepKey, NoQuery, Page, Replay, Replayed
 from api.security import Edge, InternalToken
-from choreography.message import BrokerUnavailable
+from choreography.message import BrokerUnavailable, Unread, Unroutable
 from models.database import TRANSIENT, Database, sql_of
 from models.event_log import logged_envelope
 from models.messages import MESSAGE_TYPES, encode
@@ -137,6 +137,8 @@ def _replay_routes(replay: ReplayPort) -> APIRouter:
             raise invalid(Violation(part="body", field="body", rule="condition_missing", message=message))
         try:
             return json_response({"replayed": await replay(**which.model_dump())})
+        except (Unroutable, Unread) as error:
+            raise unavailable(f"Not replayed: {error}. Start it, then replay again") from error
         except BrokerUnavailable as error:
             raise unavailable("The message broker does not answer; replaying again is safe") from error
 

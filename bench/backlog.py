@@ -17,7 +17,7 @@ from aio_pika.abc import AbstractChannel
 from temporalio.client import Client
 
 from api import http_clients
-from choreography.topology import MIRROR_QUEUE, Topology
+from choreography.topology import BINDINGS, MIRROR_QUEUE
 from workflows.saga_mirror import SagaMirror
 
 _POLL: Final = 0.25  # seconds
@@ -43,7 +43,7 @@ class Backlog:
         self._temporal = temporal
         self._channel = channel
         self._api = api
-        self._bindings = next(queue.bindings for queue in Topology().queues if queue.name == MIRROR_QUEUE)
+        self._bindings = BINDINGS[MIRROR_QUEUE]
 
     @classmethod
     @asynccontextmanager
@@ -57,7 +57,8 @@ class Backlog:
     async def switched_off(self) -> AsyncIterator[None]:
         """No event reaches the mirrors' queue until the end of the context; sagas begun meanwhile get no mirror.
 
-        The worker and Temporal stay, with nothing to do. A service that connects anew would bind the queue again.
+        The worker and Temporal stay, with nothing to do. The worker binds the queue again when it connects anew, and
+        every SAGA_TOPOLOGY_INTERVAL seconds.
         """
         for exchange, key in self._bindings:
             path = f"/bindings/%2F/e/{exchange}/q/{MIRROR_QUEUE}/{quote(key, safe='')}"

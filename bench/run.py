@@ -32,7 +32,10 @@ from bench.targets import rows
 
 DEFAULT_OFFSET: Final = 700
 # Whatever else is set is as shipped, but for the log, which says next to nothing of sagas that end well.
-_ENVIRONMENT: Final = {"SAGA_LOG_LEVEL": "warning"}
+_ENVIRONMENT: Final = {
+    "SAGA_LOG_LEVEL": "warning",
+    "SAGA_TOPOLOGY_INTERVAL": "86400",  # mirrors that are switched off stay so
+}
 _FAILURES: Final = (StackFailed, PgbenchFailed, BrokerCeilingFailed, TimeoutError, OSError)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

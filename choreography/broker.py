@@ -1,4 +1,4 @@
-"""Keep a connection to RabbitMQ: reconnect with bounded, growing delays, and declare the topology anew each time."""
+"""Keep a connection to RabbitMQ: reconnect with bounded, growing delays, and declare what is ours again and again."""
 
 from __future__ import annotations
 
@@ -6,20 +6,22 @@ import asyncio
 import itertools
 import random
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelClosed
 from aiormq.exceptions import AuthenticationError, ConnectionNotAllowed, ProbableAuthenticationError
 from pamqp.commands import Basic
 
 from choreography import losses
 from choreography.confirms import ConfirmedPublishing, describe
-from choreography.message import BrokerUnavailable, NotStored, Outgoing, Unroutable
-from choreography.topology import Topology, declare
+from choreography.message import BrokerUnavailable, NotStored, Outgoing, Unread, Unroutable
+from choreography.readers import Readers
+from choreography.topology import Topology, declare, readers
 from choreography.undecodable import connect
 
 log = structlog.get_logger()
@@ -67,22 +69,34 @@ async def stop_consuming(channel: AbstractChannel, tag: str, *, within: float) -
 class Broker:
     """A connection to RabbitMQ that comes back by itself, with a channel for confirmed publishing.
 
-    `url` may name the nodes of a cluster, separated by commas: each new connection is tried at the next of them.
+    `url` may name the nodes of a cluster, separated by commas: each new connection is tried at the next of them. The
+    topology is declared with each connection and every `declare_every` seconds, since nobody is told of a binding that
+    goes missing.
     """
 
-    def __init__(self, url: str, *, name: str, topology: Topology) -> None:
+    def __init__(self, url: str, *, name: str, topology: Topology, declare_every: float = 15.0) -> None:
         self.topology = topology
+        self._declare_every = declare_every
         self._turn = itertools.cycle(nodes(url))
         self._name = name
         self._on_connect: list[OnConnect] = []
         self._publishing: ConfirmedPublishing | None = None
+        self._readers: Readers | None = None
         self._lost = asyncio.Event()
         self._cause = ""
         self._incomplete = asyncio.Event()
+        self._trouble: str | None = None  # why there is no connection
 
     @property
     def connected(self) -> bool:
         return self._publishing is not None and not self._lost.is_set()
+
+    @property
+    def standing(self) -> str:
+        """Whether it is connected, and if not, why not: `ok`, or a sentence for an operator."""
+        if self.connected:
+            return "ok"
+        return f"not connected: {self._trouble}" if self._trouble else "not connected"
 
     def on_connect(self, hook: OnConnect) -> None:
         """Have this called with every new connection, before the connection counts as made."""
@@ -114,6 +128,8 @@ class Broker:
                     retry_in=round(delay, 2),
                 )
             except losses.LOST as error:
+                # Of what the broker says itself, such as a queue that others declared differently, nothing is secret.
+                self._trouble = describe(error) if isinstance(error, ChannelClosed) else None
                 log.warning(
                     "broker_refuses_us: check SAGA_AMQP_URL" if isinstance(error, _REFUSED) else "broker_unavailable",
                     node=_place(node),
@@ -133,22 +149,23 @@ class Broker:
             channel.close_callbacks.add(self.lose)
             await declare(channel, self.topology)
             self._publishing = ConfirmedPublishing(await channel.get_underlay_channel())
+            self._readers = Readers(connection)
             for hook in self._on_connect:
                 await hook(connection)
             log.info("broker_connected", node=_place(node), connection=self._name)
             await self._keep_topology(channel)
         finally:
-            self._publishing = None
+            self._publishing = self._readers = None
             with suppress(*losses.LOST), losses.named():
                 await asyncio.wait_for(connection.close(), 2)
 
     async def _keep_topology(self, channel: AbstractChannel) -> None:
-        """Until the connection is lost, declare anew what somebody has deleted, at most once a second."""
+        """Until the connection is lost, declare anew what somebody may have deleted, at most once a second."""
         lost = asyncio.create_task(self._lost.wait())
         try:
             while not lost.done():
                 incomplete = asyncio.create_task(self._incomplete.wait())
-                await asyncio.wait((lost, incomplete), return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait((lost, incomplete), timeout=self._declare_every, return_when=asyncio.FIRST_COMPLETED)
                 incomplete.cancel()
                 if not lost.done():
                     await declare(channel, self.topology)
@@ -167,13 +184,29 @@ class Broker:
         self, messages: Sequence[Outgoing], *, timeout: float = 10.0
     ) -> list[BrokerUnavailable | None]:
         """Publish in the given order with pipelined confirms; for each message, what went wrong, or None."""
+        # Asked before: a reader that comes in between is told twice, not never.
+        unread = await self.unread(message.routing_key for message in messages if message.mandatory)
         publishing = self._publishing
         if publishing is None or self._lost.is_set():
             return [NotStored("there is no connection to RabbitMQ")] * len(messages)
         errors = await publishing.publish(messages, timeout=timeout)
-        if any(isinstance(error, Unroutable) for error in errors):
+        if self.topology.queues and any(isinstance(error, Unroutable) for error in errors):
             self._incomplete.set()
+        if unread:
+            return [
+                error or (_nobody_reads(message) if message.routing_key in unread else None)
+                for message, error in zip(messages, errors, strict=True)
+            ]
         return errors
+
+    async def unread(self, routing_keys: Iterable[str]) -> frozenset[str]:
+        """Those of these routing keys whose messages are for a service that has no queue yet; none if nobody knows."""
+        return await self._readers.missing(routing_keys) if self._readers is not None else frozenset()
+
+
+def _nobody_reads(message: Outgoing) -> Unread:
+    own, *_ = readers(message.routing_key)
+    return Unread(f"nobody reads {message.routing_key!r} yet: there is no queue {own!r}, its service has never run")
 
 
 def _place(node: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -35,6 +35,7 @@ from choreography.headers import (
     time_in,
 )
 from choreography.message import Outgoing
+from choreography.readers import is_there
 from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, dead_letter_queue
 from choreography.undecodable import undecodable
 from models.messages import MalformedMessage, decode
@@ -111,9 +112,9 @@ class DeadLetters:
 
     async def _each(self, wanted: Wanted, act: Act, act_on_copy: Act) -> list[DeadLetterRecord]:
         records = []
-        async with self._channel() as channel:
+        async with self._channel() as (channel, services):
             underlay = await channel.get_underlay_channel()
-            for service in SERVICES:
+            for service in services:
                 chosen: dict[str, bool] = {}
                 async for message in _messages(channel, underlay, service):
                     record, content = _record(service, message), _content(message)
@@ -128,11 +129,13 @@ class DeadLetters:
         return records
 
     @asynccontextmanager
-    async def _channel(self) -> AsyncIterator[AbstractChannel]:
+    async def _channel(self) -> AsyncIterator[tuple[AbstractChannel, Sequence[str]]]:
+        """A channel, and the services that have dead letters: one that has never run has none, nor a queue of them."""
         with losses.named():
             connection = await connect_to_any(self._url, timeout=5)
             async with connection:
-                yield await connection.channel(publisher_confirms=True, on_return_raises=True)
+                services = [each for each in SERVICES if await is_there(connection, dead_letter_queue(each))]
+                yield await connection.channel(publisher_confirms=True, on_return_raises=True), services
 
 
 async def _messages(channel: AbstractChannel, underlay: Underlay, service: str) -> AsyncIterator[DeliveredMessage]:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aiormq.abc import DeliveredMessage
 
 from choreography import losses
@@ -41,6 +41,8 @@ class _Glance(msgspec.Struct):
     payload: _Payload
 
 
+_PAUSE: Final = 1.0  # seconds between tries to get the queue back
+
 _glance: Final = msgspec.json.Decoder(_Glance)
 
 
@@ -68,8 +70,9 @@ class Feed:
     None: what was published meanwhile is in the event logs.
     """
 
-    def __init__(self, *, linger: float = 3.0) -> None:
+    def __init__(self, *, linger: float = 3.0, bind_every: float = 30.0) -> None:
         self._linger = linger  # seconds that the queue outlives its last subscription
+        self._bind_every = bind_every  # seconds: an exchange that was deleted takes the bindings along
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._opening: asyncio.Task[Exception | None] | None = None
@@ -140,8 +143,7 @@ class Feed:
         channel = await connection.channel(publisher_confirms=False)
         channel.close_callbacks.add(self._on_channel_closed)
         queue = await channel.declare_queue(exclusive=True, auto_delete=True, durable=False)
-        for exchange, routing_key in _BINDINGS:
-            await queue.bind(exchange, routing_key)
+        await _bind(queue)
         # aiormq's own consumer: every event of every order comes by here, and most are of no interest.
         underlay = await channel.get_underlay_channel()
 
@@ -151,7 +153,18 @@ class Feed:
         # When somebody has deleted the queue. Beside the channel's reader, who calls us: only it can hear the answer.
         underlay.on_consumer_cancel_callbacks.add(lambda _: self._in_background(close()))
         await underlay.basic_consume(queue.name, self._on_message, no_ack=True, exclusive=True)
+        self._in_background(self._keep_bound(channel, queue))
         return channel
+
+    async def _keep_bound(self, channel: AbstractChannel, queue: AbstractQueue) -> None:
+        """Bind again and again, since nobody is told of a binding that goes missing, and have the gap looked for."""
+        while True:
+            await asyncio.sleep(self._bind_every)
+            if channel.is_closed or channel is not self._channel:
+                return
+            with suppress(*losses.LOST), losses.named():
+                await _bind(queue)
+                self._broadcast(None)
 
     async def _on_message(self, message: DeliveredMessage) -> None:
         if undecodable(message) is not None:
@@ -172,11 +185,13 @@ class Feed:
             self._in_background(self._recover())
 
     async def _recover(self) -> None:
-        if self._subscriptions:
-            # Without a connection this fails at once, and `on_connect` does it later.
+        # Without a connection `on_connect` does it later; with one, an exchange may be missing for a moment.
+        while self._subscriptions and self._connection is not None and not self._connection.is_closed:
             with suppress(BrokerUnavailable):
                 await self._ensure_open()
                 self._broadcast(None)
+                return
+            await asyncio.sleep(_PAUSE)
 
     def _broadcast(self, item: _Item) -> None:
         for watchers in self._subscriptions.values():
@@ -198,3 +213,8 @@ class Feed:
         if channel is not None:
             with suppress(*losses.LOST), losses.named():
                 await asyncio.wait_for(channel.close(), 2)
+
+
+async def _bind(queue: AbstractQueue) -> None:
+    for exchange, routing_key in _BINDINGS:
+        await queue.bind(exchange, routing_key)

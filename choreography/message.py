@@ -18,6 +18,10 @@ class Unroutable(NotStored):
     """RabbitMQ has no queue for the message."""
 
 
+class Unread(BrokerUnavailable):
+    """Mirrors have the message, but the service that it is for has no queue: it must be published again."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outgoing:
     """A message to publish; `mandatory` says that it must reach at least one queue; `expiration` is in seconds."""

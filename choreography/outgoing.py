@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from choreography.broker import Broker
 from choreography.message import Outgoing
+from choreography.topology import readers
 from models.messages import Envelope, encode
-from models.saga import OrderCancelled, OrderCreated, PaymentApproved, PaymentDeclined, PaymentFailed
-
-# These have a reaction: if no queue takes them, they must not count as published.
-_AWAITED: Final = {
-    kind.__name__ for kind in (OrderCreated, OrderCancelled, PaymentApproved, PaymentDeclined, PaymentFailed)
-}
 
 
 def outgoing(envelope: Envelope, *, mandatory: bool = False) -> Outgoing:
@@ -25,7 +18,8 @@ def outgoing(envelope: Envelope, *, mandatory: bool = False) -> Outgoing:
         routing_key=envelope.route.routing_key,
         message_id=str(envelope.event_id),
         correlation_id=envelope.correlation_id,
-        mandatory=mandatory or envelope.event_type in _AWAITED,
+        # What a service waits for must not count as published if no queue takes it.
+        mandatory=mandatory or bool(readers(envelope.route.routing_key)),
     )
 
 

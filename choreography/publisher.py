@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -13,6 +13,7 @@ import structlog
 from activities.faults import crash_point
 from choreography.broker import Broker
 from choreography.outgoing import outgoing
+from choreography.seldom import Seldom
 from models.database import TRANSIENT, Database
 from models.messages import Envelope
 
@@ -39,6 +40,7 @@ class Publisher:
         self._database = database
         self._waiting: deque[tuple[int, Envelope]] = deque()
         self._on_the_way: set[int] = set()
+        self._seldom = Seldom()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -75,9 +77,12 @@ class Publisher:
 
     async def _publish(self, batch: Sequence[tuple[int, Envelope]]) -> None:
         errors = await self._broker.publish_all([outgoing(envelope) for _, envelope in batch])
-        for (seq, envelope), error in zip(batch, errors, strict=True):
-            if error is not None:
-                log.warning("publish_failed", seq=seq, event_type=envelope.event_type, error=str(error))
+        failed = Counter(
+            (envelope.event_type, str(error)) for (_, envelope), error in zip(batch, errors, strict=True) if error
+        )
+        for (event_type, error), events in failed.items():
+            if self._seldom(error):
+                log.warning("publish_failed", event_type=event_type, events=events, error=error)
         published = [seq for (seq, _), error in zip(batch, errors, strict=True) if error is None]
         crash_point("publisher.confirmed")
         # Confirm before forgetting: a crash here repeats, never loses.

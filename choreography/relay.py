@@ -5,22 +5,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 import structlog
 
 from activities.faults import crash_point
 from choreography.broker import Broker
+from choreography.message import Unread, Unroutable
 from choreography.outgoing import outgoing
+from choreography.seldom import Seldom
 from models.database import TRANSIENT, Connection, Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
 from models.messages import Envelope
+from models.saga import OrderCancelled, OrderCreated
 
 log = structlog.get_logger()
 
 _LEADER: Final = 0x5A6A  # advisory lock: one relay at a time publishes, any number may stand by
 _BATCH: Final = 500  # events
+_FIRST_PAUSE: Final = 1.0  # seconds until the events of a type that had no route are tried again …
+_LONGEST_PAUSE: Final = 5.0  # … at most
+
+_Row: TypeAlias = tuple[int, UUID, Envelope]
 
 
 class Relay:
@@ -28,6 +35,9 @@ class Relay:
 
     Events younger than `grace` seconds are left to the fast path. Outbox rows are taken one by one, never by a mark
     in the sequence: an event that commits late is found all the same.
+
+    What has no route, or no reader behind the mirrors, stays in the outbox until there is one. Of the first a batch is
+    tried now and then; the others are published once, and again when their reader's queue is there.
     """
 
     def __init__(self, broker: Broker, database: Database, *, grace: float = 2.0, interval: float = 1.0) -> None:
@@ -36,7 +46,11 @@ class Relay:
         self._grace = grace
         self._interval = interval
         self._wake = asyncio.Event()
+        self._seldom = Seldom()
         self._stuck: set[UUID] = set()  # orders with an event that can't be published now; passed over until next time
+        self._without_route: dict[str, tuple[float, float]] = {}  # by event type: until when, and the pause after that
+        self._unread: dict[int, str] = {}  # places in the log of what only mirrors have, with the routing key
+        self._read_now: set[int] = set()  # of those, what has a reader since
 
     async def run(self) -> None:
         """Relay until cancelled."""
@@ -65,10 +79,19 @@ class Relay:
             self._wake.clear()
             self._stuck.clear()
             try:
+                await self._look_for_readers()
                 while self._broker.connected and await self.sweep():
                     pass
             except TRANSIENT as error:
                 log.warning("relay_waits_for_database", error=str(error))
+
+    async def _look_for_readers(self) -> None:
+        """Have what was not read yet published again if there is somebody now who reads it."""
+        if self._unread:
+            without = await self._broker.unread(self._unread.values())
+            still = {seq: routing_key for seq, routing_key in self._unread.items() if routing_key in without}
+            self._read_now |= self._unread.keys() - still.keys()
+            self._unread = still
 
     async def sweep(self) -> int:
         """Publish one batch of what is due; the number of events tried, 0 when nothing is left to try."""
@@ -80,17 +103,45 @@ class Relay:
             rows = await self._due(connection)
             if not rows:
                 return 0
-            errors = await self._publish([envelope for _, _, envelope in rows])
+            overtaken = self._overtaken(rows)
+            answers = iter(await self._publish([envelope for seq, _, envelope in rows if seq not in overtaken]))
+            errors = [None if seq in overtaken else next(answers) for seq, _, _ in rows]
             crash_point("relay.published")
             published = [seq for (seq, _, _), error in zip(rows, errors, strict=True) if error is None]
             await connection.execute("DELETE FROM outbox WHERE seq = ANY(%s)", [published])
-        failed = [(seq, order_id, error) for (seq, order_id, _), error in zip(rows, errors, strict=True) if error]
-        self._stuck.update(order_id for _, order_id, _ in failed)
-        for seq, order_id, error in failed[:1]:  # a line a batch: what can't be published now comes again soon
-            log.warning("relay_failed", events=len(failed), seq=seq, order_id=str(order_id), error=str(error))
+        self._read_now.difference_update(published)
+        self._note(rows, errors)
         if published:
             log.info("relayed", events=len(published))
         return len(rows)
+
+    def _note(self, rows: Sequence[_Row], errors: Sequence[Exception | None]) -> None:
+        now = asyncio.get_running_loop().time()
+        without_route = {
+            row[2].event_type for row, error in zip(rows, errors, strict=True) if isinstance(error, Unroutable)
+        }
+        for event_type in {envelope.event_type for _, _, envelope in rows}:
+            _, pause = self._without_route.pop(event_type, (0.0, _FIRST_PAUSE))
+            if event_type in without_route:
+                self._without_route[event_type] = now + pause, min(2 * pause, _LONGEST_PAUSE)
+        failed = [(row, error) for row, error in zip(rows, errors, strict=True) if error is not None]
+        for (seq, order_id, envelope), error in failed:
+            if isinstance(error, Unread) and envelope.route is not None:
+                self._unread[seq] = envelope.route.routing_key
+            else:
+                self._stuck.add(order_id)
+        for (seq, order_id, _), error in failed[:1]:
+            if self._seldom(str(error)):
+                log.warning("relay_failed", events=len(failed), seq=seq, order_id=str(order_id), error=str(error))
+
+    def _overtaken(self, rows: Sequence[_Row]) -> set[int]:
+        """What was published before, and tells its reader of an order that is off: it would be charged and refunded."""
+        off = {order_id for _, order_id, envelope in rows if envelope.event_type == OrderCancelled.__name__}
+        return {
+            seq
+            for seq, order_id, envelope in rows
+            if seq in self._read_now and order_id in off and envelope.event_type == OrderCreated.__name__
+        }
 
     async def _publish(self, events: Sequence[Envelope]) -> Sequence[Exception | None]:
         """What became of each: None, or why it is not with the broker; a newer version's events hold up their order."""
@@ -105,12 +156,18 @@ class Relay:
         held = LookupError("it, or one before it, is of a newer version's type; that version will publish it")
         return [held if waiting else next(errors) for waiting in waits]
 
-    async def _due(self, connection: Connection) -> Sequence[tuple[int, UUID, Envelope]]:
+    async def _due(self, connection: Connection) -> Sequence[_Row]:
+        now = asyncio.get_running_loop().time()
+        not_yet = [event_type for event_type, (until, _) in self._without_route.items() if until > now]
+        passed_over = (
+            " AND o.order_id NOT IN (SELECT w.order_id FROM outbox w JOIN event_log e USING (seq)"
+            " WHERE e.event_type = ANY(%s))"
+        )
         cursor = await connection.execute(
             f"SELECT o.seq, o.order_id, {EVENT_COLUMNS} FROM outbox o JOIN event_log e USING (seq) WHERE o.order_id IN "
             "(SELECT order_id FROM outbox WHERE deferred OR created_at < clock_timestamp() - make_interval(secs => %s))"
-            " AND o.order_id <> ALL(%s) ORDER BY o.seq LIMIT %s",
-            [self._grace, list(self._stuck), _BATCH],
+            f" AND o.order_id <> ALL(%s) AND o.seq <> ALL(%s){passed_over if not_yet else ''} ORDER BY o.seq LIMIT %s",
+            [self._grace, list(self._stuck), list(self._unread), *([not_yet] if not_yet else []), _BATCH],
         )
         rows = await cursor.fetchall()  # in pipeline mode the description, too, is there only now
         names = [column.name for column in cursor.description or ()]

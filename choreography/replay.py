@@ -9,7 +9,9 @@ from uuid import UUID
 import structlog
 
 from choreography.broker import Broker
+from choreography.message import Unroutable
 from choreography.outgoing import outgoing
+from choreography.topology import readers
 from models.database import Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
 
@@ -35,8 +37,9 @@ class Replay:
     ) -> int:
         """Publish every event that fits all the filters given (since inclusive, until exclusive); how many there were.
 
-        Events of a type that only a newer version knows are left to it. Raises BrokerUnavailable when one was not
-        confirmed; those before it were published.
+        Events of a type that only a newer version knows are left to it; of those that no service waits for, nobody may
+        have heard. Raises BrokerUnavailable when one was not confirmed, and Unroutable or Unread when the service that
+        it is for has no queue; those before it were published.
         """
         filters = {
             "e.order_id = %(order_id)s": order_id,
@@ -46,19 +49,23 @@ class Replay:
         }
         where = " AND ".join(["e.seq > %(after)s", *(sql for sql, value in filters.items() if value is not None)])
         params: dict[str, Any] = {"order_id": order_id, "event_type": event_type, "since": since, "until": until}
-        count, after = 0, 0
+        count, unheard, after = 0, 0, 0
         while True:
             rows = await self._database.query(
                 f"SELECT e.seq, {EVENT_COLUMNS} FROM event_log e WHERE {where} ORDER BY e.seq LIMIT {_BATCH}",
                 {**params, "after": after},
             )
             if not rows:
+                if unheard:
+                    log.warning("replay_unheard: no queue takes them, the worker has never run", events=unheard)
                 log.info("replayed", events=count, order_id=order_id, event_type=event_type)
                 return count
             events = [event for event in map(logged_envelope, rows) if event.route is not None]
-            errors = await self._broker.publish_all([outgoing(event) for event in events])
-            for error in errors:
-                if error is not None:
+            errors = await self._broker.publish_all([outgoing(event, mandatory=True) for event in events])
+            for event, error in zip(events, errors, strict=True):
+                if isinstance(error, Unroutable) and event.route and not readers(event.route.routing_key):
+                    unheard += 1  # an event for whoever wants to listen
+                elif error is not None:
                     raise error
             if len(events) < len(rows):
                 log.warning("replay_left_unknown_types", events=len(rows) - len(events))

@@ -19,6 +19,36 @@ MIRROR_QUEUE: Final = "saga-mirror"
 DEFAULT_RETRY_DELAYS: Final = (0.5, 2.0, 8.0, 30.0, 120.0)
 
 
+# What is routed into each inbox: pairs of exchange and routing key.
+BINDINGS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
+    ORDER_QUEUE: (
+        (ORDERS_EXCHANGE, "order.create.requested"),
+        (ORDERS_EXCHANGE, "order.cancel.requested"),
+        (PAYMENTS_EXCHANGE, "payment.approved"),
+        (PAYMENTS_EXCHANGE, "payment.declined"),
+        (PAYMENTS_EXCHANGE, "payment.failed"),
+    ),
+    PAYMENT_QUEUE: ((ORDERS_EXCHANGE, "order.created"), (ORDERS_EXCHANGE, "order.cancelled")),
+    # `order.*` covers every event and neither command: those have one word more.
+    MIRROR_QUEUE: ((ORDERS_EXCHANGE, "order.*"), (PAYMENTS_EXCHANGE, "payment.*")),
+}
+INBOXES: Final = tuple(BINDINGS)
+# Mirrors hear every event, so that RabbitMQ calls one routed that reaches nobody else. Of these, that an event is for
+# a service shows by the queue of that service, ours or the original one's.
+_READERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "order.created": (PAYMENT_QUEUE, "payment.order-created.queue"),
+    "order.cancelled": (PAYMENT_QUEUE, "payment.order-cancelled.queue"),
+    "payment.approved": (ORDER_QUEUE, "order.payment-result.queue"),
+    "payment.declined": (ORDER_QUEUE, "order.payment-result.queue"),
+    "payment.failed": (ORDER_QUEUE, "order.payment-result.queue"),
+}
+
+
+def readers(routing_key: str) -> tuple[str, ...]:
+    """The queues of which one must be there for a message to have a reader; none for what nobody waits for."""
+    return _READERS.get(routing_key, ())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Queue:
     """A quorum queue and what is routed into it: pairs of exchange and routing key."""
@@ -30,8 +60,12 @@ class Queue:
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
-    """Everything the services need at the broker."""
+    """What one process declares at the broker: all exchanges, and of the queues those that it `reads` itself.
 
+    `reads` are inboxes, by default all; each stands for its bindings and for the queues behind it as well.
+    """
+
+    reads: tuple[str, ...] = INBOXES
     retry_delays: tuple[float, ...] = DEFAULT_RETRY_DELAYS
 
     @property
@@ -40,26 +74,14 @@ class Topology:
 
     @property
     def queues(self) -> tuple[Queue, ...]:
-        return (
-            *self._of_service(
-                ORDER_QUEUE,
-                (ORDERS_EXCHANGE, "order.create.requested"),
-                (ORDERS_EXCHANGE, "order.cancel.requested"),
-                (PAYMENTS_EXCHANGE, "payment.approved"),
-                (PAYMENTS_EXCHANGE, "payment.declined"),
-                (PAYMENTS_EXCHANGE, "payment.failed"),
-            ),
-            *self._of_service(PAYMENT_QUEUE, (ORDERS_EXCHANGE, "order.created"), (ORDERS_EXCHANGE, "order.cancelled")),
+        return tuple(queue for inbox in self.reads for queue in self._of(inbox))
+
+    def _of(self, inbox: str) -> tuple[Queue, ...]:
+        if inbox == MIRROR_QUEUE:
             # One feed at a time: an order's events reach its mirror in order, and a closed mirror has one successor.
-            # `order.*` covers every event and neither command: those have one word more.
-            _inbox(
-                MIRROR_QUEUE,
-                (ORDERS_EXCHANGE, "order.*"),
-                (PAYMENTS_EXCHANGE, "payment.*"),
-                **{"x-single-active-consumer": True},
-            ),
-            _dead_letters(MIRROR_QUEUE),
-        )
+            single = {"x-single-active-consumer": True}
+            return _inbox(inbox, *BINDINGS[inbox], **single), _dead_letters(inbox)
+        return self._of_service(inbox, *BINDINGS[inbox])
 
     def _of_service(self, name: str, *bindings: tuple[str, str]) -> tuple[Queue, ...]:
         retries = (

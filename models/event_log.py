@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from models.messages import MESSAGE_TYPES, ROUTES, Envelope
 from models.saga import Coordinator
-from models.texts import as_id, is_payment_method
+from models.texts import as_id, readable
 
 # Of `event_log e`: what an envelope is made of.
 EVENT_COLUMNS: Final = (
@@ -30,13 +30,6 @@ def logged_envelope(row: Mapping[str, Any]) -> Envelope:
         correlation_id=as_id(row["correlation_id"], str(row["event_id"])),
         causation_id=row["causation_id"],
         coordinator=Coordinator(row["coordinator"]),
-        payload=_readable(row["payload"]),
+        payload=readable(row["payload"]),
         route=ROUTES[kind] if kind else None,
     )
-
-
-def _readable(payload: Mapping[str, Any]) -> Mapping[str, Any]:
-    method = payload.get("paymentMethod")
-    if method is None or (isinstance(method, str) and is_payment_method(method)):
-        return payload
-    return {name: value for name, value in payload.items() if name != "paymentMethod"}

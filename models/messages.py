@@ -26,7 +26,7 @@ from models.saga import (
     PaymentFailed,
     PaymentRefunded,
 )
-from models.texts import LONGEST_ID, as_id, is_id
+from models.texts import LONGEST_ID, as_id, correlation_of, is_id, is_payment_method, readable
 
 ORDERS_EXCHANGE: Final = "orders.exchange"
 PAYMENTS_EXCHANGE: Final = "payments.exchange"
@@ -140,13 +140,6 @@ def check_id(name: str, value: str) -> None:
         raise MalformedMessage(f"{name} must have 1 … {LONGEST_ID} bytes, none of them zero")
 
 
-def correlation_of(told: str | None, in_property: object, event_id: str) -> str:
-    """What a message is traced by: the correlation id that its body tells, else its property, else its event id."""
-    if told is not None:
-        return told
-    return in_property if isinstance(in_property, str) and is_id(in_property) else event_id
-
-
 def check_depth(body: bytes, decoded: dict[str, Any]) -> None:
     """Raise MalformedMessage if what was decoded from `body` is nested so deeply that encoding it might fail."""
     if body.count(b"[") + body.count(b"{") <= _DEEPEST:
@@ -188,6 +181,7 @@ def parse(envelope: Envelope) -> Message:
         values["order_id"] = uuid5(envelope.event_id, "order")
     try:
         message: Message = msgspec.convert(values, kind)
+        _check_payment_method(message)
     except (msgspec.ValidationError, ValueError) as error:
         raise MalformedMessage(f"payload of {envelope.event_type}: {_in_wire_names(str(error))}") from error
     if any("\0" in value for value in values.values() if isinstance(value, str)):
@@ -216,7 +210,7 @@ def envelope_of(
         event_id=event_id,
         occurred_at=occurred_at,
         correlation_id=as_id(correlation_id, str(event_id)),
-        payload=payload,
+        payload=readable(payload),
         causation_id=causation_id,
         coordinator=coordinator,
         route=ROUTES[kind],
@@ -227,6 +221,14 @@ def camel(name: str) -> str:
     """A name as it is written on the wire."""
     head, *tail = name.split("_")
     return head + "".join(word.capitalize() for word in tail)
+
+
+def _check_payment_method(message: Message) -> None:
+    match message:
+        case CreateOrderRequested(payment_method=str(name)) | OrderCreated(payment_method=str(name)):
+            if not is_payment_method(name):
+                rule = "it must be pm_ and 1 … 64 ASCII letters, digits and underscores"
+                raise ValueError(f"payment_method is {name[:40]!r}; {rule}")
 
 
 def _in_wire_names(error: str) -> str:

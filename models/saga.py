@@ -9,7 +9,7 @@ from typing import Generic, NewType, TypeAlias, TypeVar
 from uuid import UUID
 
 from models.money import CURRENCIES
-from models.texts import is_payment_method, plain
+from models.texts import plain
 
 OrderId = NewType("OrderId", UUID)
 PaymentId = NewType("PaymentId", UUID)
@@ -45,7 +45,6 @@ class CreateOrderRequested:
 
     def __post_init__(self) -> None:
         check_money(self.total, self.currency)
-        check_payment_method(self.payment_method)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,7 +71,6 @@ class OrderCreated:
 
     def __post_init__(self) -> None:
         check_money(self.total, self.currency)
-        check_payment_method(self.payment_method)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,12 +211,6 @@ def check_money(total: int | None, currency: str | None) -> None:
         raise ValueError(f"total is {total}; it must be 1 … {MAX_TOTAL} minor units")
     if currency is not None and currency not in CURRENCIES:
         raise ValueError(f"currency is {currency[:10]!r}; it must be a code of ISO 4217")
-
-
-def check_payment_method(name: str | None) -> None:
-    """Raise ValueError unless it is a payment method's name; none passes."""
-    if name is not None and not is_payment_method(name):
-        raise ValueError(f"payment_method is {name[:40]!r}; it must be pm_ and 1 … 64 letters, digits and underscores")
 
 
 def make_plain(message: object, name: str) -> None:

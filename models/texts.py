@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 LONGEST_ID: Final = 255  # bytes: as properties of an AMQP message ids are short strings
 LONGEST_TEXT: Final = 1000  # characters of a reason, an error or a provider's id
@@ -35,6 +36,21 @@ def as_id(text: str | None, stand_in: str) -> str:
     return plain(text).encode()[:LONGEST_ID].decode(errors="ignore") or stand_in
 
 
+def correlation_of(told: str | None, in_property: object, event_id: str) -> str:
+    """What a message is traced by: the correlation id that its body tells, else its property, else its event id."""
+    if told is not None:
+        return told
+    return in_property if isinstance(in_property, str) and is_id(in_property) else event_id
+
+
 def is_payment_method(text: str) -> bool:
     """Whether this is the name of a payment method: `pm_` and 1 … 64 ASCII letters, digits and underscores."""
     return re.fullmatch(PAYMENT_METHOD, text) is not None
+
+
+def readable(payload: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The payload of a message, without a payment method that its reader would refuse."""
+    method = payload.get("paymentMethod")
+    if method is None or (isinstance(method, str) and is_payment_method(method)):
+        return payload
+    return {name: value for name, value in payload.items() if name != "paymentMethod"}

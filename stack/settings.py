@@ -152,6 +152,13 @@ class Settings(BaseSettings):
         max_length=20,
         description="seconds before each retry of a failed message, comma-separated; after the last, a dead letter",
     )
+    topology_interval: float = Field(
+        15.0,
+        gt=0,
+        le=86_400,
+        description="seconds after which a process declares its own queues and bindings again, as one may have been "
+        "deleted",
+    )
     prefetch: int = Field(
         5000, ge=1, le=65535, description="messages a service handles at once, provider calls included"
     )

@@ -25,10 +25,11 @@ from workflows.connection import answers, connect
 
 async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
     """The gateway: it needs the broker for commands and the services for queries, and waits for neither to start."""
-    topology = Topology(retry_delays=settings.retry_delays)
     amqp_url = settings.amqp_url.get_secret_value()
-    publishing = Broker(amqp_url, name="gateway publisher", topology=topology)
-    listening = Broker(amqp_url, name="gateway feed", topology=topology)
+    # It reads a queue of its own that the feed declares, and no others: a command that no queue takes is refused.
+    topology, every = Topology(reads=()), settings.topology_interval
+    publishing = Broker(amqp_url, name="gateway publisher", topology=topology, declare_every=every)
+    listening = Broker(amqp_url, name="gateway feed", topology=topology, declare_every=every)
     feed = Feed()
     listening.on_connect(feed.on_connect)
 
@@ -46,7 +47,7 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
         optional = await asyncio.gather(answers(temporal), orders.reads("/orders"), payments.reads("/payments"))
         named = zip(("temporal", "orders", "payments"), optional, strict=True)
         return {
-            "broker": "ok" if publishing.connected else "not connected",
+            "broker": publishing.standing,
             **{name: state if state == "ok" else f"{DEGRADED}{state}" for name, state in named},
         }
 

@@ -111,11 +111,11 @@ async def _service(
     create_app: _CreateApp,
 ) -> Wired:
     queue, task_queue = queues
-    topology = Topology(retry_delays=settings.retry_delays)
     # Two connections: a broker that throttles publishers must not hold back acknowledgements.
-    url = settings.amqp_url.get_secret_value()
-    publishing = Broker(url, name=f"{queue} publisher", topology=topology)
-    consuming = Broker(url, name=f"{queue} consumer", topology=topology)
+    url, every = settings.amqp_url.get_secret_value(), settings.topology_interval
+    publishing = Broker(url, name=f"{queue} publisher", topology=Topology(reads=()), declare_every=every)
+    own = Topology(reads=(queue,), retry_delays=settings.retry_delays)
+    consuming = Broker(url, name=f"{queue} consumer", topology=own, declare_every=every)
     publisher = Publisher(publishing, database)
     ledger = Ledger(database, book, publisher, limit=settings.batch_limit)
     reactions, activities = steps(ledger)
@@ -129,7 +129,7 @@ async def _service(
         found, orchestrates = await asyncio.gather(_answers(database), worker.readiness())
         return {
             "database": found,
-            "broker": _consumes(publishing, consumer),
+            "broker": _consumes(publishing, consuming, consumer),
             "temporal": orchestrates if orchestrates == "ok" else f"{DEGRADED}{orchestrates}",
         }
 
@@ -217,7 +217,8 @@ async def _answers(database: Database) -> str:
     return "ok"
 
 
-def _consumes(publishing: Broker, consumer: Consumer) -> str:
-    if not publishing.connected:
-        return "not connected"
+def _consumes(publishing: Broker, consuming: Broker, consumer: Consumer) -> str:
+    for broker in (publishing, consuming):
+        if not broker.connected:
+            return broker.standing
     return "ok" if consumer.consuming else "connected, but not consuming"

@@ -27,7 +27,8 @@ async def wire_worker(settings: Settings) -> Wired:
     broker = Broker(
         settings.amqp_url.get_secret_value(),
         name=f"{MIRROR_QUEUE} consumer",
-        topology=Topology(retry_delays=settings.retry_delays),
+        topology=Topology(reads=(MIRROR_QUEUE,)),
+        declare_every=settings.topology_interval,
     )
     sweep = Sweep(
         payment_timeout=settings.payment_timeout,
@@ -66,7 +67,7 @@ async def wire_worker(settings: Settings) -> Wired:
             if feed.consuming
             else "connected, but not consuming"
             if broker.connected
-            else "not connected",
+            else broker.standing,
             "temporal": await mirroring.readiness() if temporal == "ok" else temporal,
         }
 

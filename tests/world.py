@@ -26,7 +26,7 @@ from aio_pika.abc import AbstractChannel
 from psycopg.rows import dict_row
 
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
-from choreography.topology import MIRROR_QUEUE
+from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, Topology, declare
 from stack.audit.proof import Scope
 from stack.audit.run import Places, audit
 from tests import http
@@ -40,6 +40,7 @@ QUICK = {
     "SAGA_RETRY_DELAYS": "0.1,0.2,0.4",
     "SAGA_RELAY_GRACE": "0.3",
     "SAGA_RELAY_INTERVAL": "0.1",
+    "SAGA_TOPOLOGY_INTERVAL": "0.5",
     "SAGA_PROVIDER_LATENCY_MS": "0",
     "SAGA_PROVIDER_TIMEOUT": "0.5",
     "SAGA_SHUTDOWN_TIMEOUT": "3",
@@ -129,6 +130,13 @@ class World:
 
         until(answered, within=4 * PATIENCE, what=f"{name} is ready")
 
+    def has_run(self, *names: str) -> None:
+        """Leave at the broker what processes leave there that have run before: the queues that they read."""
+        read = {"order": ORDER_QUEUE, "payment": PAYMENT_QUEUE, "worker": MIRROR_QUEUE}
+        delays = tuple(map(float, self.env["SAGA_RETRY_DELAYS"].split(",")))
+        topology = Topology(reads=tuple(read[name] for name in names), retry_delays=delays)
+        self.amqp(lambda channel: declare(channel, topology))
+
     def kill(self, *names: str) -> None:
         """Kill -9."""
         for name in names:
@@ -211,23 +219,29 @@ class World:
     def waiting(self) -> int:
         """Messages in the services' queues, retries included; neither dead letters nor what waits for mirrors."""
         return sum(
-            n for name, n in self._queues().items() if not name.endswith(".dead-letters") and name != MIRROR_QUEUE
+            n for name, n in self.queues().items() if not name.endswith(".dead-letters") and name != MIRROR_QUEUE
         )
 
     def waiting_for_mirrors(self) -> int:
         """Events that no mirror is sure to know yet."""
-        return self._queues()[MIRROR_QUEUE]
+        return self.queues().get(MIRROR_QUEUE, 0)  # until a worker has run, nothing waits for it
 
     def purge(self, queue: str) -> None:
         """Lose whatever waits in a queue."""
         self._rabbitmq("DELETE", f"queues/{self.name}/{queue}/contents")
+
+    def bindings(self, queue: str) -> set[tuple[str, str]]:
+        """What is routed into a queue: pairs of exchange and routing key, the default exchange's left out."""
+        found = self._rabbitmq("GET", f"queues/{self.name}/{queue}/bindings") or []
+        return {(each["source"], each["routing_key"]) for each in found if each["source"]}
 
     def statistics(self, queue: str) -> dict[str, int]:
         """What the broker has counted for a queue since its node started; some seconds old."""
         found = self._rabbitmq("GET", f"queues/{self.name}/{queue}")
         return found.get("message_stats", {})
 
-    def _queues(self) -> dict[str, int]:
+    def queues(self) -> dict[str, int]:
+        """Every queue there is, with the messages in it; the counts lag a little."""
         found = self._rabbitmq("GET", f"queues/{self.name}?disable_stats=true&enable_queue_totals=true") or []
         return {queue["name"]: queue.get("messages", 0) for queue in found}
 

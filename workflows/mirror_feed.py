@@ -24,8 +24,9 @@ from choreography.message import BrokerUnavailable
 from choreography.setting_aside import dead_letter
 from choreography.topology import MIRROR_QUEUE
 from choreography.undecodable import check_decoded
-from models.messages import MalformedMessage, check_depth, correlation_of
+from models.messages import MalformedMessage, check_depth
 from models.saga import Coordinator
+from models.texts import correlation_of
 from workflows.mirror_arrivals import Arrivals
 from workflows.pace import Pace, PaceLog
 

@@ -154,9 +154,9 @@ class Containers(World):
 
         until(reached, within=within, what=f"{order_id} is {order}, {payment}")
 
-    def _queues(self) -> dict[str, int]:
+    def queues(self) -> dict[str, int]:
         try:
-            return super()._queues()
+            return super().queues()
         except httpx.TransportError as error:
             raise ConnectionError("RabbitMQ does not answer") from error
 

@@ -16,7 +16,7 @@ import aio_pika
 import httpx
 import pytest
 
-from choreography.topology import ORDER_QUEUE, Topology, declare
+from choreography.topology import INBOXES, ORDER_QUEUE, Topology, declare
 from stack import local, rabbitmq
 from stack.log_files import LogFile
 from stack.ports import LOOPBACK, Ports
@@ -33,7 +33,7 @@ EPMD_PORT: Final = 4369 + OFFSET
 ORDERS: Final = 400
 SECONDS: Final = 40.0  # over which the orders are spread
 CONNECTIONS: Final = 7  # two of each service and of the gateway, one of the worker
-TOPOLOGY: Final = Topology(retry_delays=tuple(map(float, SETTINGS["SAGA_RETRY_DELAYS"].split(","))))
+TOPOLOGY: Final = Topology(reads=INBOXES, retry_delays=tuple(map(float, SETTINGS["SAGA_RETRY_DELAYS"].split(","))))
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 

@@ -78,6 +78,7 @@ def test_28_a_crash_between_keeping_the_key_and_publishing_is_healed_by_the_same
 
 
 def test_commands_need_only_the_broker(world: World) -> None:
+    world.has_run("order")
     world.start("payment", "gateway")
     created, cancelled = world.post(), world.post()
     assert world.request("PATCH", f"/orders/{cancelled}/cancel").status_code == 202

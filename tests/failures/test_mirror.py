@@ -134,6 +134,7 @@ def test_26_sagas_end_without_temporal_and_mirrors_catch_up_when_it_is_there(
     mirrored: World, temporal: TemporalServer
 ) -> None:
     temporal.kill()
+    mirrored.has_run("worker")
     mirrored.start("order", "payment")
     mirrored.start("worker", wait=False)
     orders = create_each(mirrored, 10)
@@ -173,6 +174,7 @@ def test_26_a_replay_into_a_wiped_temporal_rebuilds_every_timeline(mirrored: Wor
 def test_27_a_worker_killed_before_it_acknowledges_opens_no_second_run(
     mirrored: World, temporal: TemporalServer
 ) -> None:
+    mirrored.has_run("worker")
     mirrored.start("order", "payment")
     mirrored.start("worker", crash_at="mirror.told:4", wait=False)
     orders = create_each(mirrored, 2)
@@ -254,6 +256,7 @@ def test_an_order_whose_payment_service_is_away_is_cancelled_when_its_time_is_up
 def test_a_cancellation_that_the_payment_service_never_heard_of_is_published_again(
     mirrored: World, temporal: TemporalServer
 ) -> None:
+    mirrored.has_run("worker")
     mirrored.start("order", "payment")
     order_id = str(uuid4())
     mirrored.publish(create(order_id))

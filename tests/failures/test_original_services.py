@@ -1,14 +1,146 @@
-"""Either original service can be swapped for ours: documents of the original envelope, alone, in every position."""
+"""Either original service can be swapped for ours: documents of the original envelope, alone, in every position.
+
+The original services write the fields of `sent` in that order, leave out what is undefined, and give a correlation id,
+if they have one, as a property of the message as well.
+"""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
 from uuid import uuid4
 
+import aio_pika
 import pytest
+from aio_pika.abc import AbstractChannel
 
 from tests.failures.test_messages import cancel, order_event, payment_event
 from tests.waiting import until
 from tests.world import USER, World, envelope
+
+OURS = dict.fromkeys(("causationId", "schemaVersion", "coordinator"))
+TRACED = [{"in_body": "from the body", "in_property": "other"}, {"in_property": "from the property"}, {}]
+
+
+def sent(event_type: str, payload: Mapping[str, Any], *, in_body: str | None = None, **more: object) -> dict[str, Any]:
+    """A message as the original services' JSON has it."""
+    document = {"eventId": str(uuid4()), "occurredAt": "2026-02-15T01:42:19.000Z", "payload": payload}
+    return {**document, **({"correlationId": in_body} if in_body else {}), "eventType": event_type, **more}
+
+
+def send(world: World, routing_key: str, document: Mapping[str, Any], *, in_property: str | None = None) -> None:
+    """Publish as they do: to the exchange of the one that the message belongs to, not persistent."""
+
+    async def publish(channel: AbstractChannel) -> None:
+        exchange = await channel.get_exchange(f"{routing_key.split('.')[0]}s.exchange", ensure=False)
+        message = aio_pika.Message(json.dumps(document).encode(), correlation_id=in_property)
+        await exchange.publish(message, routing_key)
+
+    world.amqp(publish)
+
+
+def traced_by(document: Mapping[str, Any], in_property: str | None = None) -> str:
+    return str(document.get("correlationId") or in_property or document["eventId"])
+
+
+def correlation_ids(world: World, role: str, order_id: str) -> list[str]:
+    rows = world.rows(role, "SELECT correlation_id FROM event_log WHERE order_id = %s ORDER BY seq", order_id)
+    return [row["correlation_id"] for row in rows]
+
+
+@pytest.mark.parametrize("traced", TRACED)
+def test_47_an_original_gateways_commands_are_traced_by_their_property_or_by_their_event_id(
+    world: World, traced: dict[str, str]
+) -> None:
+    world.start("order", "payment", provider_decline_rate=0)
+    body = {"in_body": traced["in_body"]} if "in_body" in traced else {}
+    in_property = traced.get("in_property")
+    create = sent("CreateOrderRequested", {"userId": USER, "total": 999}, **body)
+    send(world, "order.create.requested", create, in_property=in_property)
+    (row,) = until(lambda: world.rows("orders", "SELECT id FROM orders"), what="the order is stored")
+    order_id = str(row["id"])
+    world.wait_status(order_id, "PAID", "APPROVED")
+    cancel = sent("OrderCancelRequested", {"orderId": order_id}, **body)
+    send(world, "order.cancel.requested", cancel, in_property=in_property)
+    world.wait_status(order_id, "CANCELLED", "REFUNDED")
+    world.wait_at_rest([order_id])
+    first, last = traced_by(create, in_property), traced_by(cancel, in_property)
+    assert correlation_ids(world, "orders", order_id) == [first, first, last]
+    assert correlation_ids(world, "payments", order_id) == [first, last]
+    assert world.dead_letters() == []
+
+
+@pytest.mark.parametrize("traced", TRACED[1:])
+def test_47_an_original_order_services_events_are_charged_and_refunded(world: World, traced: dict[str, str]) -> None:
+    """It knows declined orders as FAILED, and says OrderCancelled of them all the same."""
+    world.start("payment", provider_decline_rate=0)
+    order_id, tombstone = str(uuid4()), str(uuid4())
+    created = sent("OrderCreated", {"orderId": order_id, "userId": USER, "total": 999})
+    send(world, "order.created", created, **traced)
+    until(lambda: (world.payment(order_id) or {}).get("status") == "APPROVED", what="the payment is approved")
+    times = {"cancelledAt": "2026-02-15T01:42:40.000Z"}
+    for each, reason in ((order_id, "USER_REQUESTED"), (tombstone, "PAYMENT_DECLINED")):
+        cancelled = sent("OrderCancelled", {"orderId": each, "reason": reason, **times})
+        send(world, "order.cancelled", cancelled, **traced)
+    until(lambda: world.payment(order_id)["status"] == "REFUNDED", what="the payment is refunded")
+    until(lambda: (world.payment(tombstone) or {}).get("status") == "CANCELLED", what="there is a tombstone")
+    assert world.books(order_id) == (999, 999)
+    assert correlation_ids(world, "payments", order_id)[0] == traced_by(created, traced.get("in_property"))
+    assert world.dead_letters() == []
+
+
+@pytest.mark.parametrize("traced", TRACED[1:])
+@pytest.mark.parametrize(
+    ("routing_key", "event_type", "payload", "status"),
+    [
+        ("payment.approved", "PaymentApproved", {"transactionId": str(uuid4())}, "PAID"),
+        ("payment.declined", "PaymentDeclined", {"reason": "Insufficient funds"}, "CANCELLED"),
+        ("payment.failed", "PaymentFailed", {"error": "Unknown error"}, "FAILED"),
+        ("payment.failed", "PaymentFailed", {"error": "Error: boom\n    at process.ts:1:2\n" * 200}, "FAILED"),
+    ],
+)
+def test_47_an_original_payment_services_events_settle_our_orders(
+    world: World, routing_key: str, event_type: str, payload: dict[str, str], status: str, traced: dict[str, str]
+) -> None:
+    world.start("order")
+    send(world, "order.create.requested", sent("CreateOrderRequested", {"userId": USER, "total": 999}))
+    (row,) = until(lambda: world.rows("orders", "SELECT id FROM orders"), what="the order is stored")
+    settled = sent(event_type, {"orderId": str(row["id"]), **payload})
+    send(world, routing_key, settled, **traced)
+    world.wait_status(str(row["id"]), status)
+    assert correlation_ids(world, "orders", str(row["id"]))[-1] == traced_by(settled, traced.get("in_property"))
+    assert world.dead_letters() == []
+
+
+def test_47_null_in_a_field_of_ours_is_as_if_it_were_left_out(world: World) -> None:
+    world.start("order", "payment", provider_decline_rate=0)
+    nulls = {"orderId": None, "currency": None, "paymentMethod": None}
+    create = sent("CreateOrderRequested", {"userId": USER, "total": 999, **nulls}, correlationId=None, **OURS)
+    send(world, "order.create.requested", create)
+    (row,) = until(lambda: world.rows("orders", "SELECT * FROM orders"), what="the order is stored")
+    assert (row["currency"], row["payment_method"], row["coordinator"]) == ("USD", None, "choreography")
+    order_id = str(row["id"])
+    world.wait_status(order_id, "PAID", "APPROVED")
+    cancel = sent("OrderCancelRequested", {"orderId": order_id, "reason": None}, correlationId=None, **OURS)
+    send(world, "order.cancel.requested", cancel)
+    world.wait_status(order_id, "CANCELLED", "REFUNDED")
+    assert world.order(order_id)["cancel_reason"] == "USER_REQUESTED"
+    world.wait_at_rest([order_id])
+    assert world.dead_letters() == []
+
+
+@pytest.mark.parametrize("method", ["visa", "pm_" + "x" * 65, "pm_" + "x" * 300_000])
+def test_47_a_payment_method_of_another_form_is_a_dead_letter_and_nothing_is_charged(world: World, method: str) -> None:
+    world.start("order", "payment")
+    order_id = str(uuid4())
+    payload = {"orderId": order_id, "userId": USER, "total": 999, "paymentMethod": method}
+    send(world, "order.create.requested", sent("CreateOrderRequested", payload))
+    send(world, "order.created", sent("OrderCreated", payload))
+    letters = until(lambda: len(found := world.dead_letters()) == 2 and found, what="both are dead letters")
+    assert {letter.reason for letter in letters} == {"MALFORMED"}
+    assert all("paymentMethod" in letter.error for letter in letters)
+    assert (world.order(order_id), world.payment(order_id)) == (None, None)
 
 
 def test_an_original_gateway_drives_our_services(world: World) -> None:
@@ -60,7 +192,6 @@ def test_an_original_payment_service_drives_our_order_service(
 
 def test_what_our_services_say_has_the_original_envelope(world: World) -> None:
     """An original service beside ours hears the five fields it knows, with the payload it knows."""
-    import json
 
     async def listen(channel) -> None:
         queue = await channel.declare_queue("original", durable=True, arguments={"x-queue-type": "quorum"})

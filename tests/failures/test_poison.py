@@ -105,6 +105,7 @@ def test_37_the_stream_of_an_order_goes_on_through_what_cannot_be_decoded(world:
 
 
 def test_39_letters_that_cannot_be_decoded_or_were_forged_are_listed_shown_and_discarded(world: World) -> None:
+    world.has_run("worker")
     world.start("order")
     for name in ("order-service", "saga-mirror"):
         forged = [

@@ -30,7 +30,7 @@ def reconciled(world: World, temporal: TemporalServer) -> World:
 
 def lose_everything_under_way(world: World) -> None:
     """As a broker that loses its disk would."""
-    for queue in ("order-service", "payment-service", "saga-mirror"):
+    for queue in {"order-service", "payment-service", "saga-mirror"} & world.queues().keys():
         world.purge(queue)
 
 
@@ -73,6 +73,7 @@ def test_25_a_payment_left_in_processing_is_never_charged_once_its_order_is_canc
 def test_25_an_order_past_its_deadline_that_no_mirror_has_heard_of_is_cancelled(
     reconciled: World, temporal: TemporalServer
 ) -> None:
+    reconciled.has_run("payment", "worker")
     reconciled.start("order")
     order_id = str(uuid4())
     reconciled.publish(create(order_id))
@@ -117,6 +118,7 @@ def test_25_a_cancelled_order_whose_payment_stayed_approved_is_refunded(reconcil
 
 
 def test_25_an_approval_that_the_order_service_never_heard_of_pays_the_order_after_all(reconciled: World) -> None:
+    reconciled.has_run("payment")
     reconciled.start("order")
     order_id = str(uuid4())
     reconciled.publish(create(order_id))
@@ -131,6 +133,38 @@ def test_25_an_approval_that_the_order_service_never_heard_of_pays_the_order_aft
     reconciled.wait_status(order_id, "PAID", "APPROVED")
     reconciled.wait_at_rest([order_id])
     assert reconciled.books(order_id) == (999, 0)
+
+
+UNREADABLE = "UPDATE event_log SET correlation_id = %s WHERE order_id = %s AND event_type = %s RETURNING seq"
+
+
+@pytest.mark.parametrize("correlation_id", ["", "x" * 300])
+def test_41_a_saga_whose_event_nobody_could_read_goes_on(
+    reconciled: World, temporal: TemporalServer, correlation_id: str
+) -> None:
+    """As a version before this one left it: cancelled, with an id that its own reader refused, and the money kept."""
+    reconciled.has_run("worker")
+    reconciled.start("order", "payment")
+    order_id, other = str(uuid4()), str(uuid4())
+    reconciled.publish(create(order_id), create(other))
+    for each in (order_id, other):
+        reconciled.wait_status(each, "PAID", "APPROVED")
+    reconciled.terminate("payment")
+    reconciled.publish(cancel(order_id))
+    reconciled.wait_status(order_id, "CANCELLED")
+    until(lambda: reconciled.waiting() == 1, what="the cancellation waits")
+    lose_everything_under_way(reconciled)
+    assert reconciled.rows("orders", UNREADABLE, correlation_id, order_id, "OrderCancelled")
+    assert reconciled.rows("orders", UNREADABLE, correlation_id, other, "OrderPaid")
+    reconciled.start("payment", "worker")
+    reconciled.wait_status(order_id, "CANCELLED", "REFUNDED", within=30)
+    reconciled.wait_at_rest([order_id, other])
+    assert reconciled.books(order_id) == (999, 999)
+    reconciled.start("gateway")
+    for each in (order_id, other):
+        told = [entry["eventType"] for entry in reconciled.request("GET", f"/orders/{each}/timeline").json()["entries"]]
+        assert {"OrderCreated", "PaymentApproved", "OrderPaid"} <= {*told}
+    assert reconciled.dead_letters() == []
 
 
 def test_26_an_orchestrated_saga_that_temporal_has_forgotten_is_brought_to_its_end(

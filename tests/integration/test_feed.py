@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from uuid import UUID
 
 import httpx
@@ -37,7 +38,7 @@ def feed() -> Feed:
 
 @pytest.fixture
 async def broker(world: World, feed: Feed) -> AsyncIterator[Broker]:
-    broker = Broker(world.amqp_url, name="test", topology=Topology())
+    broker = Broker(world.amqp_url, name="test", topology=Topology(reads=()))
     broker.on_connect(feed.on_connect)
     running = asyncio.create_task(broker.run())
     await connected(broker)
@@ -127,6 +128,29 @@ async def test_after_a_lost_connection_the_watchers_are_told_and_events_arrive_a
         await connected(broker)
         await publish(broker, OrderPaid(order_id=ORDER))
         assert await anext(events) is not None
+
+
+async def test_an_exchange_that_goes_missing_is_bound_to_again_and_the_watchers_are_told(world: World) -> None:
+    feed = Feed(linger=LINGER, bind_every=0.2)
+    broker = Broker(world.amqp_url, name="test", topology=Topology(reads=()), declare_every=0.2)
+    broker.on_connect(feed.on_connect)
+    running = asyncio.create_task(broker.run())
+    await connected(broker)
+    async with asyncio.timeout(20), feed.subscribe(ORDER) as events:
+        await asyncio.to_thread(world.amqp, lambda channel: channel.exchange_delete("orders.exchange"))
+        while True:
+            with suppress(BrokerUnavailable):  # the exchange is still missing
+                await publish(broker, OrderPaid(order_id=ORDER))
+            try:
+                async with asyncio.timeout(0.5):
+                    event = await anext(events)
+            except TimeoutError:
+                continue
+            if event is not None:
+                break
+        assert event.event_type == "OrderPaid"
+    running.cancel()
+    await asyncio.wait([running])
 
 
 async def test_without_a_connection_nobody_is_made_to_wait() -> None:

@@ -15,16 +15,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from activities.book import Applied, Entry
+from activities.history import wire_form
 from activities.ledger import Ledger, apply
 from activities.orders import ORDERS
+from activities.payments import PAYMENTS
+from choreography.frames import publish_frames
+from choreography.outgoing import outgoing
 from models.database import Database
-from models.messages import Envelope
+from models.event_log import logged_envelope
+from models.messages import Envelope, decode, parse
 from models.order import Order, OrderMessage, decide
+from models.outcome import Charged, Declined, Refused
 from models.saga import (
     Become,
     CancelReason,
     CreateOrderRequested,
     OrderCancelRequested,
+    OrderCreated,
     OrderId,
     PaymentApproved,
     PaymentDeclined,
@@ -33,6 +40,7 @@ from models.saga import (
     UserId,
 )
 from tests.world import Servers
+from workflows.mirror_record import MirrorRecord
 
 Result = TypeVar("Result")
 
@@ -188,6 +196,67 @@ def test_a_decision_that_raises_fails_its_message_alone(bench: Bench) -> None:
     answers = bench.run(apply(bench.database, book, Nowhere(), [entry(create(each)) for each in IDS]))
     assert [type(answer) for answer in answers] == [Applied, ZeroDivisionError, Applied]
     assert [row["id"] for row in bench.rows("SELECT id FROM orders ORDER BY id")] == [IDS[0], IDS[2]]
+
+
+@pytest.mark.parametrize("text", ["", "x" * 300, "x" * 5000, "a\0b", "\ud800", "😀" * 300, "é" * 128])
+def test_41_no_event_is_committed_that_its_readers_would_refuse(bench: Bench, text: str) -> None:
+    """Ids and texts as workflows and providers may give them: from the commit to what is published and mirrored."""
+    bench.clear()
+    failed, declined, cancelled = IDS
+    bench.apply(*map(entry, map(create, IDS)))
+    messages = (
+        PaymentFailed(order_id=failed, error=text),
+        PaymentDeclined(order_id=declined, reason=text),
+        OrderCancelRequested(order_id=cancelled),
+    )
+    outlet = Nowhere()
+    entries = [Entry(message=message, event_id=uuid4(), correlation_id=text) for message in messages]
+    assert all(isinstance(answer, Applied) for answer in bench.apply(*entries, outlet=outlet))
+
+    rows = bench.rows("SELECT * FROM event_log WHERE event_type <> 'OrderCreated' ORDER BY seq")
+    assert [row["event_type"] for row in rows] == ["OrderFailed", "OrderCancelled", "OrderCancelled"]
+    for row in rows:
+        event = logged_envelope(row)
+        message = outgoing(event)
+        assert publish_frames(1, message, 4096)
+        heard = decode(message.body, correlation_id=message.correlation_id)
+        assert parse(heard).order_id == row["order_id"]
+        assert heard.correlation_id == row["correlation_id"] == message.correlation_id
+        record = MirrorRecord([wire_form(event)])
+        assert (record.unknown, len(record.timeline.entries)) == ([], 1)
+
+
+def test_41_what_a_provider_answers_is_stored_whatever_it_says(servers: Servers) -> None:
+    """A payment is settled although its transaction's id, or why it was declined, is nothing that can be stored."""
+    with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
+        admin.execute("CREATE DATABASE ledger_41 OWNER payments TEMPLATE payments")
+    password = servers.database_passwords["payments"]
+    url = f"postgresql://payments:{password}@127.0.0.1:{servers.postgres_port}/ledger_41"
+    text = "\ud800\0" + "x" * 3000
+    ids = [OrderId(uuid4()) for _ in range(3)]
+    answers = (
+        Charged(order_id=ids[0], transaction_id=text),
+        Declined(order_id=ids[1], reason=text),
+        Refused(order_id=ids[2], error=text),
+    )
+
+    async def settle() -> list[dict[str, Any]]:
+        database = Database(url, name="test", max_connections=2)
+        await database.open()
+        try:
+            created = [OrderCreated(order_id=each, user_id=UserId(UUID(int=7)), total=1) for each in ids]
+            for batch in (created, answers):
+                entries = [Entry(message=message, event_id=uuid4(), correlation_id="c") for message in batch]
+                found = await apply(database, PAYMENTS, Nowhere(), entries)
+                assert all(isinstance(answer, Applied) for answer in found), found
+            return await database.query("SELECT * FROM event_log ORDER BY seq")
+        finally:
+            await database.close()
+
+    rows = asyncio.run(settle())
+    assert [row["event_type"] for row in rows] == ["PaymentApproved", "PaymentDeclined", "PaymentFailed"]
+    for row in rows:
+        assert parse(decode(outgoing(logged_envelope(row)).body)).order_id == row["order_id"]
 
 
 def test_a_message_that_the_database_refuses_fails_alone(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 
 from choreography.broker import Broker
 from choreography.message import Outgoing
-from choreography.topology import MIRROR_QUEUE, Topology
+from choreography.topology import INBOXES, MIRROR_QUEUE, Topology
 from models.messages import ORDERS_EXCHANGE, ROUTES, encode, envelope_of
 from models.saga import Event, OrderId, OrderPaid, PaymentApproved
 from tests import raw_amqp
@@ -39,10 +40,12 @@ class TellTale:
     """Mirrors that note what they are told, and when."""
 
     def __init__(self) -> None:
+        self.traced_by: list[str] = []
         self.told: asyncio.Queue[tuple[float, str, list[str]]] = asyncio.Queue()
 
     async def record(self, order_id: str, events: Sequence[dict[str, Any]]) -> None:
         now = asyncio.get_running_loop().time()
+        self.traced_by += [event["correlationId"] for event in events]
         self.told.put_nowait((now, order_id, [event["eventType"] for event in events]))
 
 
@@ -52,7 +55,7 @@ async def no_repair() -> None:
 
 @asynccontextmanager
 async def feeding(world: World, mirrors: TellTale, *, gather: float) -> AsyncIterator[Broker]:
-    broker = Broker(world.amqp_url, name="test", topology=Topology())
+    broker = Broker(world.amqp_url, name="test", topology=Topology(reads=INBOXES))
     feed = MirrorFeed(broker, mirrors, repair=no_repair, gather=gather)
     running = asyncio.create_task(broker.run())
     try:
@@ -101,6 +104,25 @@ async def test_without_gathering_each_event_is_told_as_it_comes(world: World) ->
         for event in (PaymentApproved(order_id=ORDER, transaction_id="tx"), OrderPaid(order_id=ORDER)):
             await publish(broker, event)
             assert (await mirrors.told.get())[2] == [type(event).__name__]
+
+
+async def test_47_an_original_services_event_is_told_with_what_traces_it(world: World) -> None:
+    """Its correlation id is a property alone, or nowhere, and mirrors get no properties."""
+    mirrors = TellTale()
+    bare = {"eventType": "OrderPaid", "occurredAt": "2026-02-15T01:42:19.000Z", "payload": {"orderId": str(ORDER)}}
+    ours = {"correlationId": None, "causationId": None, "schemaVersion": None, "coordinator": None}
+    async with feeding(world, mirrors, gather=0) as broker:
+        for event_id, more, traced_by in (("e1", {}, "p"), ("e2", {}, None), ("e3", ours, "p"), ("e4", ours, None)):
+            message = Outgoing(
+                body=json.dumps({**bare, **more, "eventId": event_id}).encode(),
+                exchange="orders.exchange",
+                routing_key="order.paid",
+                message_id=event_id,
+                correlation_id=traced_by,
+            )
+            await broker.publish(message)
+            await mirrors.told.get()
+    assert mirrors.traced_by == ["p", "e2", "p", "e4"]
 
 
 async def test_what_was_told_is_acknowledged_and_what_was_not_comes_again(world: World) -> None:

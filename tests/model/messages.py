@@ -10,7 +10,7 @@ from uuid import UUID
 from activities.book import Entry
 from activities.steps import Step
 from choreography.outgoing import outgoing
-from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, Topology
+from choreography.topology import BINDINGS, MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE
 from models.messages import MESSAGE_TYPES, ROUTES, Envelope, decode, envelope_of, parse
 from models.saga import (
     CancelReason,
@@ -121,11 +121,11 @@ class Messages:
 
 @cache
 def bound_queues(exchange: str, routing_key: str) -> tuple[str, ...]:
-    """The inboxes whose bindings in `Topology` fit."""
+    """The inboxes whose bindings fit."""
     return tuple(
-        queue.name
-        for queue in Topology().queues
-        if queue.name in QUEUES and any(at == exchange and _fits(key, routing_key) for at, key in queue.bindings)
+        inbox
+        for inbox, bindings in BINDINGS.items()
+        if inbox in QUEUES and any(at == exchange and _fits(key, routing_key) for at, key in bindings)
     )
 
 

@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from choreography.broker import Broker, connect_to_any, nodes
-from choreography.topology import Topology
+from choreography.topology import INBOXES, Topology
 from stack import settings
 from stack.commands import target
 from stack.errors import StackError
@@ -96,7 +96,9 @@ class Nodes:
 async def test_each_connection_is_tried_at_the_next_node(count: int, turns: list[int]) -> None:
     with capture_logs() as logs:
         async with Nodes.listening(count) as cluster:
-            running = asyncio.create_task(Broker(",".join(cluster.urls), name="b", topology=Topology()).run())
+            running = asyncio.create_task(
+                Broker(",".join(cluster.urls), name="b", topology=Topology(reads=INBOXES)).run()
+            )
             assert await cluster.next_asked(len(turns)) == turns
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
@@ -123,7 +125,7 @@ async def test_whatever_the_driver_raises_when_it_is_hung_up_on_the_connection_i
         raise raised
 
     monkeypatch.setattr("aio_pika.connect", connect)
-    running = asyncio.create_task(Broker(ONE, name="b", topology=Topology()).run())
+    running = asyncio.create_task(Broker(ONE, name="b", topology=Topology(reads=INBOXES)).run())
     for _ in range(3):
         assert await asyncio.wait_for(tries.get(), 60) == ONE
     running.cancel()
@@ -136,4 +138,4 @@ async def test_a_mistake_of_ours_is_no_lost_connection(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("aio_pika.connect", connect)
     with pytest.raises(KeyError):
-        await asyncio.wait_for(Broker(ONE, name="b", topology=Topology()).run(), 60)
+        await asyncio.wait_for(Broker(ONE, name="b", topology=Topology(reads=INBOXES)).run(), 60)
