@@ -13,7 +13,10 @@ from uuid import UUID, uuid4
 import msgspec
 
 from bench.http_client import HttpClient
+from bench.own_stack import Running
+from bench.results import Notes
 
+GROUP: Final = "One order, read over many connections at once"
 CONNECTIONS: Final = (8, 32, 512)
 _STORED_WITHIN: Final = 30.0  # seconds
 _PAUSE: Final = 0.05  # seconds
@@ -67,3 +70,29 @@ async def stored_order(gateway: str) -> UUID:
         while (await client.request("GET", f"/api/orders/{order_id}")).status != 200:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(_PAUSE)
     return order_id
+
+
+async def measure(running: Running, token: str, notes: Notes, *, seconds: float) -> None:
+    """Note, for each number of connections, how many orders a second are read at either place.
+
+    One right after the other: the rates of a busy machine drift. Raises what `stored_order` raises.
+    """
+    gateway, service = running.urls["gateway"], f"http://127.0.0.1:{running.ports['order']}"
+    order_id, headers = await stored_order(gateway), {"Authorization": f"Bearer {token}"}
+    for number in CONNECTIONS:
+        direct = await read(service, f"/orders/{order_id}", connections=number, seconds=seconds, headers=headers)
+        through = await read(gateway, f"/api/orders/{order_id}", connections=number, seconds=seconds)
+        _note(notes, number, gateway=through, service=direct)
+
+
+def _note(notes: Notes, connections: int, gateway: Read, service: Read) -> None:
+    """How many orders a second were read at either place over so many connections, and what else was answered."""
+    for key, name, found in (
+        ("gateway", "through the gateway", gateway),
+        ("service", "from the order service", service),
+    ):
+        what = f"{name}, {connections} connections"
+        notes.note(f"crowd.{connections}.{key}", found.rate, group=GROUP, name=what, unit="a second")
+        if others := {status: number for status, number in found.answers.items() if status != 200}:
+            told = ", ".join(f"{number} with {status or 'nothing'}" for status, number in sorted(others.items()))
+            notes.troubles.append(f"Reading {what}: {sum(others.values())} were not answered with 200 ({told})")

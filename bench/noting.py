@@ -8,7 +8,6 @@ from typing import Final
 
 from bench.backlog import Drained
 from bench.costs import LOAD_GENERATOR, counted, cpu_of_a_saga, predicted_rate
-from bench.crowd import Read
 from bench.figures import quantile
 from bench.load import accepted
 from bench.meters import Reading
@@ -22,7 +21,6 @@ COSTS: Final = "What a saga costs"
 MEMORY: Final = "Memory of the four processes at saturation"
 MIRRORS: Final = "The mirrors' backlog, after the last saga has ended"
 STARTS: Final = "Start"
-CROWD: Final = "One order, read over many connections at once"
 _MIB: Final = 2**20
 _PERCENTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
@@ -46,19 +44,6 @@ def note_cpu(notes: Notes, condition: str, trial: Trial, used: Reading, rest: Re
         what = f"predicted by the CPU of a saga on {cores} cores, {name}"
         notes.note("model.off", predicted_rate(every, cores), group=RATES, name=what, unit="a second")
     notes.note(f"cpu.{condition}", counted(cpu), group=COSTS, name=f"CPU without Temporal, {name}", unit="ms")
-
-
-def note_read(notes: Notes, connections: int, gateway: Read, service: Read) -> None:
-    """How many orders a second were read at either place over so many connections, and what else was answered."""
-    for key, name, found in (
-        ("gateway", "through the gateway", gateway),
-        ("service", "from the order service", service),
-    ):
-        what = f"{name}, {connections} connections"
-        notes.note(f"crowd.{connections}.{key}", found.rate, group=CROWD, name=what, unit="a second")
-        if others := {status: number for status, number in found.answers.items() if status != 200}:
-            told = ", ".join(f"{number} with {status or 'nothing'}" for status, number in sorted(others.items()))
-            notes.troubles.append(f"Reading {what}: {sum(others.values())} were not answered with 200 ({told})")
 
 
 def note_memory(notes: Notes, condition: str, trial: Trial, *, name: str) -> None:

@@ -19,7 +19,6 @@ from bench.noting import (
     note_latency,
     note_memory,
     note_rate,
-    note_read,
 )
 from bench.own_stack import OwnStack, Running
 from bench.pgbench import ONE_STATEMENT_EACH, STATEMENT_BY_STATEMENT, Pgbench, scratch_folder
@@ -124,7 +123,9 @@ class Standard:
             await self._latencies(scene)
         for _ in range(self._plan.repetitions):
             await self._orchestrated(scene)
-        await self._crowd(scene)
+        self._tell("reading an order over many connections")
+        for _ in range(self._plan.repetitions):
+            await crowd.measure(scene.running, self._own.internal_token, self._notes, seconds=self._plan.crowd)
 
     async def _slowly(self, scene: Scene) -> None:
         trial: Trial | None = None
@@ -232,21 +233,6 @@ class Standard:
             plain = await raw.plain_sagas(seconds=plan.orchestrated, in_flight=plan.orchestrated_in_flight)
         name = "Temporal, plain workflows of three activities, SDK's defaults"
         self._notes.note("ceiling.plain", plain.rate, group=CEILINGS, name=name, unit="a second")
-
-    async def _crowd(self, scene: Scene) -> None:
-        """The gateway and the order service in turns: the rates of a busy machine drift."""
-        gateway = scene.running.urls["gateway"]
-        service = f"http://127.0.0.1:{scene.running.ports['order']}"
-        token = {"Authorization": f"Bearer {self._own.internal_token}"}
-        order_id, seconds = await crowd.stored_order(gateway), self._plan.crowd
-        for _ in range(self._plan.repetitions):
-            for number in crowd.CONNECTIONS:
-                self._tell(f"reading an order over {number} connections")
-                direct = await crowd.read(
-                    service, f"/orders/{order_id}", connections=number, seconds=seconds, headers=token
-                )
-                through = await crowd.read(gateway, f"/api/orders/{order_id}", connections=number, seconds=seconds)
-                note_read(self._notes, number, gateway=through, service=direct)
 
     async def _signals(self, scene: Scene) -> None:
         """What the mirrors are held against, right after them: the rates of a busy machine drift."""
