@@ -13,7 +13,7 @@ import msgspec
 from api.idempotency import digest_of, digests_of
 from api.order_ids import OrderIds
 from api.ports import Clock, CommandPort, NotTaken, OrchestrationPort, OrchestratorUnavailable, Settings
-from api.problems import Kind, Problem, unavailable, undecided
+from api.problems import Kind, Problem, not_taken, unavailable, undecided
 from api.queries import Queries, unknown_order
 from api.schemas import CreateOrder
 from api.service import Lane, ServiceAway
@@ -168,7 +168,7 @@ class Commands:
             detail = "The order service has never run at this broker, so that nothing would keep the command"
             raise unavailable(f"{detail}; start it, then try again", retry_after=_NEVER_RAN) from error
         except (NotStored, NotTaken) as error:
-            raise unavailable(f"{by} did not take the command, so nothing will come of it; try again") from error
+            raise not_taken(by) from error
         except (BrokerUnavailable, OrchestratorUnavailable, TimeoutError) as error:
             raise undecided(by, order_id, may_be=may_be, within=self._limits.command) from error
 

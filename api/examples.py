@@ -11,7 +11,9 @@ import msgspec
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.fields import ORDER_ID, PAYMENT_ID
-from api.problems import Problem, from_pydantic, unavailable
+from api.ports import Limits
+from api.problems import Problem, from_pydantic, not_taken, unavailable, undecided
+from api.undertaking import CANCELLED, PLACED
 from models.messages import Envelope
 from models.times import wire_time
 from workflows.timeline import build, timeline_as_json
@@ -122,5 +124,8 @@ def refused(model: type[BaseModel], part: str, **given: object) -> Problem:
 NO_ORDER_ID: Final = refused(_Ids, "path", orderId="42")
 NO_PAYMENT_ID: Final = refused(_Ids, "path", paymentId="42")
 SERVICE_AWAY: Final = unavailable("The order service does not answer; try again")
-BROKER_AWAY: Final = unavailable("The message broker did not confirm the command; try again")
-TEMPORAL_AWAY: Final = unavailable("Temporal did not confirm the request; try again")
+BROKER_AWAY: Final = not_taken("The message broker")
+TEMPORAL_AWAY: Final = not_taken("Temporal")
+_MOMENT: Final = Limits().command
+MAY_BE_PLACED: Final = undecided("The message broker", UUID(ORDER_ID), may_be=PLACED, within=_MOMENT)
+MAY_BE_CANCELLED: Final = undecided("The message broker", UUID(ORDER_ID), may_be=CANCELLED, within=_MOMENT)

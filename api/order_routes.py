@@ -71,12 +71,14 @@ _NOT_PLACED: Final = problems(
     refused(CreateOrder, "body", total=999, colour="red"),
     examples.BROKER_AWAY,
     examples.TEMPORAL_AWAY,
+    examples.MAY_BE_PLACED,
 )
 _BEYOND: Final = (
     unknown_order(_ID),
     beyond_cancelling(_ID, OrderStatus.CANCELLED),
     examples.BROKER_AWAY,
     examples.TEMPORAL_AWAY,
+    examples.MAY_BE_CANCELLED,
 )
 
 

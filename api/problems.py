@@ -91,6 +91,11 @@ def unavailable(detail: str, *, retry_after: int = 1) -> Problem:
     return Problem(Kind.UNAVAILABLE, detail, headers={"Retry-After": str(retry_after)})
 
 
+def not_taken(by: str) -> Problem:
+    """A 503 for a command that nobody has: asking again is all that there is to do."""
+    return unavailable(f"{by} did not take the command, so nothing will come of it; try again")
+
+
 def undecided(by: str, order_id: UUID, *, may_be: str, within: float) -> Problem:
     """A 503 for a command that may be carried out all the same: the client is told so, and where to look."""
     detail = (

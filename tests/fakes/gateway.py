@@ -18,8 +18,8 @@ from fastapi import FastAPI
 
 from api.access import Access
 from api.gateway import create_gateway
-from api.ports import Limits, OrchestratorUnavailable, Settings
-from choreography.message import BrokerUnavailable
+from api.ports import Limits, NotTaken, OrchestratorUnavailable, Settings
+from choreography.message import BrokerUnavailable, NotStored
 from models.messages import Envelope, encode
 from models.saga import Coordinator, CreateOrderRequested
 from workflows.timeline import build, timeline_as_json
@@ -38,7 +38,7 @@ class FakeBroker:
 
     async def publish(self, envelope: Envelope) -> None:
         if self.away:
-            raise BrokerUnavailable("there is no connection to RabbitMQ")
+            raise NotStored("there is no connection to RabbitMQ")
         if self.hangs:
             await asyncio.Event().wait()
         self.published.append(envelope)
@@ -77,7 +77,7 @@ class FakeOrchestration:
 
     async def _answer(self) -> None:
         if self.away:
-            raise OrchestratorUnavailable("Temporal does not answer")
+            raise NotTaken("Temporal does not answer")
         if self.hangs:
             await asyncio.Event().wait()
 

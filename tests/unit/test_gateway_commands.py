@@ -195,8 +195,14 @@ async def test_a_command_without_the_broker_is_a_503(
 
     answer = await client.request(method, path, json=body)
 
-    problem(answer, 503)
+    detail = problem(answer, 503)["detail"]
     assert int(answer.headers["retry-after"]) > 0
+    if how == "away":
+        assert "nothing will come of it" in detail
+        assert "location" not in answer.headers
+    else:
+        order_id = answer.headers["location"].removeprefix("/api/orders/")
+        assert f"order {order_id} may still be {'placed' if method == 'POST' else 'cancelled'}" in detail
 
 
 @pytest.mark.parametrize("prefer", [{}, {"Prefer": "wait=1"}])

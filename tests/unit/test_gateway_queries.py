@@ -387,8 +387,10 @@ async def test_every_error_is_declared_as_a_problem(client: httpx.AsyncClient) -
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             for status, answer in operation["responses"].items():
+                shared = answer.get("$ref", "").rpartition("/")[2]
+                content = (document["components"]["responses"][shared] if shared else answer).get("content", {})
                 if int(status) >= 400 and path != "/readyz":
-                    assert list(answer["content"]) == ["application/problem+json"], (method, path, status)
+                    assert list(content) == ["application/problem+json"], (method, path, status)
 
 
 async def test_every_reference_in_the_document_leads_somewhere(client: httpx.AsyncClient) -> None:
