@@ -81,4 +81,5 @@ compose-test: install  ## Bring docker-compose.yml up for real, and try it (need
 	@$(BIN)/pytest -m compose
 
 clean:               ## Delete what was made, the data of the stack included
+	@[ ! -x $(BIN)/saga ] || [ ! -d .saga ] || $(BIN)/saga down --data .saga
 	@rm -rf .venv .saga build contrast.html *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
