@@ -57,7 +57,8 @@ class Book(Generic[State]):
     dump: Callable[[State], tuple[Any, ...]]
     decide: Callable[[State | None, Any, Coordinator], Decision[State]]
     totals: str
-    tally: Callable[[State], tuple[str, int]]  # status and amount, as the totals count them
+    totals_by: Sequence[str]  # columns, in the order in which `tally` gives their values
+    tally: Callable[[State], tuple[tuple[str, ...], int]]  # under which of them the totals count a row, and its amount
 
     def changes(self, state: State) -> tuple[Any, ...]:
         """The key, and what of the row can change."""

@@ -55,8 +55,8 @@ def _dump(order: Order) -> tuple[Any, ...]:
     )
 
 
-def _tally(order: Order) -> tuple[str, int]:
-    return order.status, order.total
+def _tally(order: Order) -> tuple[tuple[str, ...], int]:
+    return (order.status,), order.total
 
 
 ORDERS: Final = Book[Order](
@@ -77,6 +77,7 @@ ORDERS: Final = Book[Order](
     dump=_dump,
     decide=decide,
     totals="order_totals",
+    totals_by=("status",),
     tally=_tally,
 )
 

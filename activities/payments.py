@@ -152,8 +152,8 @@ def _dump(payment: Payment) -> tuple[Any, ...]:
     )
 
 
-def _tally(payment: Payment) -> tuple[str, int]:
-    return payment.status, payment.amount
+def _tally(payment: Payment) -> tuple[tuple[str, ...], int]:
+    return (payment.status, payment.currency), payment.amount
 
 
 PAYMENTS: Final = Book[Payment](
@@ -175,7 +175,8 @@ PAYMENTS: Final = Book[Payment](
     load=_load,
     dump=_dump,
     decide=decide,
-    totals="payment_totals",
+    totals="payment_sums",
+    totals_by=("status", "currency"),
     tally=_tally,
 )
 

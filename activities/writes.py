@@ -71,25 +71,26 @@ def updated(book: Book[State], states: Sequence[State], now: datetime) -> Write 
 
 def tallied(book: Book[State], changes: Iterable[tuple[State | None, State]]) -> Write | None:
     """What the changes, each from a state or from nothing to another state, are to the totals."""
-    counts: Counter[str] = Counter()
-    amounts: Counter[str] = Counter()
+    counts: Counter[tuple[str, ...]] = Counter()
+    amounts: Counter[tuple[str, ...]] = Counter()
     for before, after in changes:
         for state, sign in ((before, -1), (after, 1)):
             if state is not None:
-                status, amount = book.tally(state)
-                counts[status] += sign
-                amounts[status] += sign * amount
-    statuses = sorted(status for status in counts if counts[status] or amounts[status])
-    if not statuses:
+                group, amount = book.tally(state)
+                counts[group] += sign
+                amounts[group] += sign * amount
+    groups = sorted(group for group in counts if counts[group] or amounts[group])
+    if not groups:
         return None
+    by = ", ".join(book.totals_by)
     # One shard a connection: writers seldom wait for each other's commit.
     return Write(
         "tallied",
-        f"INSERT INTO {book.totals} (shard, status, count, amount) SELECT pg_backend_pid() %% 64, u.* "
-        "FROM unnest(%s::text[], %s::bigint[], %s::bigint[]) u(status, count, amount) "
-        f"ON CONFLICT (shard, status) DO UPDATE SET count = {book.totals}.count + excluded.count, "
+        f"INSERT INTO {book.totals} (shard, {by}, count, amount) SELECT pg_backend_pid() %% 64, u.* "
+        f"FROM unnest({_arrays([*('text' for _ in book.totals_by), 'bigint', 'bigint'])}) u "
+        f"ON CONFLICT (shard, {by}) DO UPDATE SET count = {book.totals}.count + excluded.count, "
         f"amount = {book.totals}.amount + excluded.amount",
-        [statuses, [counts[status] for status in statuses], [amounts[status] for status in statuses]],
+        _transposed([*group, counts[group], amounts[group]] for group in groups),
     )
 
 

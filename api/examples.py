@@ -52,8 +52,21 @@ ORDERS: Final = {"data": [PAID_ORDER], "meta": _META}
 PAYMENTS: Final = {"data": [PAYMENT], "meta": _META}
 STATS: Final = {
     "byStatus": [
-        {"status": "APPROVED", "count": 2, "totalAmount": 1998},
-        {"status": "DECLINED", "count": 1, "totalAmount": 999},
+        {
+            "status": "APPROVED",
+            "count": 3,
+            "totalAmount": 2498,
+            "amounts": [
+                {"currency": "EUR", "count": 1, "totalAmount": 500},
+                {"currency": "USD", "count": 2, "totalAmount": 1998},
+            ],
+        },
+        {
+            "status": "DECLINED",
+            "count": 1,
+            "totalAmount": 999,
+            "amounts": [{"currency": "USD", "count": 1, "totalAmount": 999}],
+        },
     ]
 }
 ACCEPTED: Final = {"orderId": ORDER_ID, "message": "Order creation request accepted", "status": "PENDING_PAYMENT"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import APIRouter, Query
@@ -28,18 +28,20 @@ def payment_routes(queries: Queries) -> APIRouter:
     @router.get(
         "",
         summary="List payments, newest first",
-        description="An order has one payment at most.",
+        description="All of them, or those with a status. An order has one payment at most.",
         responses=answers(200, Paged[PaymentBody], "A page; empty past the end", like=[examples.PAYMENTS])
         | problems(_AWAY, refused(PaymentsPage, "query", limit=0)),
         openapi_extra=takes(),
     )
     async def list_payments(request: Request, query: Annotated[PaymentsPage, Query()]) -> Response:
-        return await answer(request, "/payments", no_payments(), query.model_dump(by_alias=True))
+        return await answer(
+            request, "/payments", no_payments(), query.model_dump(mode="json", by_alias=True, exclude_none=True)
+        )
 
     @router.get(
         "/stats",
-        summary="Count payments and sum their amounts, by status",
-        description="Statuses that no payment has are left out.",
+        summary="Count payments and sum their amounts, by status and currency",
+        description="Statuses that no payment has are left out, and so are currencies within a status.",
         responses=answers(200, Stats, "Statuses that occur", like=[examples.STATS]) | problems(_AWAY),
         openapi_extra=takes(),
     )
@@ -72,7 +74,7 @@ def payment_routes(queries: Queries) -> APIRouter:
     async def get_payment(request: Request, payment_id: PaymentIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         return await answer(request, f"/payments/{payment_id}", unknown_payment(payment_id))
 
-    async def answer(request: Request, path: str, missing: Problem, params: dict[str, int] | None = None) -> Response:
+    async def answer(request: Request, path: str, missing: Problem, params: dict[str, Any] | None = None) -> Response:
         found = await queries.ask(queries.payments, path, correlation_id_of(request.scope), params)
         if found is None:
             raise missing

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import groupby
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, FastAPI, Query
@@ -16,7 +18,7 @@ from api.ports import Readiness, ReplayPort
 from api.reads import Lifespan, Row, create_read_app, found, json_response, newest, offset, paged
 from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
 from models.database import Database, sql_of
-from models.tables import PaymentEventRow, PaymentRow, PaymentTotalRow
+from models.tables import PaymentEventRow, PaymentRow, PaymentSumRow
 from models.times import wire_time
 
 _ONE: Final = sql_of(select(PaymentRow).where(col(PaymentRow.id) == bindparam("payment_id")))
@@ -56,23 +58,16 @@ def _overview_routes(database: Database) -> APIRouter:
         "/payments", responses=answers(200, Paged[PaymentBody], "A page") | problems(401, 503), openapi_extra=takes()
     )
     async def list_payments(query: Annotated[PaymentsPage, Query()]) -> Response:
-        total = sum(int(row["count"]) for row in await _totals(database))
-        rows = await database.read(newest(PaymentRow, query)) if offset(query) < total else []
+        total = await _count(database, query)
+        rows = await database.read(newest(PaymentRow, query, *_conditions(query))) if offset(query) < total else []
         return paged(query, total, map(_payment, rows))
 
     @router.get(
         "/payments/stats", responses=answers(200, Stats, "By status") | problems(401, 503), openapi_extra=takes()
     )
     async def payment_stats(_: Annotated[NoQuery, Query()]) -> Response:
-        rows = await _totals(database)
-        return json_response(
-            {
-                "byStatus": [
-                    {"status": row["status"], "count": int(row["count"]), "totalAmount": int(row["amount"])}
-                    for row in rows
-                ]
-            }
-        )
+        by_status = groupby(await _sums(database), key=lambda row: row["status"])
+        return json_response({"byStatus": [_status_total(status, rows) for status, rows in by_status]})
 
     return router
 
@@ -101,17 +96,37 @@ def _look_up_routes(database: Database) -> APIRouter:
     return router
 
 
-async def _totals(database: Database) -> list[dict[str, Any]]:
-    """Payments and their amounts, for each status that occurs."""
-    count = func.sum(PaymentTotalRow.count)
-    amount = func.sum(PaymentTotalRow.amount)
-    statement = (
-        select(PaymentTotalRow.status, count.label("count"), amount.label("amount"))
-        .group_by(PaymentTotalRow.status)
-        .having(count > 0)
-        .order_by(PaymentTotalRow.status)
-    )
-    return await database.read(statement)
+async def _count(database: Database, query: PaymentsPage) -> int:
+    """How many payments match, exactly."""
+    statement = select(func.coalesce(func.sum(PaymentSumRow.count), 0).label("total"))
+    if query.status is not None:
+        statement = statement.where(col(PaymentSumRow.status) == query.status.value)
+    (row,) = await database.read(statement)
+    return int(row["total"])
+
+
+def _conditions(query: PaymentsPage) -> list[Any]:
+    return [] if query.status is None else [col(PaymentRow.status) == query.status.value]
+
+
+async def _sums(database: Database) -> list[dict[str, Any]]:
+    """Payments and their amounts for each status and currency that occur together, in the order of both."""
+    group = (PaymentSumRow.status, PaymentSumRow.currency)
+    count, amount = func.sum(PaymentSumRow.count), func.sum(PaymentSumRow.amount)
+    statement = select(*group, count.label("count"), amount.label("amount")).group_by(*group).having(count > 0)
+    return await database.read(statement.order_by(*group))
+
+
+def _status_total(status: str, rows: Iterable[Row]) -> dict[str, Any]:
+    amounts = [
+        {"currency": row["currency"], "count": int(row["count"]), "totalAmount": int(row["amount"])} for row in rows
+    ]
+    return {
+        "status": status,
+        "count": sum(each["count"] for each in amounts),
+        "totalAmount": sum(each["totalAmount"] for each in amounts),
+        "amounts": amounts,
+    }
 
 
 def _payment(row: Row) -> dict[str, Any]:

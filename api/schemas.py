@@ -106,7 +106,7 @@ class OrdersPage(Page):
 
 
 class PaymentsPage(Page):
-    pass
+    status: PaymentStatus | None = Field(None, description="Only payments with this status")
 
 
 def _like(*found: Any) -> ConfigDict:
@@ -163,10 +163,17 @@ class Paged(_Camel, Generic[Row]):
     meta: Meta
 
 
+class CurrencyTotal(_Camel):
+    currency: str = Field(description="ISO 4217 code")
+    count: int
+    total_amount: int = Field(description="In minor units of this currency")
+
+
 class StatusTotal(_Camel):
     status: PaymentStatus
     count: int
-    total_amount: int = Field(description="In minor units, whatever the currency")
+    total_amount: int = Field(description="In minor units, added up over all currencies; `amounts` tells them apart")
+    amounts: list[CurrencyTotal] = Field(description="The same by currency, in the order of their codes")
 
 
 class Stats(_Camel):

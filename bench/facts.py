@@ -26,7 +26,7 @@ _UNSETTLED_ORDERS: Final = (
     " (SELECT count(*) FROM outbox)"
 )
 _UNSETTLED_PAYMENTS: Final = (
-    "SELECT (SELECT coalesce(sum(count), 0)::bigint FROM payment_totals),"
+    "SELECT (SELECT coalesce(sum(count), 0)::bigint FROM payment_sums),"
     " (SELECT count(*) FROM payments WHERE due IS NOT NULL OR status = 'PROCESSING'),"
     " (SELECT count(*) FROM outbox)"
 )

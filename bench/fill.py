@@ -43,9 +43,9 @@ _EVENT_COLUMNS: Final = (
     "event_id, order_id, event_type, occurred_at, correlation_id, causation_id, coordinator, payload"
 )
 _TOTALS: Final = (
-    "INSERT INTO {table} AS known (shard, status, count, amount)"
-    " SELECT 0, CASE WHEN declined THEN '{declined}' ELSE '{approved}' END, count(*), sum(total)"
-    " FROM ({sagas}) s GROUP BY declined ON CONFLICT (shard, status)"
+    "INSERT INTO {table} AS known (shard, {by}, count, amount)"
+    " SELECT 0, CASE WHEN declined THEN '{declined}' ELSE '{approved}' END{currency}, count(*), sum(total)"
+    " FROM ({sagas}) s GROUP BY declined ON CONFLICT (shard, {by})"
     " DO UPDATE SET count = known.count + excluded.count, amount = known.amount + excluded.amount"
 )
 
@@ -75,7 +75,7 @@ _ORDERS: Final[Sequence[str]] = (
         END AS payload) p
     ORDER BY n, e.occurred_at
     """,
-    _TOTALS.format(table="order_totals", declined="CANCELLED", approved="PAID", sagas=_SAGAS),
+    _TOTALS.format(table="order_totals", by="status", currency="", declined="CANCELLED", approved="PAID", sagas=_SAGAS),
 )
 _PAYMENTS: Final[Sequence[str]] = (
     f"""
@@ -101,7 +101,14 @@ _PAYMENTS: Final[Sequence[str]] = (
                 ELSE jsonb_build_object('orderId', {_ORDER_ID}, 'transactionId', {_TRANSACTION}) END
     FROM ({_SAGAS}) s ORDER BY n
     """,
-    _TOTALS.format(table="payment_totals", declined="DECLINED", approved="APPROVED", sagas=_SAGAS),
+    _TOTALS.format(
+        table="payment_sums",
+        by="status, currency",
+        currency=", 'USD'",
+        declined="DECLINED",
+        approved="APPROVED",
+        sagas=_SAGAS,
+    ),
 )
 _COUNTED: Final = "SELECT coalesce(sum(count), 0)::bigint FROM order_totals"
 _SIZE: Final = "SELECT pg_database_size(current_database())"
@@ -145,7 +152,7 @@ class Fill:
         """Whether the totals of both services are what counting their rows comes to."""
         (orders,) = await _row(self._orders, _CONSISTENT.format(table="orders", amount="total", totals="order_totals"))
         (payments,) = await _row(
-            self._payments, _CONSISTENT.format(table="payments", amount="amount", totals="payment_totals")
+            self._payments, _CONSISTENT.format(table="payments", amount="amount", totals="payment_sums")
         )
         return bool(orders and payments)
 

@@ -43,6 +43,8 @@ def questions(known: Filled) -> Mapping[str, str]:
         "orders, by status, page 700 of one": "/api/orders?status=PAID&page=700&limit=1",
         "orders, by user": f"/api/orders?userId={known.user_id}",
         "one order": f"/api/orders/{known.order_id}",
+        "payments, first page": "/api/payments",
+        "payments, by status": "/api/payments?status=DECLINED",
         "payments, statistics": "/api/payments/stats",
     }
 

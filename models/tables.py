@@ -79,6 +79,7 @@ class PaymentRow(PaymentsBase, table=True):
     __tablename__ = "payments"
     __table_args__ = (
         Index("payments_newest", "created_at", "id"),
+        Index("payments_by_status", "status", "created_at", "id"),
         Index("payments_due", "updated_at", "order_id", postgresql_where=text("due IS NOT NULL")),
         Index("payments_ended", "updated_at", "order_id", postgresql_where=text(_ENDED)),
         {"postgresql_with": {"fillfactor": 85}},
@@ -98,14 +99,15 @@ class PaymentRow(PaymentsBase, table=True):
     updated_at: datetime = Field(sa_type=_UTC)
 
 
-class PaymentTotalRow(PaymentsBase, table=True):
-    """Payments and their amounts by status, kept as order totals are."""
+class PaymentSumRow(PaymentsBase, table=True):
+    """Payments and their amounts by status and currency, kept as order totals are."""
 
-    __tablename__ = "payment_totals"
+    __tablename__ = "payment_sums"
     __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
 
     shard: int = Field(sa_type=SmallInteger, primary_key=True)
     status: str = Field(sa_type=Text, primary_key=True)
+    currency: str = Field(sa_type=Text, primary_key=True)
     count: int = Field(sa_type=BigInteger)
     amount: int = Field(sa_type=BigInteger)
 

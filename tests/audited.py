@@ -73,18 +73,26 @@ class Sagas:
                 await database.query("DELETE FROM outbox")
 
     async def create(
-        self, method: str = "pm_card_visa", coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+        self,
+        method: str = "pm_card_visa",
+        coordinator: Coordinator = Coordinator.CHOREOGRAPHY,
+        currency: str = "USD",
     ) -> OrderId:
-        order_id = OrderId(uuid7(datetime.now(UTC)))
-        await self.tell(
-            CreateOrderRequested(order_id=order_id, user_id=UserId(UUID(int=7)), total=999, payment_method=method),
-            coordinator,
+        order_id, user_id = OrderId(uuid7(datetime.now(UTC))), UserId(UUID(int=7))
+        command = CreateOrderRequested(
+            order_id=order_id, user_id=user_id, total=999, currency=currency, payment_method=method
         )
+        await self.tell(command, coordinator)
         return order_id
 
-    async def place(self, method: str = "pm_card_visa", coordinator: Coordinator = Coordinator.CHOREOGRAPHY) -> OrderId:
+    async def place(
+        self,
+        method: str = "pm_card_visa",
+        coordinator: Coordinator = Coordinator.CHOREOGRAPHY,
+        currency: str = "USD",
+    ) -> OrderId:
         """An order as far as it gets by itself."""
-        order_id = await self.create(method, coordinator)
+        order_id = await self.create(method, coordinator, currency)
         await self.deliver()
         return order_id
 
@@ -118,7 +126,7 @@ def play(places: Places, act: Callable[[Sagas], Awaitable[Any]]) -> Any:
 
 TABLES = {
     "orders": ("orders", "event_log", "outbox", "order_totals"),
-    "payments": ("payments", "event_log", "outbox", "payment_totals", "provider_charges"),
+    "payments": ("payments", "event_log", "outbox", "payment_sums", "provider_charges"),
 }
 
 

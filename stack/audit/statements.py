@@ -66,7 +66,13 @@ ORDER_TOTALS: Final = """
     FROM (SELECT status, count(*) AS n, sum(total) AS amount FROM orders GROUP BY status) c
     FULL JOIN (SELECT status, sum(count) AS n, sum(amount) AS amount FROM order_totals GROUP BY status) t USING (status)
     WHERE (coalesce(c.n, 0), coalesce(c.amount, 0)) <> (coalesce(t.n, 0), coalesce(t.amount, 0))"""
-PAYMENT_TOTALS: Final = ORDER_TOTALS.replace("sum(total)", "sum(amount)").replace("order", "payment")
+PAYMENT_TOTALS: Final = """
+    SELECT status || ' ' || currency AS id, 'counted ' || coalesce(c.n, 0) || ' of ' || coalesce(c.amount, 0)
+           || ', the totals say ' || coalesce(t.n, 0) || ' of ' || coalesce(t.amount, 0) AS detail
+    FROM (SELECT status, currency, count(*) AS n, sum(amount) AS amount FROM payments GROUP BY status, currency) c
+    FULL JOIN (SELECT status, currency, sum(count) AS n, sum(amount) AS amount FROM payment_sums
+               GROUP BY status, currency) t USING (status, currency)
+    WHERE (coalesce(c.n, 0), coalesce(c.amount, 0)) <> (coalesce(t.n, 0), coalesce(t.amount, 0))"""
 
 # A payment charged at Stripe has its intent as transaction id: its books are not in this database.
 _HERE: Final = "coalesce(p.transaction_id, '') NOT LIKE 'pi\\_%%'"

@@ -115,15 +115,18 @@ def test_lists_and_statistics_have_the_shape_of_the_original(stack: Stack) -> No
 
 def test_statistics_are_what_counting_would_give(stack: Stack) -> None:
     wait_for(stack, create(stack, "pm_card_visa"), "PAID", "APPROVED")
-    counting = "SELECT status, count(*), sum(amount)::bigint FROM payments GROUP BY status"
+    counting = "SELECT status, currency, count(*), sum(amount)::bigint FROM payments GROUP BY status, currency"
 
     def equal() -> bool:
         code, stats = curl(stack, "GET", "/payments/stats")
         with psycopg.connect(stack.urls["payments_db"]) as connection:
-            counted = {(status, count, amount) for status, count, amount in connection.execute(counting)}
-        told = {(row["status"], row["count"], row["totalAmount"]) for row in stats["byStatus"]}
+            counted = {(status, *sums) for status, *sums in connection.execute(counting)}
+        told = {(row["status"], *each.values()) for row in stats["byStatus"] for each in row["amounts"]}
         assert (code, told) == (200, counted)
-        assert all(row.keys() == {"status", "count", "totalAmount"} for row in stats["byStatus"])
+        for row in stats["byStatus"]:
+            assert row.keys() == {"status", "count", "totalAmount", "amounts"}
+            assert row["count"] == sum(each["count"] for each in row["amounts"])
+            assert row["totalAmount"] == sum(each["totalAmount"] for each in row["amounts"])
         return True
 
     until(equal, what="no saga of another test ends between the two counts")

@@ -80,7 +80,7 @@ def bury(world: World, messages: list[tuple[str, dict[str, Any]]]) -> None:
 def all_rows(world: World) -> dict[str, list[dict[str, Any]]]:
     tables = {
         "orders": ("orders", "order_totals"),
-        "payments": ("payments", "payment_totals", "provider_charges", "event_log", "outbox"),
+        "payments": ("payments", "payment_sums", "provider_charges", "event_log", "outbox"),
     }
     return {
         table: world.rows(role, f"SELECT * FROM {table} ORDER BY 1, 2")

@@ -261,14 +261,26 @@ def test_a_planted_violation_is_found_and_named(audited: Audited, check: str, wh
     assert report.exit_code == 1
 
 
+# Where each service keeps its totals, a status to spoil there, and how a finding names what it is about.
+TOTALS = {"orders": ("order_totals", "PAID", "PAID"), "payments": ("payment_sums", "APPROVED", "APPROVED USD")}
+
+
 @pytest.mark.parametrize("role", ["orders", "payments"])
 def test_totals_that_do_not_equal_the_counts_are_found(audited: Audited, role: str) -> None:
-    status = "PAID" if role == "orders" else "APPROVED"
-    audited.spoil(role, f"UPDATE {role[:-1]}_totals SET count = count + 1 WHERE status = %s", status)
+    table, status, group = TOTALS[role]
+    audited.spoil(role, f"UPDATE {table} SET count = count + 1 WHERE status = %s", status)
     report = audit(audited.places, HURRIED)
     assert {f"{role[:-1]} totals equal the counts"} == violated(report)
     (finding,) = next(iter(report.tallies.values())).examples
-    assert status == finding.id
+    assert group == finding.id
+
+
+def test_payments_that_are_counted_under_another_currency_are_found(audited: Audited) -> None:
+    audited.spoil("payments", "UPDATE payment_sums SET currency = 'EUR' WHERE status = 'APPROVED'")
+    report = audit(audited.places, HURRIED)
+    assert {"payment totals equal the counts"} == violated(report)
+    (tally,) = report.tallies.values()
+    assert {"APPROVED EUR", "APPROVED USD"} == {finding.id for finding in tally.examples}
 
 
 def test_every_check_on_the_databases_has_a_planted_violation() -> None:

@@ -9,6 +9,7 @@ import pytest
 from schemathesis import GenerationMode
 from schemathesis.openapi import from_asgi
 
+from api import examples
 from api.access import Access
 from api.ports import Limits
 from tests.fakes.gateway import Neighbours
@@ -70,7 +71,7 @@ def _document() -> Any:
     around.payments.says = KnowsEverything()
     around.payments.log("payment events", APPROVED)
     around.payments.tell("list", {"data": [PAYMENT], "meta": META})
-    around.payments.tell("stats", {"byStatus": [{"status": "APPROVED", "count": 1, "totalAmount": 999}]})
+    around.payments.tell("stats", examples.STATS)
     for number, status in enumerate(STATUSES):
         around.orders.tell(f"one {number}", _order(status))
         around.payments.tell(f"one {number}", PAYMENT)

@@ -48,6 +48,7 @@ def test_instances_that_start_together_migrate_once(service: Service, empty: str
 
 
 GOOD = {"orders": "PAID", "payments": "APPROVED"}
+TOTALS = {"orders": "order_totals", "payments": "payment_sums"}
 COLUMNS = {"orders": "NULL", "payments": "NULL, NULL, NULL"}  # those between status and created_at
 
 
@@ -62,7 +63,7 @@ def test_an_old_database_keeps_its_rows_and_gets_their_totals(service: Service, 
         )
     migrate(service, empty)
     with psycopg.connect(empty) as connection:
-        totals = connection.execute(f"SELECT status, count, amount FROM {service[:-1]}_totals").fetchall()
+        totals = connection.execute(f"SELECT status, count, amount FROM {TOTALS[service]}").fetchall()
         assert set(totals) == {(GOOD[service], 2, 20), ("FAILED", 3, 30)}
         (rows,) = connection.execute(f"SELECT count(*) FROM {service}").fetchall()
     assert rows == (5,)

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.anyio
 TOKEN = "internal"
 START = datetime(2026, 2, 15, 1, 42, 19, tzinfo=UTC)
 ALICE, BOB = UUID(int=1), UUID(int=2)
+PAYMENTS = [(999, "EUR", "DECLINED"), (40, "EUR", "APPROVED"), (20, "USD", "APPROVED")]
 KEY = {"scope": "s", "key": "k", "digest": "ab" * 32}
 
 
@@ -96,14 +97,25 @@ async def payments_database(servers: Servers) -> AsyncIterator[Database]:
     database = Database(_create_database(servers, "payments"), name="test", timeout=10)
     await database.open()
     async with database.transaction() as connection:
+        for number, (amount, currency, status) in enumerate(PAYMENTS):
+            await connection.execute(
+                "INSERT INTO payments (id, order_id, amount, currency, coordinator, status, reason, created_at,"
+                " updated_at) VALUES (%s, %s, %s, %s, 'choreography', %s, %s, %s, %s)",
+                (
+                    UUID(int=7 + number),
+                    UUID(int=100 + number),
+                    amount,
+                    currency,
+                    status,
+                    "Insufficient funds" if status == "DECLINED" else None,
+                    START + timedelta(seconds=number),
+                    START + timedelta(seconds=number),
+                ),
+            )
         await connection.execute(
-            "INSERT INTO payments (id, order_id, amount, currency, coordinator, status, reason, created_at, updated_at)"
-            " VALUES (%s, %s, 999, 'EUR', 'choreography', 'DECLINED', 'Insufficient funds', %s, %s)",
-            (UUID(int=7), UUID(int=100), START, START),
-        )
-        await connection.execute(
-            "INSERT INTO payment_totals (shard, status, count, amount) VALUES (0, 'DECLINED', 1, 999),"
-            " (1, 'APPROVED', 2, 5), (2, 'APPROVED', -2, -5)"
+            "INSERT INTO payment_sums (shard, status, currency, count, amount) VALUES (0, 'DECLINED', 'EUR', 1, 999),"
+            " (1, 'APPROVED', 'USD', 2, 35), (1, 'APPROVED', 'EUR', 1, 40), (2, 'APPROVED', 'USD', -1, -15),"
+            " (1, 'APPROVED', 'JPY', 2, 5), (2, 'APPROVED', 'JPY', -2, -5), (3, 'REFUNDED', 'USD', 0, 0)"
         )
         await connection.execute(
             "INSERT INTO event_log (event_id, order_id, event_type, occurred_at, correlation_id, causation_id,"
@@ -186,13 +198,50 @@ async def test_a_payment_has_its_wire_form_under_both_ids(payments: httpx.AsyncC
 async def test_payments_are_listed_with_a_total_that_is_a_number(payments: httpx.AsyncClient) -> None:
     body = (await payments.get("/payments")).json()
 
-    assert (len(body["data"]), body["meta"]) == (1, {"page": 1, "limit": 10, "total": 1, "totalPages": 1})
+    assert (len(body["data"]), body["meta"]) == (3, {"page": 1, "limit": 10, "total": 3, "totalPages": 1})
 
 
-async def test_stats_leave_out_what_does_not_occur(payments: httpx.AsyncClient) -> None:
+@pytest.mark.parametrize(
+    ("query", "found", "total"),
+    [
+        ({}, [2, 1, 0], 3),
+        ({"status": "APPROVED"}, [2, 1], 2),
+        ({"status": "APPROVED", "page": 2, "limit": 1}, [1], 2),
+        ({"status": "APPROVED", "page": 3, "limit": 1}, [], 2),
+        ({"status": "DECLINED"}, [0], 1),
+        ({"status": "REFUNDED"}, [], 0),
+        ({"status": "PROCESSING"}, [], 0),
+    ],
+)
+async def test_payments_of_a_status_and_their_total_are_exact(
+    payments: httpx.AsyncClient, query: dict[str, Any], found: list[int], total: int
+) -> None:
+    body = (await payments.get("/payments", params=query)).json()
+
+    assert ([UUID(each["id"]).int - 7 for each in body["data"]], body["meta"]["total"]) == (found, total)
+
+
+async def test_a_page_of_a_status_is_read_from_an_index(payments_database: Database) -> None:
+    async with payments_database.transaction() as connection:
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        await connection.execute("SET LOCAL enable_sort = off")
+        plan = await connection.execute(
+            "EXPLAIN SELECT id FROM payments WHERE status = 'APPROVED' ORDER BY created_at DESC, id DESC LIMIT 10"
+        )
+        assert "payments_by_status" in str(await plan.fetchall())
+
+
+async def test_stats_tell_currencies_apart_and_leave_out_what_does_not_occur(payments: httpx.AsyncClient) -> None:
     answer = await payments.get("/payments/stats")
 
-    assert answer.json() == {"byStatus": [{"status": "DECLINED", "count": 1, "totalAmount": 999}]}
+    euros, dollars = ({"currency": code, "count": 1, "totalAmount": sum_} for code, sum_ in (("EUR", 40), ("USD", 20)))
+    declined = {"currency": "EUR", "count": 1, "totalAmount": 999}
+    assert answer.json() == {
+        "byStatus": [
+            {"status": "APPROVED", "count": 2, "totalAmount": 60, "amounts": [euros, dollars]},
+            {"status": "DECLINED", "count": 1, "totalAmount": 999, "amounts": [declined]},
+        ]
+    }
 
 
 async def test_events_come_in_the_form_in_which_they_were_published(payments: httpx.AsyncClient) -> None:

@@ -89,6 +89,14 @@ async def test_page_and_filters_are_passed_on(client: httpx.AsyncClient, around:
     assert around.orders.asked[0].params == {"page": 3, "limit": 100, "status": "PAID", "userId": USER}
 
 
+async def test_the_status_of_payments_is_passed_on(client: httpx.AsyncClient, around: Neighbours) -> None:
+    around.payments.tell("/payments", {"data": []})
+
+    await client.get("/api/payments", params={"page": "3", "limit": "100", "status": "REFUNDED"})
+
+    assert around.payments.asked[0].params == {"page": 3, "limit": 100, "status": "REFUNDED"}
+
+
 @pytest.mark.parametrize("path", ["/api/orders", "/api/payments"])
 async def test_a_list_starts_with_a_page_of_ten(client: httpx.AsyncClient, around: Neighbours, path: str) -> None:
     service, inner = PATHS[path]
@@ -131,6 +139,21 @@ async def test_an_order_filter_that_breaks_a_rule_is_refused(
     client: httpx.AsyncClient, query: str, field: str, rule: str
 ) -> None:
     assert [("query", field, rule)] == violations(await client.get(f"/api/orders?{query}"))
+
+
+@pytest.mark.parametrize(
+    ("query", "field", "rule"),
+    [
+        ("status=PAID", "status", "enum"),  # orders have it
+        ("status=approved", "status", "enum"),
+        ("status=", "status", "enum"),
+        ("userId=42", "userId", "extra_forbidden"),
+    ],
+)
+async def test_a_payment_filter_that_breaks_a_rule_is_refused(
+    client: httpx.AsyncClient, query: str, field: str, rule: str
+) -> None:
+    assert [("query", field, rule)] == violations(await client.get(f"/api/payments?{query}"))
 
 
 @pytest.mark.parametrize(
