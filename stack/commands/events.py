@@ -73,7 +73,9 @@ def list_events(
     since: Since = None,
     until: Until = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Events of each service at most.")] = 100,
-    service: Annotated[Service, typer.Option(help="Whose event log.")] = Service.BOTH,
+    service: Annotated[
+        Service, typer.Option(metavar="NAME", help="Whose event log: order, payment or both.")
+    ] = Service.BOTH,
     as_json: AsJson = False,
     data: Data = None,
     port_offset: PortOffset = None,
@@ -100,7 +102,9 @@ def replay(
     event_type: EventType = None,
     since: Since = None,
     until: Until = None,
-    service: Annotated[Service, typer.Option(help="Whose event log.")] = Service.BOTH,
+    service: Annotated[
+        Service, typer.Option(metavar="NAME", help="Whose event log: order, payment or both.")
+    ] = Service.BOTH,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before replaying whole event logs.")] = False,
     data: Data = None,
     port_offset: PortOffset = None,

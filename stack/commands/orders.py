@@ -61,7 +61,9 @@ def create(
     ] = None,
     currency: Annotated[str | None, typer.Option(help="ISO 4217 code.", show_default="USD")] = None,
     payment_method: Annotated[str | None, typer.Option(help="Such as pm_card_visa or pm_card_chargeDeclined.")] = None,
-    coordinator: Annotated[Coordinator | None, typer.Option(help="Who sequences the saga's steps.")] = None,
+    coordinator: Annotated[
+        Coordinator | None, typer.Option(metavar="NAME", help="Who sequences the steps: choreography or orchestration.")
+    ] = None,
     wait: Annotated[int, typer.Option(min=0, max=30, help="Seconds to wait for the saga to be over.")] = 0,
     idempotency_key: Annotated[str | None, typer.Option(help="Repeated with this key, it stays one order.")] = None,
     as_json: AsJson = False,
@@ -93,7 +95,10 @@ def create(
 def list_orders(
     page: Annotated[int, typer.Option(min=1, max=2**31 - 1, help="Which page, from 1.")] = 1,
     limit: Annotated[int, typer.Option(min=1, max=100, help="Orders on a page.")] = 10,
-    status: Annotated[OrderStatus | None, typer.Option(help="Only orders with this status.")] = None,
+    status: Annotated[
+        OrderStatus | None,
+        typer.Option(metavar="STATUS", help=f"Only orders with this status: {', '.join(OrderStatus)}."),
+    ] = None,
     user: User = None,
     as_json: AsJson = False,
     data: Data = None,
