@@ -6,10 +6,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -34,13 +35,17 @@ class OwnStack:
     def urls(self) -> dict[str, str]:
         return local.urls(self.offset, local.Secrets.of(self.data))
 
-    def up(self) -> None:
-        self.saga("up", "--detach", "--port-offset", str(self.offset))
+    def up(self, **settings: str) -> None:
+        """Bring it up; `settings` are as in SAGA_…, in lower case."""
+        more = {f"SAGA_{name.upper()}": value for name, value in settings.items()}
+        self.saga("up", "--detach", "--port-offset", str(self.offset), env=more)
 
     def down(self) -> None:
         self.saga("down")
 
-    def saga(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    def saga(
+        self, *arguments: str, check: bool = True, env: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command as an operator does."""
         done = subprocess.run(
             [str(Path(sys.executable).parent / "saga"), *arguments, "--data", str(self.data)],
@@ -48,7 +53,7 @@ class OwnStack:
             text=True,
             timeout=200,
             check=False,
-            env={**os.environ, **SETTINGS},
+            env={**os.environ, **SETTINGS, **env},
         )
         assert not check or done.returncode == 0, (arguments, done.stdout[-2000:], done.stderr[-2000:])
         return done
@@ -81,6 +86,12 @@ class OwnStack:
 
     def status(self, order_id: str) -> str:
         return str(httpx.get(f"{self.urls['gateway']}/api/orders/{order_id}", timeout=20).json().get("status"))
+
+    def story(self, order_id: str) -> list[str]:
+        """The types of the events in its timeline."""
+        answer = httpx.get(f"{self.urls['gateway']}/api/orders/{order_id}/timeline", timeout=20)
+        assert answer.status_code == 200, answer.text
+        return [str(entry["eventType"]) for entry in answer.json()["entries"]]
 
     def wait_over(self, order_ids: Sequence[str], *ends: str, within: float = 120) -> None:
         """Wait until each of these orders has come to its end, or to one of `ends`."""

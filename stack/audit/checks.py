@@ -138,7 +138,8 @@ CHECKS: Final = (
         name=TIMELINES_EXIST,
         invariant=7,
         find=Asked(where="timelines"),
-        remedy="`saga events replay --order ID` has its mirror made anew",
+        remedy="`saga events replay --order ID` has its mirror made anew; an orchestrated saga's workflow can't be, "
+        "but `saga order timeline ID` tells its timeline",
     ),
     Check(
         name=TIMELINES_EQUAL,

@@ -87,7 +87,7 @@ def test_51_a_full_disk_ends_nothing_for_good_answers_no_500_and_loses_no_order(
             for name in (*SERVICES, *SERVERS):
                 os.kill(killed[name], signal.SIGKILL)
             until(lambda: not set(SERVERS) & stack.living().keys(), what="the servers wait for room")
-            until(lambda: all(stack.living()[name] != killed[name] for name in SERVICES), within=60)
+            until(lambda: started_again(stack, killed), what="our own processes run again")
             refused = clients.told[503]
             until(lambda: clients.told[503] > refused + 20, within=60, what="the gateway is there, and refuses")
             assert not set(SERVERS) & stack.living().keys()
@@ -143,9 +143,16 @@ def test_51_a_queue_that_rabbitmq_cannot_recover_is_set_aside_and_what_was_in_it
     stack.audit_holds()
 
 
+def started_again(stack: OwnStack, killed: dict[str, int]) -> bool:
+    """Whether each of our own processes runs, as another than the one that was killed."""
+    living = stack.living()
+    return all(living.get(name, killed[name]) != killed[name] for name in SERVICES)
+
+
 def give_entries(stack: OwnStack, order_id: str, entries: int) -> None:
     """Repeat an order's first event to the payment service, which it does not move; each is an entry of the log."""
-    listed = stack.saga("events", "list", "--order", order_id, "--type", "OrderCreated", "--json")
+    chosen = ("--service", "order", "--order", order_id, "--type", "OrderCreated")  # the payment service is frozen
+    listed = stack.saga("events", "list", *chosen, "--json")
     (created,) = json.loads(listed.stdout)["data"]
 
     async def publish() -> None:
@@ -156,6 +163,7 @@ def give_entries(stack: OwnStack, order_id: str, entries: int) -> None:
                 await asyncio.gather(*(exchange.publish(message, PAYMENT_QUEUE) for _ in range(500)))
 
     asyncio.run(publish())
+    until(lambda: waiting(stack) >= entries, what="the broker has counted them")
 
 
 def waiting(stack: OwnStack) -> int:

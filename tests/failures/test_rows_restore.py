@@ -28,18 +28,14 @@ ORCHESTRATED: Final = {**PAID, "coordinator": "orchestration"}
 LIVE: Final = ("--at-rest", "--grace", "1")  # with the patience of a test
 
 
-@pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnStack]:
-    stack = OwnStack(tmp_path_factory.mktemp("restore") / "data", OFFSET + 420)
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[OwnStack]:
+    stack = OwnStack(tmp_path / "data", OFFSET + 420)
     stack.up()
-    yield stack
-    stack.down()
-
-
-@pytest.fixture(autouse=True)
-def at_rest(stack: OwnStack) -> Iterator[None]:
-    yield
-    stack.wait_ready()
+    try:
+        yield stack
+    finally:
+        stack.down()
 
 
 def follow(stack: OwnStack, section: str) -> list[str]:
@@ -69,22 +65,37 @@ def test_50_a_broker_that_lost_its_store_is_told_again(stack: OwnStack) -> None:
     stack.audit_holds("--timelines", "all")
 
 
-def test_50_a_temporal_that_lost_its_store_has_its_timelines_again(stack: OwnStack) -> None:
-    over = [stack.post(**PAID), stack.post(**DECLINED)]
-    stack.wait_over(over)
+def test_50_a_temporal_that_lost_its_store_has_its_mirrors_again_and_the_other_workflows_are_listed(
+    stack: OwnStack,
+) -> None:
+    """Mirrors are made anew; an orchestrated saga has no workflow any more, but its end and its timeline."""
+    over, orchestrated = [stack.post(**PAID), stack.post(**DECLINED)], stack.post(**ORCHESTRATED)
+    stack.wait_over([*over, orchestrated])
     with frozen(stack.living()["payment"]):
         forgotten = stack.post(**ORCHESTRATED)
         until(lambda: stack.status(forgotten) == "PENDING_PAYMENT", what="its first step is taken")
         stack.down()
     shutil.rmtree(stack.data / "temporal")
-    stack.up()
-    until(
-        lambda: "every saga has a workflow" in stack.audit(*LIVE, "--timelines", "all")[1],
-        what="the audit misses their workflows",
-    )
+    stack.up(payment_timeout="20")
+
+    def missed() -> bool:
+        violated = stack.audit(*LIVE, "--timelines", "all")[1]
+        assert set(violated["every saga has a workflow"]) >= {*over, orchestrated}
+        return True
+
+    until(missed, what="the audit misses their workflows")
     follow(stack, "Temporal lost its store")
-    stack.wait_over([forgotten])
-    stack.audit_holds("--timelines", "all")
+    stack.wait_over([forgotten], "CANCELLED")
+
+    def the_rest_is_listed() -> bool:
+        code, violated = stack.audit(*LIVE, "--timelines", "all")
+        assert (code, violated.keys()) == (1, {"every saga has a workflow"})
+        assert set(violated["every saga has a workflow"]) == {orchestrated, forgotten}
+        return True
+
+    until(the_rest_is_listed, within=120, what="only what no command can mend is listed")
+    assert stack.story(orchestrated)[-1] == "OrderPaid"
+    stack.audit_holds()
 
 
 def test_50_payments_restored_from_an_older_copy_are_made_anew(stack: OwnStack) -> None:
@@ -122,7 +133,8 @@ def test_50_orders_restored_from_an_older_copy_reach_their_ends_and_the_rest_is_
     stack.wait_over([pending, lost], "PAID")
     stack.wait_over([refunded], "CANCELLED")
     restore()
-    assert [stack.status(each) for each in (pending, refunded)] == ["PENDING_PAYMENT", "PAID"]
+    older = ["PENDING_PAYMENT", "PAID"]
+    until(lambda: [stack.status(each) for each in (pending, refunded)] == older, what="they stand where they stood")
     follow(stack, "The orders' database is an older copy")
     stack.wait_over([pending], "PAID")
     stack.saga("order", "cancel", refunded)
