@@ -25,12 +25,13 @@ from temporalio.bridge.proto.workflow_activation import (
     WorkflowActivationJob,
 )
 from temporalio.common import Priority, TypedSearchAttributes
-from temporalio.converter import DataConverter
 from temporalio.worker import UnsandboxedWorkflowRunner, WorkflowInstance, WorkflowInstanceDetails
 
-from tests.model.messages import NOW
+from tests.model.messages import NOW, ORDER
+from workflows.arguments import DATA_CONVERTER
+from workflows.naming import workflow_id
 
-_CONVERTER: Final = DataConverter.default.payload_converter
+_CONVERTER: Final = DATA_CONVERTER.payload_converter
 _QUERIES: Final = ("status", "timeline")
 
 
@@ -78,7 +79,9 @@ class Instance:
         self.ended: str | None = None
         self.result = b""
         self._instance = loop.run_until_complete(_created(definition))
-        begins = InitializeWorkflow(workflow_type=definition.name, workflow_id="order", arguments=[_payload(argument)])
+        begins = InitializeWorkflow(
+            workflow_type=definition.name, workflow_id=workflow_id(ORDER), arguments=[_payload(argument)]
+        )
         self._start = [WorkflowActivationJob(initialize_workflow=begins)]
 
     def learn(self, inputs: Sequence[Input]) -> None:
@@ -176,8 +179,8 @@ def _in_activity(cause: Failure, activity: str) -> Failure:
 
 async def _created(definition: Any) -> WorkflowInstance:
     details = WorkflowInstanceDetails(
-        payload_converter_factory=DataConverter.default.payload_converter_class,
-        failure_converter_class=DataConverter.default.failure_converter_class,
+        payload_converter_factory=DATA_CONVERTER.payload_converter_class,
+        failure_converter_class=DATA_CONVERTER.failure_converter_class,
         interceptor_classes=[],
         defn=definition,
         info=_info(definition.name),
@@ -214,7 +217,7 @@ def _info(name: str) -> workflow.Info:
         task_queue="sagas",
         task_timeout=timedelta(seconds=10),
         typed_search_attributes=TypedSearchAttributes.empty,
-        workflow_id="order",
+        workflow_id=workflow_id(ORDER),
         workflow_start_time=NOW,
         workflow_type=name,
     )
