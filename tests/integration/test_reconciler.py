@@ -384,7 +384,12 @@ def test_a_service_that_is_away_is_told_of_and_waited_for_once(servers: Servers)
         assert await stage.statuses(paid) == ("CANCELLED", "APPROVED")
         assert report.left == 3
         assert {each.trouble for each in report.stragglers} == {"payment-service has not answered before"}
-        assert [trouble.split(":")[0] for trouble in report.troubles] == [Part.DUE, Part.CANCELLED, Part.AGAIN]
+        assert [trouble.split(":")[0] for trouble in report.troubles] == [
+            Part.DUE,
+            Part.CANCELLED,
+            Part.AGAIN,
+            Part.ENDED,
+        ]
         assert report.checked is None  # nobody has looked at the cancellations
 
     play(servers, test, away=True)
@@ -406,7 +411,7 @@ def test_the_page_of_a_sweep_tells_what_was_found_and_who_waits_for_an_operator(
         told = metadata.current_details
         assert "Found 1 orders past their deadline; 0 not over yet." in told
         assert "**2 sagas wait for an operator.**" in told
-        assert f"| {id_of(created)} | orders past their deadline | cancel_order, cancel_payment | OFF |" in told
+        assert f"| {id_of(created)} | orders past their deadline | cancel_order, cancel_payment | CANCELLED |" in told
 
     on(test)
 
