@@ -30,7 +30,10 @@ _LAST_EVENT_ID: Final[dict[str, Any]] = {
 _ID: Final = UUID(ORDER_ID)
 _CANNOT_FOLLOW: Final = cannot_follow()
 _EVENTS: Final[dict[str, Any]] = {
-    "schema": {"type": "string", "description": "Events, each with `id`, `event` and, in `data`, an entry as JSON"},
+    "schema": {
+        "type": ["string", "object"],
+        "description": "Events, each with `id`, `event` and, in `data`, an entry as JSON",
+    },
     "examples": {"example-1": {"value": examples.STREAM}},
 }
 _STREAM: Final[Responses] = {
