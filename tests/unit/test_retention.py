@@ -187,6 +187,16 @@ def test_what_retention_cannot_have_taken_is_told_of(left: tuple[Any, ...], remo
     assert "which no event log has" in str(difference_of(told(*SAGA), told(*left), removed))
 
 
+def test_a_strangers_payment_event_that_the_order_answered_need_not_be_logged() -> None:
+    assert difference_of(told(CREATED, APPROVED, PAID), told(CREATED, PAID), NEVER) is None
+
+
+def test_an_orders_own_event_must_be_logged_although_a_payment_answered_it() -> None:
+    assert difference_of(told(*SAGA), told(CREATED, APPROVED, PAID, REFUNDED), NEVER) == (
+        "it tells OrderCancelled, which no event log has"
+    )
+
+
 def test_what_is_left_must_still_be_told_in_the_same_words() -> None:
     removed, left = Removed(orders=until(PAID), payments=until(APPROVED)), told(CANCELLED_BY_USER, REFUNDED)
     twisted = told(*SAGA)
