@@ -13,8 +13,8 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from api.edge import MAX_BODY, too_large
 from api.problems import CORRELATION_ID, Kind, Problem, respond
-from api.security import MAX_BODY, too_large
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent

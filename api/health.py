@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
 
 import msgspec
-from fastapi import APIRouter, FastAPI
-from starlette.middleware import Middleware
+from fastapi import APIRouter
 from starlette.responses import Response
 
-from api.access import Access
 from api.examples import ALIVE, NOT_READY, READY
 from api.openapi import CORRELATION_PARAMETER, answers, problems
-from api.ports import DEGRADED, Readiness
-from api.problems import install
 from api.schemas import Health, Ready
-from api.security import Edge, InternalToken
+
+# What a process depends on, by name: "ok", or what is wrong with it; behind DEGRADED, with what it can do without.
+DEGRADED: Final = "degraded: "
+Readiness: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
 
 _ALIVE: Final = b'{"status":"ok"}'
 
@@ -51,16 +51,3 @@ def health_routes(readiness: Readiness) -> APIRouter:
         return Response(body, status_code=200 if ready else 503, media_type="application/json")
 
     return router
-
-
-def create_health_app(*, name: str, token: str, readiness: Readiness, access: Access | None = None) -> FastAPI:
-    """The application of a process that answers nothing but how it is."""
-    app = FastAPI(
-        title=name,
-        openapi_url=None,
-        redirect_slashes=False,
-        middleware=[Middleware(Edge), Middleware(InternalToken, token=token, access=access or Access())],
-    )
-    install(app)
-    app.include_router(health_routes(readiness))
-    return app

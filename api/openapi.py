@@ -15,11 +15,11 @@ from pydantic.json_schema import models_json_schema
 from api import examples
 from api.access import foreign_page, misdirected
 from api.connection import too_many_fields, too_slow
+from api.edge import MAX_BODY, no_single_host, repeated, too_large
 from api.fields import ORDER_ID, PAYMENT_ID
-from api.problems import MEDIA_TYPE, Kind, Problem, content_of, internal, unavailable
+from api.problems import MEDIA_TYPE, Kind, Problem, content_of, internal, unauthorized, unavailable
 from api.requests import not_json
 from api.schemas import ProblemBody
-from api.security import MAX_BODY, no_single_host, repeated, too_large, unauthorized
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
 

@@ -171,6 +171,11 @@ def unexpected(error: Exception, scope: Scope) -> Response:
     return respond(internal(), scope)
 
 
+def unauthorized() -> Problem:
+    detail = "This port answers the gateway alone: send `Authorization: Bearer <internal token>`"
+    return Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
+
+
 def internal() -> Problem:
     detail = "The request could not be handled; the log has more under this correlation id. Try again later."
     return Problem(Kind.INTERNAL, detail)

@@ -87,7 +87,7 @@ NEEDED_BY: Final[Mapping[str, str]] = {
     "workflows/order_saga.py": ORCHESTRATION,
     "workflows/saga_input.py": ORCHESTRATION,
     "workflows/saga_steps.py": ORCHESTRATION,
-    "api/orchestration.py": ORCHESTRATION,
+    "api/gateway/orchestration.py": ORCHESTRATION,
 }
 
 

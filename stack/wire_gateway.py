@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 
 from api.access import Access
-from api.gateway import create_gateway
-from api.orchestration import Orchestration
-from api.ports import DEGRADED
-from api.ports import Settings as GatewaySettings
-from api.service_client import ServiceClient
-from api.workflow_timelines import WorkflowTimelines
+from api.gateway.app import create_gateway
+from api.gateway.needs import GatewaySettings
+from api.gateway.orchestration import Orchestration
+from api.gateway.service_client import ServiceClient
+from api.gateway.workflow_timelines import WorkflowTimelines
+from api.health import DEGRADED
 from choreography.broker import Broker
 from choreography.feed import Feed
 from choreography.outgoing import CommandPublisher

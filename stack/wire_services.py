@@ -21,9 +21,10 @@ from activities.providers import PaymentProvider
 from activities.providers.simulated import SimulatedProvider
 from activities.retention import Retention
 from api.access import Access
-from api.orders import create_orders_app
-from api.payments import create_payments_app
-from api.ports import DEGRADED, Readiness, ReplayPort
+from api.health import DEGRADED, Readiness
+from api.services.order_service import create_orders_app
+from api.services.payment_service import create_payments_app
+from api.services.reads import Replayer
 from choreography.broker import Broker
 from choreography.consumer import Consumer
 from choreography.publisher import Publisher
@@ -52,7 +53,7 @@ Steps: TypeAlias = tuple[Reactions, Sequence[Callable[..., Any]]]
 
 class _CreateApp(Protocol):
     def __call__(
-        self, *, database: Database, token: str, access: Access, readiness: Readiness, replay: ReplayPort
+        self, *, database: Database, token: str, access: Access, readiness: Readiness, replay: Replayer
     ) -> FastAPI: ...
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from temporalio.client import Client
 
 from api.access import Access
-from api.health import create_health_app
+from api.services.internal import create_health_app
 from choreography.broker import Broker
 from choreography.topology import MIRROR_QUEUE, Topology
 from stack.process import Wired

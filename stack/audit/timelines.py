@@ -15,8 +15,8 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.ports import OrchestratorUnavailable
-from api.workflow_timelines import WorkflowTimelines
+from api.gateway.needs import OrchestratorUnavailable
+from api.gateway.workflow_timelines import WorkflowTimelines
 from models.event_log import EVENT_COLUMNS, logged_envelope
 from models.messages import Envelope
 from stack.audit.checks import ORDERS_STORED, TIMELINES_CLOSED, TIMELINES_EQUAL, TIMELINES_EXIST

@@ -17,8 +17,8 @@ import msgspec
 from fastapi import FastAPI
 
 from api.access import Access
-from api.gateway import create_gateway
-from api.ports import Limits, NotTaken, OrchestratorUnavailable, Settings
+from api.gateway.app import create_gateway
+from api.gateway.needs import GatewaySettings, Limits, NotTaken, OrchestratorUnavailable
 from choreography.message import BrokerUnavailable, NotStored
 from models.messages import Envelope, encode
 from models.saga import Coordinator, CreateOrderRequested
@@ -241,7 +241,9 @@ class Neighbours:
             clock=lambda: self.now,
             readiness=readiness,
             access=self.access,
-            settings=Settings(limits=self.limits, default_coordinator=self.default_coordinator, secret=self.secret),
+            settings=GatewaySettings(
+                limits=self.limits, default_coordinator=self.default_coordinator, secret=self.secret
+            ),
         )
 
     def client(self) -> httpx.AsyncClient:

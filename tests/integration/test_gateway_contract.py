@@ -11,7 +11,7 @@ from schemathesis.openapi import from_asgi
 
 from api import examples
 from api.access import Access
-from api.ports import Limits
+from api.gateway.needs import Limits
 from tests.fakes.gateway import Neighbours
 from tests.fuzz import fuzz
 from tests.unit.test_timeline import APPROVED, CREATED, PAID

@@ -19,7 +19,7 @@ from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, Work
 from temporalio.testing import WorkflowEnvironment
 
 from activities.book import Entry
-from api.orchestration import Orchestration
+from api.gateway.orchestration import Orchestration
 from models.ids import uuid7
 from models.saga import Coordinator, CreateOrderRequested, OrderCancelRequested, OrderId, UserId, derived_id
 from tests.fakes.saga_services import Answer, FakeServices

@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from anyio import to_thread
 
-from api.payments import create_payments_app
+from api.services.payment_service import create_payments_app
 from models.database import TRANSIENT, Database
 from models.migrations import migrate, upgrade
 from stack.audit.statements import PAYMENT_TOTALS

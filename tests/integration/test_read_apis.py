@@ -15,8 +15,8 @@ import pytest
 from fastapi import FastAPI
 from psycopg.types.json import Jsonb
 
-from api.orders import create_orders_app
-from api.payments import create_payments_app
+from api.services.order_service import create_orders_app
+from api.services.payment_service import create_payments_app
 from choreography.message import BrokerUnavailable
 from models.database import Database
 from models.messages import decode

@@ -18,7 +18,7 @@ from activities.book import Book, Entry
 from activities.orders import ORDERS
 from activities.payments import PAYMENTS
 from activities.retention import Retention
-from api.orchestration import Orchestration
+from api.gateway.orchestration import Orchestration
 from models.database import Database
 from models.ids import uuid7
 from models.saga import Coordinator, CreateOrderRequested, OrderId, UserId, derived_id

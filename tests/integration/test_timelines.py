@@ -13,9 +13,9 @@ from uuid import UUID
 import msgspec
 from temporalio.client import Client
 
-from api.orchestration import Orchestration
-from api.ports import Limits
-from api.workflow_timelines import WorkflowTimelines
+from api.gateway.needs import Limits
+from api.gateway.orchestration import Orchestration
+from api.gateway.workflow_timelines import WorkflowTimelines
 from models.ids import uuid7
 from models.messages import Envelope, decode
 from models.saga import CreateOrderRequested, OrderId, UserId, derived_id

@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 
 from temporalio.worker import Worker
 
-from api.orchestration import Orchestration
+from api.gateway.orchestration import Orchestration
 from models.saga import CreateOrderRequested, OrderId, UserId, derived_id
 from tests.fakes.saga_services import FakeServices
 from tests.replay.stage import Stage

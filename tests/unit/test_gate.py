@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from api.gate import Bounds, Crowded, Gate
+from api.gateway.gate import Bounds, Crowded, Gate
 
 pytestmark = pytest.mark.anyio
 

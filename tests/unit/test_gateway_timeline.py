@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from api.ports import Limits
+from api.gateway.needs import Limits
 from models.ids import uuid7
 from models.messages import Envelope
 from tests.fakes.gateway import Neighbours

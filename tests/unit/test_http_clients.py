@@ -16,7 +16,7 @@ SHIPPED = ("models", "activities", "choreography", "workflows", "api", "bench", 
 # Which file may make a client of which library. Stripe is outside this system, so that its client may take a proxy.
 MAKERS: dict[str, set[str]] = {
     "httpx": {"api/http_clients.py"},
-    "aiohttp": {"api/service_client.py"},
+    "aiohttp": {"api/gateway/service_client.py"},
     "stripe": {"activities/providers/stripe.py", "activities/providers/stripe_requests.py"},
     "urllib.request": set(),
     "requests": set(),

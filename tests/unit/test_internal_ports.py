@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from api.access import Access
-from api.health import create_health_app
+from api.services.internal import create_health_app
 
 pytestmark = pytest.mark.anyio
 

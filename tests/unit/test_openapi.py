@@ -13,8 +13,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from api import examples
 from api.fields import ORDER_ID, PAYMENT_ID
-from api.orders import create_orders_app
-from api.payments import create_payments_app
+from api.gateway import examples as gateway_examples
+from api.services.order_service import create_orders_app
+from api.services.payment_service import create_payments_app
 from models.database import Database
 from tests.fakes.gateway import Neighbours
 
@@ -219,12 +220,12 @@ async def test_an_idempotency_key_that_is_taken_is_told_as_in_the_example(client
 
 
 async def test_the_example_of_a_timeline_is_one_that_is_told(around: Neighbours) -> None:
-    created, approved, paid = examples.EVENTS
+    created, approved, paid = gateway_examples.EVENTS
     around.orders.tell(f"/orders/{ORDER_ID}", examples.PAID_ORDER)
     around.orders.log(f"/orders/{ORDER_ID}/events", created, paid)
     around.payments.log(f"/payments/order/{ORDER_ID}/events", approved)
     async with around.client() as client:
         answer = (await client.get(f"{ORDER}/timeline")).json()
         stream = (await client.get(f"{ORDER}/stream")).text
-    assert answer | {"source": "workflow"} == examples.TIMELINE
-    assert stream.startswith(examples.STREAM)
+    assert answer | {"source": "workflow"} == gateway_examples.TIMELINE
+    assert stream.startswith(gateway_examples.STREAM)

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.order_ids import OrderIds
+from api.gateway.order_ids import OrderIds
 from models.ids import is_marked, minted_at, uuid7
 
 NOW = datetime(2026, 2, 15, 1, 42, 19, 123000, tzinfo=UTC)

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from starlette.requests import Request
 
-from api.idempotency import digests_of
-from api.requests import preferred_wait
-from api.schemas import CreateOrder
+from api.gateway.headers import preferred_wait
+from api.gateway.idempotency import digests_of
+from api.gateway.schemas import CreateOrder
 from models.saga import Coordinator
 
 LONGEST = 30

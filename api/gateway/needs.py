@@ -1,12 +1,12 @@
-"""What the HTTP layer needs from the rest of the house."""
+"""What the gateway needs from the rest of the house, and how long it waits for it."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 from models.messages import Envelope
@@ -14,12 +14,8 @@ from models.saga import Coordinator, CreateOrderRequested
 
 Clock: TypeAlias = Callable[[], datetime]  # aware, UTC
 
-# What a process depends on, by name: "ok", or what is wrong with it; behind DEGRADED, with what it can do without.
-DEGRADED: Final = "degraded: "
-Readiness: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
 
-
-class CommandPort(Protocol):
+class CommandSender(Protocol):
     async def publish(self, envelope: Envelope) -> None:
         """Publish a command to where its route says; confirmed on return.
 
@@ -35,7 +31,7 @@ class NotTaken(OrchestratorUnavailable):
     """Temporal has certainly not taken the request: nothing will come of it."""
 
 
-class OrchestrationPort(Protocol):
+class SagaStarter(Protocol):
     """Starts and cancels orchestrated sagas; every method may raise OrchestratorUnavailable."""
 
     async def start(self, command: CreateOrderRequested, *, event_id: UUID, correlation_id: str) -> None:
@@ -48,7 +44,7 @@ class OrchestrationPort(Protocol):
         """Whether this order has a saga here."""
 
 
-class TimelinePort(Protocol):
+class TimelineSource(Protocol):
     async def timeline(self, order_id: UUID) -> Mapping[str, Any] | None:
         """What the order's workflow tells, in wire form; None if it has no workflow. May lack the latest events.
 
@@ -56,20 +52,13 @@ class TimelinePort(Protocol):
         """
 
 
-class FeedPort(Protocol):
+class EventFeed(Protocol):
     def subscribe(self, order_id: UUID) -> AbstractAsyncContextManager[AsyncIterator[Envelope | None]]:
         """An order's events as they are published; once entered, every later one arrives.
 
         None says that some may have been missed: read the event logs again. Giving up a wait for the next one loses
         nothing. The iterator ends when the feed is closed. Entering raises choreography.message.BrokerUnavailable.
         """
-
-
-class ReplayPort(Protocol):
-    async def __call__(
-        self, *, order_id: UUID | None, event_type: str | None, since: datetime | None, until: datetime | None
-    ) -> int:
-        """Publish the logged events that match once more, in order; answers how many."""
 
 
 class Answer(NamedTuple):
@@ -114,7 +103,7 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class GatewaySettings:
     """What the gateway is told about itself."""
 
     default_coordinator: Coordinator = Coordinator.CHOREOGRAPHY

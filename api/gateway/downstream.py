@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import structlog
 
-from api.gate import Bounds, Crowded, Gate
-from api.ports import QueryClient
+from api.gateway.gate import Bounds, Crowded, Gate
+from api.gateway.needs import QueryClient
 
 log = structlog.get_logger()
 

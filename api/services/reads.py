@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from importlib.metadata import version
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Protocol, TypeAlias
+from uuid import UUID
 
 import msgspec
 import structlog
@@ -19,14 +21,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Access
+from api.edge import Edge
 from api.fields import OrderIdInPath
-from api.health import health_routes
+from api.health import Readiness, health_routes
 from api.openapi import answers, describe, operation_id, problems, takes
-from api.ports import Readiness, ReplayPort
 from api.problems import Kind, Problem, Violation, install, invalid, respond, unavailable
 from api.requests import read_body
-from api.schemas import EventLog, EventsQuery, KeepKey, NoQuery, Page, Replay, Replayed
-from api.security import Edge, InternalToken
+from api.schemas import NoQuery, Page
+from api.services.internal import InternalToken
+from api.services.schemas import EventLog, EventsQuery, KeepKey, Replay, Replayed
 from choreography.message import BrokerUnavailable, Unread, Unroutable
 from models.database import TRANSIENT, Database, sql_of
 from models.event_log import logged_envelope
@@ -42,6 +45,13 @@ EventRow: TypeAlias = type[OrderEventRow] | type[PaymentEventRow]
 JSON: Final = "application/json"
 
 
+class Replayer(Protocol):
+    async def __call__(
+        self, *, order_id: UUID | None, event_type: str | None, since: datetime | None, until: datetime | None
+    ) -> int:
+        """Publish the logged events that match once more, in order; answers how many."""
+
+
 def create_read_app(
     *,
     name: str,
@@ -51,7 +61,7 @@ def create_read_app(
     log_model: EventRow,
     log_path: str,
     readiness: Readiness,
-    replay: ReplayPort | None,
+    replay: Replayer | None,
     lifespan: Lifespan | None,
 ) -> FastAPI:
     """A service's application: errors are problems, nobody gets in without the token; health, and replay if any.
@@ -117,7 +127,7 @@ def _event_routes(database: Database, model: EventRow, path_of_one: str) -> APIR
     return router
 
 
-def _replay_routes(replay: ReplayPort) -> APIRouter:
+def _replay_routes(replay: Replayer) -> APIRouter:
     router = APIRouter(prefix="/events", tags=["operation"])
 
     @router.post(

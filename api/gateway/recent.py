@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from api.order_ids import OrderIds
-from api.ports import Clock, FeedPort, Limits
+from api.gateway.needs import Clock, EventFeed, Limits
+from api.gateway.order_ids import OrderIds
 from choreography.message import BrokerUnavailable
 from models.ids import minted_at
 
@@ -25,7 +25,7 @@ _MOST_ACCEPTED_AGAIN: Final = 1000
 class Recent:
     """What ids, and this gateway's memory, tell of orders that may not be stored yet."""
 
-    def __init__(self, *, ids: OrderIds, feed: FeedPort, clock: Clock, limits: Limits) -> None:
+    def __init__(self, *, ids: OrderIds, feed: EventFeed, clock: Clock, limits: Limits) -> None:
         self._ids = ids
         self._feed = feed
         self._clock = clock

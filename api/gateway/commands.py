@@ -10,14 +10,21 @@ from uuid import UUID
 
 import msgspec
 
-from api.idempotency import digest_of, digests_of
-from api.order_ids import OrderIds
-from api.ports import Clock, CommandPort, NotTaken, OrchestrationPort, OrchestratorUnavailable, Settings
+from api.gateway.downstream import Lane, ServiceAway
+from api.gateway.idempotency import digest_of, digests_of
+from api.gateway.needs import (
+    Clock,
+    CommandSender,
+    GatewaySettings,
+    NotTaken,
+    OrchestratorUnavailable,
+    SagaStarter,
+)
+from api.gateway.order_ids import OrderIds
+from api.gateway.queries import Queries, unknown_order
+from api.gateway.schemas import CreateOrder
+from api.gateway.undertaking import CANCELLED, PLACED, in_time
 from api.problems import Kind, Problem, not_taken, unavailable, undecided
-from api.queries import Queries, unknown_order
-from api.schemas import CreateOrder
-from api.service import Lane, ServiceAway
-from api.undertaking import CANCELLED, PLACED, in_time
 from choreography.message import BrokerUnavailable, NotStored, Unroutable
 from models.ids import is_marked
 from models.messages import Envelope, envelope_of
@@ -51,14 +58,14 @@ class Commands:
     def __init__(
         self,
         *,
-        port: CommandPort,
-        orchestration: OrchestrationPort,
+        sender: CommandSender,
+        orchestration: SagaStarter,
         queries: Queries,
         ids: OrderIds,
         clock: Clock,
-        settings: Settings,
+        settings: GatewaySettings,
     ) -> None:
-        self._port = port
+        self._sender = sender
         self._orchestration = orchestration
         self._queries = queries
         self._ids = ids
@@ -156,7 +163,7 @@ class Commands:
     async def _publish(
         self, command: CreateOrderRequested | OrderCancelRequested, correlation_id: str, *, may_be: str
     ) -> None:
-        published = self._port.publish(self._envelope(command, correlation_id))
+        published = self._sender.publish(self._envelope(command, correlation_id))
         await self._confirmed(published, "The message broker", command.order_id, may_be=may_be)
 
     async def _confirmed(self, request: Awaitable[None], by: str, order_id: UUID, *, may_be: str) -> None:

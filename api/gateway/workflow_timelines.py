@@ -10,8 +10,8 @@ from uuid import UUID
 from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.orchestration import translated
-from api.ports import OrchestratorUnavailable
+from api.gateway.needs import OrchestratorUnavailable
+from api.gateway.orchestration import translated
 from workflows.naming import workflow_id
 
 _CALL: Final = timedelta(seconds=1)  # the gateway's own limit is no longer

@@ -1,8 +1,7 @@
-"""Guard the edge: who asks under which name, how much is sent, and the token that the gateway shows to the services."""
+"""Guard the edge: who asks under which name, and how much is sent."""
 
 from __future__ import annotations
 
-import hmac
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from api.problems import CORRELATION_ID, Kind, Problem, Violation, invalid, resp
 log = structlog.get_logger()
 
 MAX_BODY: Final = 64 * 1024  # bytes
-OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 
 _LONGEST_NAME: Final = 200
 _LONGEST_LENGTH: Final = 18  # digits: more are too large in any case
@@ -82,32 +80,6 @@ class Edge:
             _refuse_repetitions(scope["query_string"])
 
 
-class InternalToken:
-    """Lets through nobody but who shows the internal token, nobody at all if it is empty; health checks are open, under
-    the names of `access` alone.
-    """
-
-    def __init__(self, app: ASGIApp, *, token: str, access: Access) -> None:
-        self._app = app
-        self._token = token.encode()
-        self._access = access
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and not self._authorized(scope):
-            if scope["path"] not in OPEN_PATHS:
-                raise unauthorized()
-            self._access.check_host(_read_headers(scope).host)
-        await self._app(scope, receive, send)
-
-    def _authorized(self, scope: Scope) -> bool:
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                scheme, _, token = value.partition(b" ")
-                shown = scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
-                return shown and bool(self._token)
-        return False
-
-
 class _Answer:
     """What is sent back: with the fields that every answer has, and for HEAD without a body, however long it is."""
 
@@ -151,6 +123,11 @@ def correlation_id_of(scope: Scope) -> str:
     """The id under which this request is traced."""
     correlation_id: str = scope[CORRELATION_ID]
     return correlation_id
+
+
+def host_of(scope: Scope) -> bytes:
+    """The name under which this process was asked."""
+    return _read_headers(scope).host
 
 
 def _read_headers(scope: Scope) -> _Asked:
@@ -197,11 +174,6 @@ def _bounded(receive: Receive, limit: int) -> Callable[[], Awaitable[Message]]:
         return message
 
     return receive_bounded
-
-
-def unauthorized() -> Problem:
-    detail = "This port answers the gateway alone: send `Authorization: Bearer <internal token>`"
-    return Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
 
 
 def no_single_host() -> Problem:

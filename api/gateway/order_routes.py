@@ -10,25 +10,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import examples
-from api.commands import Commands, beyond_cancelling, key_taken
-from api.examples import refused
+from api.edge import correlation_id_of
 from api.fields import ORDER_ID, OrderIdInPath
-from api.openapi import answers, problems, takes
-from api.placing import Placing
-from api.queries import Queries, unknown_order
-from api.requests import idempotency_key, preferred_wait, read_body, read_optional_body, refuse_query
-from api.schemas import (
-    Accepted,
-    CancelAccepted,
-    CancelOrder,
-    CreateOrder,
-    NoQuery,
-    OrderBody,
-    OrdersPage,
-    Paged,
-    UpdateOrder,
+from api.gateway.commands import Commands, beyond_cancelling, key_taken
+from api.gateway.examples import (
+    ACCEPTED,
+    BROKER_AWAY,
+    CANCEL_ACCEPTED,
+    MAY_BE_CANCELLED,
+    MAY_BE_PLACED,
+    NO_ORDER_ID,
+    SERVICE_AWAY,
+    TEMPORAL_AWAY,
+    refused,
 )
-from api.security import correlation_id_of
+from api.gateway.headers import idempotency_key, preferred_wait, refuse_query
+from api.gateway.placing import Placing
+from api.gateway.queries import Queries, unknown_order
+from api.gateway.schemas import Accepted, CancelAccepted, CancelOrder, CreateOrder, UpdateOrder
+from api.openapi import answers, problems, takes
+from api.requests import read_body, read_optional_body
+from api.schemas import NoQuery, OrderBody, OrdersPage, Paged
 from models.order import OrderStatus
 
 _JSON: Final = "application/json"
@@ -49,7 +51,7 @@ _ACCEPTED: Final = answers(
     202,
     Accepted,
     "Accepted; the saga is on its way",
-    like=[examples.ACCEPTED],
+    like=[ACCEPTED],
     Location="Where the order is",
     Preference_Applied="wait=N",
 )
@@ -60,25 +62,23 @@ _OVER: Final = answers(
     like=[examples.PAID_ORDER, examples.CANCELLED_ORDER],
     Preference_Applied="wait=N",
 )
-_CANCEL_ACCEPTED: Final = answers(
-    202, CancelAccepted, "Accepted; the order service decides", like=[examples.CANCEL_ACCEPTED]
-)
+_CANCEL_ACCEPTED: Final = answers(202, CancelAccepted, "Accepted; the order service decides", like=[CANCEL_ACCEPTED])
 _ORDER: Final = answers(200, OrderBody, "The order", like=[examples.PAID_ORDER, examples.CANCELLED_ORDER])
 _ID: Final = UUID(ORDER_ID)
 _NOT_PLACED: Final = problems(
     key_taken(_ID),
     refused(CreateOrder, "body", userId=examples.USER_ID, total=0),
     refused(CreateOrder, "body", total=999, colour="red"),
-    examples.BROKER_AWAY,
-    examples.TEMPORAL_AWAY,
-    examples.MAY_BE_PLACED,
+    BROKER_AWAY,
+    TEMPORAL_AWAY,
+    MAY_BE_PLACED,
 )
 _BEYOND: Final = (
     unknown_order(_ID),
     beyond_cancelling(_ID, OrderStatus.CANCELLED),
-    examples.BROKER_AWAY,
-    examples.TEMPORAL_AWAY,
-    examples.MAY_BE_CANCELLED,
+    BROKER_AWAY,
+    TEMPORAL_AWAY,
+    MAY_BE_CANCELLED,
 )
 
 
@@ -120,7 +120,7 @@ def _look_up_routes(router: APIRouter, queries: Queries) -> None:
         summary="List orders, newest first",
         description="All of them, or those with a status, or of a customer.",
         responses=answers(200, Paged[OrderBody], "A page; empty past the end", like=[examples.ORDERS])
-        | problems(examples.SERVICE_AWAY, refused(OrdersPage, "query", limit=0)),
+        | problems(SERVICE_AWAY, refused(OrdersPage, "query", limit=0)),
         openapi_extra=takes(),
     )
     async def list_orders(request: Request, query: Annotated[OrdersPage, Query()]) -> Response:
@@ -133,7 +133,7 @@ def _look_up_routes(router: APIRouter, queries: Queries) -> None:
         summary="Look up an order",
         description="An order accepted less than 2 s ago is waited for, up to 1 s; one whose id this system has given "
         "to an order that it has accepted, up to 3 s, and then answered with 503 instead of 404.",
-        responses=_ORDER | problems(unknown_order(_ID), examples.SERVICE_AWAY, examples.NO_ORDER_ID),
+        responses=_ORDER | problems(unknown_order(_ID), SERVICE_AWAY, NO_ORDER_ID),
         openapi_extra=takes(),
     )
     async def get_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
@@ -146,7 +146,7 @@ def _cancelling_routes(router: APIRouter, commands: Commands) -> None:
         summary="Cancel an order",
         description="What was paid is refunded. With the order service away, the request is accepted unseen.",
         status_code=202,
-        responses=_CANCEL_ACCEPTED | problems(*_BEYOND, examples.NO_ORDER_ID),
+        responses=_CANCEL_ACCEPTED | problems(*_BEYOND, NO_ORDER_ID),
         openapi_extra=takes(CancelOrder, required=False),
     )
     async def cancel_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:

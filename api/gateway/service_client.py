@@ -12,7 +12,7 @@ from uuid import UUID
 import aiohttp
 from yarl import URL
 
-from api.ports import Answer
+from api.gateway.needs import Answer
 
 _CONNECT: Final = 2.0  # seconds
 # uvicorn closes a connection that has been idle for 5 s; one that we close first is never found closed.

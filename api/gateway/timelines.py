@@ -11,8 +11,8 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from api.ports import Limits, OrchestratorUnavailable, TimelinePort
-from api.queries import Queries, events_removed
+from api.gateway.needs import Limits, OrchestratorUnavailable, TimelineSource
+from api.gateway.queries import Queries, events_removed
 from workflows.timeline import Timeline, build, timeline_as_json
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ class Timelines:
     more than the slower one, and a workflow is waited for `limits.workflow` seconds at most.
     """
 
-    def __init__(self, *, queries: Queries, workflows: TimelinePort, limits: Limits) -> None:
+    def __init__(self, *, queries: Queries, workflows: TimelineSource, limits: Limits) -> None:
         self._queries = queries
         self._workflows = workflows
         self._limits = limits

@@ -10,13 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api import examples
-from api.examples import refused
+from api.edge import correlation_id_of
 from api.fields import ORDER_ID, PAYMENT_ID, OrderIdInPath, PaymentIdInPath
+from api.gateway.examples import NO_ORDER_ID, NO_PAYMENT_ID, refused
+from api.gateway.queries import Queries, no_payment_of
 from api.openapi import answers, problems, takes
 from api.problems import Kind, Problem, unavailable
-from api.queries import Queries, no_payment_of
 from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
-from api.security import correlation_id_of
 
 _AWAY: Final = unavailable("The payment service does not answer; try again")
 
@@ -54,7 +54,7 @@ def payment_routes(queries: Queries) -> APIRouter:
         description="The payment of an order accepted less than 2 s ago is waited for, up to 1 s; with an id that this "
         "system has given to an order it has accepted, up to 3 s, and then answered with 503 instead of 404.",
         responses=answers(200, PaymentBody, "The payment", like=[examples.PAYMENT])
-        | problems(no_payment_of(UUID(ORDER_ID)), _AWAY, examples.NO_ORDER_ID),
+        | problems(no_payment_of(UUID(ORDER_ID)), _AWAY, NO_ORDER_ID),
         openapi_extra=takes(),
     )
     async def get_payment_of_order(
@@ -68,7 +68,7 @@ def payment_routes(queries: Queries) -> APIRouter:
         summary="Look up a payment",
         description="By its own id; by its order's: `GET /api/payments/order/{orderId}`.",
         responses=answers(200, PaymentBody, "The payment", like=[examples.PAYMENT])
-        | problems(unknown_payment(UUID(PAYMENT_ID)), _AWAY, examples.NO_PAYMENT_ID),
+        | problems(unknown_payment(UUID(PAYMENT_ID)), _AWAY, NO_PAYMENT_ID),
         openapi_extra=takes(),
     )
     async def get_payment(request: Request, payment_id: PaymentIdInPath, _: Annotated[NoQuery, Query()]) -> Response:

@@ -8,13 +8,13 @@ from uuid import UUID
 
 import msgspec
 
-from api.commands import Commands, FoundOrder, Placement
-from api.follow import Follower
-from api.ports import FeedPort, Limits
+from api.gateway.commands import Commands, FoundOrder, Placement
+from api.gateway.follow import Follower
+from api.gateway.needs import EventFeed, Limits
+from api.gateway.queries import Queries
+from api.gateway.schemas import CreateOrder
+from api.gateway.undertaking import PLACED, in_time
 from api.problems import Problem, unavailable
-from api.queries import Queries
-from api.schemas import CreateOrder
-from api.undertaking import PLACED, in_time
 from choreography.message import BrokerUnavailable
 from models.order import OrderStatus
 from models.saga import OrderId
@@ -23,7 +23,7 @@ from models.saga import OrderId
 class Placing:
     """From a checked body to an accepted order."""
 
-    def __init__(self, *, commands: Commands, queries: Queries, feed: FeedPort, limits: Limits) -> None:
+    def __init__(self, *, commands: Commands, queries: Queries, feed: EventFeed, limits: Limits) -> None:
         self._commands = commands
         self._queries = queries
         self._feed = feed

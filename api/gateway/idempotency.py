@@ -6,7 +6,7 @@ from hashlib import sha256
 
 import msgspec
 
-from api.schemas import CreateOrder
+from api.gateway.schemas import CreateOrder
 from models.saga import Coordinator
 
 

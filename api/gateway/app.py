@@ -14,30 +14,29 @@ from starlette.responses import RedirectResponse, Response
 
 from api import problems
 from api.access import Access
-from api.commands import Commands
-from api.health import health_routes
-from api.openapi import describe, operation_id
-from api.order_ids import OrderIds
-from api.order_routes import order_routes
-from api.payment_routes import payment_routes
-from api.placing import Placing
-from api.ports import (
+from api.edge import Edge
+from api.gateway.commands import Commands
+from api.gateway.downstream import Service
+from api.gateway.needs import (
     Clock,
-    CommandPort,
-    FeedPort,
-    OrchestrationPort,
+    CommandSender,
+    EventFeed,
+    GatewaySettings,
     QueryClient,
-    Readiness,
-    Settings,
-    TimelinePort,
+    SagaStarter,
+    TimelineSource,
 )
-from api.queries import Queries
-from api.recent import Recent
-from api.saga_routes import saga_routes
-from api.schemas import CancelOrder, CreateOrder, UpdateOrder
-from api.security import Edge
-from api.service import Service
-from api.timelines import Timelines
+from api.gateway.order_ids import OrderIds
+from api.gateway.order_routes import order_routes
+from api.gateway.payment_routes import payment_routes
+from api.gateway.placing import Placing
+from api.gateway.queries import Queries
+from api.gateway.recent import Recent
+from api.gateway.saga_routes import saga_routes
+from api.gateway.schemas import CancelOrder, CreateOrder, UpdateOrder
+from api.gateway.timelines import Timelines
+from api.health import Readiness, health_routes
+from api.openapi import describe, operation_id
 
 Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
@@ -62,20 +61,20 @@ _TAGS: Final[list[dict[str, Any]]] = [
 
 def create_gateway(
     *,
-    commands: CommandPort,
-    orchestration: OrchestrationPort,
-    timelines: TimelinePort,
-    feed: FeedPort,
+    commands: CommandSender,
+    orchestration: SagaStarter,
+    timelines: TimelineSource,
+    feed: EventFeed,
     orders: QueryClient,
     payments: QueryClient,
     clock: Clock,
     readiness: Readiness,
     access: Access | None = None,
-    settings: Settings | None = None,
+    settings: GatewaySettings | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The gateway's application; `orders` and `payments` are clients of the services' read APIs."""
-    settings = settings or Settings()
+    settings = settings or GatewaySettings()
     limits, ids = settings.limits, OrderIds(settings.secret)
     queries = Queries(
         orders=Service("order service", orders),
@@ -98,7 +97,7 @@ def create_gateway(
     )
     problems.install(app)
     accepting = Commands(
-        port=commands, orchestration=orchestration, queries=queries, ids=ids, clock=clock, settings=settings
+        sender=commands, orchestration=orchestration, queries=queries, ids=ids, clock=clock, settings=settings
     )
     placing = Placing(commands=accepting, queries=queries, feed=feed, limits=limits)
     telling = Timelines(queries=queries, workflows=timelines, limits=limits)

@@ -12,10 +12,10 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from api.follow import Follower
-from api.ports import FeedPort, Limits
+from api.gateway.follow import Follower
+from api.gateway.needs import EventFeed, Limits
+from api.gateway.queries import Queries, events_removed
 from api.problems import Problem, unavailable
-from api.queries import Queries, events_removed
 from choreography.message import BrokerUnavailable
 from workflows.timeline import Entry, entry_as_json
 
@@ -43,7 +43,7 @@ async def open_stream(
     last_event_id: str | None,
     correlation_id: str,
     queries: Queries,
-    feed: FeedPort,
+    feed: EventFeed,
     limits: Limits,
 ) -> Response:
     """Each event once: first what is known, then live, until the saga is over; 204 if nothing is left to tell.

@@ -13,11 +13,12 @@ from starlette.responses import Response
 
 from api.access import Access
 from api.fields import OrderIdInPath
+from api.health import Readiness
 from api.openapi import answers, problems, takes
-from api.ports import Readiness, ReplayPort
-from api.reads import Lifespan, Row, create_read_app, found, json_response, newest, offset, paged
 from api.requests import read_body
-from api.schemas import KeepKey, KeptKey, NoQuery, OrderBody, OrdersPage, Paged
+from api.schemas import NoQuery, OrderBody, OrdersPage, Paged
+from api.services.reads import Lifespan, Replayer, Row, create_read_app, found, json_response, newest, offset, paged
+from api.services.schemas import KeepKey, KeptKey
 from models.database import Database, sql_of
 from models.tables import OrderEventRow, OrderRow, OrderTotalRow
 from models.times import wire_time
@@ -42,7 +43,7 @@ def create_orders_app(
     token: str,
     access: Access | None = None,
     readiness: Readiness,
-    replay: ReplayPort | None = None,
+    replay: Replayer | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The order service's application."""

@@ -9,15 +9,16 @@ from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api import examples
+from api.edge import correlation_id_of
 from api.fields import ORDER_ID, OrderIdInPath
+from api.gateway.examples import NO_ORDER_ID, SERVICE_AWAY, STREAM, TIMELINE
+from api.gateway.needs import EventFeed, Limits
+from api.gateway.queries import Queries, events_removed, unknown_order
+from api.gateway.schemas import TimelineBody
+from api.gateway.stream import EventStream, cannot_follow, open_stream
+from api.gateway.timelines import Timelines
 from api.openapi import Responses, answers, problems, takes
-from api.ports import FeedPort, Limits
-from api.queries import Queries, events_removed, unknown_order
-from api.schemas import NoQuery, TimelineBody
-from api.security import correlation_id_of
-from api.stream import EventStream, cannot_follow, open_stream
-from api.timelines import Timelines
+from api.schemas import NoQuery
 
 _JSON: Final = "application/json"
 _LAST_EVENT_ID: Final[dict[str, Any]] = {
@@ -34,7 +35,7 @@ _EVENTS: Final[dict[str, Any]] = {
         "type": ["string", "object"],
         "description": "Events, each with `id`, `event` and, in `data`, an entry as JSON",
     },
-    "examples": {"example-1": {"value": examples.STREAM}},
+    "examples": {"example-1": {"value": STREAM}},
 }
 _STREAM: Final[Responses] = {
     200: {"description": "The events", "content": {"text/event-stream": _EVENTS}},
@@ -42,7 +43,7 @@ _STREAM: Final[Responses] = {
 }
 
 
-def saga_routes(*, timelines: Timelines, queries: Queries, feed: FeedPort, limits: Limits) -> APIRouter:
+def saga_routes(*, timelines: Timelines, queries: Queries, feed: EventFeed, limits: Limits) -> APIRouter:
     """Routes under `/orders/{orderId}`."""
     router = APIRouter(prefix="/orders/{orderId}", tags=["saga"])
 
@@ -52,8 +53,8 @@ def saga_routes(*, timelines: Timelines, queries: Queries, feed: FeedPort, limit
         description="Told by the order's workflow in Temporal, or from the event logs of the two services while "
         "Temporal is away, or has no such workflow, or lacks an event that they have; `source` says which. "
         "With a service away, the workflow's word is enough.",
-        responses=answers(200, TimelineBody, "The saga's story so far", like=[examples.TIMELINE])
-        | problems(unknown_order(_ID), events_removed(_ID), examples.SERVICE_AWAY, examples.NO_ORDER_ID),
+        responses=answers(200, TimelineBody, "The saga's story so far", like=[TIMELINE])
+        | problems(unknown_order(_ID), events_removed(_ID), SERVICE_AWAY, NO_ORDER_ID),
         openapi_extra=takes(),
     )
     async def get_order_timeline(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
@@ -67,9 +68,7 @@ def saga_routes(*, timelines: Timelines, queries: Queries, feed: FeedPort, limit
         status_code=200,
         response_class=EventStream,
         responses=_STREAM
-        | problems(
-            unknown_order(_ID), events_removed(_ID), _CANNOT_FOLLOW, examples.SERVICE_AWAY, examples.NO_ORDER_ID
-        ),
+        | problems(unknown_order(_ID), events_removed(_ID), _CANNOT_FOLLOW, SERVICE_AWAY, NO_ORDER_ID),
         openapi_extra=takes(None, _LAST_EVENT_ID),
     )
     async def stream_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:

@@ -13,7 +13,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.ports import NotTaken, OrchestratorUnavailable
+from api.gateway.needs import NotTaken, OrchestratorUnavailable
 from models.saga import CreateOrderRequested
 from workflows.naming import SAGA_TASK_QUEUE, workflow_id
 from workflows.saga_input import CANCEL, ORDER_SAGA, CancelRequest, NewOrder, SagaInput

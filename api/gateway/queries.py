@@ -11,10 +11,10 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from api.ports import Limits
+from api.gateway.downstream import Lane, Service, ServiceAway
+from api.gateway.needs import Limits
+from api.gateway.recent import Recent
 from api.problems import Kind, Problem, unavailable
-from api.recent import Recent
-from api.service import Lane, Service, ServiceAway
 from models.messages import Envelope, MalformedMessage, decode
 from workflows.timeline import causes_known
 

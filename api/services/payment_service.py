@@ -13,10 +13,10 @@ from starlette.responses import Response
 
 from api.access import Access
 from api.fields import OrderIdInPath, PaymentIdInPath
+from api.health import Readiness
 from api.openapi import answers, problems, takes
-from api.ports import Readiness, ReplayPort
-from api.reads import Lifespan, Row, create_read_app, found, json_response, newest, offset, paged
 from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
+from api.services.reads import Lifespan, Replayer, Row, create_read_app, found, json_response, newest, offset, paged
 from models.database import Database, sql_of
 from models.tables import PaymentEventRow, PaymentRow, PaymentSumRow
 from models.times import wire_time
@@ -31,7 +31,7 @@ def create_payments_app(
     token: str,
     access: Access | None = None,
     readiness: Readiness,
-    replay: ReplayPort | None = None,
+    replay: Replayer | None = None,
     lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The payment service's application."""

@@ -1,0 +1,1 @@
+"""The public gateway: commands to the broker or Temporal, queries to the services."""

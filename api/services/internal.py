@@ -1,0 +1,56 @@
+"""Answer on an internal port: nobody but who shows the internal token, except whether the process is well."""
+
+from __future__ import annotations
+
+import hmac
+from typing import Final
+
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from api.access import Access
+from api.edge import Edge, host_of
+from api.health import Readiness, health_routes
+from api.problems import install, unauthorized
+
+_OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
+
+
+class InternalToken:
+    """Lets through nobody but who shows the internal token, nobody at all if it is empty; health checks are open, under
+    the names of `access` alone.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str, access: Access) -> None:
+        self._app = app
+        self._token = token.encode()
+        self._access = access
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not self._authorized(scope):
+            if scope["path"] not in _OPEN_PATHS:
+                raise unauthorized()
+            self._access.check_host(host_of(scope))
+        await self._app(scope, receive, send)
+
+    def _authorized(self, scope: Scope) -> bool:
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                scheme, _, token = value.partition(b" ")
+                shown = scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
+                return shown and bool(self._token)
+        return False
+
+
+def create_health_app(*, name: str, token: str, readiness: Readiness, access: Access | None = None) -> FastAPI:
+    """The application of a process that answers nothing but how it is."""
+    app = FastAPI(
+        title=name,
+        openapi_url=None,
+        redirect_slashes=False,
+        middleware=[Middleware(Edge), Middleware(InternalToken, token=token, access=access or Access())],
+    )
+    install(app)
+    app.include_router(health_routes(readiness))
+    return app

@@ -1,0 +1,54 @@
+"""What travels over HTTP between the gateway and the services alone."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from pydantic import AwareDatetime, ConfigDict, Field
+
+from api.fields import ORDER_ID
+from api.schemas import Camel, Strict
+
+
+class KeepKey(Strict):
+    """An Idempotency-Key to keep, and the order it is to stand for unless it already stands for one."""
+
+    scope: str = Field(pattern=r"^[ -~]{1,200}$")
+    key: str = Field(pattern=r"^[ -~]{1,255}$")
+    digest: str = Field(pattern=r"^[0-9a-f]{64}$")
+    order_id: UUID
+
+
+class KeptKey(Camel):
+    order_id: UUID
+    digest: str
+
+
+class Replay(Strict):
+    """Which events to publish once more: all that match every condition given; at least one is needed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"orderId": ORDER_ID}]})
+
+    order_id: UUID | None = None
+    event_type: str | None = Field(None, examples=["OrderCreated"])
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+
+class EventsQuery(Strict):
+    """Which events to list: the first `limit` that match every condition given."""
+
+    order_id: UUID | None = Field(None, description="Only this order's")
+    event_type: str | None = Field(None, description="Only of this type")
+    since: AwareDatetime | None = Field(None, description="Only what happened then or later")
+    until: AwareDatetime | None = Field(None, description="Only what happened before")
+    limit: int = Field(100, ge=1, le=1000, description="How many at most")
+
+
+class EventLog(Camel):
+    data: list[dict[str, Any]] = Field(description="Envelopes, as they were published")
+
+
+class Replayed(Camel):
+    replayed: int = Field(description="How many events were published once more")
