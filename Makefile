@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
+.PHONY: hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
@@ -40,6 +40,9 @@ check: install       ## Format, lint, types, import contracts, dead code
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/vulture
+
+hooks: install       ## Check every commit as `make check` does
+	@$(BIN)/pre-commit install >/dev/null
 
 format: install      ## Format the code
 	@$(BIN)/ruff format .
