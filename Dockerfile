@@ -11,7 +11,10 @@ COPY activities activities
 COPY choreography choreography
 COPY workflows workflows
 COPY api api
+COPY audit audit
+COPY embedded embedded
 COPY stack stack
+COPY cli cli
 # The build backend comes from the lock too; nothing that installs or builds goes into the final image.
 RUN pip install -q --no-deps --no-build-isolation . && pip uninstall -q -y setuptools pip
 

@@ -23,7 +23,7 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 	@touch $@
 
 system-packages:
-	@sh stack/install-rabbitmq.sh
+	@sh embedded/install-rabbitmq.sh
 
 run: install system-packages  ## Start everything and drive a few orders; ARGS="--port-offset 100"
 	@$(BIN)/saga up --tour $(ARGS)

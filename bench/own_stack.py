@@ -127,7 +127,7 @@ class OwnStack:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "stack.cli",
+            "cli",
             *arguments,
             env={**self._environ, **(environ or {})},
             stdout=asyncio.subprocess.PIPE,

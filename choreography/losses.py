@@ -1,13 +1,17 @@
-"""What the driver raises when the way to RabbitMQ is lost, under names that can be caught."""
+"""What the driver raises when the way to RabbitMQ is lost, under names that can be caught, and what to do about it."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 from aio_pika.exceptions import AMQPError
+from aiormq import exceptions as amqp
+
+from choreography.message import BrokerUnavailable
 
 LOST: Final = (AMQPError, OSError, TimeoutError, RuntimeError)
 
@@ -39,3 +43,21 @@ def named() -> Iterator[None]:
 def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
+
+
+def explain(error: Exception) -> str | None:
+    """One line for an operator: what was lost and what to do; no password, and None for what is no loss."""
+    match error:
+        case amqp.AuthenticationError() | amqp.ProbableAuthenticationError() | amqp.ConnectionNotAllowed():
+            return "RabbitMQ refuses this user, password or virtual host; correct SAGA_AMQP_URL"
+        case amqp.ChannelAccessRefused():
+            return f"RabbitMQ does not let this user do that ({error}); use an operator's SAGA_AMQP_URL"
+        case amqp.ChannelNotFoundEntity():
+            return f"RabbitMQ lacks a queue ({error}); start the services once, they declare theirs"
+        case BrokerUnavailable():
+            return f"{error}; see what `saga status` says and run this again, nothing is lost by that"
+        case amqp.AMQPError() | OSError() | amqp.ChannelInvalidStateError():
+            reason = re.sub(r"//[^/@]*@", "//", str(error)) or type(error).__name__
+            return f"RabbitMQ could not be reached ({reason}); start it with `saga up`, or correct SAGA_AMQP_URL"
+        case _:
+            return None

@@ -1,1 +1,1 @@
-"""How the parts become processes."""
+"""How the parts become processes: settings and wiring."""

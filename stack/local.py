@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from stack import postgres, rabbitmq, state, temporal
-from stack.errors import StackError
-from stack.ports import LOOPBACK, Ports
-from stack.program import ALIVE_TIMEOUT, Program, Stage, http_ok
+from embedded import postgres, rabbitmq, state, temporal
+from embedded.errors import StackError
+from embedded.ports import LOOPBACK
+from embedded.program import ALIVE_TIMEOUT, Program, Stage, http_ok
+from stack.addresses import Ports
 
 # Where the embedded stack is, is not the user's to say; which process may know what of it is below.
 ADDRESSES = frozenset(
@@ -151,7 +152,7 @@ def services(
     return [
         Program(
             name=name,
-            argv=(sys.executable, "-m", "stack.cli", "run", name),
+            argv=(sys.executable, "-m", "cli", "run", name),
             env={
                 "SAGA_HOST": LOOPBACK,
                 "SAGA_INTERNAL_TOKEN": secrets.internal_token,

@@ -17,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.connection import Connection
-from stack.errors import StackError
+from embedded.errors import StackError
 
 log = structlog.get_logger()
 

@@ -10,7 +10,7 @@ from typing import assert_never
 import structlog
 
 from activities import faults
-from stack.limits import raise_file_limit
+from embedded.limits import raise_file_limit
 from stack.process import Wired, listen, serve, stop_signal
 from stack.settings import Process, Settings
 

@@ -12,8 +12,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from choreography.broker import nodes
 from choreography.topology import DEFAULT_RETRY_DELAYS
+from embedded.errors import StackError
 from models.saga import Coordinator
-from stack.errors import StackError
 
 Process = Literal["gateway", "order", "payment", "worker"]
 

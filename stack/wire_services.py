@@ -33,11 +33,11 @@ from choreography.relay import Relay
 from choreography.replay import Replay
 from choreography.suspects import Suspects
 from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, Topology
+from embedded.errors import StackError
 from models.database import Database
 from models.migrations import Service, migrate
 from models.order import Order
 from models.payment import Payment
-from stack.errors import StackError
 from stack.process import Wired
 from stack.settings import Settings
 from workflows.activity_workers import activity_worker

@@ -18,12 +18,12 @@ from activities.orders import ORDERS
 from activities.payments import PAYMENTS, PaymentActivities
 from activities.providers import ProviderUnavailable
 from activities.providers.simulated import SimulatedProvider
+from audit.run import Places
 from choreography.reactions import order_reactions, payment_reactions
 from models.database import Database
 from models.ids import uuid7
 from models.messages import Envelope, parse
 from models.saga import Coordinator, CreateOrderRequested, Message, OrderCancelRequested, OrderId, UserId
-from stack.audit.run import Places
 from tests.world import Servers
 
 

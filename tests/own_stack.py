@@ -16,7 +16,8 @@ from typing import Any
 import httpx
 import psutil
 
-from stack import local, state
+from embedded import state
+from stack import local
 from tests.waiting import until
 
 SETTINGS = {"SAGA_PROVIDER_LATENCY_MS": "100", "SAGA_RETRY_DELAYS": "0.2,0.4", "SAGA_RECONCILE_INTERVAL": "5"}
@@ -68,7 +69,7 @@ class OwnStack:
             with suppress(psutil.Error):  # it has ended
                 line = " ".join(process.cmdline())
                 for name in (*ROLES, "order", "payment", "gateway", "worker"):
-                    if ROLES.get(name, f"stack.cli run {name}") in line:
+                    if ROLES.get(name, f"-m cli run {name}") in line:
                         found[name] = process.pid
         return found
 

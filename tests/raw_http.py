@@ -137,7 +137,7 @@ def gateway_alone(
     limits = files or (1024, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "stack.cli", "run", "gateway"],
+            [sys.executable, "-m", "cli", "run", "gateway"],
             env=env,
             stdout=output,
             stderr=output,

@@ -10,10 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from embedded import state
+from embedded.supervisor import Supervisor
 from models.migrations import migrate
-from stack import local, state
-from stack.ports import Ports
-from stack.supervisor import Supervisor
+from stack import local
+from stack.addresses import Ports
 from tests.waiting import until
 from tests.world import Servers
 

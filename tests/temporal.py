@@ -15,8 +15,8 @@ from temporalio.api.workflowservice.v1 import DeleteWorkflowExecutionRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from stack.program import http_ok
-from stack.temporal import TUNING
+from embedded.program import http_ok
+from embedded.temporal import TUNING
 from tests.waiting import until
 from tests.world import free_port
 from workflows.naming import workflow_id

@@ -25,10 +25,10 @@ import psycopg
 from aio_pika.abc import AbstractChannel
 from psycopg.rows import dict_row
 
+from audit.proof import Scope
+from audit.run import Places, audit
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
 from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, Topology, declare
-from stack.audit.proof import Scope
-from stack.audit.run import Places, audit
 from tests import http
 from tests.waiting import PATIENCE, until
 
@@ -111,7 +111,7 @@ class World:
             }
             with (self._logs / f"{name}.log").open("ab") as log:
                 self.processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "stack.cli", "run", process], env=env, stdout=log, stderr=log
+                    [sys.executable, "-m", "cli", "run", process], env=env, stdout=log, stderr=log
                 )
         if wait:
             for name in names:

@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
+from audit.checks import TIMELINES_EQUAL
+from audit.proof import Scope
+from audit.run import Places, audit
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
-from stack.audit.checks import TIMELINES_EQUAL
-from stack.audit.proof import Scope
-from stack.audit.run import Places, audit
 from tests.chaos.load import Load
 from tests.chaos.outcomes import outcomes, repeated
 from tests.chaos.system import INSTANCES, System

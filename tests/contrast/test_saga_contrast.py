@@ -21,7 +21,7 @@ BOTH = {"choreography", "orchestration"}
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess[str], Path]:
     folder = tmp_path_factory.mktemp("contrast")
     command = [
-        sys.executable, "-m", "stack.cli", "contrast", "--quick", "--orders", "30", "--repetitions", "1",
+        sys.executable, "-m", "cli", "contrast", "--quick", "--orders", "30", "--repetitions", "1",
         "--json", str(folder / "found.json"), "--html", str(folder / "found.html"), "--port-offset", str(OFFSET + 400),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, check=False)
@@ -90,7 +90,7 @@ def test_nothing_is_left_behind(run: tuple[subprocess.CompletedProcess[str], Pat
     _, folder = run
     assert sorted(each.name for each in folder.iterdir()) == ["found.html", "found.json"]
     listening = subprocess.run(
-        [sys.executable, "-m", "stack.cli", "doctor", "--data", str(folder / "d"), "--port-offset", str(OFFSET + 400)],
+        [sys.executable, "-m", "cli", "doctor", "--data", str(folder / "d"), "--port-offset", str(OFFSET + 400)],
         capture_output=True,
         text=True,
         check=False,
@@ -100,7 +100,7 @@ def test_nothing_is_left_behind(run: tuple[subprocess.CompletedProcess[str], Pat
 
 def test_nothing_is_killed_if_that_is_not_wanted(tmp_path: Path) -> None:
     command = [
-        sys.executable, "-m", "stack.cli", "contrast", "--quick", "--orders", "10", "--no-faults",
+        sys.executable, "-m", "cli", "contrast", "--quick", "--orders", "10", "--no-faults",
         "--json", str(tmp_path / "found.json"), "--html", str(tmp_path / "found.html"),
         "--port-offset", str(OFFSET + 400),
     ]  # fmt: skip
@@ -112,7 +112,7 @@ def test_nothing_is_killed_if_that_is_not_wanted(tmp_path: Path) -> None:
 @pytest.mark.parametrize("option", ["--json", "--html"])
 @pytest.mark.parametrize("name", ["/proc/nothing.html", "nowhere/found.html", ".", "x" * 300])
 def test_a_file_that_cannot_be_written_is_told_at_once(option: str, name: str) -> None:
-    command = [sys.executable, "-m", "stack.cli", "contrast", "--quick", option, name]
+    command = [sys.executable, "-m", "cli", "contrast", "--quick", option, name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.startswith(f"saga: {name} cannot be written (")
@@ -121,13 +121,13 @@ def test_a_file_that_cannot_be_written_is_told_at_once(option: str, name: str) -
 def test_an_installation_without_the_measurements_says_where_they_are(tmp_path: Path) -> None:
     """As in the image."""
     project = Path(stack.__file__).parent.parent
-    for package in ("models", "activities", "choreography", "workflows", "api", "stack"):
+    for package in ("models", "activities", "choreography", "workflows", "api", "audit", "embedded", "stack", "cli"):
         (tmp_path / package).symlink_to(project / package)
     program = (
         f"import sys; sys.path[:] = [{str(tmp_path)!r}, *(p for p in sys.path if p not in ('', {str(project)!r}))]"
     )
     program += "; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]"
-    program += "; from stack.cli import main; sys.argv = ['saga', 'contrast']; main()"
+    program += "; from cli.app import main; sys.argv = ['saga', 'contrast']; main()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (

@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from typer.testing import CliRunner, Result
 
-from stack.cli import app
+from cli.app import app
 from tests.e2e.conftest import Stack
 from tests.e2e.test_operations import dead_letters, publish
 from tests.waiting import until

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import state
+from embedded import state
 from tests.conftest import OFFSET
 from tests.waiting import until
 

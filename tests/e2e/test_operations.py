@@ -144,7 +144,7 @@ def test_bad_configuration_is_told_in_one_line() -> None:
     import sys
 
     result = subprocess.run(
-        [sys.executable, "-m", "stack.cli", "run", "order"],
+        [sys.executable, "-m", "cli", "run", "order"],
         env={**os.environ, "SAGA_PROVIDER_DECLINE_RATE": "2", "SAGA_PORT": "no"},
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from stack import state
+from embedded import state
 from tests.conftest import OFFSET
 from tests.e2e.conftest import Stack, terminal
 from tests.e2e.test_operations import dead_letters, publish
@@ -24,7 +24,7 @@ FOREIGN = "poison: ü€😀"
 # Commands one after the other in one process, as a terminal shows them.
 ALL_IN_ONE = """
 import json, sys
-from stack.cli import app
+from cli.app import app
 for arguments in json.loads(sys.argv[1]):
     app(arguments, standalone_mode=False)
 """
@@ -156,9 +156,9 @@ def test_following_an_order_fits_a_narrow_terminal(stack: Stack, paid: str) -> N
 
 INTERRUPTED = """
 import os, signal, sys, threading
-import stack.entry
+import cli.__main__
 threading.Timer({after}, os.kill, (os.getpid(), signal.SIGINT)).start()
-stack.entry.main()
+cli.__main__.main()
 """
 
 

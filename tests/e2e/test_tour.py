@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from stack import state
+from embedded import state
 from tests.conftest import OFFSET
 from tests.e2e.conftest import run_saga, terminal
 

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from stack import state
+from embedded import state
 from tests.e2e.conftest import Stack
 from tests.waiting import until
 from tests.world import USER

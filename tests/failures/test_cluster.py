@@ -17,10 +17,12 @@ import httpx
 import pytest
 
 from choreography.topology import INBOXES, ORDER_QUEUE, Topology, declare
-from stack import local, rabbitmq
-from stack.log_files import LogFile
-from stack.ports import LOOPBACK, Ports
-from stack.program import Program, spawn
+from embedded import rabbitmq
+from embedded.log_files import LogFile
+from embedded.ports import LOOPBACK
+from embedded.program import Program, spawn
+from stack import local
+from stack.addresses import Ports
 from tests.chaos.load import Load, sales
 from tests.chaos.system import PROCESSES, SETTINGS
 from tests.conftest import OFFSET

@@ -91,7 +91,7 @@ def replay(world: World, *services: str) -> None:
         "SAGA_PAYMENT_SERVICE_URL": f"http://127.0.0.1:{world.ports['payment']}",
     }
     for service in services:
-        command = [sys.executable, "-m", "stack.cli", "events", "replay", "--yes", "--service", service]
+        command = [sys.executable, "-m", "cli", "events", "replay", "--yes", "--service", service]
         subprocess.run(command, env=env, check=True, timeout=60)
 
 

@@ -12,8 +12,8 @@ from uuid import uuid4
 
 import pytest
 
+from audit.letters import all_of
 from choreography.dead_letters import DeadLetterRecord
-from stack.audit.letters import all_of
 from tests import http
 from tests.failures.test_messages import ORDERS, cancel, create, order_event, payment_event
 from tests.poison import BROKEN, PLAIN, STRANGE
@@ -147,7 +147,7 @@ def test_39_a_command_that_could_not_be_decoded_is_shown_raw_and_redriven_withou
 
 def saga(world: World, *arguments: str) -> str:
     """What the command prints. It must have ended well."""
-    command = [sys.executable, "-m", "stack.cli", *arguments]
+    command = [sys.executable, "-m", "cli", *arguments]
     done = subprocess.run(command, env=world.env, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, ""), (arguments, done.stderr)
     return done.stdout

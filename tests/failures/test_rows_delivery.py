@@ -135,7 +135,7 @@ def early_approval(order_id: str, creation: str) -> tuple[str, str, dict[str, An
 
 
 def redrive(world: World) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "stack.cli", "dead-letters", "redrive", "--all"]
+    command = [sys.executable, "-m", "cli", "dead-letters", "redrive", "--all"]
     return subprocess.Popen(command, env=world.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 

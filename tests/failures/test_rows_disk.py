@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from choreography.topology import PAYMENT_QUEUE
-from stack import state
+from embedded import state
 from tests.conftest import OFFSET
 from tests.disks import fill, small_disk
 from tests.freezing import frozen

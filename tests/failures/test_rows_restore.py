@@ -12,7 +12,7 @@ from typing import Final
 import psycopg
 import pytest
 
-from stack.ports import Ports
+from stack.addresses import Ports
 from tests.conftest import OFFSET
 from tests.freezing import frozen
 from tests.own_stack import OwnStack

@@ -16,8 +16,8 @@ import httpx
 import psycopg
 import pytest
 
-from stack.ports import Ports
-from stack.rabbitmq import NODE
+from embedded.rabbitmq import NODE
+from stack.addresses import Ports
 from tests.failures.test_messages import cancel, create
 from tests.waiting import until
 from tests.world import USER, Servers, World

@@ -14,15 +14,15 @@ from uuid import UUID
 import pytest
 from typer.testing import CliRunner, Result
 
+from audit.checks import CHECKS
+from audit.findings import Asked, Report
+from audit.lives import order_lives, payment_lives
+from audit.proof import Proof, Scope
+from audit.run import Places, audit
+from audit.snapshot import Reader
+from cli.app import app
+from cli.commands.audit import find
 from models.saga import Coordinator, OrderId
-from stack.audit.checks import CHECKS
-from stack.audit.findings import Asked, Report
-from stack.audit.lives import order_lives, payment_lives
-from stack.audit.proof import Proof, Scope
-from stack.audit.run import Places, audit
-from stack.audit.snapshot import Reader
-from stack.cli import app
-from stack.commands.audit import find
 from tests.audited import Kept, Sagas, databases, execute, play
 from tests.world import Servers
 

@@ -9,11 +9,11 @@ from uuid import uuid4
 
 import pytest
 
+from audit.checks import ORDERS_STORED, TIMELINES_CLOSED, TIMELINES_EQUAL, TIMELINES_EXIST
+from audit.findings import Report
+from audit.proof import Scope
+from audit.run import Places, audit
 from choreography.topology import DEAD_LETTER_EXCHANGE, ORDER_QUEUE
-from stack.audit.checks import ORDERS_STORED, TIMELINES_CLOSED, TIMELINES_EQUAL, TIMELINES_EXIST
-from stack.audit.findings import Report
-from stack.audit.proof import Scope
-from stack.audit.run import Places, audit
 from tests.audited import execute
 from tests.temporal import TemporalServer
 from tests.waiting import until

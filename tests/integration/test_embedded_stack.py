@@ -20,18 +20,19 @@ import psutil
 import psycopg
 import pytest
 
-from stack import state
-from stack.errors import StackError
+from embedded import state
+from embedded.errors import StackError
+from embedded.ports import require_free
+from stack.addresses import Ports
 from stack.local import Secrets, urls
-from stack.ports import Ports, require_free
 from tests.waiting import until
 
 SUPERVISE = """
 import asyncio, sys
 from pathlib import Path
-from stack.errors import StackError
+from embedded.errors import StackError
 from stack.local import Secrets, servers, urls
-from stack.supervisor import Supervisor
+from embedded.supervisor import Supervisor
 
 data, offset = Path(sys.argv[1]), int(sys.argv[2])
 try:

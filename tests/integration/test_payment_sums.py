@@ -11,9 +11,9 @@ import pytest
 from anyio import to_thread
 
 from api.services.payment_service import create_payments_app
+from audit.statements import PAYMENT_TOTALS
 from models.database import TRANSIENT, Database
 from models.migrations import migrate, upgrade
-from stack.audit.statements import PAYMENT_TOTALS
 from tests.audited import Sagas, databases, play
 from tests.world import Servers
 

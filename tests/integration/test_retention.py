@@ -19,12 +19,12 @@ from activities.orders import ORDERS, OrderSteps
 from activities.payments import PAYMENTS
 from activities.retention import Removed, Retention
 from activities.steps import Step, StepResult
+from audit.findings import Report
+from audit.proof import Scope
+from audit.run import Places, audit
 from models.database import Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
 from models.saga import CreateOrderRequested, OrderId, UserId
-from stack.audit.findings import Report
-from stack.audit.proof import Scope
-from stack.audit.run import Places, audit
 from tests.audited import Sagas, Wire, databases, execute, play
 from tests.integration.test_audit import every_kind
 from tests.waiting import until

@@ -19,13 +19,13 @@ from activities.orders import ORDERS
 from activities.payments import PAYMENTS
 from activities.retention import Retention
 from api.gateway.orchestration import Orchestration
+from audit.checks import TIMELINES_EQUAL
+from audit.proof import Scope
+from audit.run import Places, audit
+from cli.app import app
 from models.database import Database
 from models.ids import uuid7
 from models.saga import Coordinator, CreateOrderRequested, OrderId, UserId, derived_id
-from stack.audit.checks import TIMELINES_EQUAL
-from stack.audit.proof import Scope
-from stack.audit.run import Places, audit
-from stack.cli import app
 from tests.audited import execute
 from tests.integration.test_reconciler import found, play
 from tests.integration.test_saga_steps import Services, answer_to, cancel_step, create_step, services

@@ -15,10 +15,10 @@ from typing import Any
 import psutil
 import pytest
 
-from stack import state
-from stack.errors import StackError
-from stack.program import Program, Stage, http_ok
-from stack.supervisor import Event, Supervisor
+from embedded import state
+from embedded.errors import StackError
+from embedded.program import Program, Stage, http_ok
+from embedded.supervisor import Event, Supervisor
 from tests.disks import fill, small_disk
 from tests.freezing import freeze
 from tests.waiting import until

@@ -124,7 +124,7 @@ def _at_rest(world: World, temporal: TemporalServer, load: Load, tell: Callable[
     tell("all is at rest")
     failed = temporal.count(_FAILED)
     audit = subprocess.run(
-        [sys.executable, "-m", "stack.cli", "audit", "--at-rest", "--grace", "5", "--timelines", "200"],
+        [sys.executable, "-m", "cli", "audit", "--at-rest", "--grace", "5", "--timelines", "200"],
         env=world.env,
         capture_output=True,
         text=True,

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 from choreography.broker import Broker, connect_to_any, nodes
 from choreography.topology import INBOXES, Topology
+from cli.commands import target
+from embedded.errors import StackError
 from stack import settings
-from stack.commands import target
-from stack.errors import StackError
 
 pytestmark = pytest.mark.anyio
 

@@ -22,10 +22,10 @@ from typer.testing import CliRunner, Result
 
 from choreography.dead_letters import DeadLetterRecord, Wanted
 from choreography.message import BrokerUnavailable
-from stack.cli import app
-from stack.commands import dead_letters, events, orders
-from stack.commands.target import find
-from stack.errors import StackError
+from cli.app import app
+from cli.commands import dead_letters, events, orders
+from cli.commands.target import find
+from embedded.errors import StackError
 
 ORDER = "019c5ef4-0d8f-7a3c-9f1e-5b1d2c3e4f50"
 USER = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"

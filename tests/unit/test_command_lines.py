@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from stack.cli import app
+from cli.app import app
 from tests.e2e.test_command_line import FINDERS
 
 TESTS = Path(__file__).parent.parent

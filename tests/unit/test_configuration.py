@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from embedded.errors import StackError
 from stack import configuration, settings
-from stack.errors import StackError
 
 PAGE = Path(configuration.__file__).parent.parent / "docs" / "configuration.md"
 SECRETS = [name for name, field in settings.Settings.model_fields.items() if field.annotation is settings.SecretStr]

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from stack.log_files import LogFile
+from embedded.log_files import LogFile
 from stack.logs import Unfailing
 
 FULL = Path("/dev/full")  # takes nothing: No space left on device

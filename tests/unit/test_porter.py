@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stack.porter import Refused, admit
+from embedded.porter import Refused, admit
 
 LINK = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
 ALLOWED = frozenset({"shop.example"})

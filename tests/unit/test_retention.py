@@ -13,13 +13,13 @@ import msgspec
 import pytest
 
 from activities.recall import recall
+from audit.lives import order_lives, payment_lives, rests_of_order_lives, rests_of_payment_lives
+from audit.removed import Removed, difference_of
+from embedded.errors import StackError
 from models.order import Order, OrderStatus
 from models.payment import Payment, PaymentStatus, payment_id
 from models.saga import Coordinator, OrderId, UserId
 from stack import settings
-from stack.audit.lives import order_lives, payment_lives, rests_of_order_lives, rests_of_payment_lives
-from stack.audit.removed import Removed, difference_of
-from stack.errors import StackError
 from tests.unit.test_timeline import APPROVED, CANCELLED_BY_USER, CREATED, PAID, REFUNDED
 from workflows.saga_mirror import REPUBLISH_ATTEMPTS
 from workflows.timeline import build, timeline_as_json

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from stack import state, status, up
-from stack.errors import StackError
-from stack.ports import Ports
+from cli import status, up
+from embedded import state
+from embedded.errors import StackError
+from stack.addresses import Ports
 from tests.world import free_port
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from cli.tour import STOPS, Plan
 from stack.settings import Settings
-from stack.tour import STOPS, Plan
 
 TIMED_OUT = [stop for stop in STOPS if stop.title == "timed out"]
 

@@ -1,0 +1,82 @@
+"""Audit a system: its databases, then what the broker and Temporal hold of the same sagas."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Final
+
+from audit.findings import Report
+from audit.proof import Proof, Scope
+from audit.snapshot import Reader, Unread
+
+SAMPLE: Final = 200  # sagas whose timelines are read unless all are asked for
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """Where a system keeps what it knows; empty is what isn't known, and is left out. They hold passwords."""
+
+    orders_db: str
+    payments_db: str
+    amqp: str = ""
+    temporal: str = ""
+    namespace: str = "default"
+
+
+def audit(places: Places, scope: Scope, *, sample: int | None = SAMPLE) -> Report:
+    """Everything that was found; what could not be read is in the report, never raised.
+
+    Reads and changes nothing. `sample` is the number of sagas whose timelines are compared; None: all.
+    """
+    report = Report()
+    with ExitStack() as stack:
+        try:
+            orders = stack.enter_context(Reader("orders", places.orders_db))
+            payments = stack.enter_context(Reader("payments", places.payments_db))
+            Proof(orders=orders, payments=payments, scope=scope, report=report).run()
+        except Unread as error:
+            # What was found before is still true; what follows needs both databases.
+            report.unread[error.source] = error.why
+            report.left_out |= dict.fromkeys(("dead letters", "timelines"), "a database could not be read")
+            return report
+        _dead_letters(places, orders, scope, report)
+        _timelines(places, orders, payments, scope, sample, report)
+    return report
+
+
+def _dead_letters(places: Places, orders: Reader, scope: Scope, report: Report) -> None:
+    if not places.amqp:
+        report.left_out["dead letters"] = "the broker's address is not known"
+        return
+    from audit import letters
+
+    try:
+        asyncio.run(letters.check(orders, lambda: letters.all_of(places.amqp), scope, report))
+    except Unread as error:
+        report.unread[error.source] = error.why
+
+
+def _timelines(
+    places: Places, orders: Reader, payments: Reader, scope: Scope, sample: int | None, report: Report
+) -> None:
+    if not places.temporal or sample == 0:
+        why = "Temporal's address is not known" if not places.temporal else "not asked for"
+        report.left_out["timelines"] = why
+        return
+    from audit.timelines import Timelines
+
+    asked = Timelines(
+        orders=orders,
+        payments=payments,
+        address=places.temporal,
+        namespace=places.namespace,
+        scope=scope,
+        sample=sample,
+        report=report,
+    )
+    try:
+        asyncio.run(asked.run())
+    except Unread as error:
+        report.unread[error.source] = error.why

@@ -1,0 +1,1 @@
+"""The command `saga`: what its commands ask, print and exit with."""

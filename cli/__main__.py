@@ -1,0 +1,19 @@
+"""The program `saga`: Ctrl-C ends it without a word also while it is still being loaded."""
+
+import signal
+
+_AT_FIRST = signal.getsignal(signal.SIGINT)
+if _AT_FIRST is signal.default_int_handler:  # and not ignored, as in the background of a script
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def main() -> None:
+    """Load the command line and run it."""
+    from cli import app
+
+    signal.signal(signal.SIGINT, _AT_FIRST)
+    app.main()
+
+
+if __name__ == "__main__":
+    main()

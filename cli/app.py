@@ -1,0 +1,149 @@
+"""`saga`: start and stop the system, look after it, and use it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from importlib.metadata import version
+from typing import Annotated, Literal
+
+import typer
+
+from api.environment import forget_strangers, forget_ways_out
+from cli import terminal
+from cli.commands import audit, contrast, dead_letters, events, one_line_errors, orders
+from cli.commands.options import AsJson, Data, PortOffset, folder
+
+Process = Literal["gateway", "order", "payment", "worker"]
+
+INTERRUPTED = 130  # as a shell says of a process that Ctrl-C has ended
+NO_READER = 141  # and of one that wrote to a closed pipe
+NO_ROOM = 74  # sysexits.h: an error in writing
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.add_typer(orders.app, name="order")
+app.add_typer(dead_letters.app, name="dead-letters")
+app.add_typer(events.app, name="events")
+
+
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        print(f"payment-saga {version('payment-saga')}")
+        raise typer.Exit
+
+
+@app.callback()
+def saga(
+    _: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_tell_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Start and stop the system, look after it, and use it."""
+
+
+@app.command("help")
+def show_help(
+    context: typer.Context,
+    command: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND]...", help="Such as: order list")] = None,
+) -> None:
+    """Show this page, or that of a command: `saga help order list`."""
+    root = context.find_root()
+    root.command.main([*(command or ()), "--help"], prog_name=root.info_name)
+
+
+@app.command()
+@one_line_errors
+def up(
+    data: Data = None,
+    port_offset: PortOffset = None,
+    detach: Annotated[bool, typer.Option("--detach", help="Return when all is ready, and leave it running.")] = False,
+    tour: Annotated[
+        bool, typer.Option("--tour", help="Drive a few orders before your eyes when all is ready.")
+    ] = False,
+) -> None:
+    """Start PostgreSQL, RabbitMQ, Temporal and our processes; stay until Ctrl-C, which leaves nothing behind."""
+    from cli import up as commands
+
+    if detach:
+        commands.detached(folder(data), port_offset or 0, tour=tour)
+    else:
+        commands.attached(folder(data), port_offset or 0, tour=tour)
+
+
+@app.command()
+@one_line_errors
+def down(data: Data = None, port_offset: PortOffset = None) -> None:
+    """Stop the stack that runs on this data, and wait until nothing of it is left."""
+    from cli import up as commands
+
+    commands.down(folder(data), port_offset)
+
+
+@app.command()
+@one_line_errors
+def status(data: Data = None, port_offset: PortOffset = None, as_json: AsJson = False) -> None:
+    """Say what runs, where and how well; the exit code is 0 when all of it is ready."""
+    from cli import status as commands
+
+    commands.status(folder(data), port_offset, as_json=as_json)
+
+
+@app.command()
+@one_line_errors
+def doctor(data: Data = None, port_offset: PortOffset = None) -> None:
+    """Check that this machine has what `saga up` needs, and say what to do where it hasn't."""
+    from cli import status as commands
+
+    commands.doctor(folder(data), port_offset or 0)
+
+
+@app.command()
+@one_line_errors
+def run(
+    process: Annotated[Process, typer.Argument(metavar="PROCESS", help="gateway, order, payment or worker")],
+) -> None:
+    """Run one process in the foreground, configured by SAGA_… variables, as the containers do."""
+    import asyncio
+
+    import uvloop
+
+    from stack import logs, services, settings
+
+    configuration = settings.load()
+    if not (process == "payment" and configuration.provider == "stripe"):
+        forget_ways_out(os.environ)
+    logs.configure(level=configuration.log_level, log_format=configuration.log_format, service=process)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(services.run(process, configuration))
+
+
+app.command("audit")(audit.audit)
+app.command("contrast")(contrast.contrast)
+
+
+def main() -> None:
+    """Run the command line; what is in its way is told in one line. docs/command-line.md has the exit codes."""
+    terminal.prepare()
+    forget_strangers(os.environ)
+    try:
+        code = _run()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except terminal.OutputLost as lost:
+        terminal.abandon()
+        code = NO_READER
+        if not lost.reader_has_gone:
+            terminal.complain(f"Standard output cannot be written: {lost}")
+            code = NO_ROOM
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what is left to do has no use for a traceback
+    sys.exit(code)
+
+
+def _run() -> int:
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code
+    sys.stdout.flush()
+    return code if isinstance(code, int) else int(code is not None)

@@ -1,0 +1,194 @@
+"""Bring the embedded stack up and down."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+from urllib.parse import urlsplit
+
+from rich.console import Console
+
+from cli import terminal
+from cli.commands.options import require_offset
+from cli.hints import saga
+from cli.readiness import still_unreadable
+from cli.tour import Plan, drive
+from embedded import state
+from embedded.errors import StackError
+from embedded.ports import require_free
+from embedded.supervisor import Event, Supervisor
+from stack import local
+from stack.addresses import Ports
+from stack.settings import load
+
+START_WITHIN = 120.0  # seconds
+STOP_MARGIN = 30.0  # seconds, beside what the programs have to stop
+DETACHED_LOG = "saga-up.log"
+
+
+def attached(data: Path, port_offset: int, *, tour: bool) -> None:
+    """Run the stack in the foreground until a signal. Raises StackError, in the end also for a tour that failed."""
+    terminal.forgive()
+    console = terminal.console()
+    began = time.monotonic()
+    _refuse_early(data, port_offset)
+    state.make_folder(data)
+    settings = load()
+    plan = Plan.of(settings) if tour else None
+    secrets = local.Secrets.of(data)
+    urls = local.urls(port_offset, secrets)
+    environ = {**os.environ, **(plan.environ if plan else {})}
+    services = local.services(data, port_offset, secrets, environ, shutdown_timeout=settings.shutdown_timeout)
+    supervisor = Supervisor(
+        data=data,
+        programs=[*local.servers(data, port_offset, secrets), *services],
+        urls=urls,
+        on_event=lambda event: _tell(console, event),
+    )
+
+    async def then() -> None:
+        seconds = time.monotonic() - began
+        console.print(f"{await asyncio.to_thread(_readiness, urls)} after {seconds:.1f} s\n", soft_wrap=True)
+        if plan:
+            try:
+                await asyncio.to_thread(_tour, plan, urls)
+            except StackError as error:  # on a busy machine an order may time out; the stack is of use all the same
+                terminal.complain(str(error))
+                missed.append(error)
+        _links(console, urls, data, stop="Ctrl-C, or elsewhere ")
+
+    missed: list[StackError] = []
+    asyncio.run(supervisor.run_until_signal(then))
+    console.print("Everything is stopped; the data are kept.")
+    if missed:
+        raise missed[0]
+
+
+def detached(data: Path, port_offset: int, *, tour: bool) -> None:
+    """Start the stack in the background; return when it is ready, and toured if that is wanted.
+
+    Raises StackError with what stopped it, or with what the tour found; it runs on then.
+    """
+    _refuse_early(data, port_offset)
+    plan = Plan.of(load()) if tour else None
+    state.make_folder(data)
+    log = data / "logs" / DETACHED_LOG
+    arguments = ["up", "--data", str(data), "--port-offset", str(port_offset)]
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli", *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            env={**os.environ, **(plan.environ if plan else {})},
+        )
+    try:
+        known = _when_ready(process, data, log)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
+    console = terminal.console()
+    console.print(_readiness(known["urls"]) + ("\n" if plan else ""), soft_wrap=True)
+    if plan:
+        _tour(plan, known["urls"])
+    _links(console, known["urls"], data, stop="")
+
+
+def _when_ready(process: subprocess.Popen[bytes], data: Path, log: Path) -> dict[str, Any]:
+    """What the stack that this process starts says of itself, once it is ready. Raises StackError if it ends before."""
+    deadline = time.monotonic() + START_WITHIN
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            lines = log.read_text(errors="replace").strip().splitlines() or ["it wrote nothing"]
+            raise StackError(lines[-1].removeprefix("saga: "))
+        known = state.read(data)
+        if known and known["pid"] == process.pid and known["ready"]:
+            return known
+        time.sleep(0.05)
+    process.terminate()
+    raise StackError(f"The stack was not ready within {START_WITHIN:g} s; see {data / 'logs'}")
+
+
+def _refuse_early(data: Path, port_offset: int) -> None:
+    """Raise the StackError of a start that cannot succeed, before anything is made for it in a new folder."""
+    if data.exists():
+        return
+    load()
+    require_free(vars(Ports.shifted(port_offset)))
+    with TemporaryDirectory() as folder:
+        local.servers(Path(folder), port_offset, local.Secrets.of(Path(folder)))
+
+
+def down(data: Path, port_offset: int | None = None) -> None:
+    """Stop the stack on this data and wait for its end. Raises StackError if it doesn't end, or has another offset."""
+    known = state.running(data)
+    if known is None:
+        print(f"Nothing runs on {data}.")
+        return
+    require_offset(known["urls"].get("gateway", ""), data, port_offset)
+    os.kill(known["pid"], signal.SIGTERM)
+    within = known["stops_within"] + STOP_MARGIN
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        if state.read(data) is None:
+            print("Everything is stopped; the data are kept.")
+            return
+        time.sleep(0.05)
+    raise StackError(f"The stack (pid {known['pid']}) has not stopped within {within:g} s; see {data / 'logs'}")
+
+
+def _readiness(urls: dict[str, str]) -> str:
+    """What is so: a gateway without one of the services that it asks takes commands, and refuses reads."""
+    found = still_unreadable(urlsplit(urls["gateway"]).port or 0)
+    if not found:
+        return "[bold green]Ready[/]"
+    return f"[bold yellow]Ready for commands, not for reads[/] ({'; '.join(found)}; see the gateway's log)"
+
+
+def _tell(console: Console, event: Event) -> None:
+    match event.state:
+        case "ready":
+            console.print(f"  [green]✓[/] {event.name:<10} {event.seconds:5.1f} s")
+            if event.detail:
+                console.print(f"  [red]![/] {event.name:<10} {event.detail}", soft_wrap=True)
+        case "died":
+            console.print(
+                f"  [red]✗[/] {event.name:<10} died ({event.detail}); it will be started again; see {event.log}",
+                soft_wrap=True,
+            )
+        case "silent" | "no room":
+            console.print(f"  [red]✗[/] {event.name:<10} {event.detail}; see {event.log}", soft_wrap=True)
+
+
+def _tour(plan: Plan, urls: dict[str, str]) -> None:
+    if plan.notice:
+        terminal.say(plan.notice)
+    drive(plan, urls["gateway"], urls["temporal_ui"])
+    print()
+
+
+def _links(console: Console, urls: dict[str, str], data: Path, stop: str) -> None:
+    password = urls["amqp"].split(":")[2].split("@")[0]
+    shown = password if console.is_terminal else f"see {saga('status --json', data)}"  # none in a log
+    links = {
+        "API docs": f"{urls['gateway']}/docs",
+        "Temporal UI": urls["temporal_ui"],
+        "RabbitMQ UI": urls["rabbitmq_ui"],
+        "  user": "saga",
+        "  password": shown,
+        "Logs": str(data / "logs"),
+    }
+    for name, value in links.items():
+        print(f"{name:<13}{value}")
+    tried = (saga(each, data) for each in ("order create --total 999 --wait 10", "order list", "status"))
+    print("\nTry:   " + "\n       ".join(tried))
+    print(f"Stop:  {stop}{saga('down', data)}", flush=True)

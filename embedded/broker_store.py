@@ -1,0 +1,90 @@
+"""Recognise queues that RabbitMQ cannot recover, and set them aside, so that they are declared anew.
+
+A server that ends in the middle of a write may leave a quorum queue with a hole in its log (`corrupt_log`,
+`gap_between_snapshot_and_first_index`). RabbitMQ then runs without that queue: it refuses what is published to it and
+whoever wants to read from it, for good.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+from base64 import b64encode
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from embedded import state
+
+SET_ASIDE: Final = "set-aside"
+_LOOK_AGAIN: Final = 3.0  # seconds in which RabbitMQ tries again to start a queue by itself
+_LOOK_EVERY: Final = 15.0  # seconds
+_TIMEOUT: Final = 10.0  # seconds
+
+
+class BrokerStore:
+    """The queues of one node's default virtual host, and their files."""
+
+    def __init__(self, *, data: Path, api: tuple[str, int], user: str, password: str) -> None:
+        """`api` is where the management API listens."""
+        self._data = data
+        self._api = api
+        self._authorization = "Basic " + b64encode(f"{user}:{password}".encode()).decode()
+        self._looked, self._found = -_LOOK_EVERY, False
+
+    def is_whole(self) -> bool:
+        """Whether every queue is there, as of some seconds ago; without room on the disk, nothing counts as broken."""
+        if time.monotonic() - self._looked > _LOOK_EVERY:
+            self._looked, self._found = time.monotonic(), bool(self._broken())
+        return not (self._found and state.has_room(self._data))
+
+    def mend(self) -> str:
+        """Set aside the queues that this node, just started, could not recover; what was done, in words."""
+        broken = self._broken()
+        if broken and state.has_room(self._data):
+            time.sleep(_LOOK_AGAIN)
+            broken &= self._broken()
+        self._found = False
+        if not broken or not state.has_room(self._data):
+            return ""
+        kept = self._data / "rabbitmq" / SET_ASIDE / time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        for queue in sorted(broken):
+            self._keep(queue, kept)
+            self._ask("DELETE", f"/api/queues/%2F/{quote(queue, safe='')}")
+        return (
+            f"could not recover {', '.join(sorted(broken))}: its files are kept in {kept}, and the services declare it "
+            "anew. Publish again what was waiting: `saga events replay --since 1h`; see docs/restoring.md"
+        )
+
+    def _broken(self) -> set[str]:
+        """The quorum queues that none of their members runs; empty while the management API does not answer."""
+        queues = self._ask("GET", "/api/queues/%2F?disable_stats=true&enable_queue_totals=true")
+        return {each["name"] for each in queues or () if each.get("type") == "quorum" and not each.get("online")}
+
+    def _keep(self, queue: str, kept: Path) -> None:
+        """Keep the queue's files, without a copy: RabbitMQ removes its own names for them."""
+        named = f"'%2F_{queue}'".encode()
+        for config in (self._data / "rabbitmq" / "mnesia").glob("*/quorum/*/*/config"):
+            if named in config.read_bytes():
+                for file in filter(Path.is_file, config.parent.rglob("*")):
+                    link = kept / queue / file.relative_to(config.parent)
+                    link.parent.mkdir(parents=True, exist_ok=True)
+                    os.link(file, link)
+
+    def _ask(self, method: str, path: str) -> Any:
+        connection = http.client.HTTPConnection(*self._api, timeout=_TIMEOUT)
+        try:
+            connection.request(method, path, headers={"Authorization": self._authorization})
+            answer = connection.getresponse()
+            body = answer.read()
+            if answer.status == http.HTTPStatus.OK:
+                with suppress(ValueError):
+                    return json.loads(body)
+        except (OSError, http.client.HTTPException):
+            pass
+        finally:
+            connection.close()
+        return None

@@ -1,0 +1,199 @@
+"""One program of the stack: started, probed for as long as it runs, and started again when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+import psutil
+
+from embedded import state
+from embedded.errors import StackError
+from embedded.log_files import LogFile
+from embedded.program import Program, Stage, ended, how, spawn
+
+PROBE_EVERY = 0.05
+START_WITHIN = 90.0
+ATTEMPTS = 5  # to become ready for the first time
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
+STEADY_AFTER = 10.0  # seconds of being ready after which earlier deaths are forgiven
+ROOM_EVERY = 1.0  # seconds between two looks at a disk that is full
+LOOKS = 30  # at a program that is ready, in the time after which it would count as dead
+LATE = 0.5  # seconds; what we ourselves are late by more than that, nobody is held responsible for
+MOST_PATIENCE = 16  # times as patient as at first, after restarts that did not help
+
+Tell: TypeAlias = Callable[["Child", str, str], None]
+
+
+class Child:
+    """A program and the process that it is at the moment.
+
+    States: waiting, starting, ready, silent (ready before, and not answering now), died, no room (on the disk, to start
+    it), stopping, stopped.
+    """
+
+    def __init__(self, program: Program, data: Path, *, tell: Tell, dead_after: float) -> None:
+        """`tell` is called with every new state; a program that has been silent for `dead_after` seconds is killed."""
+        self.program = program
+        self.state = "waiting"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.started: str | None = None  # as state.started_at tells it
+        self.since = 0.0  # the loop's clock
+        self.restarts = 0
+        self.ready = asyncio.Event()
+        self.keeper: asyncio.Task[None] | None = None
+        self.log = LogFile(state.log_of(data, program.name))
+        self._data = data
+        self._tell = tell
+        self._dead_after = dead_after
+        self._patience = 1
+        self._gone = asyncio.Event()
+
+    def keep(self) -> asyncio.Task[None]:
+        """Keep it running until it is stopped; the task ends only by failing."""
+        self.keeper = asyncio.create_task(self._keep(), name=f"keep {self.program.name}")
+        return self.keeper
+
+    async def _keep(self) -> None:
+        if self.program.prepare:
+            await self.program.prepare()
+        failures = 0
+        while True:
+            try:
+                await self._wait_for_room()
+                reason = how(await self._run())
+            except (StackError, OSError) as error:
+                if not self.ready.is_set():
+                    raise
+                reason = str(error)  # it ran before, so what is missing may come back
+            if self.keeper is None:
+                return
+            lived = asyncio.get_running_loop().time() - self.since
+            failures = 1 if lived > STEADY_AFTER else failures + 1
+            self._became("died", reason)
+            if not self.ready.is_set() and (failures >= ATTEMPTS or lived >= START_WITHIN):
+                last = await asyncio.to_thread(self.log.last_line)
+                raise StackError(f"{self.program.name} does not start ({reason}): {last}; see {self.log.path}")
+            await asyncio.sleep(min(FIRST_PAUSE * 2 ** (failures - 1), LONGEST_PAUSE))
+            self.restarts += 1
+
+    async def _wait_for_room(self) -> None:
+        """Return when the disk has room for a server; StackError if it has none when all begins."""
+        if self.program.stage is not Stage.SERVER or state.has_room(self._data):
+            return
+        if not self.ready.is_set():
+            raise StackError(state.no_room(self._data))
+        self._became("no room", state.no_room(self._data))
+        while not state.has_room(self._data):  # noqa: ASYNC110 - nobody tells of room
+            await asyncio.sleep(ROOM_EVERY)
+
+    async def _run(self) -> int:
+        """One life of the program, from spawning to reaping; returns its exit code."""
+        self.since = asyncio.get_running_loop().time()
+        self._gone.clear()
+        self.log.note(f"start of {self.program.name}")
+        self.process = process = spawn(self.program, self.log)
+        watching = asyncio.create_task(self._watch())
+        try:
+            self.started = state.started_at(process.pid)
+            self._became("starting")
+            return await ended(process)
+        finally:
+            watching.cancel()
+            if process.returncode is None:  # what it takes to look after it was not to be had
+                process.kill()
+                process.wait()
+            self.process = self.started = None
+            self._gone.set()
+
+    async def _watch(self) -> None:
+        """Announce that the program is ready, and when it falls silent; kill it if it stays so, as if it had died."""
+        try:
+            async with asyncio.timeout(START_WITHIN):
+                while not await asyncio.to_thread(self.program.ready):  # noqa: ASYNC110 - servers don't tell
+                    await asyncio.sleep(PROBE_EVERY)
+                mended = await asyncio.to_thread(self.program.mend) if self.program.mend else ""
+        except TimeoutError:
+            await self.kill(f"it was not ready within {START_WITHIN:g} s")
+        except Exception as error:
+            await self.kill(f"whether it is ready could not be told: {error}")
+        else:
+            if self.keeper:  # not told to stop meanwhile
+                self.ready.set()
+                self._became("ready", mended)
+                await self._look_after()
+
+    async def _look_after(self) -> None:
+        clock = asyncio.get_running_loop().time
+        look_every, patience = self._dead_after / LOOKS, self._dead_after * self._patience
+        answered = clock()
+        looking = asyncio.create_task(self._answers())
+        while True:
+            begun = clock()
+            await asyncio.sleep(look_every)
+            if (late := clock() - begun - look_every) > LATE:
+                answered += late  # the machine slept, or was too busy even for us: that is not the program's silence
+            if looking.done():
+                if looking.result():
+                    answered = clock()
+                looking = asyncio.create_task(self._answers())
+            silent = clock() - answered
+            if silent < look_every and self.state == "silent":
+                self._became("ready", "it answers again")
+            if silent > self._dead_after / 4 and self.state == "ready":
+                self._became("silent", f"it has not answered for {silent:.0f} s")
+            if silent > patience:
+                self._patience = min(self._patience * 2, MOST_PATIENCE)
+                await self.kill(f"it runs, and has not answered for {silent:.0f} s")
+                return
+            if answered - self.since > self._dead_after * MOST_PATIENCE:
+                self._patience = 1  # it has been well for long
+
+    async def _answers(self) -> bool:
+        try:
+            return await asyncio.to_thread(self.program.alive)
+        except Exception as error:  # whatever the probe could not cope with is no answer
+            self.log.note(f"whether {self.program.name} is alive could not be told: {error}")
+            return False
+
+    async def stop(self) -> None:
+        """Stop it; whatever doesn't end in its time is killed."""
+        self.since = asyncio.get_running_loop().time()
+        keeper, self.keeper = self.keeper, None
+        if self.process:
+            self._became("stopping")
+            gone = asyncio.create_task(self._gone.wait())
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(self.program.stop_signal)
+            done, _ = await asyncio.wait({gone}, timeout=self.program.stop_within)
+            if not done:
+                await self.kill(f"it did not stop within {self.program.stop_within:g} s")
+                await gone
+        if keeper:
+            keeper.cancel()  # in its pause, or preparing
+            await asyncio.wait({keeper})
+            if not keeper.cancelled():
+                keeper.exception()  # told by whoever waits for it
+        self.log.close()
+        self._became("stopped")
+
+    async def kill(self, why: str) -> None:
+        """SIGKILL the program and all it started, which may live in sessions of their own."""
+        if self.process is None:
+            return
+        self.log.note(f"{self.program.name} is killed: {why}")
+        with contextlib.suppress(psutil.Error):
+            root = psutil.Process(self.process.pid)
+            family = root.children(recursive=True)
+            self.process.kill()
+            await asyncio.to_thread(state.kill, family)
+
+    def _became(self, what: str, detail: str = "") -> None:
+        self.state = what
+        if detail:
+            self.log.note(f"{self.program.name}: {what} ({detail})")
+        self._tell(self, what, detail)

@@ -1,0 +1,180 @@
+"""Stand before web UIs that serve whoever asks, and let in only browsers that came for this machine.
+
+`python -m embedded.porter LISTEN=BEHIND…`, each an `address:port`. Neither Temporal's UI nor RabbitMQ's compares the
+Host of a request with anything, so a page whose own name is made to lead to loopback (DNS rebinding) could read them
+and, by Temporal's, start and end workflows. The UIs themselves listen on an address that no page can guess.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Final
+
+HEAD_LIMIT: Final = 64 * 1024  # bytes
+HEAD_WITHIN: Final = 10.0  # seconds
+MOST_AT_ONCE: Final = 256  # connections
+LOOK_EVERY: Final = 2.0  # seconds
+MOST_MISSED: Final = 5  # looks in a row
+_AT_ONCE: Final = 64 * 1024  # bytes
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
+_FIELD: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")
+_REQUEST: Final = re.compile(r"([A-Z]+) (/[^ ]*) HTTP/1\.1")
+_READING: Final = ("GET", "HEAD", "OPTIONS")
+
+
+@dataclass(frozen=True)
+class Refused(Exception):
+    """A request that is not let in, and why."""
+
+    status: str
+    why: str
+
+
+def admit(head: bytes, allowed: frozenset[str] = frozenset()) -> bytes:
+    """The head of the request as it is passed on; raises Refused unless it is asked for under a name of this machine.
+
+    `allowed` are the names beside loopback's. A page of another origin may have a link followed, and nothing else.
+    """
+    lines = head.decode("latin-1").split("\r\n")
+    request = _REQUEST.fullmatch(lines[0])
+    fields = [_FIELD.fullmatch(line) for line in lines[1:]]
+    if request is None or not all(fields):
+        raise Refused("400 Bad Request", "This is no request that can be passed on")
+    named: dict[str, list[str]] = {}
+    for field in filter(None, fields):
+        named.setdefault(field[1].lower(), []).append(field[2])
+    host, origin, site = (named.get(name, []) for name in ("host", "origin", "sec-fetch-site"))
+    match = _HOST.fullmatch(host[0]) if len(host) == 1 else None
+    if match is None:
+        raise Refused("400 Bad Request", "A request names one Host")
+    if not _is_ours(match[1].lower().rstrip("."), allowed):
+        raise Refused("421 Misdirected Request", f"{match[1]} is not served here: use 127.0.0.1 or localhost")
+    if any(each.partition("://")[2].lower() != host[0].lower() for each in origin):
+        raise Refused("403 Forbidden", "A web page of another origin has no business here")
+    if not set(site) <= {"same-origin", "none"}:
+        follows_link = named.get("sec-fetch-mode") == ["navigate"] and named.get("sec-fetch-dest") == ["document"]
+        if request[1] not in _READING or not follows_link:
+            raise Refused("403 Forbidden", "A web page of another origin has no business here")
+    kept = [line for line, field in zip(lines[1:], fields, strict=True) if field and field[1].lower() not in _HOP]
+    # One request a connection: what comes after it is never looked at, so it must not be answered.
+    return "\r\n".join([lines[0], *kept, "Connection: close", "", ""]).encode("latin-1")
+
+
+_HOP: Final = ("connection", "upgrade", "keep-alive", "proxy-connection")
+
+
+def _is_ours(name: str, allowed: frozenset[str]) -> bool:
+    if name == "localhost" or name in allowed:
+        return True
+    with suppress(ValueError):
+        return ip_address(name.strip("[]")).is_loopback
+    return False
+
+
+class Porter:
+    """One door: where it listens, and whom it leads to."""
+
+    def __init__(self, behind: tuple[str, int], allowed: frozenset[str]) -> None:
+        self._behind = behind
+        self._allowed = allowed
+        self._places = asyncio.Semaphore(MOST_AT_ONCE)
+
+    async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection."""
+        try:
+            async with self._places:
+                await self._lead(reader, writer)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # it left, or never said what it wanted
+        finally:
+            writer.close()
+
+    async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async with asyncio.timeout(HEAD_WITHIN):
+            head = (await reader.readuntil(b"\r\n\r\n")).removesuffix(b"\r\n\r\n")
+        try:
+            passed_on = admit(head, self._allowed)
+        except Refused as refusal:
+            return await _answer(writer, refusal)
+        try:
+            answer, request = await asyncio.open_connection(*self._behind)
+        except OSError:
+            return await _answer(writer, Refused("503 Service Unavailable", "The server behind this does not answer"))
+        try:
+            request.write(passed_on)
+            sending = asyncio.create_task(_copy(reader, request))
+            await _copy(answer, writer)
+            sending.cancel()
+        finally:
+            request.close()
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(_AT_ONCE):
+            writer.write(data)
+            await writer.drain()
+
+
+async def _answer(writer: asyncio.StreamWriter, refusal: Refused) -> None:
+    body = f"{refusal.why}.\n".encode("latin-1")
+    head = f"HTTP/1.1 {refusal.status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
+    writer.write(head.encode("latin-1") + b"Connection: close\r\n\r\n" + body)
+    await writer.drain()
+
+
+async def stand(doors: Mapping[tuple[str, int], tuple[str, int]], allowed: frozenset[str]) -> list[asyncio.Server]:
+    """Open the doors: where each one is, and where it leads to. Raises OSError."""
+    return [
+        await asyncio.start_server(Porter(behind, allowed).meet, *at, limit=HEAD_LIMIT) for at, behind in doors.items()
+    ]
+
+
+def allowed_hosts() -> frozenset[str]:
+    """The names beside loopback's that the environment allows."""
+    names = os.environ.get("SAGA_ALLOWED_HOSTS", "").lower().replace(" ", "")
+    return frozenset(filter(None, names.split(",")))
+
+
+async def _stand_until_told(doors: Sequence[str]) -> None:
+    told = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, told.set)
+    places = [(_place(at), _place(behind)) for at, behind in (door.split("=") for door in doors)]
+    standing = await stand(dict(places), allowed_hosts())
+    missed = 0
+    while not told.is_set():
+        there = [await _is_there(behind) for _, behind in places]
+        missed = 0 if all(there) else missed + 1
+        if missed > MOST_MISSED:  # a container that is restarted has a network of its own again: join that one
+            sys.exit(f"porter: nobody answers behind {', '.join(doors)}; it ends, to be started again")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(told.wait(), LOOK_EVERY)
+    for each in standing:
+        each.close()
+
+
+async def _is_there(place: tuple[str, int]) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(*place)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def _place(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+if __name__ == "__main__":
+    asyncio.run(_stand_until_told(sys.argv[1:]))

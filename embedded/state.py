@@ -1,0 +1,159 @@
+"""What one stack leaves on disk about itself: the lock that makes it the only one, and the state others read."""
+
+import contextlib
+import fcntl
+import json
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from embedded.errors import StackError
+
+STATE = "state.json"
+LEFTOVERS_WITHIN = 10.0  # seconds for what an earlier supervisor left to end by itself
+KILLED_WITHIN = 2.0
+ROOM = 64 * 1024 * 1024  # bytes that must be free for a server to start; RabbitMQ takes no message below 50 MB
+
+
+def make_folder(data: Path) -> None:
+    """Make the folder of data, with one for logs, for their owner alone. Raises StackError."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (data / "logs").mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise StackError(f"{data} cannot hold the data ({error.strerror}): choose another with --data") from error
+
+
+def has_room(data: Path) -> bool:
+    """Whether the disk has enough room for a server to start: one that ends in the middle of a recovery may lose it."""
+    try:
+        return psutil.disk_usage(str(data)).free >= ROOM
+    except OSError:  # gone, with whatever it was mounted on
+        return False
+
+
+def no_room(data: Path) -> str:
+    """What to say while there is none."""
+    return f"{data} has less than {ROOM >> 20} MiB of free disk left: make room, and it goes on by itself"
+
+
+class Lock:
+    """The right to run on a folder of data, held until release or the process's death."""
+
+    def __init__(self, data: Path) -> None:
+        """Take it; StackError naming the holder when another stack runs on the same data."""
+        self._file = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)  # not inherited by children
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._file, 32).decode() or "unknown"
+            os.close(self._file)
+            raise StackError(
+                f"A stack already runs on {data} (pid {holder}): stop it with `saga down`, "
+                "or give this one --data and --port-offset of its own"
+            ) from None
+        with contextlib.suppress(OSError):  # it is told to people alone
+            os.ftruncate(self._file, 0)
+            os.pwrite(self._file, str(os.getpid()).encode(), 0)
+
+    def release(self) -> None:
+        """Give it up."""
+        os.close(self._file)
+
+
+def write(data: Path, state: Mapping[str, Any]) -> None:
+    """Replace the state atomically; readable by its owner alone, since urls carry passwords."""
+    fresh = data / f".{STATE}"
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - a mode
+        json.dump(state, file, indent=1)
+    fresh.replace(data / STATE)
+
+
+def read(data: Path) -> dict[str, Any] | None:
+    """What the last supervisor wrote, which may have died since; None when it stopped in order. Raises StackError."""
+    try:
+        state = json.loads((data / STATE).read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None
+    except OSError as error:
+        raise StackError(f"{data} cannot be read ({error.strerror}): choose another with --data") from error
+    return state if isinstance(state, dict) and isinstance(state.get("pid"), int) and has_shape(state) else None
+
+
+def has_shape(state: Mapping[str, Any]) -> bool:
+    """Whether URLs and processes, where there are any, are what others may take them for."""
+    urls, processes = state.get("urls", {}), state.get("processes", [])
+    return isinstance(urls, dict) and isinstance(processes, list) and all(isinstance(each, dict) for each in processes)
+
+
+def running(data: Path) -> dict[str, Any] | None:
+    """What the supervisor that runs on this data wrote; None when there is none, whoever has its pid by now."""
+    known = read(data)
+    return known if known and is_same(known["pid"], known.get("started")) else None
+
+
+def clear(data: Path) -> None:
+    """Say that nothing runs."""
+    (data / STATE).unlink(missing_ok=True)
+
+
+def started_at(pid: int) -> str | None:
+    """What tells a process from others that have its pid, at other times, after other boots; None when it is gone."""
+    try:
+        ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        return None
+    # Not psutil's create_time, which moves with the wall clock.
+    return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {ticks}"
+
+
+def is_same(pid: int, started: str | None) -> bool:
+    """Whether the process with this pid is the one that started then; a pid is given to others in time."""
+    return started is not None and started_at(pid) == started
+
+
+def end_leftovers(data: Path) -> None:
+    """Wait for the processes of a supervisor that was killed, and kill what is left of them after LEFTOVERS_WITHIN."""
+    leftovers: list[psutil.Process] = []
+    for known in (read(data) or {}).get("processes", []):
+        with contextlib.suppress(psutil.Error):
+            if known["pid"] and is_same(known["pid"], known["started"]):
+                process = psutil.Process(known["pid"])
+                leftovers += [process, *process.children(recursive=True)]
+    if not _all_end(leftovers, LEFTOVERS_WITHIN):
+        kill(leftovers)
+
+
+def kill(processes: Sequence[psutil.Process]) -> None:
+    """SIGKILL each that still runs, and wait a moment for it to be gone."""
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(signal.SIGKILL)
+    _all_end(processes, KILLED_WITHIN)
+
+
+def _all_end(processes: Sequence[psutil.Process], within: float) -> bool:
+    deadline = time.monotonic() + within
+    while any(_runs(process) for process in processes):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        # An orphan waits as a zombie until init reaps it, which may take its time in a container.
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def log_of(data: Path, name: str) -> Path:
+    """Where a program's output goes."""
+    return data / "logs" / f"{name}.log"

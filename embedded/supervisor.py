@@ -1,0 +1,165 @@
+"""Start the stack's programs, keep them running, and let none of them outlive it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedded import porter, state
+from embedded.child import Child
+from embedded.limits import raise_file_limit
+from embedded.ports import LOOPBACK, require_free
+from embedded.program import Program, Stage
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+DEAD_AFTER = 60.0  # seconds without an answer, after which a program that runs counts as dead inside
+FILES = 65_536  # open ones for each server; Erlang makes room for as many as it may have
+WRITE_AGAIN = 1.0  # seconds until a state that could not be written is tried again
+
+
+@dataclass(frozen=True)
+class Event:
+    """A program changed its state, to one of those that Child names."""
+
+    name: str
+    state: str
+    seconds: float  # since it was last started; for `stopped`, since it was told to
+    log: Path
+    detail: str = ""
+
+
+class Supervisor:
+    """Runs programs until told to stop; one at a time on the same data."""
+
+    def __init__(
+        self,
+        *,
+        data: Path,
+        programs: Sequence[Program],
+        urls: Mapping[str, str] | None = None,
+        on_event: Callable[[Event], None] = lambda _: None,
+        dead_after: float = DEAD_AFTER,
+    ) -> None:
+        """`on_event` is called on every change of a program's state, in the event loop."""
+        self._data = data.absolute()
+        self._children = [Child(program, self._data, tell=self._became, dead_after=dead_after) for program in programs]
+        self._urls = dict(urls or {})
+        self._stops_within = sum(
+            max((each.stop_within for each in programs if each.stage is stage), default=0.0) for stage in Stage
+        )
+        self._on_event = on_event
+        self._lock: state.Lock | None = None
+        self._writing: asyncio.Task[None] | None = None
+        self._doors: list[asyncio.Server] = []
+
+    async def start(self) -> None:
+        """Return when all programs are ready, a stage after the other; StackError, nothing left running, otherwise."""
+        state.make_folder(self._data)
+        self._lock = state.Lock(self._data)
+        raise_file_limit(FILES)
+        # A probe of a program that hangs holds its thread: none of the others may have to wait for that.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * len(self._children) + 4))
+        try:
+            await asyncio.to_thread(state.end_leftovers, self._data)
+            require_free({part: port for child in self._children for part, port in child.program.ports.items()})
+            doors = {(LOOPBACK, at): to for child in self._children for at, to in child.program.doors.items()}
+            self._doors = await porter.stand(doors, porter.allowed_hosts())
+            for stage in Stage:
+                await self._start_stage([child for child in self._children if child.program.stage is stage])
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start_stage(self, children: Sequence[Child]) -> None:
+        keepers = {child.keep() for child in children}
+        pending: set[asyncio.Task[object]] = {asyncio.create_task(child.ready.wait()) for child in children}
+        try:
+            while pending:
+                done, _ = await asyncio.wait({*pending, *keepers}, return_when=asyncio.FIRST_COMPLETED)
+                for task in done & keepers:
+                    task.result()  # a keeper ends only by failing
+                pending -= done
+        finally:
+            for task in pending:
+                task.cancel()
+
+    async def stop(self) -> None:
+        """Stop the services, then the servers; whatever doesn't end in its time is killed. Leaves no process."""
+        for stage in reversed(Stage):
+            children = [child for child in self._children if child.program.stage is stage and child.keeper]
+            await asyncio.gather(*(child.stop() for child in children))
+        for door in self._doors:
+            door.close()
+        if self._writing:
+            self._writing.cancel()
+        if self._lock:
+            state.clear(self._data)
+            self._lock.release()
+            self._lock = None
+
+    async def run_until_signal(self, then: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Start unless started, await `then`, and stop on SIGINT, SIGTERM or SIGHUP, whenever it comes."""
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, told.set)
+        work = asyncio.create_task(self._start_and(then))
+        signalled = asyncio.create_task(told.wait())
+        try:
+            await asyncio.wait({work, signalled}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+                await signalled
+        finally:
+            for task in (work, signalled):
+                task.cancel()
+                await asyncio.wait({task})
+            await self.stop()
+            for number in SIGNALS:
+                loop.remove_signal_handler(number)
+
+    async def _start_and(self, then: Callable[[], Awaitable[None]] | None) -> None:
+        if self._lock is None:
+            await self.start()
+        if then:
+            await then()
+
+    def _became(self, child: Child, what: str, detail: str) -> None:
+        seconds = round(asyncio.get_running_loop().time() - child.since, 3)
+        if self._writing is None or self._writing.done():
+            self._write()
+        with contextlib.suppress(OSError):  # nobody may be there to be told, and a disk may be full
+            self._on_event(Event(child.program.name, what, seconds, child.log.path, detail))
+
+    def _write(self) -> None:
+        """Write the state for others to read. A full disk keeps it from them, and nothing else from happening."""
+        try:
+            state.write(self._data, self._state())
+        except OSError:
+            self._writing = asyncio.create_task(self._write_again())
+
+    async def _write_again(self) -> None:
+        while True:
+            await asyncio.sleep(WRITE_AGAIN)
+            with contextlib.suppress(OSError):
+                return state.write(self._data, self._state())
+
+    def _state(self) -> dict[str, object]:
+        processes = [
+            {
+                "name": child.program.name,
+                "pid": child.process.pid if child.process else None,
+                "started": child.started,
+                "port": child.program.port,
+                "state": child.state,
+                "restarts": child.restarts,
+                "log": str(child.log.path),
+            }
+            for child in self._children
+        ]
+        ready = all(child.state == "ready" for child in self._children)
+        own = {"pid": os.getpid(), "started": state.started_at(os.getpid()), "stops_within": self._stops_within}
+        return {**own, "ready": ready, "processes": processes, "urls": self._urls}

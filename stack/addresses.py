@@ -1,0 +1,31 @@
+"""Which port belongs to which part of the embedded stack."""
+
+from dataclasses import dataclass
+
+from embedded.errors import StackError
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Every port of one stack, on loopback; two stacks differ in their offset."""
+
+    gateway: int = 3000
+    order: int = 3001
+    payment: int = 3002
+    worker: int = 3003
+    postgres: int = 5433  # not 5432: a PostgreSQL of the machine's own may live there
+    amqp: int = 5673
+    rabbitmq_ui: int = 15673
+    rabbitmq_distribution: int = 25673
+    temporal: int = 7233
+    temporal_ui: int = 8233
+
+    @classmethod
+    def shifted(cls, offset: int) -> "Ports":
+        """All ports moved by `offset`; StackError when one would leave the range of ports."""
+        ports = cls()
+        shifted = {name: port + offset for name, port in vars(ports).items()}
+        for name, port in shifted.items():
+            if not 1024 <= port <= 65535:
+                raise StackError(f"--port-offset {offset} moves {name} to port {port}; it must end within 1024-65535")
+        return cls(**shifted)
