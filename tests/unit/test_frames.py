@@ -12,9 +12,10 @@ from pamqp.header import ContentHeader
 from choreography.frames import ack_frame, publish_frames
 from choreography.message import Outgoing
 
+_LARGEST = 4096  # bytes: the least that AMQP lets two ends agree upon, so all properties below fit
 _SHORT = st.text(max_size=60)
 _HEADERS = st.dictionaries(
-    st.text(min_size=1, max_size=20), st.one_of(st.text(), st.integers(0, 2**31 - 1)), max_size=3
+    st.text(min_size=1, max_size=20), st.one_of(st.text(max_size=100), st.integers(0, 2**31 - 1)), max_size=3
 )
 
 
@@ -31,7 +32,7 @@ def _read(frames: bytes) -> list[tuple[int, Any]]:
     number=st.integers(1, 65535),
     message=st.builds(
         Outgoing,
-        body=st.binary(max_size=700),
+        body=st.binary(max_size=50) | st.binary(min_size=1, max_size=50).map(lambda part: part * 300),
         exchange=_SHORT,
         routing_key=_SHORT,
         message_id=st.text(min_size=1, max_size=60),
@@ -43,7 +44,7 @@ def _read(frames: bytes) -> list[tuple[int, Any]]:
 )
 def test_a_published_message_reads_as_it_was_meant(number: int, message: Outgoing) -> None:
     """Method, properties and body come out as they went in, on the channel they were written for."""
-    (first, method), (second, header), *parts = _read(publish_frames(number, message, 256))
+    (first, method), (second, header), *parts = _read(publish_frames(number, message, _LARGEST))
 
     assert {first, second, *(each for each, _ in parts)} == {number}
     assert isinstance(method, commands.Basic.Publish)
@@ -60,7 +61,7 @@ def test_a_published_message_reads_as_it_was_meant(number: int, message: Outgoin
     assert (properties.message_id, properties.correlation_id) == (message.message_id, message.correlation_id)
     assert (properties.headers or {}) == message.headers
     assert properties.expiration == (None if message.expiration is None else str(int(message.expiration * 1000)))
-    assert all(isinstance(part, ContentBody) and 0 < len(part.value) <= 256 for _, part in parts)
+    assert all(isinstance(part, ContentBody) and 0 < len(part.value) <= _LARGEST for _, part in parts)
     assert b"".join(part.value for _, part in parts) == message.body
 
 
