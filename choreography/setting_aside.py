@@ -26,7 +26,7 @@ from choreography.headers import (
     time_in,
 )
 from choreography.message import Outgoing
-from choreography.topology import DEAD_LETTER_EXCHANGE, retry_queue
+from choreography.topology import DEAD_LETTER_EXCHANGE, JITTER, retry_queue
 from choreography.undecodable import undecodable
 from models.times import wire_time
 
@@ -36,12 +36,9 @@ _MOST_PROPERTIES: Final = 100_000  # bytes
 
 
 def retry(message: DeliveredMessage, queue: str, *, attempt: int, delay: float, error: str) -> Outgoing:
-    """What to publish so that the message comes back to `queue` in about `delay` seconds, for the attempt after this.
-
-    A fifth more or less: what failed together need not come back together.
-    """
+    """What to publish so that the message comes back to `queue` in about `delay` seconds, for its next attempt."""
     headers = {**_story(message, error), ATTEMPT: attempt + 1}
-    jittered = delay * random.uniform(0.8, 1.2)  # noqa: S311
+    jittered = delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
     return _outgoing(message, "", retry_queue(queue, delay), headers, jittered)
 
 

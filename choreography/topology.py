@@ -17,6 +17,8 @@ MIRROR_QUEUE: Final = "saga-mirror"
 
 # Seconds a message waits after its first, second, … failure; when the last has passed, it is a dead letter.
 DEFAULT_RETRY_DELAYS: Final = (0.5, 2.0, 8.0, 30.0, 120.0)
+# By which share of its delay a message may wait longer or shorter: what failed together need not come back together.
+JITTER: Final = 0.2
 
 
 # What is routed into each inbox: pairs of exchange and routing key.
@@ -87,7 +89,14 @@ class Topology:
         retries = (
             Queue(
                 name=retry_queue(name, delay),
-                arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": name, **_AT_LEAST_ONCE},
+                arguments={
+                    "x-dead-letter-exchange": "",
+                    "x-dead-letter-routing-key": name,
+                    # Of a queue, RabbitMQ expires the head alone: a message without an expiration, as anybody may
+                    # publish one here, would keep all that came after it for ever.
+                    "x-message-ttl": round(1000 * delay * (1 + JITTER)),
+                    **_AT_LEAST_ONCE,
+                },
             )
             for delay in self.retry_delays
         )
@@ -124,8 +133,12 @@ _AT_LEAST_ONCE: Final = {"x-dead-letter-strategy": "at-least-once", "x-overflow"
 
 
 def retry_queue(service: str, delay: float) -> str:
-    """The queue in which a service's messages wait `delay` seconds before they come back."""
-    return f"{service}.retry.{round(delay * 1000)}ms"
+    """The queue in which a service's messages wait `delay` seconds before they come back.
+
+    Another set of arguments needs another name: RabbitMQ refuses to declare a queue that exists with other ones. The
+    version before used `.retry.`, for queues without a time to live.
+    """
+    return f"{service}.retry-after.{round(delay * 1000)}ms"
 
 
 def dead_letter_queue(service: str) -> str:

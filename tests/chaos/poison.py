@@ -17,7 +17,6 @@ from choreography.topology import DEAD_LETTER_EXCHANGE, Topology, retry_queue
 from tests import raw_amqp
 from tests.raw_amqp import CORRELATION_ID, DELIVERY_MODE, HEADERS, TIMESTAMP, RawMessage, short, table
 
-EXPIRATION: Final = 1 << 8
 KEYS: Final = (
     *("order.create.requested", "order.cancel.requested", "order.created", "order.cancelled", "order.paid"),
     *("payment.approved", "payment.refunded"),
@@ -33,7 +32,6 @@ class Way:
     exchange: str
     routing_key: str
     services: Sequence[str]
-    properties: Sequence[tuple[int, bytes]] = ()
 
 
 def ways(topology: Topology) -> Iterator[tuple[str, Way]]:
@@ -56,11 +54,7 @@ def ways(topology: Topology) -> Iterator[tuple[str, Way]]:
     for queue in topology.queues:
         for service in SERVICES:
             if queue.name == retry_queue(service, topology.retry_delays[0]):
-                soon = ((EXPIRATION, short(b"100")),)  # without it, all that waits behind would wait for ever
-                yield (
-                    f"out of {queue.name}",
-                    Way(exchange="", routing_key=queue.name, services=[service], properties=soon),
-                )
+                yield f"out of {queue.name}", Way(exchange="", routing_key=queue.name, services=[service])
 
 
 def _matches(key: str, pattern: str) -> bool:
@@ -152,7 +146,7 @@ class Poison:
             exchange=way.exchange,
             routing_key=way.routing_key.encode(),
             body=body if isinstance(body, bytes) else body.encode(),
-            properties=raw_amqp.properties((DELIVERY_MODE, b"\2"), *bad.properties, *way.properties),
+            properties=raw_amqp.properties((DELIVERY_MODE, b"\2"), *bad.properties),
         )
         self.doses.append(Dose(name=name, body=message.body, services=way.services))
         until = time.monotonic() + _SENT_WITHIN

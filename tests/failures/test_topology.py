@@ -66,7 +66,7 @@ def test_43_queues_and_exchanges_that_go_missing_come_back_with_everybodys_bindi
     async def delete(channel: AbstractChannel) -> None:
         for exchange in ("orders.exchange", "payments.exchange", DEAD_LETTER_EXCHANGE):
             await channel.exchange_delete(exchange)
-        for queue in ("order-service.retry.100ms", "order-service.dead-letters", "payment-service"):
+        for queue in ("order-service.retry-after.100ms", "order-service.dead-letters", "payment-service"):
             await channel.queue_delete(queue)
 
     def restored() -> bool:
