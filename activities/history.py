@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
-import msgspec
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -18,7 +17,8 @@ from activities.recall import recall
 from activities.steps import Step, StepResult
 from models.database import Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
-from models.messages import Envelope, MalformedMessage, encode, parse
+from models.message_types import MESSAGE_TYPES, known_type
+from models.messages import Envelope, MalformedMessage, parse, wire_form
 from models.saga import Become, Coordinator, Decision, Illegal, Message, Stale, TooEarly
 
 _NAMES: Final = {Become: "become", Stale: "stale", TooEarly: "too_early", Illegal: "illegal"}
@@ -26,11 +26,13 @@ _NAMES: Final = {Become: "become", Stale: "stale", TooEarly: "too_early", Illega
 
 def entry_of(step: Step, *kinds: type[Message]) -> Entry:
     """The step's message as the ledger takes it. Raises ApplicationError, for good, unless it is of these kinds."""
-    if step.event_type not in (names := [kind.__name__ for kind in kinds]):
-        raise for_good(f"{step.event_type} was sent to a step that takes {' or '.join(names)}", "Malformed")
+    event_type = known_type(step.event_type)
+    if event_type is None or MESSAGE_TYPES[event_type] not in kinds:
+        taken = " or ".join(kind.__name__ for kind in kinds)
+        raise for_good(f"{step.event_type} was sent to a step that takes {taken}", "Malformed")
     try:
         envelope = Envelope(
-            event_type=step.event_type,
+            event_type=event_type,
             event_id=UUID(step.event_id),
             occurred_at=datetime.now(UTC),  # no decision asks for it
             correlation_id=step.correlation_id,
@@ -106,12 +108,6 @@ class History:
             status=rows[0]["status"] if rows else None,
             events=events,
         )
-
-
-def wire_form(event: Envelope) -> dict[str, Any]:
-    """The envelope as JSON has it, in values that any converter can carry."""
-    wire: dict[str, Any] = msgspec.json.decode(encode(event))
-    return wire
 
 
 def for_good(why: str, kind: str) -> ApplicationError:

@@ -9,22 +9,23 @@ from uuid import UUID
 from temporalio import activity
 
 from activities.stragglers import Place, Search, parameters, place_of
+from models.conditions import ORDER_NOT_OFF, ORDER_OFF, ORDER_WAITS
 from models.database import Database
 
 # now(), not clock_timestamp(): only what stands still during a statement can be looked up in an index.
-OVERDUE: Final = """
+OVERDUE: Final = f"""
     SELECT created_at AS at, id AS order_id FROM orders
-    WHERE status = 'PENDING_PAYMENT' AND created_at < now() - make_interval(secs => %(idle)s)
+    WHERE {ORDER_WAITS} AND created_at < now() - make_interval(secs => %(idle)s)
       AND (created_at, id) > (%(at)s::timestamptz, %(order_id)s::uuid)
     ORDER BY created_at, id LIMIT %(limit)s
 """
-OFF: Final = """
+OFF: Final = f"""
     SELECT updated_at AS at, id AS order_id FROM orders
-    WHERE status IN ('CANCELLED', 'FAILED') AND updated_at < now() - make_interval(secs => %(idle)s)
+    WHERE {ORDER_OFF} AND updated_at < now() - make_interval(secs => %(idle)s)
       AND (updated_at, id) > (%(at)s::timestamptz, %(order_id)s::uuid)
     ORDER BY updated_at, id LIMIT %(limit)s
 """
-NOT_OFF: Final = "SELECT id FROM orders WHERE id = ANY(%s) AND status NOT IN ('CANCELLED', 'FAILED')"
+NOT_OFF: Final = f"SELECT id FROM orders WHERE id = ANY(%s) AND {ORDER_NOT_OFF}"
 
 
 class OrderStragglers:

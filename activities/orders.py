@@ -9,10 +9,11 @@ from uuid import UUID
 from temporalio import activity
 
 from activities.book import Book
-from activities.history import History, entry_of, wire_form
+from activities.history import History, entry_of
 from activities.ledger import Ledger
 from activities.steps import Step, StepResult
 from models.database import Database
+from models.messages import wire_form
 from models.order import Order, OrderStatus, decide
 from models.saga import (
     Become,

@@ -9,18 +9,19 @@ from uuid import UUID
 from temporalio import activity
 
 from activities.stragglers import Place, Search, parameters, place_of
+from models.conditions import PAYMENT_DUE, PAYMENT_WITHOUT_MONEY
 from models.database import Database
-from models.payment import PaymentStatus
+from models.lifecycle import Due, PaymentStatus, uncompensated
 
-DUE: Final = """
+DUE: Final = f"""
     SELECT updated_at AS at, order_id FROM payments
-    WHERE due IS NOT NULL AND updated_at < now() - make_interval(secs => %(idle)s)
+    WHERE {PAYMENT_DUE} AND updated_at < now() - make_interval(secs => %(idle)s)
       AND (updated_at, order_id) > (%(at)s::timestamptz, %(order_id)s::uuid)
     ORDER BY updated_at, order_id LIMIT %(limit)s
 """
-ENDED: Final = """
+ENDED: Final = f"""
     SELECT updated_at AS at, order_id FROM payments
-    WHERE due IS NULL AND status IN ('CANCELLED', 'DECLINED', 'FAILED', 'REFUNDED')
+    WHERE {PAYMENT_WITHOUT_MONEY}
       AND updated_at < now() - make_interval(secs => %(idle)s)
       AND (updated_at, order_id) > (%(at)s::timestamptz, %(order_id)s::uuid)
     ORDER BY updated_at, order_id LIMIT %(limit)s
@@ -57,11 +58,6 @@ class PaymentStragglers:
 
 
 def _uncompensated(payment: Mapping[str, Any] | None) -> bool:
-    """Whether money is, or may yet be, kept for an order that is off, and no refund is due.
-
-    A payment that nobody has heard of counts: its tombstone is what keeps a late order.created from being charged.
-    """
     if payment is None:
-        return True
-    status = PaymentStatus(payment["status"])
-    return status is PaymentStatus.PROCESSING or (status is PaymentStatus.APPROVED and payment["due"] is None)
+        return uncompensated(None, None)
+    return uncompensated(PaymentStatus(payment["status"]), Due(payment["due"]) if payment["due"] else None)

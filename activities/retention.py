@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 
 from activities.book import Book
+from models.conditions import ORDER_OVER, PAYMENT_SETTLED
 from models.database import TRANSIENT, Connection, Database
 
 log = structlog.get_logger()
@@ -22,10 +23,7 @@ _BLOCKS: Final = 64  # of the table of keys, some thousands of them
 _RETRY: Final = 60.0  # seconds before the next try when the database was away
 
 # Where nothing is outstanding on this service's side: only a message from outside moves such a row again.
-_OVER: Final[Mapping[str, str]] = {
-    "orders": "status <> 'PENDING_PAYMENT'",
-    "payments": "status <> 'PROCESSING' AND due IS NULL",
-}
+_OVER: Final[Mapping[str, str]] = {"orders": ORDER_OVER, "payments": PAYMENT_SETTLED}
 _EVENTS: Final = """
     SELECT seq, order_id, occurred_at < now() - make_interval(secs => %s) FROM event_log
     WHERE seq > %s ORDER BY seq LIMIT %s

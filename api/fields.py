@@ -9,8 +9,7 @@ from uuid import UUID
 from fastapi import Path
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from models.money import CURRENCIES
-from models.saga import MAX_TOTAL
+from models.money import CURRENCIES, MAX_TOTAL
 
 ORDER_ID: Final = "019c5ef4-0d8f-7a3c-9f1e-5b1d2c3e4f50"  # of the examples
 PAYMENT_ID: Final = "019c5ef4-0d8f-8b1c-a3d4-8f0e1d2c3b4a"

@@ -21,7 +21,8 @@ from choreography.confirms import ConfirmedPublishing
 from choreography.message import Outgoing
 from choreography.outgoing import outgoing
 from models.ids import uuid7
-from models.messages import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE, envelope_of
+from models.message_types import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
+from models.messages import envelope_of
 from models.saga import (
     CreateOrderRequested,
     Message,

@@ -13,7 +13,7 @@ import aio_pika
 import msgspec
 from aiormq.abc import DeliveredMessage
 
-from models.messages import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
+from models.message_types import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
 
 _BINDINGS: Final = ((ORDERS_EXCHANGE, "order.*"), (PAYMENTS_EXCHANGE, "payment.*"))
 _POLL: Final = 0.05  # seconds

@@ -16,7 +16,8 @@ from aiormq.abc import DeliveredMessage
 from choreography import losses
 from choreography.message import BrokerUnavailable
 from choreography.undecodable import undecodable
-from models.messages import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE, Envelope, MalformedMessage, decode
+from models.message_types import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
+from models.messages import Envelope, MalformedMessage, decode
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from aio_pika.abc import AbstractChannel
 
-from models.messages import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
+from models.message_types import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
 
 DEAD_LETTER_EXCHANGE: Final = "dlx.exchange"
 ORDER_QUEUE: Final = "order-service"

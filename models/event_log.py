@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from datetime import UTC
 from typing import Any, Final
 
-from models.messages import MESSAGE_TYPES, ROUTES, Envelope
+from models.message_types import UnknownType, known_type
+from models.messages import Envelope
 from models.saga import Coordinator
 from models.texts import as_id, readable
 
@@ -22,14 +23,12 @@ def logged_envelope(row: Mapping[str, Any]) -> Envelope:
     Versions before this one wrote what no reader takes: correlation ids without bound, and foreign payment methods of
     any form. The envelope is what this version would have written, so that such a saga goes on.
     """
-    kind = MESSAGE_TYPES.get(row["event_type"])
     return Envelope(
-        event_type=row["event_type"],
+        event_type=known_type(row["event_type"]) or UnknownType(row["event_type"]),
         event_id=row["event_id"],
         occurred_at=row["occurred_at"].astimezone(UTC),
         correlation_id=as_id(row["correlation_id"], str(row["event_id"])),
         causation_id=row["causation_id"],
         coordinator=Coordinator(row["coordinator"]),
         payload=readable(row["payload"]),
-        route=ROUTES[kind] if kind else None,
     )

@@ -1,60 +1,22 @@
-"""Read and write what travels: envelope, event types, routes and payloads, as the original services do."""
+"""Read and write what travels: envelopes and their payloads, as the original services do."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 import msgspec
 
-from models.saga import (
-    Coordinator,
-    CreateOrderRequested,
-    Message,
-    OrderCancelled,
-    OrderCancelRequested,
-    OrderCreated,
-    OrderFailed,
-    OrderPaid,
-    PaymentApproved,
-    PaymentCancelled,
-    PaymentDeclined,
-    PaymentFailed,
-    PaymentRefunded,
-)
+from models.message_types import MESSAGE_TYPES, ROUTES, MessageType, Route, UnknownType, known_type, type_of
+from models.saga import Coordinator, CreateOrderRequested, Message, OrderCancelled, OrderCreated
 from models.texts import LONGEST_ID, as_id, correlation_of, is_id, is_payment_method, readable
 
-ORDERS_EXCHANGE: Final = "orders.exchange"
-PAYMENTS_EXCHANGE: Final = "payments.exchange"
 SCHEMA_VERSION: Final = 1
 _DEEPEST: Final = 100  # levels of a payload; far below what a parser, a log or a database would fail at
-
-
-class Route(NamedTuple):
-    """Where messages of one type are published."""
-
-    exchange: str
-    routing_key: str
-
-
-ROUTES: Final[dict[type[Message], Route]] = {
-    CreateOrderRequested: Route(ORDERS_EXCHANGE, "order.create.requested"),
-    OrderCancelRequested: Route(ORDERS_EXCHANGE, "order.cancel.requested"),
-    OrderCreated: Route(ORDERS_EXCHANGE, "order.created"),
-    OrderCancelled: Route(ORDERS_EXCHANGE, "order.cancelled"),
-    OrderPaid: Route(ORDERS_EXCHANGE, "order.paid"),
-    OrderFailed: Route(ORDERS_EXCHANGE, "order.failed"),
-    PaymentApproved: Route(PAYMENTS_EXCHANGE, "payment.approved"),
-    PaymentDeclined: Route(PAYMENTS_EXCHANGE, "payment.declined"),
-    PaymentFailed: Route(PAYMENTS_EXCHANGE, "payment.failed"),
-    PaymentCancelled: Route(PAYMENTS_EXCHANGE, "payment.cancelled"),
-    PaymentRefunded: Route(PAYMENTS_EXCHANGE, "payment.refunded"),
-}
-MESSAGE_TYPES: Final[dict[str, type[Message]]] = {kind.__name__: kind for kind in ROUTES}
 
 
 class MalformedMessage(ValueError):
@@ -65,7 +27,7 @@ class MalformedMessage(ValueError):
 class Envelope:
     """A message as it travels; `payload` is in wire form (camelCase keys, JSON values)."""
 
-    event_type: str
+    event_type: MessageType | UnknownType
     event_id: UUID
     occurred_at: datetime  # aware, UTC
     correlation_id: str
@@ -73,7 +35,12 @@ class Envelope:
     causation_id: UUID | None = None  # the eventId this one answers
     schema_version: int = SCHEMA_VERSION
     coordinator: Coordinator = Coordinator.CHOREOGRAPHY
-    route: Route | None = field(default=None, compare=False)
+
+    @property
+    def route(self) -> Route | None:
+        """Where it is published; None if this version does not know its type."""
+        known = known_type(self.event_type)
+        return ROUTES[known] if known else None
 
     @property
     def order_id(self) -> str | None:
@@ -111,8 +78,8 @@ def decode(body: bytes, *, correlation_id: object = None) -> Envelope:
     except RecursionError as error:
         raise MalformedMessage("not an envelope: its payload is nested too deeply") from error
     check_depth(body, wire.payload)
-    kind = MESSAGE_TYPES.get(wire.event_type)
-    if kind is None:
+    event_type = known_type(wire.event_type)
+    if event_type is None:
         raise MalformedMessage(f"eventType {wire.event_type[:100]!r} is not one of {', '.join(MESSAGE_TYPES)}")
     check_id("eventId", wire.event_id)
     traced_by = correlation_of(wire.correlation_id, correlation_id, wire.event_id)
@@ -122,7 +89,7 @@ def decode(body: bytes, *, correlation_id: object = None) -> Envelope:
     except OverflowError as error:
         raise MalformedMessage(f"occurredAt is out of range: {error}") from error
     return Envelope(
-        event_type=wire.event_type,
+        event_type=event_type,
         event_id=_as_uuid(wire.event_id),
         occurred_at=occurred_at,
         correlation_id=traced_by,
@@ -130,8 +97,16 @@ def decode(body: bytes, *, correlation_id: object = None) -> Envelope:
         causation_id=_as_uuid(wire.causation_id) if wire.causation_id else None,
         schema_version=SCHEMA_VERSION if wire.schema_version is None else wire.schema_version,
         coordinator=wire.coordinator or Coordinator.CHOREOGRAPHY,
-        route=ROUTES[kind],
     )
+
+
+def read_wire(wire: object) -> tuple[Envelope, bytes]:
+    """The envelope in a JSON value, and the value's bytes. Raises MalformedMessage, whatever the value is."""
+    try:
+        body = msgspec.json.encode(wire)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise MalformedMessage(f"not an envelope: {error}") from error
+    return decode(body), body
 
 
 def check_id(name: str, value: str) -> None:
@@ -168,9 +143,18 @@ def encode(envelope: Envelope) -> bytes:
     )
 
 
+def wire_form(envelope: Envelope) -> dict[str, Any]:
+    """The envelope as a JSON value, which any converter can carry."""
+    wire: dict[str, Any] = msgspec.json.decode(encode(envelope))
+    return wire
+
+
 def parse(envelope: Envelope) -> Message:
     """The message that an envelope carries, checked against its type. Raises MalformedMessage."""
-    kind = MESSAGE_TYPES[envelope.event_type]
+    event_type = known_type(envelope.event_type)
+    if event_type is None:
+        raise MalformedMessage(f"eventType {envelope.event_type!r} is not known here")
+    kind = MESSAGE_TYPES[event_type]
     payload = envelope.payload
     values = {snake: payload[camel] for snake, camel in _WIRE_NAMES[kind].items() if payload.get(camel) is not None}
     total = values.get("total")
@@ -199,21 +183,22 @@ def envelope_of(
     coordinator: Coordinator = Coordinator.CHOREOGRAPHY,
 ) -> Envelope:
     """The envelope in which `message` is sent: one that `decode` and `parse` can read, whatever traces it."""
-    kind = type(message)
+    event_type = type_of(message)
     payload: dict[str, Any] = {
-        camel: value for snake, camel in _WIRE_NAMES[kind].items() if (value := getattr(message, snake)) is not None
+        camel: value
+        for snake, camel in _WIRE_NAMES[type(message)].items()
+        if (value := getattr(message, snake)) is not None
     }
-    if kind is OrderCancelled:
+    if isinstance(message, OrderCancelled):
         payload["cancelledAt"] = occurred_at
     return Envelope(
-        event_type=kind.__name__,
+        event_type=event_type,
         event_id=event_id,
         occurred_at=occurred_at,
         correlation_id=as_id(correlation_id, str(event_id)),
         payload=readable(payload),
         causation_id=causation_id,
         coordinator=coordinator,
-        route=ROUTES[kind],
     )
 
 
@@ -243,4 +228,4 @@ def _as_uuid(text: str) -> UUID:
         return uuid5(NAMESPACE_OID, text)
 
 
-_WIRE_NAMES: Final = {kind: {f.name: camel(f.name) for f in fields(kind)} for kind in ROUTES}
+_WIRE_NAMES: Final = {kind: {f.name: camel(f.name) for f in fields(kind)} for kind in MESSAGE_TYPES.values()}

@@ -1,9 +1,10 @@
-"""Name the currencies: the active alphabetic codes of ISO 4217."""
+"""Say what an amount of money may be: its currency, by the active alphabetic codes of ISO 4217, and its size."""
 
 from __future__ import annotations
 
 from typing import Final
 
+MAX_TOTAL: Final = 10**12  # minor units
 _CODES: Final = """
     AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BHD BIF BMD BND BOB BOV BRL BSD BTN BWP BYN BZD CAD CDF CHE CHF
     CHW CLF CLP CNY COP COU CRC CUP CVE CZK DJF DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GNF GTQ GYD
@@ -16,3 +17,11 @@ _CODES: Final = """
 # ISO 4217 list one as of 2026, funds codes included; metals, units of account, test and "no currency" codes (XAU,
 # XDR, XTS, XXX, …) are nothing that anybody could be charged in.
 CURRENCIES: Final = frozenset(_CODES.split())
+
+
+def check_money(total: int | None, currency: str | None) -> None:
+    """Raise ValueError unless `total` is 1 … 10^12 minor units of an ISO 4217 currency; what isn't told passes."""
+    if total is not None and not 1 <= total <= MAX_TOTAL:
+        raise ValueError(f"total is {total}; it must be 1 … {MAX_TOTAL} minor units")
+    if currency is not None and currency not in CURRENCIES:
+        raise ValueError(f"currency is {currency[:10]!r}; it must be a code of ISO 4217")

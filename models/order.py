@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TypeAlias, assert_never
 
+from models.lifecycle import OrderStatus as OrderStatus
+from models.lifecycle import cancellable
 from models.saga import (
     Become,
     CancelReason,
@@ -30,19 +31,6 @@ from models.saga import (
 OrderMessage: TypeAlias = (
     CreateOrderRequested | OrderCancelRequested | PaymentApproved | PaymentDeclined | PaymentFailed
 )
-
-
-class OrderStatus(StrEnum):
-    """Where an order is in its life; PAID, CANCELLED and FAILED are its ends."""
-
-    PENDING_PAYMENT = "PENDING_PAYMENT"
-    PAID = "PAID"
-    CANCELLED = "CANCELLED"
-    FAILED = "FAILED"
-
-    @property
-    def over(self) -> bool:
-        return self is not OrderStatus.PENDING_PAYMENT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +61,7 @@ def decide(
                 return Become(state=replace(order, status=OrderStatus.PAID), emit=OrderPaid(order_id=order.id))
             return _stale(order, OrderStatus.PAID)
         case PaymentDeclined():
-            if order.status is OrderStatus.PENDING_PAYMENT:
+            if cancellable(order.status, CancelReason.PAYMENT_DECLINED):
                 return _cancel(order, CancelReason.PAYMENT_DECLINED)
             return _stale(order, OrderStatus.CANCELLED)
         case PaymentFailed(error=error):
@@ -82,9 +70,7 @@ def decide(
                 return Become(state=replace(order, status=OrderStatus.FAILED), emit=emit)
             return _stale(order, OrderStatus.FAILED)
         case OrderCancelRequested(reason=reason):
-            # A timer never takes back what was paid; a user may.
-            paid_by_user = order.status is OrderStatus.PAID and reason is CancelReason.USER_REQUESTED
-            if order.status is OrderStatus.PENDING_PAYMENT or paid_by_user:
+            if cancellable(order.status, reason):
                 return _cancel(order, reason)
             return _stale(order, OrderStatus.CANCELLED)
         case _ as never:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TypeAlias, assert_never
 
+from models.lifecycle import Due as Due
+from models.lifecycle import PaymentStatus as PaymentStatus
 from models.outcome import Charged, Declined, Outcome, Refunded, Refused, Unanswered, Voided
 from models.saga import (
     Become,
@@ -27,26 +28,6 @@ from models.saga import (
     TooEarly,
     derived_id,
 )
-
-
-class PaymentStatus(StrEnum):
-    """Where a payment is in its life; it may end in any status but PROCESSING."""
-
-    PROCESSING = "PROCESSING"
-    APPROVED = "APPROVED"
-    DECLINED = "DECLINED"
-    FAILED = "FAILED"
-    CANCELLED = "CANCELLED"
-    REFUNDED = "REFUNDED"
-
-
-class Due(StrEnum):
-    """What is still to be done at the provider; kept with the payment, so that a crash cannot forget it."""
-
-    CHARGE = "charge"
-    VOID = "void"
-    REFUND = "refund"
-
 
 PaymentMessage: TypeAlias = OrderCreated | OrderCancelled | OrderFailed | Outcome
 

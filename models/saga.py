@@ -8,14 +8,12 @@ from hashlib import sha256
 from typing import Generic, NewType, TypeAlias, TypeVar
 from uuid import UUID
 
-from models.money import CURRENCIES
+from models.money import check_money
 from models.texts import plain
 
 OrderId = NewType("OrderId", UUID)
 PaymentId = NewType("PaymentId", UUID)
 UserId = NewType("UserId", UUID)
-
-MAX_TOTAL = 10**12  # minor units
 
 
 class Coordinator(StrEnum):
@@ -31,6 +29,11 @@ class CancelReason(StrEnum):
     PAYMENT_DECLINED = "PAYMENT_DECLINED"
     USER_REQUESTED = "USER_REQUESTED"
     PAYMENT_TIMEOUT = "PAYMENT_TIMEOUT"
+
+    @property
+    def requestable(self) -> bool:
+        """Whether a user or a timer may give it; the other one follows from an event."""
+        return self is not CancelReason.PAYMENT_DECLINED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +58,7 @@ class OrderCancelRequested:
     reason: CancelReason = CancelReason.USER_REQUESTED
 
     def __post_init__(self) -> None:
-        if self.reason is CancelReason.PAYMENT_DECLINED:
+        if not self.reason.requestable:
             raise ValueError("reason PAYMENT_DECLINED follows from payment.declined; it cannot be requested")
 
 
@@ -203,14 +206,6 @@ class Illegal:
 
 
 Decision: TypeAlias = Become[State] | Stale | TooEarly | Illegal
-
-
-def check_money(total: int | None, currency: str | None) -> None:
-    """Raise ValueError unless `total` is 1 … 10^12 minor units of an ISO 4217 currency; what isn't told passes."""
-    if total is not None and not 1 <= total <= MAX_TOTAL:
-        raise ValueError(f"total is {total}; it must be 1 … {MAX_TOTAL} minor units")
-    if currency is not None and currency not in CURRENCIES:
-        raise ValueError(f"currency is {currency[:10]!r}; it must be a code of ISO 4217")
 
 
 def make_plain(message: object, name: str) -> None:

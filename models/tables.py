@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime, Identity, Index, MetaData, SmallInteger, Text, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
+
+from models.conditions import ORDER_OFF, PAYMENT_DUE, PAYMENT_WITHOUT_MONEY
 
 _UTC: Any = DateTime(timezone=True)
 _NOW = {"server_default": text("now()")}
@@ -32,7 +34,7 @@ class OrderRow(OrdersBase, table=True):
         Index("orders_newest", "created_at", "id"),
         Index("orders_of_user", "user_id", "created_at", "id"),
         Index("orders_by_status", "status", "created_at", "id"),
-        Index("orders_off", "updated_at", "id", postgresql_where=text("status IN ('CANCELLED', 'FAILED')")),
+        Index("orders_off", "updated_at", "id", postgresql_where=text(ORDER_OFF)),
         {"postgresql_with": {"fillfactor": 85}},
     )
 
@@ -72,16 +74,13 @@ class IdempotencyKeyRow(OrdersBase, table=True):
     created_at: datetime = Field(sa_type=_UTC, sa_column_kwargs=_NOW)
 
 
-_ENDED: Final = "due IS NULL AND status IN ('CANCELLED', 'DECLINED', 'FAILED', 'REFUNDED')"
-
-
 class PaymentRow(PaymentsBase, table=True):
     __tablename__ = "payments"
     __table_args__ = (
         Index("payments_newest", "created_at", "id"),
         Index("payments_by_status", "status", "created_at", "id"),
-        Index("payments_due", "updated_at", "order_id", postgresql_where=text("due IS NOT NULL")),
-        Index("payments_ended", "updated_at", "order_id", postgresql_where=text(_ENDED)),
+        Index("payments_due", "updated_at", "order_id", postgresql_where=text(PAYMENT_DUE)),
+        Index("payments_ended", "updated_at", "order_id", postgresql_where=text(PAYMENT_WITHOUT_MONEY)),
         {"postgresql_with": {"fillfactor": 85}},
     )
 

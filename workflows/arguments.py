@@ -13,7 +13,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, DefaultPayloadConverter
 from temporalio.exceptions import ApplicationError
 
-from models.messages import Envelope, MalformedMessage, decode
+from models.messages import Envelope, MalformedMessage, read_wire
 from workflows.naming import workflow_id
 
 Value = TypeVar("Value")
@@ -73,7 +73,7 @@ def the_argument(kind: type[Value], given: Sequence[Any]) -> Value:
 def the_event(wire: Mapping[str, Any]) -> Envelope:
     """An event that a service has told of. Raises Refused: what nobody can read is for an operator to look at."""
     try:
-        return decode(msgspec.json.encode(wire))
+        return read_wire(wire)[0]
     except MalformedMessage as error:
         raise Refused(f"an event log has an event that can't be read: {error}") from None
 

@@ -11,8 +11,9 @@ from uuid import UUID
 import msgspec
 
 from activities.steps import Step
-from models.messages import Envelope, MalformedMessage, decode
-from models.order import OrderStatus
+from models.lifecycle import OrderStatus
+from models.message_types import CommandType, EventType
+from models.messages import Envelope, MalformedMessage, read_wire
 from models.saga import CancelReason, Coordinator, cancel_id
 from models.texts import plain
 from models.times import check_seconds
@@ -66,10 +67,9 @@ class MirrorRecord:
         """Note events; one that is known already, or that nobody can read, changes no timeline."""
         for event in events:
             try:
-                body = msgspec.json.encode(event)
-                envelope = decode(body)
+                envelope, body = read_wire(event)
                 order_id = str(UUID(envelope.order_id or ""))
-            except (MalformedMessage, TypeError, ValueError, OverflowError, RecursionError):
+            except (MalformedMessage, ValueError):
                 self._note_unknown(event)
                 continue
             if self._order_id not in (None, order_id):
@@ -100,14 +100,14 @@ class MirrorRecord:
     def complete(self) -> bool:
         """Whether the saga is over and nothing that its events tell of is missing."""
         known = all(causes_known(event, self._events) for event in self._events.values())
-        return self.timeline.over and known and self.last("OrderCreated") is not None
+        return self.timeline.over and known and self.last(EventType.ORDER_CREATED) is not None
 
     @property
     def uncompensated(self) -> bool:
         """Whether the order is cancelled, and nothing says yet that its money is safe."""
         return self.timeline.order_status is OrderStatus.CANCELLED and not self.timeline.over
 
-    def last(self, event_type: str) -> Envelope | None:
+    def last(self, event_type: EventType) -> Envelope | None:
         """The event of this type that was heard of last."""
         return next((e for e in reversed(self._events.values()) if e.event_type == event_type), None)
 
@@ -120,7 +120,7 @@ def timeout_of(created: Envelope) -> Step:
 def cancellation_of(created: Envelope, reason: CancelReason, coordinator: Coordinator) -> Step:
     """The command that cancels this order for that reason; its id is derived, too."""
     return Step(
-        event_type="OrderCancelRequested",
+        event_type=CommandType.ORDER_CANCEL_REQUESTED,
         payload={"orderId": created.order_id, "reason": reason},
         event_id=str(cancel_id(UUID(created.order_id), reason)),
         correlation_id=created.correlation_id,

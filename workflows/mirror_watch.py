@@ -6,8 +6,8 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import assert_never
 
-from models.order import OrderStatus
-from models.payment import PaymentStatus
+from models.lifecycle import OrderStatus, PaymentStatus
+from models.message_types import EventType
 from models.times import wire_time
 from workflows.mirror_record import MirrorRecord
 
@@ -51,21 +51,21 @@ def deadline_of(
     An outage doesn't extend it.
     """
 
-    def since(event_type: str) -> datetime:
+    def since(event_type: EventType) -> datetime:
         event = record.last(event_type)
         # An event from the future only tells of a wrong clock.
         return min(event.occurred_at, now) if event else now
 
     match watch:
         case Watch.PAYMENT:
-            deadline = since("OrderCreated") + payment_timeout
+            deadline = since(EventType.ORDER_CREATED) + payment_timeout
             return deadline, f"the payment, until {wire_time(deadline)}: then the order is cancelled"
         case Watch.COMPENSATION:
-            deadline = next_try or since("OrderCancelled") + compensation_timeout
+            deadline = next_try or since(EventType.ORDER_CANCELLED) + compensation_timeout
             what_then = "it is asked for again" if may_ask_again else "an operator must look"
             return deadline, f"the refund or void, until {wire_time(deadline)}: then {what_then}"
         case Watch.QUIET:
-            deadline = since("PaymentCancelled") + compensation_timeout
+            deadline = since(EventType.PAYMENT_CANCELLED) + compensation_timeout
             return deadline, f"a refund of what was under way, until {wire_time(deadline)}: then all is done"
         case Watch.EVENTS:
             return None, "events that are still to come"

@@ -13,7 +13,7 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from models.messages import MESSAGE_TYPES
+from models.message_types import EventType, known_type
 from workflows import search_attributes
 from workflows.mirror_record import MirrorRecord, MirrorState
 from workflows.naming import MIRROR_TASK_QUEUE, workflow_id
@@ -72,7 +72,7 @@ class SagaMirrors:
         )
         closed = await asyncio.wait_for(handle.result(), _CALL.total_seconds())
         seen = {event["eventId"] for event in closed.events}
-        news = [event for event in events if event["eventId"] not in seen and event["eventType"] in MESSAGE_TYPES]
+        news = [event for event in events if event["eventId"] not in seen and known_type(event["eventType"])]
         if not news:
             log.info("mirror_closed_already", order_id=order_id, events=len(events))
             return
@@ -85,7 +85,7 @@ class SagaMirrors:
         Half the work of a signal-with-start for Temporal: the answer to the call brings the worker its first task.
         """
         worker = self._beside()
-        if worker is None or all(event.get("eventType") != "OrderCreated" for event in events):
+        if worker is None or all(event.get("eventType") != EventType.ORDER_CREATED for event in events):
             return False
         state = replace(self._fresh, events=list(events))
         try:
@@ -113,7 +113,7 @@ class SagaMirrors:
         )
 
     def _options(self, order_id: str, known: MirrorRecord) -> dict[str, Any]:
-        created = known.last("OrderCreated")
+        created = known.last(EventType.ORDER_CREATED)
         return {
             "id": workflow_id(order_id),
             "task_queue": MIRROR_TASK_QUEUE,

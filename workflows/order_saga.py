@@ -14,8 +14,9 @@ with workflow.unsafe.imports_passed_through():
     import msgspec
 
     from activities.steps import Step, StepResult
+    from models.lifecycle import BEYOND_CANCELLING, OrderStatus, cancellable
+    from models.message_types import EventType
     from models.messages import Envelope
-    from models.order import OrderStatus
     from models.saga import CancelReason
     from models.times import wire_time
     from workflows import search_attributes
@@ -123,13 +124,13 @@ class OrderSaga:
     def _check_cancel(self, *given: Any) -> None:
         the_argument(CancelRequest, given)
         order = self._timeline.order_status
-        if order in (OrderStatus.CANCELLED, OrderStatus.FAILED):
+        if order in BEYOND_CANCELLING:
             raise ApplicationError(f"Order {own_order_id()} is {order}; it cannot be cancelled any more", order)
 
     @workflow.query
     def status(self) -> dict[str, Any]:
         """Where the saga stands."""
-        cancelled = self._last("OrderCancelled")
+        cancelled = self._last(EventType.ORDER_CANCELLED)
         told = status(self._timeline, cancelled, waiting_for=self._waiting_for, alarm=self._alarm)
         return {**told, "orderId": own_order_id()}
 
@@ -160,23 +161,21 @@ class OrderSaga:
         The order goes first, other than in the steps' reverse order: its row decides whether there is a cancellation
         at all, and its event is what cancels the payment.
         """
-        await workflow.wait_condition(lambda: self._last("OrderCreated") is not None or forward.done())
-        if self._last("OrderCreated") is None or not self._cancellable(request.reason):
+        await workflow.wait_condition(lambda: self._last(EventType.ORDER_CREATED) is not None or forward.done())
+        order = self._timeline.order_status
+        if self._last(EventType.ORDER_CREATED) is None or order is None:
+            return
+        if not cancellable(order, CancelReason(request.reason)):
             return
         cancelled = await self._do(COMPENSATIONS[CREATE_ORDER], cancel_command(self._saga.order_id, request))
         if cancelled is not None:
             await self._do(COMPENSATIONS[CHARGE_PAYMENT], answer_to(cancelled))
 
-    def _cancellable(self, reason: str) -> bool:
-        status = self._timeline.order_status
-        by_user = reason == CancelReason.USER_REQUESTED
-        return status is OrderStatus.PENDING_PAYMENT or (status is OrderStatus.PAID and by_user)
-
     def _ended(self, forward: asyncio.Task[None]) -> bool:
         if self._requests or not forward.done() or not workflow.all_handlers_finished():
             return False
         # A saga that can't go forward is left to its timer, or to its user, to be undone.
-        stuck = forward.exception() is not None and self._last("OrderCreated") is not None
+        stuck = forward.exception() is not None and self._last(EventType.ORDER_CREATED) is not None
         return not stuck or self._timeline.order_status is not OrderStatus.PENDING_PAYMENT
 
     async def _time_out(self, created_at: datetime) -> None:
@@ -198,7 +197,7 @@ class OrderSaga:
     async def _end_what_others_began(self) -> None:
         """Read what the services know; what took the order off some other way is seen to its end."""
         await self._recall()
-        off = self._last("OrderCancelled") or self._last("OrderFailed")
+        off = self._last(EventType.ORDER_CANCELLED) or self._last(EventType.ORDER_FAILED)
         if off is not None and not self._timeline.over:
             await self._do(COMPENSATIONS[CHARGE_PAYMENT], answer_to(off))
 
@@ -224,7 +223,7 @@ class OrderSaga:
         """Take in what both event logs have; the order's creation, if it is there."""
         for log in await read_event_logs(self._saga.order_id):
             self._take(log)
-        return self._last("OrderCreated")
+        return self._last(EventType.ORDER_CREATED)
 
     def _take(self, events: list[dict[str, Any]]) -> Envelope | None:
         envelope: Envelope | None = None
@@ -235,7 +234,7 @@ class OrderSaga:
         self._show()
         return envelope
 
-    def _last(self, event_type: str) -> Envelope | None:
+    def _last(self, event_type: EventType) -> Envelope | None:
         return next((each for each in reversed(self._events.values()) if each.event_type == event_type), None)
 
     def _show(self) -> None:

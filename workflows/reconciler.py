@@ -22,6 +22,7 @@ from temporalio.exceptions import (
 with workflow.unsafe.imports_passed_through():
     from activities.steps import Step, StepResult
     from activities.stragglers import Place, Search
+    from models.message_types import EventType
     from workflows.arguments import Refused, the_argument
     from workflows.mirror_record import MirrorRecord
     from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE, SAGA_TASK_QUEUE
@@ -158,7 +159,7 @@ class Reconciler:
 
     def _unpaid(self, part: Part, record: MirrorRecord) -> SagaStep | None:
         """What to do about an order whose payment is not settled."""
-        created = record.last("OrderCreated")
+        created = record.last(EventType.ORDER_CREATED)
         if part is not Part.OVERDUE or created is None:
             return CHARGE_PAYMENT if part is Part.DUE else None
         # Past its deadline by the database's clock, and by this one: a clock that was set forward cancels nothing.
@@ -175,7 +176,7 @@ class Reconciler:
                     raise
             else:
                 record.take(events)
-        if record.last("OrderCreated") is None:
+        if record.last(EventType.ORDER_CREATED) is None:
             raise ApplicationError("the order service's event log knows no such order")
 
     async def _take(self, record: MirrorRecord, step: SagaStep, message: Step) -> None:

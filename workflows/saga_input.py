@@ -12,7 +12,7 @@ from models.times import check_seconds
 ORDER_SAGA = "OrderSaga"
 CANCEL = "cancel"  # the signal, and the update
 
-_REQUESTED: Final = (CancelReason.USER_REQUESTED, CancelReason.PAYMENT_TIMEOUT)
+_REQUESTED: Final = tuple(reason for reason in CancelReason if reason.requestable)
 _MOST_DELAYS: Final = 100
 
 

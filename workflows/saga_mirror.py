@@ -15,6 +15,7 @@ with workflow.unsafe.imports_passed_through():
     import msgspec
 
     from activities.steps import Step, StepResult
+    from models.message_types import EventType
     from workflows import search_attributes
     from workflows.arguments import Refused, check_workflow_id, own_order_id, the_argument
     from workflows.event_logs import read_event_logs
@@ -105,7 +106,7 @@ class SagaMirror:
     @workflow.query
     def status(self) -> dict[str, Any]:
         """Where the saga stands, and what is waited for."""
-        cancelled = self._record.last("OrderCancelled")
+        cancelled = self._record.last(EventType.ORDER_CANCELLED)
         return status(self._record.timeline, cancelled, waiting_for=self._waiting_for, alarm=self._alarm)
 
     @workflow.query
@@ -151,7 +152,7 @@ class SagaMirror:
 
     def _lacks_its_beginning(self) -> bool:
         known = self._record.timeline.order_id is not None
-        return known and not self._beginning_read and self._record.last("OrderCreated") is None
+        return known and not self._beginning_read and self._record.last(EventType.ORDER_CREATED) is None
 
     async def _read_the_beginning(self) -> None:
         """Wait a moment for what came first; nobody tells it again to a mirror whose predecessor is forgotten."""
@@ -174,7 +175,7 @@ class SagaMirror:
                     self._record.take(log)
 
     async def _cancel_unpaid(self, watch: Watch) -> None:
-        created = self._record.last("OrderCreated")
+        created = self._record.last(EventType.ORDER_CREATED)
         if created is None:
             return  # only OrderCreated makes an order PENDING_PAYMENT
         # Stale says that the approval, or another cancellation, was faster: its events are on their way.
@@ -183,7 +184,7 @@ class SagaMirror:
         )
 
     async def _republish_cancellation(self, watch: Watch) -> None:
-        cancelled = self._record.last("OrderCancelled")
+        cancelled = self._record.last(EventType.ORDER_CANCELLED)
         if cancelled is None:
             return  # only OrderCancelled makes an order CANCELLED
         summary = f"publish order.cancelled again ({self._republished + 1} of {REPUBLISH_ATTEMPTS})"

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, assert_never
 from uuid import UUID
 
 from temporalio.common import RetryPolicy
 
 from activities.steps import Step
+from models.message_types import CommandType, EventType
 from models.messages import Envelope
 from models.saga import Coordinator, cancel_id
 from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE
@@ -27,14 +28,39 @@ class SagaStep:
 
 CREATE_ORDER: Final = SagaStep(name="create_order", queue=ORDER_TASK_QUEUE)
 CHARGE_PAYMENT: Final = SagaStep(name="charge_payment", queue=PAYMENT_TASK_QUEUE)
-SETTLE_ORDER: Final[Mapping[str, SagaStep]] = {
-    "PaymentApproved": SagaStep(name="pay_order", queue=ORDER_TASK_QUEUE),
-    "PaymentDeclined": SagaStep(name="decline_order", queue=ORDER_TASK_QUEUE),
-    "PaymentFailed": SagaStep(name="fail_order", queue=ORDER_TASK_QUEUE),
-}
+PAY_ORDER: Final = SagaStep(name="pay_order", queue=ORDER_TASK_QUEUE)
+DECLINE_ORDER: Final = SagaStep(name="decline_order", queue=ORDER_TASK_QUEUE)
+FAIL_ORDER: Final = SagaStep(name="fail_order", queue=ORDER_TASK_QUEUE)
 COMPENSATIONS: Final[Mapping[SagaStep, SagaStep]] = {
     CREATE_ORDER: SagaStep(name="cancel_order", queue=ORDER_TASK_QUEUE),
     CHARGE_PAYMENT: SagaStep(name="cancel_payment", queue=PAYMENT_TASK_QUEUE),
+}
+
+
+def _settling(event: EventType) -> SagaStep | None:
+    match event:
+        case EventType.PAYMENT_APPROVED:
+            return PAY_ORDER
+        case EventType.PAYMENT_DECLINED:
+            return DECLINE_ORDER
+        case EventType.PAYMENT_FAILED:
+            return FAIL_ORDER
+        case (
+            EventType.ORDER_CREATED
+            | EventType.ORDER_CANCELLED
+            | EventType.ORDER_PAID
+            | EventType.ORDER_FAILED
+            | EventType.PAYMENT_CANCELLED
+            | EventType.PAYMENT_REFUNDED
+        ):
+            return None
+        case _ as never:
+            assert_never(never)
+
+
+# What an order that waits for its payment becomes, by the type of the event that tells of the payment.
+SETTLE_ORDER: Final[Mapping[str, SagaStep]] = {
+    event: step for event in EventType if (step := _settling(event)) is not None
 }
 
 # Readers of the event logs, by the queue of the service that owns them; they change nothing.
@@ -53,14 +79,14 @@ def create_command(saga: SagaInput, order: NewOrder) -> Step:
     payload = {"orderId": saga.order_id, "userId": order.user_id, "total": order.total, "currency": order.currency}
     if order.payment_method is not None:
         payload["paymentMethod"] = order.payment_method
-    return _step("CreateOrderRequested", payload, order.event_id, saga.correlation_id)
+    return _step(CommandType.CREATE_ORDER_REQUESTED, payload, order.event_id, saga.correlation_id)
 
 
 def cancel_command(order_id: str, request: CancelRequest) -> Step:
     """The command that cancels the order."""
     event_id = cancel_id(UUID(order_id), request.reason)
     payload = {"orderId": order_id, "reason": request.reason}
-    return _step("OrderCancelRequested", payload, str(event_id), request.correlation_id)
+    return _step(CommandType.ORDER_CANCEL_REQUESTED, payload, str(event_id), request.correlation_id)
 
 
 def answer_to(event: Envelope) -> Step:

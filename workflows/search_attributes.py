@@ -12,8 +12,9 @@ from temporalio.common import (
     TypedSearchAttributes,
 )
 
+from models.message_types import EventType
 from models.messages import Envelope
-from models.saga import MAX_TOTAL
+from models.money import MAX_TOTAL
 from models.texts import plain
 from workflows.timeline import Timeline
 
@@ -42,7 +43,7 @@ def attributes(
 ) -> TypedSearchAttributes:
     """What is known of a saga from its events and the timeline made of them; what isn't known yet is left out."""
     payloads: dict[str, Mapping[str, Any]] = {event.event_type: event.payload for event in events}
-    created, cancelled = payloads.get("OrderCreated", {}), payloads.get("OrderCancelled", {})
+    created, cancelled = payloads.get(EventType.ORDER_CREATED, {}), payloads.get(EventType.ORDER_CANCELLED, {})
     total = created.get("total")
     if isinstance(total, float) and total.is_integer():
         total = int(total)  # the original services' numbers are JavaScript's

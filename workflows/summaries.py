@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final, assert_never
 
-from models.messages import Envelope
+from models.message_types import EventType
 from models.saga import CancelReason
 
 _REASONS: Final[Mapping[str, str]] = {
@@ -15,29 +15,30 @@ _REASONS: Final[Mapping[str, str]] = {
 }
 
 
-def summary(event: Envelope) -> str:
-    """One sentence for a person to read."""
-    payload = event.payload
-    match event.event_type:
-        case "OrderCreated":
+def summary(event: EventType, payload: Mapping[str, Any]) -> str:
+    """One sentence for a person to read, about an event of this type with this payload."""
+    match event:
+        case EventType.ORDER_CREATED:
             return f"Order accepted: {payload.get('total')} {payload.get('currency') or 'USD'} in minor units to pay."
-        case "OrderPaid":
+        case EventType.ORDER_PAID:
             return "Order paid."
-        case "OrderFailed":
+        case EventType.ORDER_FAILED:
             return f"Order failed{_because(payload.get('reason'))}."
-        case "OrderCancelled":
+        case EventType.ORDER_CANCELLED:
             reason = str(payload.get("reason"))
             return f"Order cancelled {_REASONS.get(reason, f'({reason})')}."
-        case "PaymentApproved":
+        case EventType.PAYMENT_APPROVED:
             return f"Payment approved as transaction {payload.get('transactionId')}."
-        case "PaymentDeclined":
+        case EventType.PAYMENT_DECLINED:
             return f"Payment declined{_because(payload.get('reason'))}."
-        case "PaymentFailed":
+        case EventType.PAYMENT_FAILED:
             return f"Payment failed{_because(payload.get('error'))}."
-        case "PaymentCancelled":
+        case EventType.PAYMENT_CANCELLED:
             return "Payment cancelled: no money will be kept."
-        case _:
+        case EventType.PAYMENT_REFUNDED:
             return "Payment refunded in full."
+        case _ as never:
+            assert_never(never)
 
 
 def _because(text: object) -> str:

@@ -9,9 +9,9 @@ from typing import Final
 
 from activities.steps import Step
 from activities.stragglers import Place
+from models.lifecycle import OrderStatus
+from models.message_types import EventType
 from models.messages import Envelope
-from models.order import OrderStatus
-from models.payment import PaymentStatus
 from models.saga import CancelReason
 from models.times import check_seconds
 from workflows.mirror_record import MirrorRecord, cancellation_of, repetition_of
@@ -20,10 +20,6 @@ from workflows.saga_steps import CHARGE_PAYMENT, COMPENSATIONS, CREATE_ORDER, SE
 CANCEL_ORDER: Final = COMPENSATIONS[CREATE_ORDER]
 CANCEL_PAYMENT: Final = COMPENSATIONS[CHARGE_PAYMENT]
 
-# A payment in one of these has nothing due at the provider; one that is CANCELLED may still have its void due.
-_WITHOUT_DUES: Final = frozenset({PaymentStatus.DECLINED, PaymentStatus.FAILED, PaymentStatus.REFUNDED})
-# What an order that isn't off must not rest on.
-_WITHOUT_MONEY: Final = _WITHOUT_DUES | {PaymentStatus.CANCELLED}
 _MOST_TOLD: Final = 100  # stragglers; the counts know all
 _MOST_UNFINISHED: Final = 1000  # beyond that, the round through all cancellations finds them again
 _LARGEST_PAGE: Final = 10_000  # orders
@@ -122,14 +118,16 @@ def next_step(record: MirrorRecord, *, unpaid: SagaStep | None, due: bool = Fals
     or is being taken, changes nothing. `unpaid` is the step for an order whose payment is not settled, if any. `due`
     says that something is due at the provider, which no event tells.
     """
-    created, payment = record.last("OrderCreated"), record.timeline.payment_status
-    if (off := record.last("OrderCancelled") or record.last("OrderFailed")) is not None:
-        return None if payment in _WITHOUT_DUES else (CANCEL_PAYMENT, repetition_of(off))
+    created, payment = record.last(EventType.ORDER_CREATED), record.timeline.payment_status
+    if (off := record.last(EventType.ORDER_CANCELLED) or record.last(EventType.ORDER_FAILED)) is not None:
+        # A payment that is CANCELLED may still have its void due.
+        done = payment is not None and payment.without_money and not payment.may_owe
+        return None if done else (CANCEL_PAYMENT, repetition_of(off))
     if created is None:
         return None
     if record.timeline.order_status is OrderStatus.PENDING_PAYMENT:
         return _settling(record, created, unpaid)
-    if payment in _WITHOUT_MONEY:
+    if payment is not None and payment.without_money:
         # PAID because of somebody else's message: no money is there for it, and only a user may cancel it.
         return CANCEL_ORDER, cancellation_of(created, CancelReason.USER_REQUESTED, created.coordinator)
     return (CHARGE_PAYMENT, repetition_of(created)) if due else None
@@ -137,11 +135,13 @@ def next_step(record: MirrorRecord, *, unpaid: SagaStep | None, due: bool = Fals
 
 def _settling(record: MirrorRecord, created: Envelope, unpaid: SagaStep | None) -> tuple[SagaStep, Step] | None:
     """The step for an order that waits for its payment."""
-    called_off = record.timeline.payment_status in (PaymentStatus.CANCELLED, PaymentStatus.REFUNDED)
-    for event_type, step in SETTLE_ORDER.items():
+    payment = record.timeline.payment_status
+    called_off = payment is not None and payment.called_off
+    for event_type in EventType:
         # A payment that was called off on somebody else's word must not pay its order; the deadline cancels that.
-        if (settled := record.last(event_type)) is not None and not called_off:
-            return step, repetition_of(settled)
+        settles = event_type in SETTLE_ORDER and not called_off
+        if settles and (settled := record.last(event_type)) is not None:
+            return SETTLE_ORDER[event_type], repetition_of(settled)
     if unpaid is CANCEL_ORDER:
         return unpaid, cancellation_of(created, CancelReason.PAYMENT_TIMEOUT, created.coordinator)
     return (unpaid, repetition_of(created)) if unpaid is not None else None

@@ -6,40 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from heapq import heapify, heappop, heappush
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
+from models.lifecycle import OrderStatus, PaymentStatus, Told, command_behind, over, told_by
+from models.message_types import CommandType, EventType, MessageType
 from models.messages import Envelope
-from models.order import OrderStatus
-from models.payment import PaymentStatus
-from models.saga import CancelReason, Coordinator
+from models.saga import Coordinator
 from models.times import wire_time
 from workflows.summaries import summary
-
-
-class _Step(NamedTuple):
-    """What an event type says: the status it leads to, and its place in its service's lifecycle."""
-
-    status: OrderStatus | PaymentStatus
-    place: int
-
-
-_STEPS: Final[Mapping[str, _Step]] = {
-    "OrderCreated": _Step(OrderStatus.PENDING_PAYMENT, 0),
-    "OrderPaid": _Step(OrderStatus.PAID, 1),
-    "OrderFailed": _Step(OrderStatus.FAILED, 1),
-    "OrderCancelled": _Step(OrderStatus.CANCELLED, 2),
-    "PaymentApproved": _Step(PaymentStatus.APPROVED, 0),
-    "PaymentDeclined": _Step(PaymentStatus.DECLINED, 0),
-    "PaymentFailed": _Step(PaymentStatus.FAILED, 0),
-    "PaymentCancelled": _Step(PaymentStatus.CANCELLED, 0),
-    "PaymentRefunded": _Step(PaymentStatus.REFUNDED, 1),
-}
-
-# An order may end as cancelled only once its payment has ended in one of these.
-_COMPENSATED: Final = frozenset(
-    {PaymentStatus.CANCELLED, PaymentStatus.DECLINED, PaymentStatus.FAILED, PaymentStatus.REFUNDED}
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +22,7 @@ class Cause:
     """What an event answers: `name` is an event type, or the command that started it all."""
 
     id: UUID | None
-    name: str | None
+    name: MessageType | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +30,7 @@ class Entry:
     """One event, and where order and payment stood after it; None: not heard of yet. `elapsed_ms` is never negative."""
 
     event_id: UUID
-    event_type: str
+    event_type: EventType
     at: datetime
     actor: str
     cause: Cause
@@ -78,15 +53,25 @@ class Timeline:
     source: str
 
 
+class _Known(NamedTuple):
+    """An event of a type that this version knows, and what that type tells."""
+
+    event: Envelope
+    type: EventType
+    told: Told
+
+
 def build(events: Iterable[Envelope], *, source: str = "event logs") -> Timeline:
-    """Every event exactly once, a cause before its effects, else by (occurred_at, event_id); commands are no events."""
-    known = _by_id(event for event in events if event.event_type in _STEPS)
+    """Every event exactly once, a cause before its effects, else by (occurred_at, event_id).
+
+    Commands are no events, and events of types that this version does not know are left out.
+    """
+    known = _by_id(events)
     ordered = _in_causal_order(known)
     entries: list[Entry] = []
     order_status: OrderStatus | None = None
     payment_status: PaymentStatus | None = None
-    for event in ordered:
-        status = _STEPS[event.event_type].status
+    for event, event_type, (status, _) in ordered:
         if isinstance(status, OrderStatus):
             order_status = status
         else:
@@ -94,22 +79,22 @@ def build(events: Iterable[Envelope], *, source: str = "event logs") -> Timeline
         entries.append(
             Entry(
                 event_id=event.event_id,
-                event_type=event.event_type,
+                event_type=event_type,
                 at=event.occurred_at,
                 actor="order-service" if isinstance(status, OrderStatus) else "payment-service",
                 cause=_cause(event, known),
-                elapsed_ms=_milliseconds(ordered[0].occurred_at, event.occurred_at),
-                summary=summary(event),
+                elapsed_ms=_milliseconds(ordered[0].event.occurred_at, event.occurred_at),
+                summary=summary(event_type, event.payload),
                 order_status=order_status,
                 payment_status=payment_status,
             )
         )
     return Timeline(
-        order_id=next((event.order_id for event in ordered if event.order_id), None),
-        coordinator=ordered[0].coordinator if ordered else None,
+        order_id=next((each.event.order_id for each in ordered if each.event.order_id), None),
+        coordinator=ordered[0].event.coordinator if ordered else None,
         order_status=order_status,
         payment_status=payment_status,
-        over=_over(order_status, payment_status),
+        over=over(order_status, payment_status),
         entries=tuple(entries),
         source=source,
     )
@@ -148,13 +133,15 @@ def causes_known(event: Envelope, seen: Iterable[UUID]) -> bool:
     return _command_behind(event) is not None or event.causation_id is None or event.causation_id in seen
 
 
-def _by_id(events: Iterable[Envelope]) -> dict[UUID, Envelope]:
-    known: dict[UUID, Envelope] = {}
+def _by_id(events: Iterable[Envelope]) -> dict[UUID, _Known]:
+    known: dict[UUID, _Known] = {}
     for event in events:
+        if not isinstance(event.event_type, EventType):
+            continue
         twin = known.get(event.event_id)
         # Copies are equal; should they ever differ, the choice must not depend on which came first.
-        if twin is None or _tie_break(event) < _tie_break(twin):
-            known[event.event_id] = event
+        if twin is None or _tie_break(event) < _tie_break(twin.event):
+            known[event.event_id] = _Known(event, event.event_type, told_by(event.event_type))
     return known
 
 
@@ -162,18 +149,18 @@ def _tie_break(event: Envelope) -> tuple[Any, ...]:
     return event.occurred_at, event.event_type, str(event.causation_id), repr(event)
 
 
-def _in_causal_order(known: Mapping[UUID, Envelope]) -> list[Envelope]:
+def _in_causal_order(known: Mapping[UUID, _Known]) -> list[_Known]:
     """A topological sort, smallest (occurred_at, event_id) first among the events whose predecessors are told."""
     effects: dict[UUID, list[UUID]] = {event_id: [] for event_id in known}
     waits_for: dict[UUID, int] = {}
-    for event in known.values():
-        predecessors = _predecessors(event, known)
-        waits_for[event.event_id] = len(predecessors)
+    for event_id, each in known.items():
+        predecessors = _predecessors(each, known)
+        waits_for[event_id] = len(predecessors)
         for predecessor in predecessors:
-            effects[predecessor].append(event.event_id)
+            effects[predecessor].append(event_id)
     ready = [_key(known[event_id]) for event_id, count in waits_for.items() if count == 0]
     heapify(ready)
-    ordered: list[Envelope] = []
+    ordered: list[_Known] = []
     while waits_for:
         if not ready:
             # Events that name each other as causes are somebody's mistake; they are still told, the earliest first.
@@ -190,42 +177,33 @@ def _in_causal_order(known: Mapping[UUID, Envelope]) -> list[Envelope]:
     return ordered
 
 
-def _key(event: Envelope) -> tuple[datetime, UUID]:
-    return event.occurred_at, event.event_id
+def _key(known: _Known) -> tuple[datetime, UUID]:
+    return known.event.occurred_at, known.event.event_id
 
 
-def _predecessors(event: Envelope, known: Mapping[UUID, Envelope]) -> set[UUID]:
+def _predecessors(known: _Known, others: Mapping[UUID, _Known]) -> set[UUID]:
     """Its cause, and what its own service must have done before: a clock that is set back can't reorder a lifecycle."""
-    step = _STEPS[event.event_type]
+    status, place = known.told
     before = {
-        other.event_id
-        for other in known.values()
-        if type(_STEPS[other.event_type].status) is type(step.status) and _STEPS[other.event_type].place < step.place
+        event_id
+        for event_id, other in others.items()
+        if type(other.told.status) is type(status) and other.told.place < place
     }
-    if event.causation_id is not None and event.causation_id in known and event.causation_id != event.event_id:
-        before.add(event.causation_id)
+    cause = known.event.causation_id
+    if cause is not None and cause in others and cause != known.event.event_id:
+        before.add(cause)
     return before
 
 
-def _cause(event: Envelope, known: Mapping[UUID, Envelope]) -> Cause:
+def _cause(event: Envelope, known: Mapping[UUID, _Known]) -> Cause:
     cause = known.get(event.causation_id) if event.causation_id else None
-    return Cause(id=event.causation_id, name=cause.event_type if cause else _command_behind(event))
+    return Cause(id=event.causation_id, name=cause.type if cause else _command_behind(event))
 
 
-def _command_behind(event: Envelope) -> str | None:
-    if event.event_type == "OrderCreated":
-        return "CreateOrderRequested"
-    if event.event_type == "OrderCancelled" and event.payload.get("reason") != CancelReason.PAYMENT_DECLINED:
-        return "OrderCancelRequested"
+def _command_behind(event: Envelope) -> CommandType | None:
+    if isinstance(event.event_type, EventType):
+        return command_behind(event.event_type, event.payload.get("reason"))
     return None
-
-
-def _over(order: OrderStatus | None, payment: PaymentStatus | None) -> bool:
-    if order is OrderStatus.CANCELLED:
-        return payment in _COMPENSATED
-    if order is OrderStatus.FAILED and payment is PaymentStatus.APPROVED:
-        return False  # told so by others, while its charge went well: a refund is outstanding
-    return order is not None and order.over
 
 
 def _milliseconds(start: datetime, end: datetime) -> int:

@@ -27,8 +27,8 @@ from api.gateway.undertaking import CANCELLED, PLACED, in_time
 from api.problems import Kind, Problem, not_taken, unavailable, undecided
 from choreography.message import BrokerUnavailable, NotStored, Unroutable
 from models.ids import is_marked
+from models.lifecycle import BEYOND_CANCELLING
 from models.messages import Envelope, envelope_of
-from models.order import OrderStatus
 from models.saga import (
     Coordinator,
     CreateOrderRequested,
@@ -41,7 +41,6 @@ from models.saga import (
 
 _SCOPE: Final = "public"  # whose Idempotency-Keys these are
 _NEVER_RAN: Final = 5  # seconds, until a service that is being started may have its queue
-_NOT_CANCELLABLE: Final = frozenset({OrderStatus.CANCELLED, OrderStatus.FAILED})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -191,7 +190,7 @@ class Commands:
 def _cancellable(order_id: UUID, found: bytes) -> Coordinator:
     """Who coordinates the order. Raises Problem if it is at its end."""
     order = msgspec.json.decode(found, type=FoundOrder)
-    if order.status in _NOT_CANCELLABLE:
+    if order.status in BEYOND_CANCELLING:
         raise beyond_cancelling(order_id, order.status)
     return order.coordinator
 

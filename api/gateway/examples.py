@@ -15,6 +15,7 @@ from api.fields import ORDER_ID
 from api.gateway.needs import Limits
 from api.gateway.undertaking import CANCELLED, PLACED
 from api.problems import Problem, from_pydantic, not_taken, unavailable, undecided
+from models.message_types import EventType
 from models.messages import Envelope
 from workflows.timeline import build, timeline_as_json
 
@@ -22,7 +23,7 @@ ACCEPTED: Final = {"orderId": ORDER_ID, "message": "Order creation request accep
 CANCEL_ACCEPTED: Final = {"orderId": ORDER_ID, "message": "Order cancellation request accepted"}
 
 
-def _event(kind: str, at: datetime, cause: UUID, **payload: object) -> Envelope:
+def _event(kind: EventType, at: datetime, cause: UUID, **payload: object) -> Envelope:
     return Envelope(
         event_type=kind,
         event_id=uuid5(UUID(ORDER_ID), kind),
@@ -33,9 +34,9 @@ def _event(kind: str, at: datetime, cause: UUID, **payload: object) -> Envelope:
     )
 
 
-_created = _event("OrderCreated", CREATED_AT, uuid5(UUID(ORDER_ID), "command"), total=999, currency="USD")
-_approved = _event("PaymentApproved", CHARGED_AT, _created.event_id, transactionId="tx_019c5ef4")
-_paid = _event("OrderPaid", UPDATED_AT, _approved.event_id)
+_created = _event(EventType.ORDER_CREATED, CREATED_AT, uuid5(UUID(ORDER_ID), "command"), total=999, currency="USD")
+_approved = _event(EventType.PAYMENT_APPROVED, CHARGED_AT, _created.event_id, transactionId="tx_019c5ef4")
+_paid = _event(EventType.ORDER_PAID, UPDATED_AT, _approved.event_id)
 EVENTS: Final = (_created, _approved, _paid)
 TIMELINE: Final[Mapping[str, Any]] = msgspec.to_builtins(timeline_as_json(build(EVENTS, source="workflow")))
 _entry: Final = TIMELINE["entries"][0]

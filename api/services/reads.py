@@ -33,7 +33,8 @@ from api.services.schemas import EventLog, EventsQuery, KeepKey, Replay, Replaye
 from choreography.message import BrokerUnavailable, Unread, Unroutable
 from models.database import TRANSIENT, Database, sql_of
 from models.event_log import logged_envelope
-from models.messages import MESSAGE_TYPES, encode
+from models.message_types import MESSAGE_TYPES
+from models.messages import encode
 from models.tables import OrderEventRow, OrderRow, PaymentEventRow, PaymentRow
 
 log = structlog.get_logger()

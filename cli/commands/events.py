@@ -17,7 +17,7 @@ from cli.commands.target import Need, Target, ask, content, find
 from cli.hints import here
 from cli.tables import Column, echo_table, short_time
 from cli.terminal import say
-from models.messages import MESSAGE_TYPES
+from models.message_types import MESSAGE_TYPES
 from models.times import wire_time
 
 if TYPE_CHECKING:

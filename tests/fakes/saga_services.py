@@ -13,11 +13,11 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from activities.book import Entry
-from activities.history import entry_of, wire_form
+from activities.history import entry_of
 from activities.steps import Step, StepResult
 from models import order as orders
 from models import payment as payments
-from models.messages import Envelope, envelope_of
+from models.messages import Envelope, envelope_of, wire_form
 from models.order import Order
 from models.outcome import Charged, Declined, Outcome, Refunded, Refused, Unanswered, Voided
 from models.payment import Due, Payment

@@ -14,7 +14,8 @@ from choreography.broker import Broker
 from choreography.feed import Feed
 from choreography.message import BrokerUnavailable, Outgoing
 from choreography.topology import Topology
-from models.messages import ROUTES, Envelope, encode, envelope_of
+from models.message_types import ROUTES, type_of
+from models.messages import Envelope, encode, envelope_of
 from models.saga import Event, OrderCancelRequested, OrderId, OrderPaid, PaymentApproved
 from tests.fakes.gateway import NOW
 from tests.waiting import until
@@ -55,7 +56,7 @@ async def connected(broker: Broker) -> None:
 
 async def publish(broker: Broker, message: Event | OrderCancelRequested) -> Envelope:
     envelope = envelope_of(message, event_id=UUID(int=9), occurred_at=NOW, correlation_id="c")
-    route = ROUTES[type(message)]
+    route = ROUTES[type_of(message)]
     await broker.publish(
         Outgoing(
             body=encode(envelope),

@@ -15,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from activities.book import Applied, Entry
-from activities.history import wire_form
 from activities.ledger import Ledger, apply
 from activities.orders import ORDERS
 from activities.payments import PAYMENTS
@@ -23,7 +22,7 @@ from choreography.frames import publish_frames
 from choreography.outgoing import outgoing
 from models.database import Database
 from models.event_log import logged_envelope
-from models.messages import Envelope, decode, parse
+from models.messages import Envelope, decode, parse, wire_form
 from models.order import Order, OrderMessage, decide
 from models.outcome import Charged, Declined, Refused
 from models.saga import (

@@ -15,7 +15,8 @@ from structlog.testing import capture_logs
 from choreography.broker import Broker
 from choreography.message import Outgoing
 from choreography.topology import INBOXES, MIRROR_QUEUE, Topology
-from models.messages import ORDERS_EXCHANGE, ROUTES, encode, envelope_of
+from models.message_types import ORDERS_EXCHANGE, ROUTES, type_of
+from models.messages import encode, envelope_of
 from models.saga import Event, OrderId, OrderPaid, PaymentApproved
 from tests import raw_amqp
 from tests.fakes.gateway import NOW
@@ -71,7 +72,7 @@ async def feeding(world: World, mirrors: TellTale, *, gather: float) -> AsyncIte
 
 async def publish(broker: Broker, event: Event) -> None:
     envelope = envelope_of(event, event_id=uuid4(), occurred_at=NOW, correlation_id="c")
-    route = ROUTES[type(event)]
+    route = ROUTES[type_of(event)]
     await broker.publish(
         Outgoing(body=encode(envelope), exchange=route.exchange, routing_key=route.routing_key, message_id=str(uuid4()))
     )

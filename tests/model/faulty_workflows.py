@@ -14,6 +14,7 @@ from workflows.saga_steps import (
     CHARGE_PAYMENT,
     COMPENSATIONS,
     CREATE_ORDER,
+    DECLINE_ORDER,
     SETTLE_ORDER,
     SagaStep,
     answer_to,
@@ -67,7 +68,7 @@ class ForgetsTheDecline(OrderSaga):
         return await super().run(saga)
 
     async def _do(self, step: SagaStep, message: Step) -> Envelope | None:
-        return None if step is SETTLE_ORDER["PaymentDeclined"] else await super()._do(step, message)
+        return None if step is DECLINE_ORDER else await super()._do(step, message)
 
 
 @workflow.defn(name="OrderSaga")

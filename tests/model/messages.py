@@ -11,7 +11,8 @@ from activities.book import Entry
 from activities.steps import Step
 from choreography.outgoing import outgoing
 from choreography.topology import BINDINGS, MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE
-from models.messages import MESSAGE_TYPES, ROUTES, Envelope, decode, envelope_of, parse
+from models.message_types import UnknownType, known_type
+from models.messages import Envelope, decode, envelope_of, parse
 from models.saga import (
     CancelReason,
     Command,
@@ -57,13 +58,12 @@ class Messages:
     def number_of_step(self, step: Step) -> int:
         """The number of a message that an orchestrator gives to a step: it is never published."""
         envelope = Envelope(
-            event_type=step.event_type,
+            event_type=known_type(step.event_type) or UnknownType(step.event_type),
             event_id=UUID(step.event_id),
             occurred_at=NOW,  # no decision asks for it
             correlation_id=step.correlation_id,
             payload=step.payload,
             coordinator=Coordinator(step.coordinator),
-            route=ROUTES[MESSAGE_TYPES[step.event_type]],
         )
         return self.number(envelope)
 

@@ -11,7 +11,7 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
-from activities.history import wire_form
+from models.messages import wire_form
 from models.saga import Coordinator
 from tests.model.activations import Signal, data_of, value_of
 from tests.model.messages import ORDER, Messages

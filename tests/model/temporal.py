@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from activities import history
-from activities.history import entry_of, wire_form
+from activities.history import entry_of
 from activities.steps import Step as SagaStep
 from activities.steps import StepResult
+from models.messages import wire_form
 from models.saga import (
     Become,
     CreateOrderRequested,

@@ -7,7 +7,8 @@ from uuid import UUID, uuid5
 
 import pytest
 
-from models.messages import MESSAGE_TYPES, ROUTES, MalformedMessage, decode, encode, envelope_of, parse
+from models.message_types import MESSAGE_TYPES, ROUTES
+from models.messages import MalformedMessage, decode, encode, envelope_of, parse
 from models.saga import (
     Coordinator,
     CreateOrderRequested,
@@ -251,7 +252,7 @@ def test_what_we_send_reads_back_equal_and_has_the_original_fields(event_type: s
 
 
 def test_routes_are_those_of_the_original_services() -> None:
-    routes = {route.routing_key: (route.exchange, kind.__name__) for kind, route in ROUTES.items()}
+    routes = {route.routing_key: (route.exchange, name) for name, route in ROUTES.items()}
     assert routes["order.create.requested"] == ("orders.exchange", "CreateOrderRequested")
     assert routes["order.cancel.requested"] == ("orders.exchange", "OrderCancelRequested")
     assert routes["payment.approved"] == ("payments.exchange", "PaymentApproved")

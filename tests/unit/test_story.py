@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 
+from models.message_types import UnknownType, known_type
 from models.messages import Envelope
 from workflows import search_attributes
 from workflows.story import elapsed, headline, story
@@ -22,7 +23,7 @@ def event(event_type: str, seconds: float = 0, cause: Envelope | None = None, **
     at = BEGIN + timedelta(seconds=seconds)
     event_id = UUID(int=int(seconds * 1000) + 1)
     return Envelope(
-        event_type=event_type,
+        event_type=known_type(event_type) or UnknownType(event_type),
         event_id=event_id,
         occurred_at=at,
         correlation_id="c",

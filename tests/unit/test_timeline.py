@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.message_types import UnknownType, known_type
 from models.messages import Envelope
 from models.order import OrderStatus
 from models.payment import PaymentStatus
@@ -25,7 +26,7 @@ COMMAND = uuid5(ORDER, "command")
 
 def event(kind: str, *, cause: UUID = COMMAND, at: float = 0.0, **payload: object) -> Envelope:
     return Envelope(
-        event_type=kind,
+        event_type=known_type(kind) or UnknownType(kind),
         event_id=uuid5(ORDER, kind),
         occurred_at=START + timedelta(seconds=at),
         correlation_id="c",

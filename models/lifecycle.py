@@ -1,0 +1,200 @@
+"""The rules of both lifecycles, each in one place: what is over, off, cancellable or without money; pure."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, NamedTuple, assert_never
+
+from models.message_types import CommandType, EventType
+from models.saga import CancelReason
+
+
+class OrderStatus(StrEnum):
+    """Where an order is in its life; PAID, CANCELLED and FAILED are its ends."""
+
+    PENDING_PAYMENT = "PENDING_PAYMENT"
+    PAID = "PAID"
+    CANCELLED = "CANCELLED"
+    FAILED = "FAILED"
+
+    @property
+    def over(self) -> bool:
+        return self is not OrderStatus.PENDING_PAYMENT
+
+    @property
+    def off(self) -> bool:
+        """Whether there will be no order: no money may be kept for it."""
+        match self:
+            case OrderStatus.CANCELLED | OrderStatus.FAILED:
+                return True
+            case OrderStatus.PENDING_PAYMENT | OrderStatus.PAID:
+                return False
+            case _ as never:
+                assert_never(never)
+
+
+class PaymentStatus(StrEnum):
+    """Where a payment is in its life; it may end in any status but PROCESSING."""
+
+    PROCESSING = "PROCESSING"
+    APPROVED = "APPROVED"
+    DECLINED = "DECLINED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    REFUNDED = "REFUNDED"
+
+    @property
+    def without_money(self) -> bool:
+        """Whether the payment has ended and no money is kept, once nothing is due at the provider any more."""
+        match self:
+            case PaymentStatus.DECLINED | PaymentStatus.FAILED | PaymentStatus.CANCELLED | PaymentStatus.REFUNDED:
+                return True
+            case PaymentStatus.PROCESSING | PaymentStatus.APPROVED:
+                return False
+            case _ as never:
+                assert_never(never)
+
+    @property
+    def called_off(self) -> bool:
+        """Whether the payment was cancelled or refunded because its order is off: it pays no order any more."""
+        return self in (PaymentStatus.CANCELLED, PaymentStatus.REFUNDED)
+
+    @property
+    def may_owe(self) -> bool:
+        """Whether a payment of this status may have something due at the provider: a charge, a void or a refund."""
+        match self:
+            case PaymentStatus.PROCESSING | PaymentStatus.APPROVED | PaymentStatus.CANCELLED:
+                return True
+            case PaymentStatus.DECLINED | PaymentStatus.FAILED | PaymentStatus.REFUNDED:
+                return False
+            case _ as never:
+                assert_never(never)
+
+
+class Due(StrEnum):
+    """What is still to be done at the provider; kept with the payment, so that a crash cannot forget it."""
+
+    CHARGE = "charge"
+    VOID = "void"
+    REFUND = "refund"
+
+
+def cancellable(order: OrderStatus, reason: CancelReason) -> bool:
+    """Whether an order of this status is cancelled for this reason. A timer never takes back what was paid."""
+    match order:
+        case OrderStatus.PENDING_PAYMENT:
+            return True
+        case OrderStatus.PAID:
+            return reason is CancelReason.USER_REQUESTED
+        case OrderStatus.CANCELLED | OrderStatus.FAILED:
+            return False
+        case _ as never:
+            assert_never(never)
+
+
+# An order of one of these is cancelled by nobody any more.
+BEYOND_CANCELLING: Final = frozenset(
+    status for status in OrderStatus if not any(cancellable(status, reason) for reason in CancelReason)
+)
+
+
+def at_rest(order: OrderStatus, payment: PaymentStatus | None, due: Due | None = None) -> bool:
+    """Whether an order and its payment have both come to their ends, and to ends that agree."""
+    if payment is None or due is not None:
+        return False
+    match order:
+        case OrderStatus.PENDING_PAYMENT:
+            return False
+        case OrderStatus.PAID:
+            return payment is PaymentStatus.APPROVED
+        case OrderStatus.CANCELLED | OrderStatus.FAILED:
+            return payment.without_money
+        case _ as never:
+            assert_never(never)
+
+
+def over(order: OrderStatus | None, payment: PaymentStatus | None) -> bool:
+    """Whether nothing is outstanding, neither a step nor a compensation, as far as events tell of both.
+
+    None: no event has told of it yet.
+    """
+    match order:
+        case None | OrderStatus.PENDING_PAYMENT:
+            return False
+        case OrderStatus.PAID:
+            return True  # only an approval pays an order, whether or not that event has been heard of
+        case OrderStatus.CANCELLED:
+            return payment is not None and payment.without_money
+        case OrderStatus.FAILED:
+            # The payment's failure made it fail. If somebody else did, while the charge went well, a refund is due.
+            return payment is None or payment.without_money
+        case _ as never:
+            assert_never(never)
+
+
+def settled(payment: PaymentStatus, due: Due | None) -> bool:
+    """Whether only a message from outside moves this payment again."""
+    return payment is not PaymentStatus.PROCESSING and due is None
+
+
+def uncompensated(payment: PaymentStatus | None, due: Due | None) -> bool:
+    """Whether money is, or may yet be, kept for an order that is off, although no refund is due.
+
+    None: no payment is known. That counts: only its tombstone keeps a late order.created from being charged.
+    """
+    if payment is None or payment is PaymentStatus.PROCESSING:
+        return True
+    return payment is PaymentStatus.APPROVED and due is None
+
+
+class Told(NamedTuple):
+    """What an event tells: the status that its order, or payment, has then, and its place in that lifecycle."""
+
+    status: OrderStatus | PaymentStatus
+    place: int
+
+
+def told_by(event: EventType) -> Told:
+    """What an event of this type tells. Of two events of one service, the one with the smaller place came first."""
+    match event:
+        case EventType.ORDER_CREATED:
+            return Told(OrderStatus.PENDING_PAYMENT, 0)
+        case EventType.ORDER_PAID:
+            return Told(OrderStatus.PAID, 1)
+        case EventType.ORDER_FAILED:
+            return Told(OrderStatus.FAILED, 1)
+        case EventType.ORDER_CANCELLED:
+            return Told(OrderStatus.CANCELLED, 2)
+        case EventType.PAYMENT_APPROVED:
+            return Told(PaymentStatus.APPROVED, 0)
+        case EventType.PAYMENT_DECLINED:
+            return Told(PaymentStatus.DECLINED, 0)
+        case EventType.PAYMENT_FAILED:
+            return Told(PaymentStatus.FAILED, 0)
+        case EventType.PAYMENT_CANCELLED:
+            return Told(PaymentStatus.CANCELLED, 0)
+        case EventType.PAYMENT_REFUNDED:
+            return Told(PaymentStatus.REFUNDED, 1)
+        case _ as never:
+            assert_never(never)
+
+
+def command_behind(event: EventType, reason: object) -> CommandType | None:
+    """The command that such an event answers, given the `reason` that it tells; None if it answers an event."""
+    match event:
+        case EventType.ORDER_CREATED:
+            return CommandType.CREATE_ORDER_REQUESTED
+        case EventType.ORDER_CANCELLED:
+            return None if reason == CancelReason.PAYMENT_DECLINED else CommandType.ORDER_CANCEL_REQUESTED
+        case (
+            EventType.ORDER_PAID
+            | EventType.ORDER_FAILED
+            | EventType.PAYMENT_APPROVED
+            | EventType.PAYMENT_DECLINED
+            | EventType.PAYMENT_FAILED
+            | EventType.PAYMENT_CANCELLED
+            | EventType.PAYMENT_REFUNDED
+        ):
+            return None
+        case _ as never:
+            assert_never(never)
