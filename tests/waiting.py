@@ -2,14 +2,16 @@
 
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 Result = TypeVar("Result")
 
 PATIENCE: Final = 60.0  # seconds: a busy machine takes several times what an idle one does, and only a failure waits
 
 
-def until(condition: Callable[[], Result], *, within: float = PATIENCE, what: str = "") -> Result:
+def until(
+    condition: Callable[[], Result | Literal[False] | None], *, within: float = PATIENCE, what: str = ""
+) -> Result:
     """The first true answer of `condition`. Fails after `within` seconds, with the last answer or error."""
     deadline = time.monotonic() + within
     last: object = None

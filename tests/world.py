@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,8 +97,14 @@ class World:
 
     # processes
 
-    def start(self, *names: str, wait: bool = True, **settings: object) -> None:
-        """Start processes (`order`, `payment`, `gateway`, `worker`; `order2` is a second one) and wait until ready."""
+    def start(self, *names: str, **settings: object) -> None:
+        """Start processes as `launch` does, and wait until they are ready."""
+        self.launch(*names, **settings)
+        for name in names:
+            self.wait_ready(name)
+
+    def launch(self, *names: str, **settings: object) -> None:
+        """Start processes: `order`, `payment`, `gateway`, `worker`; `order2` is a second order service."""
         for name in names:
             process = name.rstrip("0123456789")
             self.ports[name] = self.ports.get(name) or free_port()
@@ -113,9 +119,6 @@ class World:
                 self.processes[name] = subprocess.Popen(
                     [sys.executable, "-m", "cli", "run", process], env=env, stdout=log, stderr=log
                 )
-        if wait:
-            for name in names:
-                self.wait_ready(name)
 
     def wait_ready(self, name: str) -> None:
         def ready() -> bool:
@@ -183,7 +186,13 @@ class World:
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self._http.request(method, f"http://127.0.0.1:{self.ports['gateway']}/api{path}", **options)
 
-    def post(self, payment_method: str | None = "pm_card_visa", total: int = 999, **headers: str) -> str:
+    def post(
+        self,
+        payment_method: str | None = "pm_card_visa",
+        total: int = 999,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> str:
         """Create an order; its id."""
         body = {"userId": USER, "total": total, **({"paymentMethod": payment_method} if payment_method else {})}
         answer = self.request("POST", "/orders", json=body, headers=headers)
@@ -206,8 +215,10 @@ class World:
 
         self.amqp(send)
 
-    def amqp(self, act: Callable[[AbstractChannel], Any]) -> Any:
-        async def run() -> Any:
+    def amqp(self, act: Callable[[AbstractChannel], Awaitable[Result]]) -> Result:
+        """Do something on a channel of its own."""
+
+        async def run() -> Result:
             async with await aio_pika.connect(self.amqp_url) as connection:
                 return await act(await connection.channel(on_return_raises=True))
 
@@ -235,10 +246,10 @@ class World:
         found = self._rabbitmq("GET", f"queues/{self.name}/{queue}/bindings") or []
         return {(each["source"], each["routing_key"]) for each in found if each["source"]}
 
-    def statistics(self, queue: str) -> dict[str, int]:
+    def statistics(self, queue: str) -> Mapping[str, int]:
         """What the broker has counted for a queue since its node started; some seconds old."""
-        found = self._rabbitmq("GET", f"queues/{self.name}/{queue}")
-        return found.get("message_stats", {})
+        counted: Mapping[str, int] = self._rabbitmq("GET", f"queues/{self.name}/{queue}").get("message_stats", {})
+        return counted
 
     def queues(self) -> dict[str, int]:
         """Every queue there is, with the messages in it; the counts lag a little."""
@@ -251,17 +262,29 @@ class World:
         with psycopg.connect(self.dsn(role), row_factory=dict_row, connect_timeout=5) as connection:
             return connection.execute(sql, params).fetchall()
 
-    def order(self, order_id: str) -> dict[str, Any] | None:
+    def order(self, order_id: str) -> dict[str, Any]:
+        """The order's row. Fails while there is none."""
+        order = self.find_order(order_id)
+        assert order is not None, f"order {order_id} is not stored"
+        return order
+
+    def find_order(self, order_id: str) -> dict[str, Any] | None:
         rows = self.rows("orders", "SELECT * FROM orders WHERE id = %s", order_id)
         return rows[0] if rows else None
 
-    def payment(self, order_id: str) -> dict[str, Any] | None:
+    def payment(self, order_id: str) -> dict[str, Any]:
+        """The row of the order's payment. Fails while there is none."""
+        payment = self.find_payment(order_id)
+        assert payment is not None, f"no payment of order {order_id} is stored"
+        return payment
+
+    def find_payment(self, order_id: str) -> dict[str, Any] | None:
         rows = self.rows("payments", "SELECT * FROM payments WHERE order_id = %s", order_id)
         return rows[0] if rows else None
 
     def books(self, order_id: str) -> tuple[int, int]:
         """Captured and refunded, as the provider's own books have it."""
-        payment = self.payment(order_id)
+        payment = self.find_payment(order_id)
         rows = payment and self.rows("payments", "SELECT * FROM provider_charges WHERE payment_id = %s", payment["id"])
         return (rows[0]["captured"], rows[0]["refunded"]) if rows else (0, 0)
 
@@ -273,7 +296,7 @@ class World:
         """Wait until the order, and its payment, have these statuses."""
 
         def reached() -> bool:
-            found, paid = self.order(order_id), self.payment(order_id)
+            found, paid = self.find_order(order_id), self.find_payment(order_id)
             statuses = (found and found["status"], paid and paid["status"])
             assert statuses == (order, payment or statuses[1]), statuses
             return True
@@ -333,11 +356,11 @@ def free_port() -> int:
                 return port
 
 
-def envelope(event_type: str, payload: Mapping[str, Any], event_id: str | None = None, **more: Any) -> dict[str, Any]:
+def envelope(event_type: str, payload: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """A message in the original services' envelope."""
     return {
         "eventType": event_type,
-        "eventId": event_id or str(uuid4()),
+        "eventId": str(uuid4()),
         "occurredAt": "2026-02-15T01:42:19.000Z",
         "correlationId": str(uuid4()),
         "payload": payload,

@@ -93,7 +93,7 @@ class Strikes:
             code = self.system.world.processes[name].returncode
             self.accidents.append(f"{name} ended by itself with {code}: {self.system.end_of(name)}")
             self._tell(f"{name} ended by itself with {code}")
-            self.system.world.start(name, wait=False)
+            self.system.world.launch(name)
 
     def _tell(self, what: str) -> None:
         self.tell(f"{time.monotonic() - self._began:7.1f} s  {what}")

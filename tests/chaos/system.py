@@ -92,7 +92,7 @@ class System:
             self.world.servers.kill(name)
             return lambda: None  # its supervisor starts it again
         self.world.kill(name)
-        return lambda: self.world.start(name, wait=False)
+        return lambda: self.world.launch(name)
 
     def restart(self, name: str) -> Undo:
         """Stop a process as an operator would; it has to end by itself, and well."""
@@ -106,7 +106,7 @@ class System:
                 assert time.monotonic() < patience, f"{name} was told to stop, and did not: {self.end_of(name)}"
                 return False
             assert code in well, f"{name} was told to stop, and ended with {code}: {self.end_of(name)}"
-            self.world.start(name, wait=False)
+            self.world.launch(name)
             return True
 
         return undo

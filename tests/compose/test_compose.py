@@ -111,7 +111,7 @@ def test_a_dead_letter_survives_any_number_of_looks_and_is_redriven(containers: 
     # What the payment service is going to say, said before anybody knows the order.
     approved_id = event_id(order_id, PaymentApproved, event_id(order_id, OrderCreated, create_id))
     approved = {"orderId": str(order_id), "transactionId": f"txn_{payment_id(order_id).hex}"}
-    containers.publish_message("payment.approved", envelope("PaymentApproved", approved, str(approved_id)))
+    containers.publish_message("payment.approved", envelope("PaymentApproved", approved, eventId=str(approved_id)))
     containers.publish_message("payment.approved", b"poison")
 
     def letters() -> dict[tuple[str, str], Any]:
@@ -126,7 +126,9 @@ def test_a_dead_letter_survives_any_number_of_looks_and_is_redriven(containers: 
     assert containers.execute("gateway", "python", "-c", LOOK).strip() == "3"
 
     create = {"orderId": str(order_id), "userId": USER, "total": 5, "paymentMethod": "pm_slow"}
-    containers.publish_message("order.create.requested", envelope("CreateOrderRequested", create, str(create_id)))
+    containers.publish_message(
+        "order.create.requested", envelope("CreateOrderRequested", create, eventId=str(create_id))
+    )
     containers.wait_statuses(str(order_id), "PENDING_PAYMENT")
     containers.saga("dead-letters", "redrive", letters()[retried]["id"])
     containers.wait_statuses(str(order_id), "PAID")

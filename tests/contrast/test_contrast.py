@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
 
@@ -34,7 +34,7 @@ def cancel(world: World, order_id: str) -> None:
 
 
 def cancel_while_charging(world: World, order_id: str) -> None:
-    until(lambda: (world.payment(order_id) or {}).get("status") == "PROCESSING", what="the charge is under way")
+    until(lambda: world.payment(order_id)["status"] == "PROCESSING", what="the charge is under way")
     cancel(world, order_id)
 
 
@@ -56,11 +56,22 @@ def cancel_twice_when_paid(world: World, order_id: str) -> None:
 
 def crash_while_charging(process: str) -> Meddling:
     def crash(world: World, order_id: str) -> None:
-        until(lambda: (world.payment(order_id) or {}).get("status") == "PROCESSING", what="the charge is under way")
+        until(lambda: world.payment(order_id)["status"] == "PROCESSING", what="the charge is under way")
         world.kill(process)
         world.start(process, **SLOW)
 
     return crash
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """What a coordinator leaves."""
+
+    order: tuple[str, str | None]
+    payment: str
+    books: tuple[int, int]
+    order_events: tuple[str, ...]
+    payment_events: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,80 +81,76 @@ class Scenario:
     payment_method: str
     meddle: Meddling = nothing
     settings: Mapping[str, object] = field(default_factory=dict)
-    order: tuple[str, str | None]
-    payment: str
-    books: tuple[int, int]
-    order_events: tuple[str, ...]
-    payment_events: tuple[str, ...]
+    leaves: Left
 
 
-SLOW = {"provider_latency_ms": 2000, "provider_timeout": 15}
-PAID = {
-    "order": ("PAID", None),
-    "payment": "APPROVED",
-    "books": (999, 0),
-    "order_events": ("OrderCreated", "OrderPaid"),
-    "payment_events": ("PaymentApproved",),
-}
-CANCELLED = {
-    "order": ("CANCELLED", "USER_REQUESTED"),
-    "payment": "CANCELLED",
-    "books": (0, 0),
-    "order_events": ("OrderCreated", "OrderCancelled"),
-    "payment_events": ("PaymentCancelled",),
-}
-REFUNDED = {
-    "order": ("CANCELLED", "USER_REQUESTED"),
-    "payment": "REFUNDED",
-    "books": (999, 999),
-    "order_events": ("OrderCreated", "OrderPaid", "OrderCancelled"),
-    "payment_events": ("PaymentApproved", "PaymentRefunded"),
-}
-FAILED = {
-    "order": ("FAILED", None),
-    "payment": "FAILED",
-    "books": (0, 0),
-    "order_events": ("OrderCreated", "OrderFailed"),
-    "payment_events": ("PaymentFailed",),
-}
+SLOW: Mapping[str, object] = {"provider_latency_ms": 2000, "provider_timeout": 15}
+PAID = Left(
+    order=("PAID", None),
+    payment="APPROVED",
+    books=(999, 0),
+    order_events=("OrderCreated", "OrderPaid"),
+    payment_events=("PaymentApproved",),
+)
+CANCELLED = Left(
+    order=("CANCELLED", "USER_REQUESTED"),
+    payment="CANCELLED",
+    books=(0, 0),
+    order_events=("OrderCreated", "OrderCancelled"),
+    payment_events=("PaymentCancelled",),
+)
+REFUNDED = Left(
+    order=("CANCELLED", "USER_REQUESTED"),
+    payment="REFUNDED",
+    books=(999, 999),
+    order_events=("OrderCreated", "OrderPaid", "OrderCancelled"),
+    payment_events=("PaymentApproved", "PaymentRefunded"),
+)
+FAILED = Left(
+    order=("FAILED", None),
+    payment="FAILED",
+    books=(0, 0),
+    order_events=("OrderCreated", "OrderFailed"),
+    payment_events=("PaymentFailed",),
+)
 SCENARIOS = {
-    "approved": Scenario(payment_method="pm_card_visa", **PAID),
+    "approved": Scenario(payment_method="pm_card_visa", leaves=PAID),
     "declined": Scenario(
         payment_method="pm_card_chargeDeclined",
-        order=("CANCELLED", "PAYMENT_DECLINED"),
-        payment="DECLINED",
-        books=(0, 0),
-        order_events=("OrderCreated", "OrderCancelled"),
-        payment_events=("PaymentDeclined",),
+        leaves=replace(
+            CANCELLED, order=("CANCELLED", "PAYMENT_DECLINED"), payment="DECLINED", payment_events=("PaymentDeclined",)
+        ),
     ),
-    "refused for good": Scenario(payment_method="pm_error", **FAILED),
-    "never answered": Scenario(payment_method="pm_unavailable", settings={"provider_timeout": 0.1}, **FAILED),
-    "answer lost": Scenario(payment_method="pm_timeout_then_approve", **PAID),
+    "refused for good": Scenario(payment_method="pm_error", leaves=FAILED),
+    "never answered": Scenario(payment_method="pm_unavailable", settings={"provider_timeout": 0.1}, leaves=FAILED),
+    "answer lost": Scenario(payment_method="pm_timeout_then_approve", leaves=PAID),
     "cancelled while charging": Scenario(
-        payment_method="pm_card_visa", meddle=cancel_while_charging, settings=SLOW, **CANCELLED
+        payment_method="pm_card_visa", meddle=cancel_while_charging, settings=SLOW, leaves=CANCELLED
     ),
-    "cancelled when paid": Scenario(payment_method="pm_card_visa", meddle=cancel_when_paid, **REFUNDED),
-    "cancelled twice when paid": Scenario(payment_method="pm_card_visa", meddle=cancel_twice_when_paid, **REFUNDED),
+    "cancelled when paid": Scenario(payment_method="pm_card_visa", meddle=cancel_when_paid, leaves=REFUNDED),
+    "cancelled twice when paid": Scenario(
+        payment_method="pm_card_visa", meddle=cancel_twice_when_paid, leaves=REFUNDED
+    ),
     "cancelled when captured but not told": Scenario(
         payment_method="pm_timeout_then_approve",
         meddle=cancel_when_captured,
         settings={"retry_delays": "2,2,2"},
-        **{
-            **REFUNDED,
-            "order_events": CANCELLED["order_events"],
-            "payment_events": ("PaymentCancelled", "PaymentRefunded"),
-        },
+        leaves=replace(
+            REFUNDED,
+            order_events=CANCELLED.order_events,
+            payment_events=("PaymentCancelled", "PaymentRefunded"),
+        ),
     ),
     "payment service killed while charging": Scenario(
-        payment_method="pm_card_visa", meddle=crash_while_charging("payment"), settings=SLOW, **PAID
+        payment_method="pm_card_visa", meddle=crash_while_charging("payment"), settings=SLOW, leaves=PAID
     ),
     "order service killed while charging": Scenario(
-        payment_method="pm_card_visa", meddle=crash_while_charging("order"), settings=SLOW, **PAID
+        payment_method="pm_card_visa", meddle=crash_while_charging("order"), settings=SLOW, leaves=PAID
     ),
     "timed out": Scenario(
         payment_method="pm_slow",
         settings={"payment_timeout": 1, "provider_timeout": 15},
-        **{**CANCELLED, "order": ("CANCELLED", "PAYMENT_TIMEOUT")},
+        leaves=replace(CANCELLED, order=("CANCELLED", "PAYMENT_TIMEOUT")),
     ),
 }
 
@@ -174,11 +181,11 @@ def _place(world: World, scenario: Scenario, coordinator: str) -> str:
 
 def _wait_for(world: World, scenario: Scenario, order_id: str) -> dict[str, Any]:
     expected = {
-        "order": scenario.order,
-        "payment": (scenario.payment, None),
-        "books": scenario.books,
-        "order_events": list(scenario.order_events),
-        "payment_events": list(scenario.payment_events),
+        "order": scenario.leaves.order,
+        "payment": (scenario.leaves.payment, None),
+        "books": scenario.leaves.books,
+        "order_events": list(scenario.leaves.order_events),
+        "payment_events": list(scenario.leaves.payment_events),
     }
 
     def reached() -> bool:
@@ -187,8 +194,6 @@ def _wait_for(world: World, scenario: Scenario, order_id: str) -> dict[str, Any]
 
     until(reached, what=f"{order_id} ends as it must")
     order, payment = world.order(order_id), world.payment(order_id)
-    assert order is not None
-    assert payment is not None
     return {
         **expected,
         "order row": {name: order[name] for name in ("total", "currency", "payment_method", "user_id")},
@@ -198,7 +203,7 @@ def _wait_for(world: World, scenario: Scenario, order_id: str) -> dict[str, Any]
 
 
 def _facts(world: World, order_id: str) -> dict[str, Any]:
-    order, payment = world.order(order_id), world.payment(order_id)
+    order, payment = world.find_order(order_id), world.find_payment(order_id)
     return {
         "order": order and (order["status"], order["cancel_reason"]),
         "payment": payment and (payment["status"], payment["due"]),

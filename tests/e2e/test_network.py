@@ -28,7 +28,7 @@ def test_nothing_listens_beyond_loopback_and_nothing_is_left_in_the_end(tmp_path
     up = f'ip link set lo up && exec "{saga}" up --data "{data}" --port-offset {OFFSET + 300}'
     stack = subprocess.Popen(["unshare", "--net", "sh", "-c", up], stdout=subprocess.DEVNULL)
     try:
-        network = until(lambda: own_network(stack.pid), what="it has a network of its own")
+        network: str = until(lambda: own_network(stack.pid), what="it has a network of its own")
         until(lambda: bool((state.read(data) or {}).get("ready")), within=120, what="the stack is ready")
         assert len(listening(stack.pid)) >= 10
         begun = time.monotonic()

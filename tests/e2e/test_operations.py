@@ -30,8 +30,9 @@ def publish(stack: Stack, routing_key: str, *bodies: bytes) -> None:
     asyncio.run(send())
 
 
-def dead_letters(stack: Stack) -> list[dict]:
-    return stack.json("dead-letters", "list")["data"]
+def dead_letters(stack: Stack) -> list[dict[str, Any]]:
+    letters: list[dict[str, Any]] = stack.json("dead-letters", "list")["data"]
+    return letters
 
 
 def test_a_poisoned_queue_is_cleaned_by_redrive_and_discard(stack: Stack) -> None:
@@ -58,7 +59,7 @@ def test_a_poisoned_queue_is_cleaned_by_redrive_and_discard(stack: Stack) -> Non
     stack.saga("dead-letters", "redrive", early)
 
     def paid() -> bool:
-        return httpx.get(f"{stack.gateway}/api/orders/{order_id}").json()["status"] == "PAID"
+        return bool(httpx.get(f"{stack.gateway}/api/orders/{order_id}").json()["status"] == "PAID")
 
     until(paid, what="the redriven approval has its effect")
     for malformed in ids.values():

@@ -39,6 +39,7 @@ def create(stack: Stack, payment_method: str) -> str:
 
 def wait_for(stack: Stack, order_id: str, order: str, payment: str) -> dict[str, Any]:
     def reached() -> dict[str, Any]:
+        found: dict[str, Any]
         code, found = curl(stack, "GET", f"/orders/{order_id}")
         assert (code, found["status"]) == (200, order)
         code, paid = curl(stack, "GET", f"/payments/order/{order_id}")

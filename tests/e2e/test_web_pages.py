@@ -73,7 +73,8 @@ def open_ports(stack: Stack) -> set[int]:
     pids = {known["pid"], *(each["pid"] for each in known["processes"] if each["name"] not in OURS)}
     children = {child.pid for pid in pids - {known["pid"]} for child in psutil.Process(pid).children(recursive=True)}
     listening = [each for each in psutil.net_connections(kind="tcp") if each.status == psutil.CONN_LISTEN]
-    ports = {each.laddr.port for each in listening if each.pid in pids | children and each.laddr.ip == "127.0.0.1"}
+    known_to_pages = [each.laddr for each in listening if each.pid in pids | children and each.laddr]
+    ports = {address.port for address in known_to_pages if address.ip == "127.0.0.1"}
     expected = {urlsplit(stack.urls[name]).port for name in ("temporal_ui", "rabbitmq_ui", "amqp", "orders_db")}
     assert expected <= ports
     return ports

@@ -39,6 +39,11 @@ TOPOLOGY: Final = Topology(reads=INBOXES, retry_delays=tuple(map(float, SETTINGS
 pytestmark = [pytest.mark.long, pytest.mark.timeout(400)]
 
 
+async def _prepare(program: Program) -> None:
+    if program.prepare:
+        await program.prepare()
+
+
 class Cluster:
     """Three nodes on loopback, each with ports and data of its own, killed and started again at will."""
 
@@ -64,8 +69,7 @@ class Cluster:
     def start(self, node: str) -> None:
         """Start a node, and return when it is part of the cluster; a new one joins the first."""
         program = self._program(node)
-        assert program.prepare is not None
-        asyncio.run(program.prepare())
+        asyncio.run(_prepare(program))
         self._processes[node] = spawn(program, LogFile(self._folder / f"{node}.log"))
 
         def ready() -> bool:

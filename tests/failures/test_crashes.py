@@ -7,9 +7,11 @@ from uuid import uuid4
 
 import psutil
 import pytest
+from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import AMQPError
 
-from tests.failures.test_messages import cancel, create, order_event, payment_event
+from choreography.dead_letters import DeadLetterRecord
+from tests.failures.test_messages import Publication, cancel, create, order_event, payment_event
 from tests.failures.test_rows_delivery import all_that_was_heard, hear_everything
 from tests.failures.test_rows_servers import read_only
 from tests.waiting import until
@@ -23,7 +25,7 @@ def test_05_an_event_committed_but_not_published_is_published_by_the_relay(world
     world.publish(create(order_id))
     world.wait_dead("order")
     assert world.events("orders", order_id) == ["OrderCreated"]
-    assert world.payment(order_id) is None
+    assert world.find_payment(order_id) is None
     world.start("order")
     world.wait_status(order_id, "PAID", "APPROVED")
     world.wait_at_rest()
@@ -75,9 +77,9 @@ def test_08_a_payment_stays_approved_when_publishing_that_fails(world: World) ->
     world.start("order", "payment", provider_latency_ms=500)
     order_id = str(uuid4())
     world.publish(create(order_id))
-    until(lambda: world.payment(order_id), what="the charge is under way")
+    until(lambda: world.find_payment(order_id), what="the charge is under way")
     world.servers.kill("rabbitmq")
-    until(lambda: (world.payment(order_id) or {})["status"] == "APPROVED", what="the approval is committed")
+    until(lambda: world.payment(order_id)["status"] == "APPROVED", what="the approval is committed")
     world.wait_status(order_id, "PAID", "APPROVED")
     for process in ("order", "payment"):
         world.wait_ready(process)
@@ -91,7 +93,7 @@ def test_09_a_relay_that_dies_before_marking_publishes_the_same_event_again(worl
     order_id = str(uuid4())
     world.publish(create(order_id))
     world.wait_dead("order")
-    world.start("order", wait=False, crash_at="relay.published:1")
+    world.launch("order", crash_at="relay.published:1")
     world.wait_dead("order")
     assert world.rows("orders", "SELECT count(*) FROM outbox")[0]["count"] == 1
     world.start("order")
@@ -129,7 +131,7 @@ def test_10_an_event_that_commits_late_is_not_skipped_by_the_relay(world: World)
         later = world.rows("orders", "SELECT min(seq) FROM event_log WHERE order_id = %s", late)[0]["min"]
         assert first is not None
         assert first[0] < later
-        assert world.payment(early) is None
+        assert world.find_payment(early) is None
     world.wait_status(early, "PAID", "APPROVED")
     world.wait_at_rest()
 
@@ -145,7 +147,7 @@ def test_17_consumers_come_back_when_the_broker_restarts(world: World) -> None:
     world.wait_at_rest(ids, within=240)
 
 
-def _publish(world: World, message: tuple) -> bool:
+def _publish(world: World, message: Publication) -> bool:
     try:
         world.publish(message)
     except Exception as error:
@@ -172,7 +174,7 @@ def test_kill_9_in_the_middle_of_500_orders_loses_none(world: World, victim: str
 
 def _known(world: World, ids: list[str]) -> bool:
     try:
-        return world.rows("orders", "SELECT count(*) n FROM orders")[0]["n"] == len(ids)
+        return bool(world.rows("orders", "SELECT count(*) n FROM orders")[0]["n"] == len(ids))
     except Exception as error:
         raise OSError(str(error)) from error
 
@@ -183,18 +185,18 @@ def test_events_of_one_order_leave_in_order_although_the_first_was_left_behind(w
     order_id = str(uuid4())
     world.publish(create(order_id))
     world.wait_dead("order")
-    heard: list[str] = []
+    heard: list[str | None] = []
 
-    async def listen(channel) -> None:
+    async def listen(channel: AbstractChannel) -> None:
         queue = await channel.declare_queue("listener", durable=True, arguments={"x-queue-type": "quorum"})
         await queue.bind("orders.exchange", "order.*")
 
     world.amqp(listen)
     world.start("order2", relay_grace=30)
     world.publish(cancel(order_id))
-    until(lambda: (world.order(order_id) or {})["status"] == "CANCELLED", what="it is cancelled")
+    until(lambda: world.order(order_id)["status"] == "CANCELLED", what="it is cancelled")
 
-    async def hear(channel) -> None:
+    async def hear(channel: AbstractChannel) -> None:
         queue = await channel.get_queue("listener")
         while message := await queue.get(fail=False):
             heard.append(message.routing_key)
@@ -220,7 +222,7 @@ def test_time_is_not_wasted_on_a_database_that_is_away(world: World) -> None:
         tries = world.log("order").count("database_unavailable")
         until(lambda: world.log("order").count("database_unavailable") >= tries + 3, what="it has tried again")
         assert sum(service.cpu_times()[:2]) - used < 0.5 * (time.monotonic() - began)
-    until(lambda: world.order(order_id), what="the order is stored")
+    until(lambda: world.find_order(order_id), what="the order is stored")
 
 
 def test_a_message_for_the_wrong_service_is_a_dead_letter(world: World) -> None:
@@ -257,7 +259,7 @@ def test_14_a_dead_letter_whose_route_is_gone_is_neither_lost_nor_in_the_way(wor
     assert letter.body == b"poison"
 
 
-def _dead_letters(world: World) -> list:
+def _dead_letters(world: World) -> list[DeadLetterRecord]:
     try:
         return world.dead_letters()
     except AMQPError as error:  # its queue is still missing
@@ -273,7 +275,7 @@ def test_19_a_queue_deleted_under_its_consumer_is_declared_anew(world: World) ->
     world.wait_at_rest([order_id])
 
 
-def _accepted(world: World, message: tuple) -> bool:
+def _accepted(world: World, message: Publication) -> bool:
     try:
         world.publish(message)
     except AMQPError as error:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -40,7 +42,7 @@ def test_28_one_key_stands_for_one_order_on_every_gateway_and_for_good(world: Wo
     world.start("order", "payment", "gateway", "gateway2")
     key = {"Idempotency-Key": "checkout-4711"}
 
-    def post(port: int, body: dict = BODY) -> httpx.Response:
+    def post(port: int, body: Mapping[str, Any] = BODY) -> httpx.Response:
         return httpx.post(f"http://127.0.0.1:{port}/api/orders", json=body, headers=key, timeout=20)
 
     ports = [world.ports["gateway"], world.ports["gateway2"]] * 8

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 import httpx
 
@@ -40,7 +41,7 @@ def test_44_orders_are_taken_while_slow_and_endless_senders_are_at_work(world: W
 
 def test_53_no_web_page_reads_starts_or_cancels_anything_by_any_port_of_ours(world: World) -> None:
     world.start("order", "payment", "gateway")
-    world.start("worker", wait=False)
+    world.launch("worker")
     until(lambda: "worker" in world.ports and _answers(world.ports["worker"]), within=30, what="the worker answers")
     paid = world.post()
     world.wait_status(paid, "PAID", "APPROVED")
@@ -56,7 +57,7 @@ def test_53_no_web_page_reads_starts_or_cancels_anything_by_any_port_of_ours(wor
     assert [str(row["id"]) for row in world.rows("orders", "SELECT id FROM orders")] == [paid]
     world.wait_status(paid, "PAID", "APPROVED")
     own = {"Origin": f"http://127.0.0.1:{world.ports['gateway']}", "Sec-Fetch-Site": "same-origin"}
-    tried_out = world.post(**own)  # as the page of the API documentation does
+    tried_out = world.post(headers=own)  # as the page of the API documentation does
     world.wait_status(tried_out, "PAID", "APPROVED")
     world.wait_at_rest([paid, tried_out])
 
@@ -82,7 +83,7 @@ def _what_a_page_can_do(port: int, order_id: str) -> list[httpx.Response]:
         {"Sec-Fetch-Site": "cross-site"},
         {"Sec-Fetch-Site": "same-site"},
     ]
-    changes = [
+    changes: list[tuple[str, str, dict[str, Any]]] = [
         ("POST", "/api/orders", {"json": BODY}),
         ("PATCH", f"/api/orders/{order_id}/cancel", {}),
         ("PATCH", f"/api/orders/{order_id}", {"json": {"status": "CANCELLED"}}),

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,14 +39,14 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, silent: int) -> Iterator[A
         yield gateway
 
 
-def problem(answer: bytes) -> dict[str, object]:
+def problem(answer: bytes) -> dict[str, Any]:
     """The problem that the one answer is, complete, from a connection that then ends."""
     head, _, body = answer.partition(b"\r\n\r\n")
     fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:])
     assert fields[b"content-type"] == b"application/problem+json"
     assert fields[b"connection"] == b"close"
     assert int(fields[b"content-length"]) == len(body)
-    found = json.loads(body)
+    found: dict[str, Any] = json.loads(body)
     assert found["status"] == status(answer)
     assert found["correlationId"].encode() == fields[b"x-correlation-id"]
     return found

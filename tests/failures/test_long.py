@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -153,8 +154,8 @@ class Load:
         self.failed.append(f"{body}: {answers}")
 
 
-def all_acknowledged(world: World, queue: str) -> dict[str, int] | None:
+def all_acknowledged(world: World, queue: str) -> Mapping[str, int] | None:
     """What the broker counts for a queue, once it has counted every acknowledgement."""
-    counts: dict[str, int] = world.statistics(queue)
+    counts = world.statistics(queue)
     delivered = counts.get("deliver", 0) + counts.get("redeliver", 0)
     return counts if 0 < counts.get("publish", 0) <= counts.get("ack", 0) <= delivered else None

@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 
+from choreography.dead_letters import DeadLetterRecord
 from tests.waiting import until
 from tests.world import USER, World, envelope
 
 ORDERS, PAYMENTS = "orders.exchange", "payments.exchange"
 
 
-def create(order_id: str, payment_method: str = "pm_card_visa", **more: object) -> tuple[str, str, dict]:
+Publication = tuple[str, str, dict[str, Any]]  # exchange, routing key, body
+
+
+def create(order_id: str, payment_method: str = "pm_card_visa", **more: object) -> Publication:
     payload = {"orderId": order_id, "userId": USER, "total": 999, "paymentMethod": payment_method}
     return ORDERS, "order.create.requested", envelope("CreateOrderRequested", payload, **more)
 
 
-def cancel(order_id: str, **more: object) -> tuple[str, str, dict]:
+def cancel(order_id: str, **more: object) -> Publication:
     return ORDERS, "order.cancel.requested", envelope("OrderCancelRequested", {"orderId": order_id}, **more)
 
 
-def order_event(event_type: str, order_id: str, **payload: object) -> tuple[str, str, dict]:
+def order_event(event_type: str, order_id: str, **payload: object) -> Publication:
     key = f"order.{event_type.removeprefix('Order').lower()}"
     return ORDERS, key, envelope(event_type, {"orderId": order_id, **payload})
 
 
-def payment_event(event_type: str, order_id: str, **payload: object) -> tuple[str, str, dict]:
+def payment_event(event_type: str, order_id: str, **payload: object) -> Publication:
     key = f"payment.{event_type.removeprefix('Payment').lower()}"
     return PAYMENTS, key, envelope(event_type, {"orderId": order_id, **payload})
 
@@ -51,11 +56,10 @@ def test_02_a_cancellation_that_overtakes_its_order_leaves_a_tombstone(world: Wo
     world.start("payment")
     order_id = str(uuid4())
     world.publish(order_event("OrderCancelled", order_id, reason="USER_REQUESTED"))
-    until(lambda: world.payment(order_id), what="there is a tombstone")
+    until(lambda: world.find_payment(order_id), what="there is a tombstone")
     world.publish(order_event("OrderCreated", order_id, userId=USER, total=999))
     until(lambda: "message_ignored" in world.log("payment"), what="the order comes after its cancellation")
     payment = world.payment(order_id)
-    assert payment is not None
     assert (payment["status"], payment["due"]) == ("CANCELLED", None)
     assert world.books(order_id) == (0, 0)
     assert world.events("payments", order_id) == ["PaymentCancelled"]
@@ -146,7 +150,7 @@ def nested(levels: int) -> bytes:
     return written.replace(b'"here"', b"[" * levels + b"]" * levels)
 
 
-def _letters(world: World, count: int) -> list:
+def _letters(world: World, count: int) -> list[DeadLetterRecord]:
     letters = world.dead_letters()
     assert len(letters) == count, [(letter.reason, letter.error) for letter in letters]
     return letters
@@ -156,7 +160,9 @@ def _letters(world: World, count: int) -> list:
     ("late", "payload"),
     [("PaymentFailed", {"error": "too late"}), ("PaymentDeclined", {"reason": "too late"})],
 )
-def test_32_a_failure_reported_after_the_order_was_paid_is_ignored(world: World, late: str, payload: dict) -> None:
+def test_32_a_failure_reported_after_the_order_was_paid_is_ignored(
+    world: World, late: str, payload: dict[str, str]
+) -> None:
     world.start("order", "payment")
     order_id = str(uuid4())
     world.publish(create(order_id))
@@ -221,5 +227,5 @@ def test_an_orchestrated_sagas_events_trigger_no_choreographed_reaction(world: W
     world.publish((exchange, key, {**created, "coordinator": "orchestration"}), create(other))
     world.wait_status(other, "PAID", "APPROVED")
     until(lambda: world.waiting() == 0, what="both are handled")
-    assert world.payment(order_id) is None
+    assert world.find_payment(order_id) is None
     assert world.dead_letters() == []

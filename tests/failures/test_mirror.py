@@ -136,7 +136,7 @@ def test_26_sagas_end_without_temporal_and_mirrors_catch_up_when_it_is_there(
     temporal.kill()
     mirrored.has_run("worker")
     mirrored.start("order", "payment")
-    mirrored.start("worker", wait=False)
+    mirrored.launch("worker")
     orders = create_each(mirrored, 10)
     mirrored.wait_at_rest(orders)
     until(lambda: mirrored.waiting_for_mirrors() == 3 * len(orders), what="the broker keeps all events")
@@ -176,7 +176,7 @@ def test_27_a_worker_killed_before_it_acknowledges_opens_no_second_run(
 ) -> None:
     mirrored.has_run("worker")
     mirrored.start("order", "payment")
-    mirrored.start("worker", crash_at="mirror.told:4", wait=False)
+    mirrored.launch("worker", crash_at="mirror.told:4")
     orders = create_each(mirrored, 2)
     mirrored.wait_dead("worker")
     mirrored.start("worker")
@@ -307,7 +307,7 @@ def test_events_of_orchestrated_sagas_open_no_mirror(mirrored: World, temporal: 
 def test_a_worker_told_to_stop_stops_at_once_even_without_temporal(mirrored: World, temporal: TemporalServer) -> None:
     temporal.kill()
     mirrored.start("order")
-    mirrored.start("worker", wait=False)
+    mirrored.launch("worker")
     url = f"http://127.0.0.1:{mirrored.ports['worker']}"
 
     def checks() -> Any:

@@ -78,13 +78,13 @@ def test_47_an_original_order_services_events_are_charged_and_refunded(world: Wo
     order_id, tombstone = str(uuid4()), str(uuid4())
     created = sent("OrderCreated", {"orderId": order_id, "userId": USER, "total": 999})
     send(world, "order.created", created, **traced)
-    until(lambda: (world.payment(order_id) or {}).get("status") == "APPROVED", what="the payment is approved")
+    until(lambda: world.payment(order_id)["status"] == "APPROVED", what="the payment is approved")
     times = {"cancelledAt": "2026-02-15T01:42:40.000Z"}
     for each, reason in ((order_id, "USER_REQUESTED"), (tombstone, "PAYMENT_DECLINED")):
         cancelled = sent("OrderCancelled", {"orderId": each, "reason": reason, **times})
         send(world, "order.cancelled", cancelled, **traced)
     until(lambda: world.payment(order_id)["status"] == "REFUNDED", what="the payment is refunded")
-    until(lambda: (world.payment(tombstone) or {}).get("status") == "CANCELLED", what="there is a tombstone")
+    until(lambda: world.payment(tombstone)["status"] == "CANCELLED", what="there is a tombstone")
     assert world.books(order_id) == (999, 999)
     assert correlation_ids(world, "payments", order_id)[0] == traced_by(created, traced.get("in_property"))
     assert world.dead_letters() == []
@@ -140,7 +140,7 @@ def test_47_a_payment_method_of_another_form_is_a_dead_letter_and_nothing_is_cha
     letters = until(lambda: len(found := world.dead_letters()) == 2 and found, what="both are dead letters")
     assert {letter.reason for letter in letters} == {"MALFORMED"}
     assert all("paymentMethod" in letter.error for letter in letters)
-    assert (world.order(order_id), world.payment(order_id)) == (None, None)
+    assert (world.find_order(order_id), world.find_payment(order_id)) == (None, None)
 
 
 def test_an_original_gateway_drives_our_services(world: World) -> None:
@@ -161,7 +161,7 @@ def test_an_original_order_service_drives_our_payment_service(world: World) -> N
     world.start("payment", provider_decline_rate=0)
     order_id = str(uuid4())
     world.publish(order_event("OrderCreated", order_id, userId=USER, total=999))
-    until(lambda: (world.payment(order_id) or {}).get("status") == "APPROVED", what="the payment is approved")
+    until(lambda: world.payment(order_id)["status"] == "APPROVED", what="the payment is approved")
     cancelled = {"reason": "USER_REQUESTED", "cancelledAt": "2026-02-15T01:42:40.000Z"}
     world.publish(order_event("OrderCancelled", order_id, **cancelled))
     until(lambda: world.payment(order_id)["status"] == "REFUNDED", what="the payment is refunded")
@@ -178,13 +178,13 @@ def test_an_original_order_service_drives_our_payment_service(world: World) -> N
     ],
 )
 def test_an_original_payment_service_drives_our_order_service(
-    world: World, event_type: str, payload: dict, status: str
+    world: World, event_type: str, payload: dict[str, str], status: str
 ) -> None:
     world.start("order")
     order_id = str(uuid4())
     create = envelope("CreateOrderRequested", {"orderId": order_id, "userId": USER, "total": 999})
     world.publish(("orders.exchange", "order.create.requested", create))
-    until(lambda: world.order(order_id), what="the order is stored")
+    until(lambda: world.find_order(order_id), what="the order is stored")
     world.publish(payment_event(event_type, order_id, **payload))
     world.wait_status(order_id, status)
     assert world.dead_letters() == []
@@ -193,16 +193,17 @@ def test_an_original_payment_service_drives_our_order_service(
 def test_what_our_services_say_has_the_original_envelope(world: World) -> None:
     """An original service beside ours hears the five fields it knows, with the payload it knows."""
 
-    async def listen(channel) -> None:
+    async def listen(channel: AbstractChannel) -> None:
         queue = await channel.declare_queue("original", durable=True, arguments={"x-queue-type": "quorum"})
         for exchange, keys in (("orders.exchange", "order.*"), ("payments.exchange", "payment.*")):
             await queue.bind(exchange, keys)
 
-    heard: dict[str, dict] = {}
+    heard: dict[str, dict[str, Any]] = {}
 
-    async def hear(channel) -> None:
+    async def hear(channel: AbstractChannel) -> None:
         queue = await channel.get_queue("original")
         while message := await queue.get(fail=False):
+            assert message.routing_key is not None
             heard[message.routing_key] = json.loads(message.body)
             assert message.content_type == "application/json"
             assert message.delivery_mode == 2

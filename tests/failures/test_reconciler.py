@@ -125,7 +125,7 @@ def test_25_an_approval_that_the_order_service_never_heard_of_pays_the_order_aft
     reconciled.wait_status(order_id, "PENDING_PAYMENT")
     reconciled.terminate("order")
     reconciled.start("payment")
-    until(lambda: (reconciled.payment(order_id) or {}).get("status") == "APPROVED", what="it is charged")
+    until(lambda: reconciled.payment(order_id)["status"] == "APPROVED", what="it is charged")
     until(lambda: reconciled.waiting() == 1, what="the approval waits")
     lose_everything_under_way(reconciled)
     reconciled.start("order")

@@ -45,7 +45,7 @@ def test_16_a_proxy_that_hangs_up_in_place_of_the_broker_ends_no_process(world: 
 
 def test_36_processes_told_to_stop_end_well_though_the_broker_has_fallen_silent(world: World) -> None:
     world.start("order", "payment", "gateway", shutdown_timeout=2)
-    world.start("worker", wait=False, shutdown_timeout=2)  # it is ready when Temporal is; here it has nobody to tell
+    world.launch("worker", shutdown_timeout=2)  # it is ready when Temporal is; here it has nobody to tell
     until(lambda: "broker_connected" in world.log("worker"), what="the worker has the broker")
     end_well(world, though_frozen=world.servers.pids()["rabbitmq"])
 
@@ -174,7 +174,7 @@ def test_29_a_transaction_whose_connection_is_cut_is_applied_once_by_the_next_tr
     world.start("order", "payment")
     order_id = str(uuid4())
     world.publish(create(order_id, "pm_slow"))
-    until(lambda: (world.order(order_id) or {})["status"] == "PENDING_PAYMENT", what="it is stored")
+    until(lambda: world.order(order_id)["status"] == "PENDING_PAYMENT", what="it is stored")
     waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     with psycopg.connect(world.dsn("orders")) as blocking:
         blocking.execute("SELECT 1 FROM orders WHERE id = %s FOR UPDATE", [order_id])
@@ -196,7 +196,7 @@ def test_29_a_refund_is_made_though_the_commit_that_made_it_due_was_never_confir
         with psycopg.connect(world.dsn("payments")) as books:
             books.execute("LOCK TABLE provider_charges IN EXCLUSIVE MODE")
             world.publish(create(order_id))
-            until(lambda: world.payment(order_id), what="it is to be charged")
+            until(lambda: world.find_payment(order_id), what="it is to be charged")
             world.publish(cancel(order_id))
             until(lambda: world.payment(order_id)["due"] == "void", what="its void waits behind its charge")
         until(lambda: world.rows("payments", IN_DOUBT), what="the refund is due, and not confirmed to be")

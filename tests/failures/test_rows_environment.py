@@ -100,8 +100,8 @@ def test_42_no_process_and_no_command_looks_at_a_proxy(world: World, recorder: R
     world.env |= recorder.environ(scheme)
     world.start("order", "payment", "gateway")
     key = {"Idempotency-Key": str(uuid4())}
-    order_id = world.post(**key)
-    assert world.post(**key) == order_id
+    order_id = world.post(headers=key)
+    assert world.post(headers=key) == order_id
     world.wait_status(order_id, "PAID", "APPROVED")
     for path in (
         "/orders",

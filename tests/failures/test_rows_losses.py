@@ -18,10 +18,12 @@ from activities.book import Entry
 from choreography.broker import Broker
 from choreography.consumer import Consumer
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
+from choreography.reactions import Reactions
 from choreography.suspects import MOST_DEATHS, SUSPECTED_AFTER, Suspects
 from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, Topology, dead_letter_queue
 from models.database import Database
-from models.saga import OrderCancelRequested
+from models.order import Order
+from models.saga import Decision, OrderCancelRequested, Stale
 from tests.chaos.proxy import Proxy
 from tests.failures.test_messages import ORDERS, cancel, create
 from tests.waiting import until
@@ -104,16 +106,17 @@ def consume_in_a_process(world: World, *, letters: int = 0, killer: str = "", cr
     A cancellation takes it a moment, and the killer's cancellation ends it.
     """
 
-    async def react(entry: Entry, _last: bool) -> None:
+    async def react(entry: Entry, _last: bool) -> Decision[Order]:
         if str(entry.message.order_id) == killer:
             os.kill(os.getpid(), SIGKILL)
         await asyncio.sleep(0.1)  # as a provider would take
+        return Stale(why="only its delivery is tested")
 
     async def consume() -> None:
         database = Database(world.dsn("orders"), name="test")
         await database.open()
         broker = Broker(world.amqp_url, name="test", topology=Topology(retry_delays=(0.1,)))
-        reactions = {OrderCancelRequested: react}
+        reactions: Reactions = {OrderCancelRequested: react}
         consumer = Consumer(broker, ORDER_QUEUE, reactions, suspects=Suspects(database), prefetch=100)
         running = asyncio.create_task(broker.run())
         async with asyncio.timeout(60):

@@ -9,6 +9,7 @@ from uuid import uuid4
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
+from aiormq.abc import FieldTable
 
 from choreography.topology import ORDER_QUEUE, retry_queue
 from tests.failures.test_messages import create, payment_event
@@ -42,7 +43,7 @@ def test_12_what_waits_in_a_retry_queue_of_the_version_before_comes_back(world: 
     message = create(order_id)
 
     async def as_the_version_before(channel: AbstractChannel) -> None:
-        arguments = {
+        arguments: FieldTable = {
             "x-queue-type": "quorum",
             "x-dead-letter-exchange": "",
             "x-dead-letter-routing-key": ORDER_QUEUE,

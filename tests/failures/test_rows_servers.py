@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -164,7 +164,9 @@ def disk_full(world: World) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("trouble", [read_only, disk_full])
-def test_34_a_database_that_cannot_be_written_takes_no_new_work_and_loses_none(world: World, trouble) -> None:
+def test_34_a_database_that_cannot_be_written_takes_no_new_work_and_loses_none(
+    world: World, trouble: Callable[[World], AbstractContextManager[None]]
+) -> None:
     world.start("order", "payment", "gateway", provider_latency_ms=500)
     paid = world.post()
     world.wait_status(paid, "PAID", "APPROVED")
@@ -177,7 +179,7 @@ def test_34_a_database_that_cannot_be_written_takes_no_new_work_and_loses_none(w
         assert int(answer.headers["retry-after"]) >= 1
         meanwhile = [world.post() for _ in range(10)]  # needs only the broker, which keeps it
         assert world.request("GET", f"/orders/{paid}").json()["status"] == "PAID"
-        assert [world.order(order_id) for order_id in meanwhile] == [None] * 10
+        assert [world.find_order(order_id) for order_id in meanwhile] == [None] * 10
         began = time.monotonic()
         until(lambda: time.monotonic() - began > 3, what="it lasts for a while")
         for process in ("order", "payment"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,7 @@ from fastapi import FastAPI
 
 from api.access import Access
 from api.gateway.app import create_gateway
-from api.gateway.needs import GatewaySettings, Limits, NotTaken, OrchestratorUnavailable
+from api.gateway.needs import Answer, GatewaySettings, Limits, NotTaken, OrchestratorUnavailable, TimelineSource
 from choreography.message import BrokerUnavailable, NotStored
 from models.messages import Envelope, encode
 from models.saga import Coordinator, CreateOrderRequested
@@ -185,25 +185,24 @@ class FakeService:
     async def request(
         self,
         method: str,
-        url: str,
+        path: str,
         *,
-        params: Any = None,
+        params: Mapping[str, Any] | None = None,
         content: bytes | None = None,
-        headers: Any = None,
-    ) -> httpx.Response:
+        headers: Mapping[str, str],
+    ) -> Answer:
         body = json.loads(content or b"{}")
-        asked = Asked(method, url, dict(params or {}), body, headers["X-Correlation-Id"])
+        asked = Asked(method, path, dict(params or {}), body, headers["X-Correlation-Id"])
         self.asked.append(asked)
         self.on_request(asked)
         if self.away:
             raise ConnectionRefusedError("connection refused")
         if self.hangs:
             await asyncio.Event().wait()
-        if url == "/idempotency-keys":
+        if path == "/idempotency-keys":
             kept = self.keys.setdefault(body["key"], {"orderId": body["orderId"], "digest": body["digest"]})
-            return httpx.Response(200, json=kept)
-        status, answer = self.says.get(url, (404, b"{}"))
-        return httpx.Response(status, content=answer)
+            return Answer(200, json.dumps(kept).encode())
+        return Answer(*self.says.get(path, (404, b"{}")))
 
 
 @dataclass
@@ -213,6 +212,7 @@ class Neighbours:
     broker: FakeBroker = field(default_factory=FakeBroker)
     orchestration: FakeOrchestration = field(default_factory=FakeOrchestration)
     timelines: FakeTimelines = field(default_factory=FakeTimelines)
+    real_timelines: TimelineSource | None = None  # asked instead of the fake ones
     feed: FakeFeed = field(default_factory=FakeFeed)
     orders: FakeService = field(default_factory=FakeService)
     payments: FakeService = field(default_factory=FakeService)
@@ -234,7 +234,7 @@ class Neighbours:
         return create_gateway(
             commands=self.broker,
             orchestration=self.orchestration,
-            timelines=self.timelines,
+            timelines=self.real_timelines or self.timelines,
             feed=self.feed,
             orders=self.orders,
             payments=self.payments,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -53,7 +54,7 @@ class FakeOrderService:
         self.logged: list[dict[str, Any]] = []
 
     def worker(self, client: Client) -> Worker:
-        activities = [self.cancel_order, self.republish_cancellation, self.read_order_events]
+        activities: list[Callable[..., Any]] = [self.cancel_order, self.republish_cancellation, self.read_order_events]
         return Worker(client, task_queue=ORDER_TASK_QUEUE, activities=activities)
 
     @property

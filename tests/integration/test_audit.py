@@ -42,7 +42,7 @@ class Audited:
         assert execute(url, sql, *parameters) > 0, "nothing was planted"
 
 
-async def every_kind(sagas: Sagas) -> dict[str, UUID]:
+async def every_kind(sagas: Sagas) -> dict[str, OrderId]:
     ids = {
         "paid": await sagas.place(),
         "also paid": await sagas.place(coordinator=Coordinator.ORCHESTRATION),
@@ -289,11 +289,11 @@ def test_every_check_on_the_databases_has_a_planted_violation() -> None:
     assert {check.name for check in CHECKS if not isinstance(check.find, Asked)} == planted
 
 
-async def half_done(sagas: Sagas) -> dict[str, UUID]:
+async def half_done(sagas: Sagas) -> dict[str, OrderId]:
     """One whose charge is due, one whose refund nobody has heard of, and one of which only the order service knows."""
     ids = {"charge due": await sagas.place("pm_unavailable"), "refund to come": await sagas.place()}
     ids["unheard"] = await sagas.create()
-    await sagas.cancel(OrderId(ids["refund to come"]))
+    await sagas.cancel(ids["refund to come"])
     return ids
 
 

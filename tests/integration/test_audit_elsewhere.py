@@ -58,7 +58,7 @@ def mirrored(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iter
         world.start("order", "payment", "gateway", "worker")
         choreographed, orchestrated = place(world, "choreography"), place(world, "orchestration")
         cancelled = place(world, "choreography", "pm_slow")
-        until(lambda: (world.payment(cancelled) or {}).get("status") == "PROCESSING", what="the charge is under way")
+        until(lambda: world.payment(cancelled)["status"] == "PROCESSING", what="the charge is under way")
         assert world.request("PATCH", f"/orders/{cancelled}/cancel").status_code == 202
         world.wait_status(cancelled, "CANCELLED", "CANCELLED")
         until(lambda: temporal.count(CLOSED) == 2, what="the workflows of the paid orders have closed")

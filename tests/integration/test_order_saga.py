@@ -21,6 +21,7 @@ from temporalio.testing import WorkflowEnvironment
 from activities.book import Entry
 from api.gateway.orchestration import Orchestration
 from models.ids import uuid7
+from models.message_types import EventType
 from models.saga import Coordinator, CreateOrderRequested, OrderCancelRequested, OrderId, UserId, derived_id
 from tests.fakes.saga_services import Answer, FakeServices
 from tests.world import envelope
@@ -348,7 +349,7 @@ def test_a_compensation_under_way_goes_on_when_temporal_is_asked_to_cancel_it() 
         await stage.saga.cancel()
         stage.services.charge_gate.set()
         await stage.ends_as("CANCELLED", "REFUNDED")
-        assert [event.event_type for event in stage.services.log].count("OrderCancelled") == 1
+        assert [event.event_type for event in stage.services.log].count(EventType.ORDER_CANCELLED) == 1
 
     play(act)
 
@@ -356,7 +357,7 @@ def test_a_compensation_under_way_goes_on_when_temporal_is_asked_to_cancel_it() 
 # Strays
 
 
-STRAYS = {
+STRAYS: dict[str, tuple[str, dict[str, Any]]] = {
     "a command": ("OrderCancelRequested", {"reason": "USER_REQUESTED"}),
     "an event": ("OrderCancelled", {"reason": "USER_REQUESTED", "total": 999}),
 }

@@ -525,7 +525,7 @@ class TestStripeProvider(ConformanceOfAProvider):
         stripe_books.server.lie = lambda _path, answer: answer.update(lie)
         for ask in (provider.charge, provider.void, provider.look_up, provider.refund):
             with pytest.raises(ForeignAnswer, match=str(asked.id)):
-                await ask(asked, correlation_id="c")  # type: ignore[operator]
+                await ask(asked, correlation_id="c")
         assert set(stripe_books.server.requests) == {"POST /v1/payment_intents"}
         assert await stripe_books.sums(asked) == (0, 0)
 

@@ -13,7 +13,12 @@ from typing import Any
 
 import pytest
 from temporalio.api.sdk.v1 import WorkflowMetadata
-from temporalio.client import Client, ScheduleOverlapPolicy
+from temporalio.client import (
+    Client,
+    ScheduleActionExecutionStartWorkflow,
+    ScheduleActionStartWorkflow,
+    ScheduleOverlapPolicy,
+)
 from temporalio.testing import WorkflowEnvironment
 
 from activities.order_stragglers import OFF, OVERDUE
@@ -216,9 +221,9 @@ def test_a_payment_that_somebody_is_at_is_charged_once(on: On) -> None:
             await stage.begin(each)
         await stage.age(400)
         charging = [stage.charging.apply(each, last_try=False) for each in created]
-        *_, report, again = await asyncio.gather(
-            *charging, stage.sweep(), stage.sweep(), return_exceptions=True
-        )  # two sweeps, too, that know nothing of each other
+        charges = asyncio.gather(*charging, return_exceptions=True)
+        report, again = await asyncio.gather(stage.sweep(), stage.sweep())  # neither knows of the other
+        await charges
         assert [await stage.statuses(each) for each in created] == [("PAID", "APPROVED")] * 10
         assert [await stage.books(each) for each in created] == [(999, 0)] * 10
         assert [len(await stage.events(each)) for each in created] == [3] * 10
@@ -444,6 +449,7 @@ def test_the_schedule_is_made_once_and_follows_the_configuration_but_stays_pause
         await schedule_reconciler(client, replace(SWEEP, grace=1), every=1800)
         changed = (await handle.describe()).schedule
         assert [each.every for each in changed.spec.intervals] == [timedelta(minutes=30)]
+        assert isinstance(changed.action, ScheduleActionStartWorkflow)
         assert b'"grace":1' in changed.action.args[0].data.replace(b" ", b"")
         assert (changed.state.paused, changed.state.note) == (True, "an operator looks into it")
 
@@ -461,9 +467,11 @@ def test_a_scheduled_sweep_goes_on_where_the_one_before_it_ended(on: On) -> None
                 while (info := (await handle.describe()).info).num_actions < times or info.running_actions:  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             last = info.recent_actions[-1].action
+            assert isinstance(last, ScheduleActionExecutionStartWorkflow)
             run = stage.client.get_workflow_handle(last.workflow_id, result_type=SweepReport)
             assert await (await run.describe()).static_summary() == "Ends what fell through everything else"
-            return await run.result()
+            report: SweepReport = await run.result()
+            return report
 
         for _ in range(5):
             created = await stage.create()

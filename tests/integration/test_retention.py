@@ -106,7 +106,7 @@ def clean(report: Report) -> bool:
 
 
 def test_the_events_of_a_saga_over_for_long_go_together_and_everything_else_stays(places: Places) -> None:
-    async def act(sagas: Sagas) -> dict[str, UUID]:
+    async def act(sagas: Sagas) -> dict[str, OrderId]:
         ids = {"old": await sagas.place(), "young": await sagas.place(), "changed": await sagas.place()}
         ids |= {"to refund": await sagas.place(), "to charge": await sagas.place("pm_unavailable")}
         ids["pending"] = await sagas.create()
@@ -382,7 +382,7 @@ LOST = [
 def test_events_lost_otherwise_are_still_found(
     places: Places, whose: str, role: str, types: list[str], checks: set[str]
 ) -> None:
-    async def act(sagas: Sagas) -> dict[str, UUID]:
+    async def act(sagas: Sagas) -> dict[str, OrderId]:
         return {"old": await sagas.place(), "cancelled": await sagas.place(), "pending": await sagas.create()}
 
     ids = play(places, act)

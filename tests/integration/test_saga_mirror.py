@@ -480,7 +480,7 @@ def test_a_mirror_cancelled_during_a_step_ends_without_waiting_for_it() -> None:
         await stage.mirrors.record(story.order_id, [story.created])
 
         async def stepping() -> bool:
-            return (await stage.mirror(story).query("status"))["waitingFor"] == "the step cancel_order"
+            return bool((await stage.mirror(story).query("status"))["waitingFor"] == "the step cancel_order")
 
         await eventually(stepping, "it asks for the order to be cancelled")
         await stage.mirror(story).cancel()

@@ -77,7 +77,7 @@ def play(server: TemporalServer, test: Callable[[Stage], Awaitable[None]]) -> No
     async def run() -> None:
         client = await Client.connect(server.address)
         await worker.register(client)
-        around = Neighbours(timelines=WorkflowTimelines(await connect(server.address, "default")), limits=Limits())
+        around = Neighbours(real_timelines=WorkflowTimelines(await connect(server.address, "default")), limits=Limits())
         stage = Stage(server, client, around, FakeServices())
         async with stage.workers:
             for each in (worker.saga_worker(client), worker.mirror_worker(client), *stage.services.workers(client)):

@@ -7,6 +7,7 @@ import asyncio
 from temporalio import workflow
 
 from activities.steps import Step
+from models.message_types import EventType
 from models.messages import Envelope
 from workflows.order_saga import OrderSaga
 from workflows.saga_input import CancelRequest, SagaInput
@@ -32,7 +33,7 @@ class CancelsTheOrderAlone(OrderSaga):
         return await super().run(saga)
 
     async def _compensate(self, request: CancelRequest, forward: asyncio.Task[None]) -> None:
-        await workflow.wait_condition(lambda: self._last("OrderCreated") is not None or forward.done())
+        await workflow.wait_condition(lambda: self._last(EventType.ORDER_CREATED) is not None or forward.done())
         await self._do(COMPENSATIONS[CREATE_ORDER], cancel_command(self._saga.order_id, request))
 
 
@@ -55,7 +56,7 @@ class EndsTooSoon(OrderSaga):
     @workflow.run
     async def run(self, saga: SagaInput) -> str | None:
         self._forward = asyncio.create_task(self._go_forward(saga))
-        await workflow.wait_condition(lambda: self._last("OrderCreated") is not None)
+        await workflow.wait_condition(lambda: self._last(EventType.ORDER_CREATED) is not None)
         return self._timeline.order_status
 
 

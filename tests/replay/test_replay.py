@@ -16,6 +16,7 @@ import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.converter import DataConverter
 
+from models.message_types import EventType
 from tests.replay.histories import FOLDER, RECORD, Recorded, history_of, path_of, recorded, replayer, revealed, shape
 from tests.replay.scenarios import SCENARIOS
 from workflows.mirror_record import MirrorRecord, MirrorState
@@ -52,7 +53,7 @@ def test_what_closed_mirrors_ended_with_can_still_be_read() -> None:
     ends = [each.events[-1].workflow_execution_completed_event_attributes.result.payloads for each in mirrors]
     # A successor begins with it, however old it is: SagaMirrors reads it.
     states = [DataConverter.default.payload_converter.from_payloads(end, [MirrorState])[0] for end in ends if end]
-    assert all(MirrorRecord(state.events).last("OrderCreated") for state in states)
+    assert all(MirrorRecord(state.events).last(EventType.ORDER_CREATED) for state in states)
     assert len(states) > len(mirrors) / 2
 
 

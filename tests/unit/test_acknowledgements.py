@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pamqp import frame
+from pamqp import commands, frame
 
 from choreography.acknowledgements import Acknowledgements
 
@@ -40,6 +40,7 @@ class _Broker:
                 size, _, ack = frame.unmarshal(payload)
                 payload = payload[size:]
                 self.frames += 1
+                assert isinstance(ack, commands.Basic.Ack)
                 assert ack.delivery_tag in self.unacknowledged, "RabbitMQ would close the channel"
                 gone = [tag for tag in self.unacknowledged if tag == ack.delivery_tag or ack.multiple]
                 self.unacknowledged = [tag for tag in self.unacknowledged if tag not in gone or tag > ack.delivery_tag]

@@ -6,12 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from embedded.errors import StackError
 from stack import configuration, settings
 
 PAGE = Path(configuration.__file__).parent.parent / "docs" / "configuration.md"
-SECRETS = [name for name, field in settings.Settings.model_fields.items() if field.annotation is settings.SecretStr]
+SECRETS = [name for name, field in settings.Settings.model_fields.items() if field.annotation is SecretStr]
 HIDDEN = "hunter2-hunter2"
 
 # A value that breaks the variable's rule, and what the error says about it.

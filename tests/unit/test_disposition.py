@@ -6,13 +6,13 @@ from activities.payments import ContradictoryOutcome
 from activities.providers import ProviderUnavailable
 from choreography.disposition import Ack, DeadLetter, RetryAfter, dispose
 from models.messages import MalformedMessage
-from models.saga import Become, Illegal, Stale, TooEarly
+from models.saga import Become, Decision, Illegal, Stale, TooEarly
 
 DELAYS = (1.0, 5.0)
 
 
 @pytest.mark.parametrize("result", [None, Become(state=object()), Stale(why="duplicate")])
-def test_what_is_done_or_needs_no_doing_is_acknowledged(result: object) -> None:
+def test_what_is_done_or_needs_no_doing_is_acknowledged(result: Decision[object] | None) -> None:
     assert dispose(result, 1, DELAYS) == Ack()
 
 
@@ -24,7 +24,7 @@ def test_what_is_done_or_needs_no_doing_is_acknowledged(result: object) -> None:
         (ContradictoryOutcome("no"), "ILLEGAL"),
     ],
 )
-def test_what_no_retry_can_change_is_a_dead_letter_at_once(result: object, reason: str) -> None:
+def test_what_no_retry_can_change_is_a_dead_letter_at_once(result: Decision[object] | Exception, reason: str) -> None:
     assert dispose(result, 1, DELAYS) == DeadLetter(reason=reason, error="no")
 
 

@@ -111,8 +111,8 @@ async def test_ids_that_only_look_new_take_no_more_than_their_places(around: Nei
         await around.feed.subscribed(order_id)
         around.orders.tell(f"/orders/{order_id}", {"status": "PAID"})
         assert (await reading).status_code == 200
-        for each in await asyncio.gather(*waiting):
-            problem(each, 404)
+        for answer in await asyncio.gather(*waiting):
+            problem(answer, 404)
 
 
 async def test_where_too_many_wait_already_an_accepted_order_is_a_503_at_once(around: Neighbours) -> None:

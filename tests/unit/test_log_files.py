@@ -59,6 +59,7 @@ def test_output_that_nobody_takes_stops_nobody(tmp_path: Path) -> None:
     os.close(reader)
     closed = (tmp_path / "closed").open("w")
     closed.close()
+    assert sys.__stderr__ is not None
     with FULL.open("w", buffering=1) as full, os.fdopen(writer, "w") as left:
         for stream in (full, left, closed):
             output = Unfailing(stream)

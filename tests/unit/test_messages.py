@@ -12,6 +12,7 @@ from models.messages import MalformedMessage, decode, encode, envelope_of, parse
 from models.saga import (
     Coordinator,
     CreateOrderRequested,
+    Message,
     OrderCancelled,
     OrderCancelRequested,
     OrderCreated,
@@ -32,7 +33,7 @@ USER = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"
 ID = OrderId(UUID(ORDER))
 
 # The original services' documents: their five envelope fields and their payloads, nothing of ours.
-ORIGINALS = {
+ORIGINALS: dict[str, tuple[dict[str, Any], Message]] = {
     "CreateOrderRequested": (
         {"userId": USER, "total": 999},
         CreateOrderRequested(order_id=OrderId(uuid5(UUID(EVENT), "order")), user_id=UserId(UUID(USER)), total=999),
@@ -143,9 +144,11 @@ def test_fields_nobody_knows_are_ignored() -> None:
     assert message == PaymentApproved(order_id=ID, transaction_id="t")
 
 
-@pytest.mark.parametrize("event_type", ["PaymentCancelled", "PaymentRefunded"])
-def test_a_cancellation_or_refund_may_lack_its_transaction(event_type: str) -> None:
-    assert parse(decode(original(event_type, {"orderId": ORDER}))) == MESSAGE_TYPES[event_type](order_id=ID)
+@pytest.mark.parametrize("kind", [PaymentCancelled, PaymentRefunded])
+def test_a_cancellation_or_refund_may_lack_its_transaction(
+    kind: type[PaymentCancelled] | type[PaymentRefunded],
+) -> None:
+    assert parse(decode(original(kind.__name__, {"orderId": ORDER}))) == kind(order_id=ID)
 
 
 def test_a_total_may_arrive_as_a_float_without_a_fraction() -> None:
@@ -193,7 +196,7 @@ def test_what_is_nested_too_deeply_to_be_handled_is_malformed(name: str, levels:
 
 def test_what_we_do_not_know_may_be_large_and_somewhat_nested() -> None:
     payload = {"orderId": ORDER, "items": [{"sku": n, "options": [[]]} for n in range(1_000)]}
-    assert parse(decode(original("OrderPaid", payload))) == MESSAGE_TYPES["OrderPaid"](order_id=ID)
+    assert parse(decode(original("OrderPaid", payload))) == OrderPaid(order_id=ID)
 
 
 @pytest.mark.parametrize("order_id", [None, 7, [ORDER], {"id": ORDER}])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.order import Order, OrderStatus, decide
+from models.order import Order, OrderMessage, OrderStatus, decide
 from models.saga import (
     Become,
     CancelReason,
@@ -30,7 +30,7 @@ from models.saga import (
 
 ID = OrderId(UUID(int=1))
 CREATE = CreateOrderRequested(order_id=ID, user_id=UserId(UUID(int=2)), total=999)
-MESSAGES = {
+MESSAGES: dict[str, OrderMessage] = {
     "create": CREATE,
     "create otherwise": replace(CREATE, total=1000),
     "approved": PaymentApproved(order_id=ID, transaction_id="t"),
@@ -106,7 +106,7 @@ ALLOWED = {
 
 
 @given(st.lists(st.sampled_from(list(MESSAGES.values())), max_size=12))
-def test_no_sequence_of_messages_leaves_the_lifecycle(messages: list) -> None:
+def test_no_sequence_of_messages_leaves_the_lifecycle(messages: list[OrderMessage]) -> None:
     state: Order | None = None
     for message in messages:
         decision = decide(state, message)
@@ -118,7 +118,7 @@ def test_no_sequence_of_messages_leaves_the_lifecycle(messages: list) -> None:
 
 
 @given(st.lists(st.sampled_from(list(MESSAGES.values())), max_size=12))
-def test_a_message_delivered_again_at_once_changes_nothing(messages: list) -> None:
+def test_a_message_delivered_again_at_once_changes_nothing(messages: list[OrderMessage]) -> None:
     state: Order | None = None
     for message in messages:
         decision = decide(state, message)

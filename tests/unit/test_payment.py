@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.outcome import Charged, Declined, Refunded, Refused, Unanswered, Voided
-from models.payment import Due, Payment, PaymentStatus, decide, payment_id
+from models.outcome import Charged, Declined, Outcome, Refunded, Refused, Unanswered, Voided
+from models.payment import Due, Payment, PaymentMessage, PaymentStatus, decide, payment_id
 from models.saga import (
     Become,
     Illegal,
@@ -28,10 +28,7 @@ from models.saga import (
 ID = OrderId(UUID(int=1))
 CREATED = OrderCreated(order_id=ID, user_id=UserId(UUID(int=2)), total=999)
 CANCELLED = OrderCancelled(order_id=ID, reason="USER_REQUESTED", total=999)
-MESSAGES = {
-    "created": CREATED,
-    "created otherwise": replace(CREATED, total=1000),
-    "cancelled": CANCELLED,
+OUTCOMES: dict[str, Outcome] = {
     "charged": Charged(order_id=ID, transaction_id="t"),
     "declined": Declined(order_id=ID, reason="Insufficient funds"),
     "refused": Refused(order_id=ID, error="no such card"),
@@ -39,13 +36,21 @@ MESSAGES = {
     "voided": Voided(order_id=ID),
     "refunded": Refunded(order_id=ID),
 }
+MESSAGES: dict[str, PaymentMessage] = {
+    "created": CREATED,
+    "created otherwise": replace(CREATED, total=1000),
+    "cancelled": CANCELLED,
+    **OUTCOMES,
+}
 
 
 def payment(status: PaymentStatus, due: Due | None = None) -> Payment:
+    created = decide(None, CREATED)
+    assert isinstance(created, Become)
     captured = status in (PaymentStatus.APPROVED, PaymentStatus.REFUNDED) or due is Due.REFUND
     return Payment(
         id=payment_id(ID), order_id=ID, amount=999, currency="USD", payment_method=None,
-        coordinator=decide(None, CREATED).state.coordinator, status=status, due=due,
+        coordinator=created.state.coordinator, status=status, due=due,
         transaction_id="t" if captured else None,
     )  # fmt: skip
 
@@ -136,26 +141,26 @@ class Books:
     captures: int = 0
     answers: list[str] = field(default_factory=list)
 
-    def charge(self, verdict: str) -> object:
+    def charge(self, verdict: str) -> Outcome:
         if self.voided:
             return Refused(order_id=ID, error="voided")
         if self.captured:
-            return MESSAGES["charged"]
+            return OUTCOMES["charged"]
         first = self.answers[0] if self.answers else verdict
         self.answers.append(first)
         if first == "charged":
             self.captured, self.captures = 999, self.captures + 1
-        return MESSAGES[first]
+        return OUTCOMES[first]
 
-    def void(self) -> object:
+    def void(self) -> Outcome:
         if self.captured:
-            return MESSAGES["charged"]
+            return OUTCOMES["charged"]
         self.voided = True
-        return MESSAGES["voided"]
+        return OUTCOMES["voided"]
 
-    def refund(self) -> object:
+    def refund(self) -> Outcome:
         self.refunded = self.captured
-        return MESSAGES["refunded"]
+        return OUTCOMES["refunded"]
 
 
 @given(
@@ -165,9 +170,11 @@ class Books:
     ),
 )
 def test_whatever_the_interleaving_no_money_is_kept_or_doubled(verdict: str, schedule: list[str]) -> None:
-    books, state, answers, cancelled = Books(), None, [], False
+    books, cancelled = Books(), False
+    state: Payment | None = None
+    answers: list[Outcome] = []
 
-    def tell(message: object) -> None:
+    def tell(message: PaymentMessage) -> None:
         nonlocal state
         decision = decide(state, message)
         assert not isinstance(decision, Illegal)

@@ -61,7 +61,8 @@ def test_a_hostile_prefer_takes_no_time(hostile: str) -> None:
 
 
 def test_keys_that_an_earlier_version_has_kept_still_match() -> None:
-    user_id, choreography, orchestration = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f", *Coordinator
+    user_id = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"
+    choreography, orchestration = Coordinator
     left_out = CreateOrder.model_validate({"userId": user_id, "total": 999})
     spelled_out = CreateOrder.model_validate({"userId": user_id, "total": 999, "coordinator": "choreography"})
 

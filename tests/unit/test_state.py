@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,7 +42,12 @@ def test_a_stranger_with_the_supervisors_pid_is_neither_asked_nor_stopped(
 
 
 def test_a_supervisor_that_runs_is_known_by_its_pid_and_its_start(tmp_path: Path) -> None:
-    known = {"pid": os.getpid(), "started": state.started_at(os.getpid()), "ready": False, "processes": []}
+    known: dict[str, Any] = {
+        "pid": os.getpid(),
+        "started": state.started_at(os.getpid()),
+        "ready": False,
+        "processes": [],
+    }
     state.write(tmp_path, known)
     assert state.running(tmp_path) == known
 

@@ -23,7 +23,7 @@ from tests.unit.test_timeline import (
     REFUNDED,
 )
 from workflows.mirror_record import MirrorRecord
-from workflows.saga_steps import CHARGE_PAYMENT
+from workflows.saga_steps import CHARGE_PAYMENT, SagaStep
 from workflows.sweep import CANCEL_ORDER, Part, Straggler, SweepReport, next_step, sweep_story, told_of
 
 
@@ -49,7 +49,7 @@ def record_of(*events: Envelope) -> MirrorRecord:
 )
 @pytest.mark.parametrize("unpaid", [CANCEL_ORDER, CHARGE_PAYMENT, None])
 def test_a_saga_is_taken_on_by_the_message_it_missed_under_that_message_s_own_id(
-    events: list[Envelope], step: str, message: Envelope, unpaid: object
+    events: list[Envelope], step: str, message: Envelope, unpaid: SagaStep | None
 ) -> None:
     found = next_step(record_of(*events), unpaid=unpaid)
     assert found
@@ -69,7 +69,9 @@ def test_a_saga_is_taken_on_by_the_message_it_missed_under_that_message_s_own_id
     ],
 )
 @pytest.mark.parametrize("unpaid", [CANCEL_ORDER, CHARGE_PAYMENT, None])
-def test_nothing_is_done_about_a_saga_that_is_over_or_that_nobody_knows(events: list[Envelope], unpaid: object) -> None:
+def test_nothing_is_done_about_a_saga_that_is_over_or_that_nobody_knows(
+    events: list[Envelope], unpaid: SagaStep | None
+) -> None:
     assert next_step(record_of(*events), unpaid=unpaid) is None
 
 
@@ -91,7 +93,7 @@ def test_an_unpaid_order_is_cancelled_charged_or_left_as_its_finder_says(coordin
 
 @pytest.mark.parametrize("ended", [DECLINED, FAILED, PAYMENT_CANCELLED, REFUNDED])
 @pytest.mark.parametrize("unpaid", [CANCEL_ORDER, CHARGE_PAYMENT, None])
-def test_a_paid_order_that_no_money_is_there_for_is_cancelled(ended: Envelope, unpaid: object) -> None:
+def test_a_paid_order_that_no_money_is_there_for_is_cancelled(ended: Envelope, unpaid: SagaStep | None) -> None:
     found = next_step(record_of(CREATED, PAID, ended), unpaid=unpaid)
     assert found
     assert found[0].name == "cancel_order"
