@@ -1,51 +1,20 @@
-"""Run a step for Temporal: from its message to what it put into the event log, the same however often it runs."""
+"""Tell what a service has logged of an order, and what a step that runs again has logged the first time."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC
 from typing import Any, Final
 from uuid import UUID
 
-from temporalio import activity
-from temporalio.exceptions import ApplicationError
-
 from activities.book import Book, Entry, State
 from activities.recall import recall
-from activities.steps import Step, StepResult
+from activities.steps import StepResult
 from models.database import Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
-from models.message_types import MESSAGE_TYPES, known_type
-from models.messages import Envelope, MalformedMessage, parse, wire_form
-from models.saga import Become, Coordinator, Decision, Illegal, Message, Stale, TooEarly
+from models.messages import Envelope, wire_form
+from models.saga import Become, Decision, Illegal, Stale, TooEarly
 
 _NAMES: Final = {Become: "become", Stale: "stale", TooEarly: "too_early", Illegal: "illegal"}
-
-
-def entry_of(step: Step, *kinds: type[Message]) -> Entry:
-    """The step's message as the ledger takes it. Raises ApplicationError, for good, unless it is of these kinds."""
-    event_type = known_type(step.event_type)
-    if event_type is None or MESSAGE_TYPES[event_type] not in kinds:
-        taken = " or ".join(kind.__name__ for kind in kinds)
-        raise for_good(f"{step.event_type} was sent to a step that takes {taken}", "Malformed")
-    try:
-        envelope = Envelope(
-            event_type=event_type,
-            event_id=UUID(step.event_id),
-            occurred_at=datetime.now(UTC),  # no decision asks for it
-            correlation_id=step.correlation_id,
-            payload=step.payload,
-        )
-        return Entry(
-            message=parse(envelope),
-            event_id=envelope.event_id,
-            correlation_id=envelope.correlation_id,
-            coordinator=Coordinator(step.coordinator),
-        )
-    except (MalformedMessage, ValueError) as error:
-        raise for_good(str(error), "Malformed") from error
 
 
 class History:
@@ -85,12 +54,7 @@ class History:
         ]
 
     async def result(self, entry: Entry, decision: Decision[State]) -> StepResult:
-        """What the step answers: the events that follow from its message, whichever attempt logged them.
-
-        Raises ApplicationError, for good, when the message is illegal.
-        """
-        if isinstance(decision, Illegal):
-            raise for_good(decision.why, "Illegal")
+        """What the step answers: the events that follow from its message, whichever attempt logged them."""
         table, key = self._book.table, self._book.key
         sql = (
             f"SELECT t.status, {EVENT_COLUMNS} FROM {table} t"
@@ -108,26 +72,3 @@ class History:
             status=rows[0]["status"] if rows else None,
             events=events,
         )
-
-
-def for_good(why: str, kind: str) -> ApplicationError:
-    """An error that no retry can help."""
-    return ApplicationError(why, type=kind, non_retryable=True)
-
-
-@asynccontextmanager
-async def heartbeats() -> AsyncIterator[None]:
-    """Tell Temporal that the step is being worked on, so that a crash of this process is noticed soon."""
-    timeout = activity.info().heartbeat_timeout
-    beating = asyncio.create_task(_beat(timeout.total_seconds() / 3)) if timeout else None
-    try:
-        yield
-    finally:
-        if beating is not None:
-            beating.cancel()
-
-
-async def _beat(interval: float) -> None:
-    while True:
-        await asyncio.sleep(interval)
-        activity.heartbeat()

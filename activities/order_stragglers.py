@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
-
-from temporalio import activity
 
 from activities.stragglers import Place, Search, parameters, place_of
 from models.conditions import ORDER_NOT_OFF, ORDER_OFF, ORDER_WAITS
@@ -29,31 +26,21 @@ NOT_OFF: Final = f"SELECT id FROM orders WHERE id = ANY(%s) AND {ORDER_NOT_OFF}"
 
 
 class OrderStragglers:
-    """Searches of the order service's database, as Temporal activities; they change nothing."""
+    """Searches of the order service's database; they change nothing."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @property
-    def all(self) -> Sequence[Callable[..., Any]]:
-        return self.find_overdue_orders, self.find_cancelled_orders, self.find_not_off
-
-    @activity.defn
-    async def find_overdue_orders(self, search: Search) -> list[Place]:
+    async def overdue(self, search: Search) -> list[Place]:
         """Orders that still wait for their payment, by the time of their creation."""
-        return await self._find(OVERDUE, search)
+        return [place_of(row) for row in await self._database.query(OVERDUE, parameters(search))]
 
-    @activity.defn
-    async def find_cancelled_orders(self, search: Search) -> list[Place]:
+    async def off(self, search: Search) -> list[Place]:
         """Orders that are off, CANCELLED or FAILED, by the time of that."""
-        return await self._find(OFF, search)
+        return [place_of(row) for row in await self._database.query(OFF, parameters(search))]
 
-    @activity.defn
-    async def find_not_off(self, order_ids: list[str]) -> list[str]:
+    async def not_off(self, order_ids: list[str]) -> list[str]:
         """Which of these orders are known, and neither CANCELLED nor FAILED, in the order given."""
         rows = await self._database.query(NOT_OFF, [[UUID(order_id) for order_id in order_ids]])
         found = {str(row["id"]) for row in rows}
         return [order_id for order_id in order_ids if order_id in found]
-
-    async def _find(self, sql: str, search: Search) -> list[Place]:
-        return [place_of(row) for row in await self._database.query(sql, parameters(search))]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
-
-from temporalio import activity
 
 from activities.stragglers import Place, Search, parameters, place_of
 from models.conditions import PAYMENT_DUE, PAYMENT_WITHOUT_MONEY
@@ -30,27 +28,20 @@ OF_ORDERS: Final = "SELECT order_id, status, due FROM payments WHERE order_id = 
 
 
 class PaymentStragglers:
-    """Searches of the payment service's database, as Temporal activities; they change nothing."""
+    """Searches of the payment service's database; they change nothing."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    @property
-    def all(self) -> Sequence[Callable[..., Any]]:
-        return self.find_due_payments, self.find_ended_payments, self.find_uncompensated
-
-    @activity.defn
-    async def find_due_payments(self, search: Search) -> list[Place]:
+    async def due(self, search: Search) -> list[Place]:
         """Payments for which something is due at the provider, by the time of their last change."""
         return [place_of(row) for row in await self._database.query(DUE, parameters(search))]
 
-    @activity.defn
-    async def find_ended_payments(self, search: Search) -> list[Place]:
+    async def ended(self, search: Search) -> list[Place]:
         """Payments that have ended without money, by the time of that."""
         return [place_of(row) for row in await self._database.query(ENDED, parameters(search))]
 
-    @activity.defn
-    async def find_uncompensated(self, cancelled: list[str]) -> list[str]:
+    async def uncompensated(self, cancelled: list[str]) -> list[str]:
         """Which of these orders, all of them off, the payment service doesn't know to be off, in the order given."""
         rows = await self._database.query(OF_ORDERS, [[UUID(order_id) for order_id in cancelled]])
         payments = {str(row["order_id"]): row for row in rows}

@@ -1,27 +1,21 @@
-"""The payment service's steps: take note of an order, charge, void, refund."""
+"""The payment service's local transactions, and what is due at the provider between them: charge, void, refund."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, TypeAlias
-from uuid import UUID
 
 import structlog
-from temporalio import activity
-from temporalio.exceptions import ApplicationError
 
 from activities.book import Applied, Book, Entry
 from activities.faults import crash_point
-from activities.history import History, entry_of, for_good, heartbeats
 from activities.ledger import Ledger
-from activities.providers import ForeignAnswer, Mischarged, PaymentProvider, ProviderUnavailable, RefundRefused
-from activities.steps import Step, StepResult
-from models.database import Database
+from activities.providers import ForeignAnswer, Mischarged, PaymentProvider, ProviderUnavailable
 from models.outcome import Charged, Outcome, Refused, Unanswered
 from models.payment import Due, Payment, PaymentStatus, decide
-from models.saga import Become, Coordinator, Decision, Illegal, OrderCancelled, OrderCreated, OrderFailed, PaymentId
+from models.saga import Become, Coordinator, Decision, Illegal, PaymentId
 
 log = structlog.get_logger()
 
@@ -32,7 +26,7 @@ class ContradictoryOutcome(Exception):
     """The provider's answer contradicts what is known of the payment: somebody must look."""
 
 
-class PaymentActivities:
+class Payments:
     """Brings payments to their end: between two transactions there may be a call of the provider."""
 
     def __init__(self, ledger: Ledger[Payment], provider: PaymentProvider) -> None:
@@ -179,44 +173,3 @@ PAYMENTS: Final = Book[Payment](
     totals_by=("status", "currency"),
     tally=_tally,
 )
-
-
-class PaymentSteps:
-    """The same steps as Temporal activities, each with the provider's answer and what follows from it.
-
-    A step that is repeated answers with the events of its first time. It raises ApplicationError: to be retried when
-    the provider gave no answer, not to be retried when message or answer can't be true.
-    """
-
-    def __init__(self, database: Database, payments: PaymentActivities) -> None:
-        self._payments = payments
-        self._history = History(database, PAYMENTS)
-
-    @property
-    def all(self) -> Sequence[Callable[..., Any]]:
-        return self.charge_payment, self.cancel_payment, self.read_payment_events
-
-    @activity.defn
-    async def charge_payment(self, step: Step, tries: int = 6) -> StepResult:
-        """From the attempt number `tries` on, a charge without an answer is voided and the payment fails."""
-        return await self._apply(entry_of(step, OrderCreated), last_try=activity.info().attempt >= tries)
-
-    @activity.defn
-    async def cancel_payment(self, step: Step) -> StepResult:
-        """Void or refund, whatever it takes that no money is kept."""
-        return await self._apply(entry_of(step, OrderCancelled, OrderFailed), last_try=False)
-
-    @activity.defn
-    async def read_payment_events(self, order_id: str) -> list[dict[str, Any]]:
-        """What the payment service's event log has of this order, in wire form."""
-        return await self._history.events(UUID(order_id))
-
-    async def _apply(self, entry: Entry, *, last_try: bool) -> StepResult:
-        async with heartbeats():
-            try:
-                decision = await self._payments.apply(entry, last_try=last_try)
-            except ProviderUnavailable as error:
-                raise ApplicationError(str(error), type="ProviderUnavailable") from error
-            except (ContradictoryOutcome, RefundRefused) as error:
-                raise for_good(str(error), type(error).__name__) from error
-            return await self._history.result(entry, decision)

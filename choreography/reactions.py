@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
 from activities.book import Entry
-from activities.ledger import Ledger
-from activities.payments import PaymentActivities
-from models.order import Order
+from activities.orders import Orders
+from activities.payments import Payments
 from models.saga import (
     CreateOrderRequested,
     Decision,
@@ -26,11 +25,11 @@ Step: TypeAlias = Callable[[Entry, bool], Awaitable[Decision[Any]]]
 Reactions: TypeAlias = Mapping[type[Message], Step]
 
 
-def order_reactions(ledger: Ledger[Order]) -> Reactions:
+def order_reactions(orders: Orders) -> Reactions:
     """What the order service does on what it hears."""
 
     async def apply(entry: Entry, _last_try: bool) -> Decision[Any]:
-        return (await ledger.submit(entry)).decision
+        return (await orders.apply(entry)).decision
 
     return {
         CreateOrderRequested: apply,
@@ -41,7 +40,7 @@ def order_reactions(ledger: Ledger[Order]) -> Reactions:
     }
 
 
-def payment_reactions(payments: PaymentActivities) -> Reactions:
+def payment_reactions(payments: Payments) -> Reactions:
     """What the payment service does on what it hears."""
 
     async def apply(entry: Entry, last_try: bool) -> Decision[Any]:

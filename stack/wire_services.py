@@ -13,10 +13,10 @@ from fastapi import FastAPI
 
 from activities.book import Book
 from activities.ledger import Ledger
-from activities.order_stragglers import OrderStragglers
-from activities.orders import ORDERS, OrderSteps
-from activities.payment_stragglers import PaymentStragglers
-from activities.payments import PAYMENTS, PaymentActivities, PaymentSteps
+from activities.order_activities import OrderActivities
+from activities.orders import ORDERS, Orders
+from activities.payment_activities import PaymentActivities
+from activities.payments import PAYMENTS, Payments
 from activities.providers import PaymentProvider
 from activities.providers.simulated import SimulatedProvider
 from activities.retention import Retention
@@ -64,7 +64,8 @@ async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: as
         return None
 
     def steps(ledger: Ledger[Order]) -> Steps:
-        return order_reactions(ledger), [*OrderSteps(database, ledger).all, *OrderStragglers(database).all]
+        orders = Orders(database, ledger)
+        return order_reactions(orders), OrderActivities(database, orders).all
 
     wired = await _service(
         settings,
@@ -86,9 +87,8 @@ async def wire_payment_service(settings: Settings, stack: AsyncExitStack, stop: 
     provider, running = _provider(settings, database)
 
     def steps(ledger: Ledger[Payment]) -> Steps:
-        payments = PaymentActivities(ledger, provider)
-        activities = [*PaymentSteps(database, payments).all, *PaymentStragglers(database).all]
-        return payment_reactions(payments), activities
+        payments = Payments(ledger, provider)
+        return payment_reactions(payments), PaymentActivities(database, payments).all
 
     wired = await _service(
         settings,

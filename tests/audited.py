@@ -14,8 +14,8 @@ import psycopg
 
 from activities.book import Entry
 from activities.ledger import Ledger
-from activities.orders import ORDERS
-from activities.payments import PAYMENTS, PaymentActivities
+from activities.orders import ORDERS, Orders
+from activities.payments import PAYMENTS, Payments
 from activities.providers import ProviderUnavailable
 from activities.providers.simulated import SimulatedProvider
 from audit.run import Places
@@ -48,8 +48,10 @@ class Sagas:
         order_ledger, payment_ledger = Ledger(orders, ORDERS, self.wire), Ledger(payments, PAYMENTS, self.wire)
         self.running = [asyncio.create_task(each.run()) for each in (order_ledger, payment_ledger, provider)]
         self._databases = (orders, payments)
-        activities = PaymentActivities(payment_ledger, provider)
-        self._reactions = (order_reactions(order_ledger), payment_reactions(activities))
+        self._reactions = (
+            order_reactions(Orders(orders, order_ledger)),
+            payment_reactions(Payments(payment_ledger, provider)),
+        )
 
     async def tell(self, message: Message, coordinator: Coordinator = Coordinator.CHOREOGRAPHY) -> None:
         """Have a command carried out; its events wait."""

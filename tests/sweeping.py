@@ -16,10 +16,10 @@ from temporalio.worker import Worker
 
 from activities.book import Entry
 from activities.ledger import Ledger
-from activities.order_stragglers import OrderStragglers
-from activities.orders import ORDERS, OrderSteps
-from activities.payment_stragglers import PaymentStragglers
-from activities.payments import PAYMENTS, PaymentActivities, PaymentSteps
+from activities.order_activities import OrderActivities
+from activities.orders import ORDERS, Orders
+from activities.payment_activities import PaymentActivities
+from activities.payments import PAYMENTS, Payments
 from activities.providers.simulated import SimulatedProvider
 from models.database import Database
 from models.ids import uuid7
@@ -64,7 +64,7 @@ class Stage:
     payment_database: Database
     orders: Ledger[Order]
     payments: Ledger[Payment]
-    charging: PaymentActivities
+    charging: Payments
 
     async def sweep(self, sweep: Sweep = SWEEP) -> SweepReport:
         """What one sweep tells."""
@@ -183,9 +183,9 @@ async def playing(servers: Servers, client: Client, *, away: bool = False) -> As
     of_orders, of_payments = Database(url("orders"), name="orders"), Database(url("payments"), name="payments")
     orders, payments = Ledger(of_orders, ORDERS, Nowhere()), Ledger(of_payments, PAYMENTS, Nowhere())
     provider = SimulatedProvider(of_payments, latency=0.05, decline_rate=0, timeout=0.5)
-    charging = PaymentActivities(payments, provider)
-    order_steps = [*OrderSteps(of_orders, orders).all, *OrderStragglers(of_orders).all]
-    payment_steps = [*PaymentSteps(of_payments, charging).all, *PaymentStragglers(of_payments).all]
+    charging = Payments(payments, provider)
+    order_steps = OrderActivities(of_orders, Orders(of_orders, orders)).all
+    payment_steps = PaymentActivities(of_payments, charging).all
     workers = [
         saga_worker(client),
         Worker(client, task_queue=ORDER_TASK_QUEUE, activities=order_steps),

@@ -1,4 +1,4 @@
-"""The port to whoever moves the money, keyed by payment id: asking again never charges or refunds twice."""
+"""What moves the money, keyed by payment id: asking again never charges or refunds twice."""
 
 from __future__ import annotations
 

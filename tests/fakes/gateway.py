@@ -1,4 +1,4 @@
-"""What the gateway talks to, as fakes at its ports."""
+"""What the gateway talks to, as fakes at its protocols."""
 
 from __future__ import annotations
 

@@ -13,8 +13,8 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 from activities.book import Entry
-from activities.history import entry_of
 from activities.steps import Step, StepResult
+from activities.temporal import entry_of
 from models import order as orders
 from models import payment as payments
 from models.messages import Envelope, envelope_of, wire_form

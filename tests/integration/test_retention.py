@@ -15,7 +15,8 @@ from temporalio.testing import ActivityEnvironment
 
 from activities.book import Book
 from activities.ledger import Ledger
-from activities.orders import ORDERS, OrderSteps
+from activities.order_activities import OrderActivities
+from activities.orders import ORDERS, Orders
 from activities.payments import PAYMENTS
 from activities.retention import Removed, Retention
 from activities.steps import Step, StepResult
@@ -286,8 +287,8 @@ def test_a_cancellation_published_again_while_events_are_removed_finds_all_or_no
                 correlation_id="c",
                 coordinator="choreography",
             )
-            ledger = Ledger(database, ORDERS, Wire())
-            return await ActivityEnvironment().run(OrderSteps(database, ledger).republish_cancellation, step)
+            activities = OrderActivities(database, Orders(database, Ledger(database, ORDERS, Wire())))
+            return await ActivityEnvironment().run(activities.republish_cancellation, step)
         finally:
             await database.close()
 

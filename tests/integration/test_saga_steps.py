@@ -15,8 +15,10 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from activities.ledger import Ledger
-from activities.orders import ORDERS, OrderSteps
-from activities.payments import PAYMENTS, PaymentActivities, PaymentSteps
+from activities.order_activities import OrderActivities
+from activities.orders import ORDERS, Orders
+from activities.payment_activities import PaymentActivities
+from activities.payments import PAYMENTS, Payments
 from activities.providers.simulated import SimulatedProvider
 from activities.steps import Step, StepResult
 from models.database import Database
@@ -41,8 +43,8 @@ class Services:
     """Both services' steps, on databases of their own."""
 
     order_database: Database
-    orders: OrderSteps
-    payments: PaymentSteps
+    orders: OrderActivities
+    payments: PaymentActivities
 
     async def run(self, step: Callable[..., Awaitable[StepResult]], *arguments: Any, attempt: int = 1) -> StepResult:
         env = ActivityEnvironment()
@@ -70,8 +72,9 @@ async def services(servers: Servers) -> AsyncIterator[Services]:
     await asyncio.gather(of_orders.open(), of_payments.open())
     running = [asyncio.create_task(each.run()) for each in (order_ledger, payment_ledger, provider)]
     try:
-        activities = PaymentActivities(payment_ledger, provider)
-        yield Services(of_orders, OrderSteps(of_orders, order_ledger), PaymentSteps(of_payments, activities))
+        orders = OrderActivities(of_orders, Orders(of_orders, order_ledger))
+        payments = PaymentActivities(of_payments, Payments(payment_ledger, provider))
+        yield Services(of_orders, orders, payments)
     finally:
         for task in running:
             task.cancel()

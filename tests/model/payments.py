@@ -74,7 +74,7 @@ class PaymentService(Service):
     provider: Provider
 
     def apply(self, store: Store, memory: Memory, held: Held, *, again: bool = False) -> tuple[str, Store, Memory]:
-        """`PaymentActivities.apply`: what the message leaves due is taken up, or waited for if it is under way."""
+        """`Payments.apply`: what the message leaves due is taken up, or waited for if it is under way."""
         entry = self.messages.entry(held.number)
         result, after, memory = self.ledger.commit(self.side, store, memory, entry, again=again)
         due = result.state.due if isinstance(result, Become) else None
@@ -94,7 +94,7 @@ class PaymentService(Service):
             return "fail"
         return "refuse" if isinstance(result, ContradictoryOutcome | RefundRefused | Illegal) else "report"
 
-    # what the tasks do: `PaymentActivities._settle`
+    # what the tasks do: `Payments._settle`
 
     def work(self, store: Store, memories: Memories, books: Books) -> Iterator[Step]:
         for place in places(memories):
@@ -130,7 +130,7 @@ class PaymentService(Service):
         return payment.id
 
     def _told(self, memory: Memory, work: Work, answer: Outcome | Exception) -> Memory:
-        """`PaymentActivities._ask`: an answer is decided upon; without one, the last try of a charge gives it up."""
+        """`Payments._ask`: an answer is decided upon; without one, the last try of a charge gives it up."""
         gives_up = work.last_try and self.discipline.last_try_voids and _verb(work.payment) == Due.CHARGE
         if isinstance(answer, ProviderUnavailable) and gives_up:
             answer = Unanswered(order_id=ORDER, error="no answer")

@@ -38,10 +38,10 @@ class Discipline:
     relay_finds_old_rows: bool = True  # `Relay._due`: what nobody deferred, once it is old
     ignores_orchestrated: bool = True  # `Consumer._react`: no reaction to an orchestrator's events
     retries_unanswered: bool = True  # `dispose`: ProviderUnavailable is tried again
-    last_try_voids: bool = True  # `PaymentActivities._ask`: the last try gives the charge up
-    settles_until_nothing_is_due: bool = True  # `PaymentActivities._settle`: a loop
-    asks_again_when_overtaken: bool = True  # `PaymentActivities.apply`: after somebody else has settled it
-    takes_up_what_is_due: bool = True  # `PaymentActivities.apply`: also when the decision changed nothing
+    last_try_voids: bool = True  # `Payments._ask`: the last try gives the charge up
+    settles_until_nothing_is_due: bool = True  # `Payments._settle`: a loop
+    asks_again_when_overtaken: bool = True  # `Payments.apply`: after somebody else has settled it
+    takes_up_what_is_due: bool = True  # `Payments.apply`: also when the decision changed nothing
     one_key_a_payment: bool = True  # `payment_id`: the provider is asked under the same key every time
     one_refund_a_key: bool = True  # the port's promise, which the conformance tests check
     repeats_original_ids: bool = True  # `logged_envelope`: what is published again has the id it had

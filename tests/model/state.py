@@ -56,7 +56,7 @@ class Held(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A task of `PaymentActivities`: it has asked the provider for what is due, or has the answer in hand."""
+    """A task of `Payments`: it has asked the provider for what is due, or has the answer in hand."""
 
     key: str  # what was due when it began
     number: int  # the message that began it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from activities.history import entry_of
+from activities.temporal import entry_of
 from models.saga import CancelReason, Coordinator, OrderCancelRequested, derived_id
 from tests.model.messages import ORDER, Messages
 from tests.model.rules import Discipline, Ledger
@@ -77,7 +77,7 @@ class Surroundings:
 
 
 def requeued(messages: Messages, store: Store) -> Store:
-    """The store after `OrderSteps.republish_cancellation`."""
+    """The store after `OrderActivities.republish_cancellation`."""
     marks = tuple(
         DEFERRED | (mark & PUBLISHED or (PUBLISHED if mark == GONE else 0))
         if messages.name(number) == "OrderCancelled"

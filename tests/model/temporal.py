@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from activities import history
-from activities.history import entry_of
 from activities.steps import Step as SagaStep
 from activities.steps import StepResult
+from activities.temporal import entry_of
 from models.messages import wire_form
 from models.saga import (
     Become,
@@ -33,7 +33,7 @@ from tests.model.surroundings import requeued
 from tests.model.workflow_runs import Run, Runs
 from workflows.saga_steps import READ_EVENTS
 
-# The message that each activity takes (`OrderSteps`, `PaymentSteps`).
+# The message that each activity takes (`OrderActivities`, `PaymentActivities`).
 _TAKES: Final[dict[str, type[Message]]] = {
     "create_order": CreateOrderRequested,
     "pay_order": PaymentApproved,
@@ -158,7 +158,7 @@ class Workflows:
         return self._answer(activity, decision, after), after, memory
 
     def _answer(self, activity: Activity, decision: Any, store: Store) -> Done:
-        """`OrderSteps._apply` and `History.result`: the events that follow from the message, whoever logged them."""
+        """`OrderActivities._apply`: the events that follow from the message, whoever logged them."""
         assert activity.number is not None
         if isinstance(decision, Illegal | Exception):
             return Done(activity.name, self._argument(activity), None, type(decision).__name__)

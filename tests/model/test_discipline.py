@@ -1,4 +1,4 @@
-"""The model's payment service does what `PaymentActivities` does: both are led through the same random walks."""
+"""The model's payment service does what `Payments` does: both are led through the same random walks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from activities.book import Applied, Entry
-from activities.payments import PaymentActivities
+from activities.payments import Payments
 from activities.providers import ProviderUnavailable
 from models.outcome import Outcome
 from models.payment import Payment
@@ -28,8 +28,8 @@ from tests.model.world import World
 _LATER = ("retry", "bury", "ack")
 
 
-class _Port:
-    """Ledger and provider of a `PaymentActivities`: whatever it asks for waits for the walk to answer."""
+class _Surroundings:
+    """Ledger and provider of a `Payments`: whatever it asks for waits for the walk to answer."""
 
     def __init__(self) -> None:
         self.submitted: list[tuple[Entry, asyncio.Future[Any]]] = []
@@ -68,9 +68,9 @@ class _Walk:
         created, cancelled = _order_events(world)
         self._store, self._memory, self._books = Store(), Memory(), Books()
         self._queue = Queue(waiting=(Copy(created), Copy(created), Copy(cancelled), Copy(cancelled, 2)))
-        self._port = _Port()
-        port: Any = self._port
-        self._real = PaymentActivities(port, port)
+        self._surroundings = _Surroundings()
+        surroundings: Any = self._surroundings
+        self._real = Payments(surroundings, surroundings)
         self._applying: list[tuple[Held, asyncio.Task[Any]]] = []
         self._calls: dict[tuple[str, int], asyncio.Future[Any]] = {}
 
@@ -122,22 +122,22 @@ class _Walk:
         await _settle()
         for work in self._memory.works:
             if work.answer is None and (work.key, work.number) not in self._calls:
-                self._calls[work.key, work.number] = self._port.asked.pop()[1]
+                self._calls[work.key, work.number] = self._surroundings.asked.pop()[1]
 
     def _commit(self, row: Any, entry: Entry) -> None:
         """Answers what was submitted as the model's ledger does."""
-        place = next(place for place, (submitted, _) in enumerate(self._port.submitted) if submitted == entry)
-        _, future = self._port.submitted.pop(place)
+        place = next(place for place, (submitted, _) in enumerate(self._surroundings.submitted) if submitted == entry)
+        _, future = self._surroundings.submitted.pop(place)
         applied = self._service.ledger.decide("payment", row, entry)
         assert isinstance(applied, Applied)
         future.set_result(applied)
 
     def _compare(self, step: Step) -> None:
-        assert not self._port.asked, f"after {step.label}: the provider was asked where the model asks nobody"
+        assert not self._surroundings.asked, f"after {step.label}: the provider was asked where the model asks nobody"
         answered = [work for work in self._memory.works if work.answer is not None]
         again = [held for held in self._memory.held if held.then == "again"]
         expected = [*(work.answer for work in answered), *(self._messages.message(held.number) for held in again)]
-        submitted = [entry.message for entry, _ in self._port.submitted]
+        submitted = [entry.message for entry, _ in self._surroundings.submitted]
         assert sorted(map(repr, submitted)) == sorted(map(repr, expected)), f"after {step.label}"
         self._compare_waiting(step)
 
