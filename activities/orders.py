@@ -9,12 +9,9 @@ from uuid import UUID
 from activities.book import Applied, Book, Entry
 from activities.ledger import Ledger
 from models.database import Database
+from models.message_types import EventType
 from models.order import Order, OrderStatus, decide
-from models.saga import (
-    CancelReason,
-    Coordinator,
-    OrderCancelled,
-)
+from models.saga import CancelReason, Coordinator
 
 
 def _load(row: Sequence[Any]) -> Order:
@@ -95,6 +92,6 @@ class Orders:
         async with self._database.transaction() as connection:
             # Retention removes events under this lock: what is numbered in the outbox stays in the log.
             await connection.execute("SELECT FROM orders WHERE id = %s FOR UPDATE", [order_id])
-            cursor = await connection.execute(_REQUEUE, [order_id, OrderCancelled.__name__])
+            cursor = await connection.execute(_REQUEUE, [order_id, EventType.ORDER_CANCELLED.value])
             await connection.execute("SELECT pg_notify('outbox', '')")
             return bool(await cursor.fetchall())

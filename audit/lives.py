@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from models import order, payment
+from models.message_types import type_of
 from models.outcome import Charged, Declined, Refunded, Refused, Unanswered, Voided
 from models.payment import PaymentStatus
 from models.saga import (
@@ -25,9 +26,10 @@ from models.saga import (
     UserId,
 )
 
+# One of each kind that `decide` takes; of a command that may give one of several reasons, one for each.
 _ID: Final = OrderId(UUID(int=1))
 _USER: Final = UserId(UUID(int=2))
-_ORDER_MESSAGES: Final = (
+ORDER_MESSAGES: Final = (
     CreateOrderRequested(order_id=_ID, user_id=_USER, total=1),
     PaymentApproved(order_id=_ID, transaction_id="t"),
     PaymentDeclined(order_id=_ID, reason="r"),
@@ -35,7 +37,7 @@ _ORDER_MESSAGES: Final = (
     OrderCancelRequested(order_id=_ID, reason=CancelReason.USER_REQUESTED),
     OrderCancelRequested(order_id=_ID, reason=CancelReason.PAYMENT_TIMEOUT),
 )
-_PAYMENT_MESSAGES: Final = (
+PAYMENT_MESSAGES: Final = (
     OrderCreated(order_id=_ID, user_id=_USER, total=1),
     OrderCancelled(order_id=_ID, reason=CancelReason.USER_REQUESTED, total=1, currency="USD"),
     OrderFailed(order_id=_ID, reason="r"),
@@ -52,28 +54,28 @@ _Decide: TypeAlias = Callable[[Any, Any], Any]
 @cache
 def order_lives() -> tuple[str, ...]:
     """Each as `events|status|cancel_reason`: what the log tells, and where the row then stands."""
-    return _told(_explore(order.decide, _ORDER_MESSAGES), _of_order)
+    return _told(_explore(order.decide, ORDER_MESSAGES), _of_order)
 
 
 @cache
 def payment_lives() -> tuple[str, ...]:
     """Each as `events|status|due`."""
-    return _told(_explore(payment.decide, _PAYMENT_MESSAGES), _of_payment)
+    return _told(_explore(payment.decide, PAYMENT_MESSAGES), _of_payment)
 
 
 @cache
 def rests_of_order_lives() -> tuple[str, ...]:
     """The same, of orders whose events retention has removed: what is logged since, if anything."""
-    over = {state for state, _ in _explore(order.decide, _ORDER_MESSAGES) if state.status.over}
-    return _told(_explore(order.decide, _ORDER_MESSAGES, over), _of_order)
+    over = {state for state, _ in _explore(order.decide, ORDER_MESSAGES) if state.status.over}
+    return _told(_explore(order.decide, ORDER_MESSAGES, over), _of_order)
 
 
 @cache
 def rests_of_payment_lives() -> tuple[str, ...]:
     """The same, of payments."""
-    reached = _explore(payment.decide, _PAYMENT_MESSAGES)
+    reached = _explore(payment.decide, PAYMENT_MESSAGES)
     over = {state for state, _ in reached if state.status is not PaymentStatus.PROCESSING and state.due is None}
-    return _told(_explore(payment.decide, _PAYMENT_MESSAGES, over), _of_payment)
+    return _told(_explore(payment.decide, PAYMENT_MESSAGES, over), _of_payment)
 
 
 def _explore(decide: _Decide, messages: Sequence[Any], begins: Iterable[Any] = (None,)) -> set[tuple[Any, str]]:
@@ -86,7 +88,7 @@ def _explore(decide: _Decide, messages: Sequence[Any], begins: Iterable[Any] = (
             decision = decide(state, message)
             if not isinstance(decision, Become):
                 continue
-            names = [*filter(None, [chain]), *([type(decision.emit).__name__] if decision.emit else [])]
+            names = [*filter(None, [chain]), *([type_of(decision.emit)] if decision.emit else [])]
             life = (decision.state, ",".join(names))
             if life not in reached:
                 reached.add(life)

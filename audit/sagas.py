@@ -8,8 +8,7 @@ from enum import Enum, auto
 from typing import Final, NamedTuple
 from uuid import UUID
 
-from models.order import OrderStatus
-from models.payment import Due, PaymentStatus
+from models.lifecycle import Due, OrderStatus, PaymentStatus
 from models.saga import CancelReason
 
 
@@ -80,6 +79,7 @@ _UNDER_WAY: Final[Mapping[str, frozenset[str | None]]] = {
     OrderStatus.FAILED: frozenset(),  # but for a void or refund that is due
     OrderStatus.CANCELLED: frozenset({None, PaymentStatus.PROCESSING, PaymentStatus.APPROVED, PaymentStatus.CANCELLED}),
 }
+# Invariants 2 and 3 as they are written, not as `models.lifecycle` has them: what checks a rule must not ask it.
 _WITHOUT_MONEY: Final[frozenset[str | None]] = frozenset(
     {PaymentStatus.CANCELLED, PaymentStatus.DECLINED, PaymentStatus.FAILED, PaymentStatus.REFUNDED}
 )
@@ -89,7 +89,7 @@ _ENDS: Final[Mapping[str, frozenset[str | None]]] = {
     OrderStatus.FAILED: _WITHOUT_MONEY,
     OrderStatus.CANCELLED: _WITHOUT_MONEY,
 }
-_OFF: Final = frozenset({OrderStatus.CANCELLED, OrderStatus.FAILED})
+_OFF: Final = frozenset(status for status in OrderStatus if status.off)
 
 
 def standing(saga: Saga) -> Standing:

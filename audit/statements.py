@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from models.message_types import EventType
+from models.saga import CancelReason
+
+
+def _names(*events: EventType) -> str:
+    return ", ".join(f"'{event}'" for event in events)
+
+
+_HOW_THE_CHARGE_WENT: Final = _names(EventType.PAYMENT_APPROVED, EventType.PAYMENT_DECLINED, EventType.PAYMENT_FAILED)
+# What an order does on hearing that; for a declined one, OrderCancelled tells that reason.
+_AFTER_A_PAYMENT: Final = _names(EventType.ORDER_PAID, EventType.ORDER_FAILED)
 # Up to when retention may have removed the events of what has not changed since; null if it never did.
 _UNTIL: Final = "(SELECT until FROM removed_events)"
 
@@ -20,8 +31,8 @@ ORDER_LIVES: Final = f"""
     FROM orders o FULL JOIN (
         SELECT order_id, string_agg(event_type, ',' ORDER BY seq) AS chain,
                max((payload->>'total') || ' ' || coalesce(payload->>'currency', 'USD'))
-                   FILTER (WHERE event_type = 'OrderCreated') AS told,
-               max(payload->>'reason') FILTER (WHERE event_type = 'OrderCancelled') AS reason
+                   FILTER (WHERE event_type = '{EventType.ORDER_CREATED}') AS told,
+               max(payload->>'reason') FILTER (WHERE event_type = '{EventType.ORDER_CANCELLED}') AS reason
         FROM event_log GROUP BY order_id) e ON e.order_id = o.id
     CROSS JOIN LATERAL (
         SELECT coalesce(e.chain, '') || '|' || o.status || '|' || coalesce(o.cancel_reason, '') AS life) l
@@ -38,7 +49,7 @@ PAYMENT_LIVES: Final = f"""
                      || ', but the log has ' || coalesce(e.chain, 'nothing') END AS detail
     FROM payments p FULL JOIN (
         SELECT order_id, string_agg(event_type, ',' ORDER BY seq) AS chain,
-               max(payload->>'transactionId') FILTER (WHERE event_type = 'PaymentApproved') AS charged
+               max(payload->>'transactionId') FILTER (WHERE event_type = '{EventType.PAYMENT_APPROVED}') AS charged
         FROM event_log GROUP BY order_id) e ON e.order_id = p.order_id
     CROSS JOIN LATERAL (SELECT coalesce(e.chain, '') || '|' || p.status || '|' || coalesce(p.due, '') AS life) l
     WHERE p.id IS NULL
@@ -118,9 +129,9 @@ ORDER_SIDES: Final = f"""
            o.created_at <= {_UNTIL} AND e.created IS NOT TRUE
     FROM orders o LEFT JOIN (
         SELECT order_id, array_agg(event_id) AS events,
-               (array_agg(causation_id) FILTER (WHERE event_type IN ('OrderPaid', 'OrderFailed')
-                   OR payload->>'reason' = 'PAYMENT_DECLINED'))[1] AS answered,
-               bool_or(event_type = 'OrderCreated') AS created
+               (array_agg(causation_id) FILTER (WHERE event_type IN ({_AFTER_A_PAYMENT})
+                   OR payload->>'reason' = '{CancelReason.PAYMENT_DECLINED}'))[1] AS answered,
+               bool_or(event_type = '{EventType.ORDER_CREATED}') AS created
         FROM event_log {{of_those}} GROUP BY order_id) e ON e.order_id = o.id
     {{those}} ORDER BY o.id"""
 PAYMENT_SIDES: Final = f"""
@@ -130,7 +141,7 @@ PAYMENT_SIDES: Final = f"""
     FROM payments p LEFT JOIN (
         SELECT order_id, array_agg(causation_id) AS causes,
                (array_agg(event_id) FILTER (
-                   WHERE event_type IN ('PaymentApproved', 'PaymentDeclined', 'PaymentFailed')))[1] AS outcome
+                   WHERE event_type IN ({_HOW_THE_CHARGE_WENT})))[1] AS outcome
         FROM event_log {{of_those}} GROUP BY order_id) e ON e.order_id = p.order_id
     {{those}} ORDER BY p.order_id"""
 

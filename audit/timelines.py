@@ -24,6 +24,7 @@ from audit.removed import Removed, difference_of
 from audit.snapshot import Reader, Unread
 from audit.statements import UNTIL
 from models.event_log import EVENT_COLUMNS, logged_envelope
+from models.message_types import EventType
 from models.messages import Envelope
 from workflows.naming import workflow_id
 from workflows.saga_input import ORDER_SAGA
@@ -160,7 +161,8 @@ async def _compared(
     difference = difference_of(told, msgspec.to_builtins(timeline_as_json(logged)), removed)
     if difference is not None:
         return Finding(check=TIMELINES_EQUAL, id=str(order_id), detail=difference)
-    begun = any(entry.event_type == "OrderCreated" for entry in logged.entries)  # else it may wait for what is removed
+    # A workflow whose log has lost its beginning may wait for what is removed.
+    begun = any(entry.event_type is EventType.ORDER_CREATED for entry in logged.entries)
     if logged.over and begun and found.status is WorkflowExecutionStatus.RUNNING:
         detail = f"the saga is over, its workflow {found.run_id} is still open"
         return Finding(check=TIMELINES_CLOSED, id=str(order_id), detail=detail)

@@ -15,14 +15,11 @@ from aiormq.abc import DeliveredMessage
 
 from choreography import losses
 from choreography.message import BrokerUnavailable
+from choreography.topology import EVERY_EVENT
 from choreography.undecodable import undecodable
-from models.message_types import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
 from models.messages import Envelope, MalformedMessage, decode
 
 log = structlog.get_logger()
-
-# `order.*` covers every event and neither command: those have one word more.
-_BINDINGS: Final = ((ORDERS_EXCHANGE, "order.*"), (PAYMENTS_EXCHANGE, "payment.*"))
 
 
 class _Closed:
@@ -217,5 +214,5 @@ class Feed:
 
 
 async def _bind(queue: AbstractQueue) -> None:
-    for exchange, routing_key in _BINDINGS:
+    for exchange, routing_key in EVERY_EVENT:
         await queue.bind(exchange, routing_key)

@@ -17,8 +17,8 @@ from choreography.outgoing import outgoing
 from choreography.seldom import Seldom
 from models.database import TRANSIENT, Connection, Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
+from models.message_types import EventType
 from models.messages import Envelope
-from models.saga import OrderCancelled, OrderCreated
 
 log = structlog.get_logger()
 
@@ -136,11 +136,11 @@ class Relay:
 
     def _overtaken(self, rows: Sequence[_Row]) -> set[int]:
         """What was published before, and tells its reader of an order that is off: it would be charged and refunded."""
-        off = {order_id for _, order_id, envelope in rows if envelope.event_type == OrderCancelled.__name__}
+        off = {order_id for _, order_id, envelope in rows if envelope.event_type == EventType.ORDER_CANCELLED}
         return {
             seq
             for seq, order_id, envelope in rows
-            if seq in self._read_now and order_id in off and envelope.event_type == OrderCreated.__name__
+            if seq in self._read_now and order_id in off and envelope.event_type == EventType.ORDER_CREATED
         }
 
     async def _publish(self, events: Sequence[Envelope]) -> Sequence[Exception | None]:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, assert_never
 
 from aio_pika.abc import AbstractChannel
 
-from models.message_types import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
+from models.message_types import (
+    ORDERS_EXCHANGE,
+    PAYMENTS_EXCHANGE,
+    ROUTES,
+    CommandType,
+    EventType,
+    MessageType,
+    Route,
+)
 
 DEAD_LETTER_EXCHANGE: Final = "dlx.exchange"
 ORDER_QUEUE: Final = "order-service"
@@ -21,42 +29,53 @@ DEFAULT_RETRY_DELAYS: Final = (0.5, 2.0, 8.0, 30.0, 120.0)
 JITTER: Final = 0.2
 
 
-# What is routed into each inbox: pairs of exchange and routing key.
-BINDINGS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
-    ORDER_QUEUE: (
-        (ORDERS_EXCHANGE, "order.create.requested"),
-        (ORDERS_EXCHANGE, "order.cancel.requested"),
-        (PAYMENTS_EXCHANGE, "payment.approved"),
-        (PAYMENTS_EXCHANGE, "payment.declined"),
-        (PAYMENTS_EXCHANGE, "payment.failed"),
-    ),
-    PAYMENT_QUEUE: ((ORDERS_EXCHANGE, "order.created"), (ORDERS_EXCHANGE, "order.cancelled")),
-    # `order.*` covers every event and neither command: those have one word more.
-    MIRROR_QUEUE: ((ORDERS_EXCHANGE, "order.*"), (PAYMENTS_EXCHANGE, "payment.*")),
+def _queues_of_reader(message: MessageType) -> tuple[str, ...]:
+    """The queue of the service that reacts to such a message, then the original service's; none if nobody reacts.
+
+    Mirrors do not count: they hear every event, so that RabbitMQ calls one routed that reaches no service.
+    """
+    match message:
+        case CommandType.CREATE_ORDER_REQUESTED | CommandType.ORDER_CANCEL_REQUESTED:
+            return (ORDER_QUEUE,)
+        case EventType.PAYMENT_APPROVED | EventType.PAYMENT_DECLINED | EventType.PAYMENT_FAILED:
+            return ORDER_QUEUE, "order.payment-result.queue"
+        case EventType.ORDER_CREATED:
+            return PAYMENT_QUEUE, "payment.order-created.queue"
+        case EventType.ORDER_CANCELLED:
+            return PAYMENT_QUEUE, "payment.order-cancelled.queue"
+        case EventType.ORDER_PAID | EventType.ORDER_FAILED | EventType.PAYMENT_CANCELLED | EventType.PAYMENT_REFUNDED:
+            return ()
+        case _ as never:
+            assert_never(never)
+
+
+def _routes_into(queue: str) -> tuple[Route, ...]:
+    return tuple(route for message, route in ROUTES.items() if queue in _queues_of_reader(message))
+
+
+# `order.*` covers every event and neither command: those have one word more.
+EVERY_EVENT: Final = (Route(ORDERS_EXCHANGE, "order.*"), Route(PAYMENTS_EXCHANGE, "payment.*"))
+# What is routed into each inbox.
+BINDINGS: Final[Mapping[str, tuple[Route, ...]]] = {
+    ORDER_QUEUE: _routes_into(ORDER_QUEUE),
+    PAYMENT_QUEUE: _routes_into(PAYMENT_QUEUE),
+    MIRROR_QUEUE: EVERY_EVENT,
 }
 INBOXES: Final = tuple(BINDINGS)
-# Mirrors hear every event, so that RabbitMQ calls one routed that reaches nobody else. Of these, that an event is for
-# a service shows by the queue of that service, ours or the original one's.
-_READERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "order.created": (PAYMENT_QUEUE, "payment.order-created.queue"),
-    "order.cancelled": (PAYMENT_QUEUE, "payment.order-cancelled.queue"),
-    "payment.approved": (ORDER_QUEUE, "order.payment-result.queue"),
-    "payment.declined": (ORDER_QUEUE, "order.payment-result.queue"),
-    "payment.failed": (ORDER_QUEUE, "order.payment-result.queue"),
-}
+_READERS: Final = {ROUTES[event].routing_key: _queues_of_reader(event) for event in EventType}
 
 
 def readers(routing_key: str) -> tuple[str, ...]:
-    """The queues of which one must be there for a message to have a reader; none for what nobody waits for."""
+    """The queues of which one must be there for an event to have a reader; none for what nobody waits for."""
     return _READERS.get(routing_key, ())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """A quorum queue and what is routed into it: pairs of exchange and routing key."""
+    """A quorum queue and what is routed into it."""
 
     name: str
-    bindings: tuple[tuple[str, str], ...] = ()
+    bindings: tuple[Route, ...] = ()
     arguments: Mapping[str, str | int] = field(default_factory=dict)
 
 
@@ -85,7 +104,7 @@ class Topology:
             return _inbox(inbox, *BINDINGS[inbox], **single), _dead_letters(inbox)
         return self._of_service(inbox, *BINDINGS[inbox])
 
-    def _of_service(self, name: str, *bindings: tuple[str, str]) -> tuple[Queue, ...]:
+    def _of_service(self, name: str, *bindings: Route) -> tuple[Queue, ...]:
         retries = (
             Queue(
                 name=retry_queue(name, delay),
@@ -103,7 +122,7 @@ class Topology:
         return _inbox(name, *bindings), *retries, _dead_letters(name)
 
 
-def _inbox(name: str, *bindings: tuple[str, str], **arguments: str | int) -> Queue:
+def _inbox(name: str, *bindings: Route, **arguments: str | int) -> Queue:
     return Queue(
         name=name,
         bindings=bindings,
@@ -120,7 +139,7 @@ def _inbox(name: str, *bindings: tuple[str, str], **arguments: str | int) -> Que
 def _dead_letters(name: str) -> Queue:
     return Queue(
         name=dead_letter_queue(name),
-        bindings=((DEAD_LETTER_EXCHANGE, name),),
+        bindings=(Route(DEAD_LETTER_EXCHANGE, name),),
         # Looking at dead letters returns them to the queue; no number of looks may lose one.
         arguments={"x-delivery-limit": _UNLIMITED},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 from uuid import UUID
 
 import msgspec
@@ -30,6 +30,7 @@ from models.ids import is_marked
 from models.lifecycle import BEYOND_CANCELLING
 from models.messages import Envelope, envelope_of
 from models.saga import (
+    Command,
     Coordinator,
     CreateOrderRequested,
     OrderCancelRequested,
@@ -159,9 +160,7 @@ class Commands:
         except (OrchestratorUnavailable, TimeoutError) as error:
             raise unavailable("Temporal, which may coordinate this order, does not answer; try again") from error
 
-    async def _publish(
-        self, command: CreateOrderRequested | OrderCancelRequested, correlation_id: str, *, may_be: str
-    ) -> None:
+    async def _publish(self, command: Command, correlation_id: str, *, may_be: str) -> None:
         published = self._sender.publish(self._envelope(command, correlation_id))
         await self._confirmed(published, "The message broker", command.order_id, may_be=may_be)
 
@@ -178,7 +177,7 @@ class Commands:
         except (BrokerUnavailable, OrchestratorUnavailable, TimeoutError) as error:
             raise undecided(by, order_id, may_be=may_be, within=self._limits.command) from error
 
-    def _envelope(self, command: CreateOrderRequested | OrderCancelRequested, correlation_id: str) -> Envelope:
+    def _envelope(self, command: Command, correlation_id: str) -> Envelope:
         return envelope_of(
             command,
             event_id=_event_id(command),
@@ -216,7 +215,11 @@ class FoundOrder(msgspec.Struct):
     coordinator: Coordinator = Coordinator.CHOREOGRAPHY  # an original order service names none
 
 
-def _event_id(command: CreateOrderRequested | OrderCancelRequested) -> UUID:
-    if isinstance(command, OrderCancelRequested):
-        return cancel_id(command.order_id, command.reason)
-    return create_id(command.order_id)
+def _event_id(command: Command) -> UUID:
+    match command:
+        case CreateOrderRequested():
+            return create_id(command.order_id)
+        case OrderCancelRequested():
+            return cancel_id(command.order_id, command.reason)
+        case _ as never:
+            assert_never(never)

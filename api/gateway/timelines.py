@@ -13,6 +13,7 @@ import structlog
 
 from api.gateway.needs import Limits, OrchestratorUnavailable, TimelineSource
 from api.gateway.queries import Queries, events_removed
+from models.message_types import EventType
 from workflows.timeline import Timeline, build, timeline_as_json
 
 log = structlog.get_logger()
@@ -93,5 +94,5 @@ class _Told:
     @property
     def gapless(self) -> bool:
         """Whether it begins with the order, and names what each event answers: a cause that it lacks has no name."""
-        begun = any(each.event_type == "OrderCreated" for each in self.entries)
+        begun = any(each.event_type == EventType.ORDER_CREATED for each in self.entries)
         return begun and all(each.cause.name is not None or each.cause.causation_id is None for each in self.entries)

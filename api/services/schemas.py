@@ -9,6 +9,7 @@ from pydantic import AwareDatetime, ConfigDict, Field
 
 from api.fields import ORDER_ID
 from api.schemas import Camel, Strict
+from models.message_types import EventType
 
 
 class KeepKey(Strict):
@@ -31,7 +32,7 @@ class Replay(Strict):
     model_config = ConfigDict(json_schema_extra={"examples": [{"orderId": ORDER_ID}]})
 
     order_id: UUID | None = None
-    event_type: str | None = Field(None, examples=["OrderCreated"])
+    event_type: str | None = Field(None, examples=[EventType.ORDER_CREATED.value])
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from activities.book import Entry
 from models.event_log import logged_envelope
-from models.messages import decode, encode, envelope_of, parse
+from models.messages import MalformedMessage, decode, encode, envelope_of, parse, wire_form
 from models.outcome import Charged, Declined, Refused, Unanswered
 from models.saga import (
     CreateOrderRequested,
@@ -145,3 +145,11 @@ def test_a_payment_method_that_an_older_version_logged_is_left_out_if_nobody_cou
     event["payload"]["paymentMethod"] = method
     message = parse(decode(encode(logged_envelope(event))))
     assert message == OrderCreated(order_id=ORDER, user_id=USER, total=999)
+
+
+def test_an_event_of_a_type_that_only_a_newer_version_knows_is_passed_on_and_published_nowhere() -> None:
+    envelope = logged_envelope(row(event_type="OrderShipped"))
+    assert envelope.route is None
+    assert wire_form(envelope)["eventType"] == "OrderShipped"
+    with pytest.raises(MalformedMessage, match="OrderShipped"):
+        parse(envelope)

@@ -86,6 +86,11 @@ def test_a_clock_that_is_set_back_never_puts_an_effect_before_its_cause(
     assert told[0] == CREATED.event_id
 
 
+def test_an_event_of_a_type_that_nobody_here_knows_changes_nothing() -> None:
+    shipped = event("OrderShipped", cause=PAID.event_id, at=2)
+    assert build([CREATED, shipped, APPROVED, PAID]) == build([CREATED, APPROVED, PAID])
+
+
 KINDS = [one.event_type for saga in SAGAS.values() for one in saga]
 IDS = st.integers(0, 7).map(lambda n: UUID(int=n))
 ANY_EVENTS = st.lists(
