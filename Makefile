@@ -69,13 +69,13 @@ model: install       ## Explore every interleaving of one saga, with production'
 	@$(BIN)/python -m tests.model
 
 bench: install system-packages  ## Measure the system beside the ceilings of the servers it stands on
-	@mkdir -p build && $(BIN)/python -m bench.run --json build/bench.json --html build/bench.html $(BENCH)
+	@mkdir -p build && $(BIN)/python -m bench run --json build/bench.json --html build/bench.html $(BENCH)
 
 bench-scale: install system-packages  ## The same with full tables, more instances, slow providers
-	@mkdir -p build && $(BIN)/python -m bench.run --scale --json build/bench-scale.json --html build/bench-scale.html $(BENCH)
+	@mkdir -p build && $(BIN)/python -m bench scale --json build/bench-scale.json --html build/bench-scale.html $(BENCH)
 
 contrast: install system-packages  ## Run one workload and its faults through both coordinators
-	@$(BIN)/saga contrast $(ARGS)
+	@$(BIN)/python -m bench contrast $(ARGS)
 
 histories: install   ## Record the histories that the replay tests replay anew
 	@$(BIN)/python -m tests.replay.record

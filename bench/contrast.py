@@ -1,24 +1,18 @@
-"""Send the same workload and the same kills through both coordinators, in alternating blocks, and report."""
+"""Send the same workload and the same kills through both coordinators, in alternating blocks."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from math import inf
 from typing import Final
 
-import psutil
-
-from bench.blocks import Bench, Block, System
-from bench.findings import Findings
-from bench.lines import lines_needed
-from bench.machine import machine
+from bench.compared import Compared
 from bench.meters import Reading
-from bench.report import Recovery, Report
+from bench.report import Notes
 from bench.strikes import PARTS, strike
-from bench.views import VIEWS
+from bench.trials import Trial, Trials
 from models.saga import Coordinator
 
 _WARM_UP: Final = 60  # orders
@@ -46,64 +40,35 @@ class Plan:
 QUICK: Final = Plan(orders=150, repetitions=1, steady=3.0, block=5.0, parts=("order", "worker"), limit=inf)
 
 
-async def contrast(system: System, plan: Plan, tell: Tell) -> Report:
-    """Measure both coordinators of a system that does nothing else meanwhile; `tell` is told what comes next.
+class Contrast:
+    """One run, on a system that does nothing else meanwhile; `tell` is told what comes next."""
 
-    Raises TimeoutError when the system stands still.
-    """
-    began, clock = datetime.now(UTC), time.monotonic()
-    busy = psutil.getloadavg()[0]
-    async with Bench.of(system) as bench:
-        found, recoveries = await _Contrast(bench, plan, tell).run()
-        return Report(
-            began=began.isoformat(timespec="seconds").replace("+00:00", "Z"),
-            seconds=round(time.monotonic() - clock, 1),
-            machine=machine(busy),
-            settings={
-                "orders": plan.orders,
-                "repetitions": plan.repetitions,
-                "in_flight": plan.in_flight,
-                "idle_rate": plan.idle_rate,
-                "half_load_rate": round(found.half_load, 1),
-                "exact_commit_times": await bench.facts.exact_times(),
-            },
-            figures=found.figures(),
-            latencies=found.latencies,
-            cpu=found.cpu,
-            cpu_at_rest=found.cpu_at_rest,
-            memory=found.memory,
-            recoveries=recoveries,
-            orders=bench.orders,
-            improper=bench.improper,
-            lines=lines_needed(),
-            views=VIEWS,
-        )
-
-
-class _Contrast:
-    def __init__(self, bench: Bench, plan: Plan, tell: Tell) -> None:
-        self._bench = bench
+    def __init__(self, trials: Trials, plan: Plan, tell: Tell) -> None:
+        self._trials = trials
         self._plan = plan
         self._tell = tell
-        self._found = Findings()
         self._began = time.monotonic()
 
-    async def run(self) -> tuple[Findings, list[Recovery]]:
+    async def run(self) -> tuple[Notes, float]:
+        """What was found, and the rate of half load. Raises TimeoutError when the system stands still."""
         await self._warm_up()
-        counted = await self._rest()
+        rest, counted = await self._rest()
+        found = Compared(rest, self._trials.meters.memory())
         for repetition in self._repetitions(until=0.45):
-            seed = self._bench.next_seed()
+            seed = self._trials.next_seed()
             for coordinator in _alternating(repetition):
-                block = await self._saturated(coordinator, repetition, seed)
+                trial = await self._saturated(found, coordinator, repetition, seed)
                 if repetition == 0:
                     # The counts of a block lag; once they have settled they are complete, and where the next begins.
-                    settled = await self._bench.meters.settled()
-                    self._found.note_counts(block, settled - counted)
+                    settled = await self._trials.meters.settled()
+                    found.note_counts(trial, settled - counted)
                     counted = settled
-        self._found.note_memory(self._bench.meters.memory())
-        await self._steady("at 10 a second", self._plan.idle_rate, until=0.6)
-        await self._steady("at half load", self._found.half_load, until=0.75)
-        return self._found, await self._kills()
+        found.note_memory(self._trials.meters.memory())
+        await self._steady(found, "at 10 a second", self._plan.idle_rate, until=0.6)
+        await self._steady(found, "at half load", found.half_load, until=0.75)
+        await self._kills(found)
+        found.notes.orders, found.notes.improper = self._trials.orders, self._trials.improper
+        return found.notes, found.half_load
 
     def _repetitions(self, *, until: float) -> Iterator[int]:
         """One at least; no more once this share of the time is spent."""
@@ -118,55 +83,50 @@ class _Contrast:
     async def _warm_up(self) -> None:
         self._tell("warming up")
         for coordinator in Coordinator:
-            await self._bench.saturated(
+            await self._trials.saturated(
                 coordinator,
-                seed=self._bench.next_seed(),
                 orders=min(_WARM_UP, self._plan.orders),
                 in_flight=self._plan.in_flight,
-                within=self._plan.block,
+                seconds=self._plan.block,
             )
 
-    async def _rest(self) -> Reading:
-        """What the meters say when all is quiet; how much the system uses then is noted."""
+    async def _rest(self) -> tuple[Reading, Reading]:
+        """How much the system uses when all is quiet, and what the meters say then."""
         self._tell("at rest, until the servers' counts have settled")
-        before = await self._bench.meters.settled()
-        quiet = await self._bench.meters.settled(_REST)
-        self._found.note_rest(quiet - before)
-        return quiet
+        before = await self._trials.meters.settled()
+        quiet = await self._trials.meters.settled(_REST)
+        return quiet - before, quiet
 
-    async def _saturated(self, coordinator: Coordinator, repetition: int, seed: int) -> Block:
+    async def _saturated(self, found: Compared, coordinator: Coordinator, repetition: int, seed: int) -> Trial:
         self._tell(f"at saturation, {coordinator}, {repetition + 1} of {self._plan.repetitions}")
-        block = await self._bench.saturated(
+        trial = await self._trials.saturated(
             coordinator,
             seed=seed,
             orders=self._plan.orders,
             in_flight=self._plan.in_flight,
-            within=self._plan.block,
+            seconds=self._plan.block,
         )
-        self._found.note_saturated(block)
+        found.note_saturated(trial)
         if repetition == 0:
-            events = await self._bench.told.history_events(block.ends, block.began - 1.0)
-            self._found.note_history(block, events)
-        return block
+            found.note_history(trial, await self._trials.told.history_events(trial.ends, trial.began - 1.0))
+        return trial
 
-    async def _steady(self, profile: str, rate: float, *, until: float) -> None:
+    async def _steady(self, found: Compared, profile: str, rate: float, *, until: float) -> None:
         for repetition in self._repetitions(until=until):
-            seed = self._bench.next_seed()
+            seed = self._trials.next_seed()
             for coordinator in _alternating(repetition):
                 self._tell(f"{profile} ({rate:.0f}), {coordinator}, {repetition + 1} of {self._plan.repetitions}")
-                block = await self._bench.steady(coordinator, seed=seed, rate=rate, seconds=self._plan.steady)
-                self._found.note_latency(profile, block)
+                trial = await self._trials.steady(coordinator, seed=seed, rate=rate, seconds=self._plan.steady)
+                found.note_latency(profile, trial)
 
-    async def _kills(self) -> list[Recovery]:
-        recoveries: list[Recovery] = []
+    async def _kills(self, found: Compared) -> None:
         for part in self._plan.parts:
-            if recoveries and self._spent > 1.0:
+            if found.notes.recoveries and self._spent > 1.0:
                 self._tell(f"no time is left to kill {part}")
                 continue
             self._tell(f"kill -9 {part}, both coordinators at once")
-            rate = max(_LEAST_KILL_RATE, min(self._plan.kill_rate, self._found.half_load))
-            recoveries += await strike(self._bench, part, rate=rate)
-        return recoveries
+            rate = max(_LEAST_KILL_RATE, min(self._plan.kill_rate, found.half_load))
+            found.notes.recoveries += await strike(self._trials, part, rate=rate)
 
 
 def _alternating(repetition: int) -> tuple[Coordinator, ...]:

@@ -14,7 +14,7 @@ import msgspec
 
 from bench.http_client import HttpClient
 from bench.own_stack import Running
-from bench.results import Notes
+from bench.report import Notes
 
 GROUP: Final = "One order, read over many connections at once"
 CONNECTIONS: Final = (8, 32, 512)

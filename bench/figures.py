@@ -1,4 +1,4 @@
-"""Statistics of what was measured: quantiles, medians of repetitions, and how two coordinators compare."""
+"""Statistics of what was measured: quantiles, medians of repetitions, and how two of them compare."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Literal
+from typing import Final
 
-Better = Literal["less", "more", "neither"]
+MEASURED: Final = "measured"
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -28,23 +28,23 @@ def cumulative(values: Sequence[float], *, most: int = 200) -> list[tuple[float,
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """One thing that was measured for each coordinator, a value for each repetition."""
+    """One thing that was measured, a value for each repetition; `key` names it in targets and in the history."""
 
+    key: str
     group: str
     name: str
     unit: str
-    better: Better
-    values: Mapping[str, Sequence[float]]  # by coordinator
+    values: Mapping[str, Sequence[float]]  # by column: a coordinator, or MEASURED where nothing is compared
 
-    def median(self, coordinator: str) -> float | None:
+    def median(self, column: str = MEASURED) -> float | None:
         """The median of the repetitions; None where nothing could be measured."""
-        values = self.values.get(coordinator)
+        values = self.values.get(column)
         return statistics.median(values) if values else None
 
-    def spread(self, coordinator: str) -> tuple[float, float] | None:
-        """The least and the greatest of the repetitions."""
-        values = self.values.get(coordinator)
-        return (min(values), max(values)) if values else None
+    def spread(self, column: str = MEASURED) -> tuple[float, float] | None:
+        """The least and the greatest of several repetitions."""
+        values = self.values.get(column, ())
+        return (min(values), max(values)) if len(values) > 1 else None
 
     def ratio(self, one: str, other: str) -> float | None:
         """How many times the median of `other` that of `one` is; None where that makes no sense."""

@@ -9,23 +9,23 @@ from typing import Any, Final
 
 import msgspec
 
-from bench.results import Results
+from bench.report import Report
 
 HISTORY: Final = Path(__file__).parent / "history.jsonl"
 UNKNOWN: Final = "unknown"
 
 
-def line(results: Results) -> dict[str, Any]:
+def line(report: Report) -> dict[str, Any]:
     """What the history keeps of a run: when, of what, all medians, and every target with its verdict."""
     return {
-        "date": results.began,
-        "commit": results.commit,
-        "kind": results.kind,
-        "machine": results.machine,
-        "settings": results.settings,
-        "medians": results.medians,
-        "targets": {row.what: _verdict(row.measured, row.met) for row in results.rows if row.measured is not None},
-        "improper": len(results.improper),
+        "date": report.began,
+        "commit": report.commit,
+        "kind": report.kind,
+        "machine": report.machine,
+        "settings": report.settings,
+        "medians": report.medians,
+        "targets": {row.what: _verdict(row.measured, row.met) for row in report.targets if row.measured is not None},
+        "improper": len(report.improper),
     }
 
 
@@ -33,10 +33,10 @@ def _verdict(measured: float | None, met: bool | None) -> Mapping[str, Any]:
     return {"measured": None if measured is None else round(measured, 4), "met": met}
 
 
-def append(results: Results, file: Path = HISTORY) -> None:
+def append(report: Report, file: Path = HISTORY) -> None:
     """Add the line of this run at the end."""
     with file.open("ab") as history:
-        history.write(msgspec.json.encode(line(results)) + b"\n")
+        history.write(msgspec.json.encode(line(report)) + b"\n")
 
 
 async def commit(folder: Path) -> str:

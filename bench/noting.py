@@ -1,4 +1,4 @@
-"""Turn stretches of load and ceilings into measures."""
+"""Turn stretches of load and ceilings into figures."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Final
 from bench.backlog import Drained
 from bench.costs import LOAD_GENERATOR, counted, cpu_of_a_saga, predicted_rate
 from bench.figures import quantile
-from bench.load import accepted
 from bench.meters import Reading
-from bench.results import Notes
+from bench.report import Notes
 from bench.trials import Trial
 from bench.wal import SHARED
 
@@ -22,16 +21,14 @@ MEMORY: Final = "Memory of the four processes at saturation"
 MIRRORS: Final = "The mirrors' backlog, after the last saga has ended"
 STARTS: Final = "Start"
 _MIB: Final = 2**20
-_PERCENTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+PERCENTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def note_rate(notes: Notes, condition: str, trial: Trial, *, name: str) -> None:
     """How many sagas a second ended, and how many POSTs were refused."""
     notes.note(f"saturation.{condition}", trial.rate, group=RATES, name=name, unit="a second")
-    placed = trial.placed
-    refused = len(placed) - len(accepted(placed))
-    if refused:
-        notes.troubles.append(f"{refused} of {len(placed)} POSTs were refused at saturation, {name}")
+    if trial.refused:
+        notes.troubles.append(f"{trial.refused} of {len(trial.placed)} POSTs were refused at saturation, {name}")
 
 
 def note_cpu(notes: Notes, condition: str, trial: Trial, used: Reading, rest: Reading | None, *, name: str) -> None:
@@ -65,8 +62,8 @@ def note_latency(notes: Notes, profile: str, trial: Trial, *, name: str) -> None
     if not values:
         notes.troubles.append(f"Not one saga ended, {name}")
         return
-    notes.latencies.setdefault(name, []).extend(round(value, 2) for value in values)
-    for percentile, share in _PERCENTILES.items():
+    notes.note_latencies(name, trial.coordinator.value, values)
+    for percentile, share in PERCENTILES.items():
         notes.note(f"latency.{profile}.{percentile}", quantile(values, share), group=group, name=percentile, unit="ms")
     late = [1000 * placed.late for placed in trial.placed]
     notes.note(

@@ -12,51 +12,35 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-import msgspec
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from bench.blocks import System
+from bench.trials import System
+from embedded import state
+from embedded.errors import StackError
+from stack.local import Secrets
 
 Superuser: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
 # Latencies end with the commit of an order's last status: the server has to keep the times of commits.
 _SERVER_SETTINGS: Final = ("track_commit_timestamp", "track_wal_io_timing")
-SERVICES: Final = ("gateway", "order", "payment", "worker")
 
 
-class StackFailed(Exception):
+class StackFailed(StackError):
     """A `saga` command on the measurement's stack has failed, with the last line that it wrote."""
-
-
-class _Process(msgspec.Struct):
-    name: str
-    pid: int
-    port: int
-    healthy: bool
-
-
-class _Status(msgspec.Struct):
-    ready: bool
-    processes: list[_Process]
-    urls: dict[str, str]
-
-
-class _Secrets(msgspec.Struct):
-    internal_token: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
     """A stack that is up: where its parts are. URLs carry passwords."""
 
-    pids: Mapping[str, int]
+    data: Path
     ports: Mapping[str, int]
     urls: Mapping[str, str]
 
     @property
     def system(self) -> System:
-        """The same, as blocks of load know it; its processes must not be restarted meanwhile."""
+        """The same, as trials know it."""
         urls = self.urls
         login = urls["amqp"].split("//")[1].split("@")[0]
         return System(
@@ -65,9 +49,17 @@ class Running:
             payments_db=urls["payments_db"],
             rabbitmq_api=urls["rabbitmq_ui"].replace("//", f"//{login}@") + "/api",
             temporal=urls["temporal"],
-            pids=lambda: self.pids,
-            ready=lambda name: name in self.pids,
+            pids=self._pids,
+            ready=lambda name: bool(_processes(self.data)[name]["state"] == "ready"),
         )
+
+    def _pids(self) -> dict[str, int]:
+        """Those of this moment: what is killed is started again."""
+        return {name: each["pid"] for name, each in _processes(self.data).items() if each["pid"] is not None}
+
+
+def _processes(data: Path) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in (state.read(data) or {"processes": ()})["processes"]}
 
 
 class OwnStack:
@@ -84,15 +76,21 @@ class OwnStack:
         arguments = ("--detach", "--data", str(self._data), "--port-offset", str(self._port_offset))
         await self._saga("up", *arguments, environ=environ)
         seconds = time.monotonic() - began
-        status = msgspec.json.decode(await self._saga("status", "--json", "--data", str(self._data)), type=_Status)
-        pids = {each.name: each.pid for each in status.processes}
-        ports = {each.name: each.port for each in status.processes}
-        return Running(pids=pids, ports=ports, urls=status.urls), seconds
+        ports = {name: each["port"] for name, each in _processes(self._data).items()}
+        return Running(data=self._data, ports=ports, urls=(state.read(self._data) or {})["urls"]), seconds
+
+    async def up_keeping_times(self, **environ: str) -> Running:
+        """Start it so that its database server keeps the times of commits and flushes. Raises StackFailed."""
+        running, _ = await self.up(**environ)
+        await self.keep_times(running)
+        await self.down()
+        running, _ = await self.up(**environ)
+        return running
 
     @property
     def internal_token(self) -> str:
         """What opens the services' own ports, once the stack has been up."""
-        return msgspec.json.decode((self._data / "secrets.json").read_bytes(), type=_Secrets).internal_token
+        return Secrets.of(self._data).internal_token
 
     async def down(self) -> None:
         """Stop it if it runs; the data stay."""

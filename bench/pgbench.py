@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 
+from embedded.errors import StackError
+
 # The columns of the services' own rows, with no index but those that keep them apart.
 _TABLES: Final = """
     CREATE TABLE orders (
@@ -71,7 +73,7 @@ _TPS: Final = re.compile(r"^tps = ([0-9.]+)", re.MULTILINE)
 _FAILED: Final = re.compile(r"^number of failed transactions: ([0-9]+)", re.MULTILINE)
 
 
-class PgbenchFailed(Exception):
+class PgbenchFailed(StackError):
     """pgbench could not be run, or not without failed transactions."""
 
 

@@ -20,6 +20,7 @@ from choreography.acknowledgements import Acknowledgements
 from choreography.confirms import ConfirmedPublishing
 from choreography.message import Outgoing
 from choreography.outgoing import outgoing
+from embedded.errors import StackError
 from models.ids import uuid7
 from models.message_types import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
 from models.messages import envelope_of
@@ -45,7 +46,7 @@ _PREFETCH: Final = 5000
 _PATIENCE: Final = 30.0  # seconds
 
 
-class BrokerCeilingFailed(Exception):
+class BrokerCeilingFailed(StackError):
     """Not every message was confirmed, or not every one arrived."""
 
 

@@ -16,7 +16,7 @@ from bench.load import accepted
 from bench.noting import RATES
 from bench.own_stack import OwnStack
 from bench.reads import ask, questions, total
-from bench.results import Notes
+from bench.report import Notes
 from bench.scene import Scene
 from bench.trials import Trial
 from bench.watcher import Watcher, misordered
@@ -103,16 +103,13 @@ class Scale:
         # The reconciler would go through all that the filling has cancelled, as it would through nothing else at once.
         settings = {"SAGA_PROVIDER_LATENCY_MS": str(latency), "SAGA_RECONCILE_INTERVAL": "86400"}
         try:
-            running, _ = await own.up(**settings)
-            await own.keep_times(running)
-            await own.down()
-            running, _ = await own.up(**settings)
+            running = await own.up_keeping_times(**settings)
             async with Scene.of(own, running) as scene:
                 try:
                     yield scene
                 finally:
-                    self._notes.orders += scene.bench.orders
-                    self._notes.improper += scene.bench.improper
+                    self._notes.orders += scene.trials.orders
+                    self._notes.improper += scene.trials.improper
         finally:
             await own.down()
 
@@ -140,7 +137,7 @@ class Scale:
         self._notes.note(f"stored.{size}", stored, group=OTHERS, name=f"on disk an order, {size:,}", unit="bytes")
         if not await fill.consistent():
             self._notes.troubles.append(f"At {size:,} orders the totals are not what the rows come to")
-        if (told := await total(full.bench.client)) != size:
+        if (told := await total(full.trials.client)) != size:
             self._notes.troubles.append(f"GET /orders tells of {told} orders, and there are {size}")
         return known
 
@@ -158,7 +155,7 @@ class Scale:
                 self._note_costs(key, trial, condition)
             idle = await full.trials.steady(_CHOREOGRAPHY, seconds=self._plan.idle, rate=self._plan.idle_rate)
             self._note_quantiles(f"scale.idle.{size}", idle.latencies, IDLE, name)
-            self._notes.latencies.setdefault(name, []).extend(round(each, 2) for each in idle.latencies)
+            self._notes.note_latencies(name, _CHOREOGRAPHY.value, idle.latencies)
 
     def _note_costs(self, key: str, trial: Trial, name: str) -> None:
         cpu = cpu_of_a_saga(trial.used, None, trial.sagas)
@@ -182,12 +179,12 @@ class Scale:
     async def _reads(self, all_asked: Sequence[_Asked]) -> None:
         for each in all_asked:  # a process that has just started answers more slowly
             for path in questions(each.known).values():
-                await ask(each.scene.bench.client, path, times=self._plan.reads)
+                await ask(each.scene.trials.client, path, times=self._plan.reads)
         for repetition in range(self._plan.repetitions):
             self._tell(f"GET, {' and '.join(each.name for each in all_asked)}, {repetition + 1}")
             for each in all_asked:
                 for question, path in questions(each.known).items():
-                    asked = await ask(each.scene.bench.client, path, times=self._plan.reads)
+                    asked = await ask(each.scene.trials.client, path, times=self._plan.reads)
                     if asked.refused:
                         trouble = f"{asked.refused} of {self._plan.reads} GET {path} were not answered, {each.name}"
                         self._notes.troubles.append(trouble)
@@ -211,7 +208,7 @@ class Scale:
     async def _note_order(self, scene: Scene, number: int) -> None:
         async with Watcher.listening(scene.running.urls["amqp"]) as watcher:
             trial = await self._saturated(scene, seconds=self._plan.warm_up)
-            await watcher.wait(orders := accepted(trial.placed), within=scene.bench.patience)
+            await watcher.wait(orders := accepted(trial.placed), within=scene.trials.patience)
         wrong = misordered(watcher.heard, orders)
         what = f"orders whose events came out of order, {number} of each service"
         self._notes.note(f"instances.{number}.misordered", len(wrong), group=OTHERS, name=what, unit="")

@@ -10,7 +10,6 @@ from typing import Self
 from temporalio.client import Client
 
 from bench.backlog import Backlog
-from bench.blocks import Bench
 from bench.own_stack import OwnStack, Running, StackFailed
 from bench.trials import Trials
 from bench.wal import WriteAheadLog
@@ -22,7 +21,6 @@ class Scene:
 
     own: OwnStack
     running: Running
-    bench: Bench
     trials: Trials
     backlog: Backlog
     temporal: Client
@@ -33,16 +31,15 @@ class Scene:
     async def of(cls, own: OwnStack, running: Running) -> AsyncIterator[Self]:
         """Connected until the end of the context. Raises StackFailed if the server was not told to keep times."""
         async with AsyncExitStack() as stack:
-            bench = await stack.enter_async_context(Bench.of(running.system))
-            if not await bench.facts.exact_times():
+            trials = await stack.enter_async_context(Trials.on(running.system))
+            if not await trials.facts.exact_times():
                 raise StackFailed("The database server does not keep the times of commits; latencies need them")
             temporal = await Client.connect(running.urls["temporal"])
-            backlog = Backlog.of(temporal=temporal, amqp=running.urls["amqp"], rabbitmq_api=bench.system.rabbitmq_api)
+            backlog = Backlog.of(temporal=temporal, amqp=running.urls["amqp"], rabbitmq_api=trials.system.rabbitmq_api)
             yield cls(
                 own=own,
                 running=running,
-                bench=bench,
-                trials=Trials(bench),
+                trials=trials,
                 backlog=await stack.enter_async_context(backlog),
                 temporal=temporal,
                 log=WriteAheadLog(await stack.enter_async_context(own.superuser(running))),

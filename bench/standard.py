@@ -23,7 +23,7 @@ from bench.noting import (
 from bench.own_stack import OwnStack, Running
 from bench.pgbench import ONE_STATEMENT_EACH, STATEMENT_BY_STATEMENT, Pgbench, scratch_folder
 from bench.raw_temporal import RawTemporal, plain_worker
-from bench.results import Notes
+from bench.report import Notes
 from bench.scene import Scene
 from bench.trials import Trial
 from models.saga import Coordinator
@@ -107,8 +107,8 @@ class Standard:
             try:
                 await measure(scene)
             finally:
-                self._notes.orders += scene.bench.orders
-                self._notes.improper += scene.bench.improper
+                self._notes.orders += scene.trials.orders
+                self._notes.improper += scene.trials.improper
 
     async def _at_once(self, scene: Scene) -> None:
         await self._warm_up(scene)
@@ -148,8 +148,8 @@ class Standard:
             )
             if coordinator is Coordinator.CHOREOGRAPHY:
                 await self._drain(scene, trial)
-        before = await scene.bench.meters.settled()
-        self._rest = await scene.bench.meters.settled(self._plan.rest) - before
+        before = await scene.trials.meters.settled()
+        self._rest = await scene.trials.meters.settled(self._plan.rest) - before
 
     async def _drain(self, scene: Scene, trial: Trial) -> Drained | None:
         """Wait until the mirror of every saga has closed; None if they stand still."""
@@ -190,7 +190,7 @@ class Standard:
         note_cpu(self._notes, "off", trial, trial.used, self._rest, name="mirrors switched off")
 
     async def _mirrors_on(self, scene: Scene, *, counts: bool) -> None:
-        meters, notes = scene.bench.meters, self._notes
+        meters, notes = scene.trials.meters, self._notes
         self._tell("at saturation, mirrors working" + (", counting" if counts else ""))
         before = await (meters.settled() if counts else meters.read())
         log_end = await scene.log.end()

@@ -12,10 +12,10 @@ from itertools import takewhile
 from typing import Final
 from uuid import UUID
 
-from bench.blocks import Bench, System, proper
 from bench.facts import End
 from bench.load import Placed, accepted, at_rate
 from bench.report import Recovery
+from bench.trials import System, Trials, proper
 from bench.workload import Sale, sales
 from models.saga import Coordinator
 
@@ -28,26 +28,26 @@ _BACK_WITHIN: Final = 60.0  # seconds
 _POLL: Final = 0.02  # seconds
 
 
-async def strike(bench: Bench, part: str, *, rate: float) -> list[Recovery]:
+async def strike(trials: Trials, part: str, *, rate: float) -> list[Recovery]:
     """Kill `part` -9 while both coordinators get `rate` orders a second each; the supervisor starts it again.
 
     One kill for both, so that both suffer the same. Raises TimeoutError if the part does not come back.
     """
     stop = asyncio.Event()
-    seed = bench.next_seed()
-    loads = {each: asyncio.create_task(_load(bench, each, seed, rate, stop)) for each in Coordinator}
+    seed = trials.next_seed()
+    loads = {each: asyncio.create_task(_load(trials, each, seed, rate, stop)) for each in Coordinator}
     try:
         await asyncio.sleep(_BEFORE)
-        killed, back = await kill(bench.system, part)
+        killed, back = await kill(trials.system, part)
         await asyncio.sleep(_AFTER)
     finally:
         stop.set()
         placed = {each: await load for each, load in loads.items()}
     recoveries = []
     for coordinator in Coordinator:
-        ends = await bench.ended(placed[coordinator])
+        ends = await trials.ended(placed[coordinator])
         recoveries.append(_recovery(part, coordinator, placed[coordinator], ends, killed, back))
-    await bench.at_rest()
+    await trials.at_rest()
     return recoveries
 
 
@@ -64,9 +64,9 @@ async def kill(system: System, part: str) -> tuple[float, float]:
     return killed, time.time()
 
 
-async def _load(bench: Bench, coordinator: Coordinator, seed: int, rate: float, stop: asyncio.Event) -> list[Placed]:
+async def _load(trials: Trials, coordinator: Coordinator, seed: int, rate: float, stop: asyncio.Event) -> list[Placed]:
     wanted: Iterator[Sale] = takewhile(lambda _: not stop.is_set(), sales(coordinator, seed=seed))
-    return await at_rate(bench.client, wanted, rate=rate)
+    return await at_rate(trials.client, wanted, rate=rate)
 
 
 def _recovery(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bench.crowd import CONNECTIONS
-from bench.results import Row
+from bench.report import Verdict
 
 ELSEWHERE: Final = "not measured in this run"
 
@@ -24,14 +24,14 @@ class Target:
     unit: str = ""
     note: str = ""
 
-    def row(self, medians: Mapping[str, float]) -> Row:
+    def row(self, medians: Mapping[str, float]) -> Verdict:
         """The verdict on these medians; it is open where one of them is missing."""
         measured = self._measured(medians)
         limit = self.least if self.least is not None else self.most
         sign = "≥" if self.least is not None else "≤"
         met = None if measured is None else self._meets(measured)
         note = self.note if measured is not None else ELSEWHERE
-        return Row(what=self.what, asked=f"{sign} {limit:g}", measured=measured, unit=self.unit, met=met, note=note)
+        return Verdict(what=self.what, asked=f"{sign} {limit:g}", measured=measured, unit=self.unit, met=met, note=note)
 
     def _measured(self, medians: Mapping[str, float]) -> float | None:
         value = medians.get(self.key)
@@ -142,12 +142,12 @@ TARGETS: Final[Sequence[Target]] = (
 )
 
 
-def rows(medians: Mapping[str, float]) -> list[Row]:
+def rows(medians: Mapping[str, float]) -> list[Verdict]:
     """Every target's verdict."""
     return [target.row(medians) for target in TARGETS] + _reads(medians)
 
 
-def _reads(medians: Mapping[str, float]) -> list[Row]:
+def _reads(medians: Mapping[str, float]) -> list[Verdict]:
     """Each GET at 10^6 orders against 1.5 times its p99 at 10^3, and 5 ms."""
     found = []
     for key in medians:
@@ -155,7 +155,7 @@ def _reads(medians: Mapping[str, float]) -> list[Row]:
         if key == f"read.{name}.1000000.p99" and (small := medians.get(f"read.{name}.beside.1000000.p99")) is not None:
             limit = 1.5 * small + 5
             found.append(
-                Row(
+                Verdict(
                     what=f"GET {name} with 10^6 orders, p99",
                     asked=f"≤ {limit:.1f}",
                     measured=medians[key],

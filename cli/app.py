@@ -119,7 +119,7 @@ def run(
 
 
 app.command("audit")(audit.audit)
-app.command("contrast")(contrast.contrast)
+app.command("contrast", add_help_option=False, context_settings=contrast.PASSED_ON)(contrast.contrast)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import stack
+import cli
 from bench.report import Report
 from tests.conftest import OFFSET
 
@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_written_is_told_at_once(option: str, name: str) -
 
 def test_an_installation_without_the_measurements_says_where_they_are(tmp_path: Path) -> None:
     """As in the image."""
-    project = Path(stack.__file__).parent.parent
+    project = Path(cli.__file__).parent.parent
     for package in ("models", "activities", "choreography", "workflows", "api", "audit", "embedded", "stack", "cli"):
         (tmp_path / package).symlink_to(project / package)
     program = (

@@ -41,9 +41,8 @@ def test_a_cumulative_distribution_rises_from_its_least_value_to_all_of_them(val
 
 
 def test_a_figure_is_the_median_of_its_repetitions() -> None:
-    figure = Figure(
-        group="", name="", unit="ms", better="less", values={"one": [3.0, 1.0, 2.0], "other": [4.0, 8.0], "none": []}
-    )
+    values = {"one": [3.0, 1.0, 2.0], "other": [4.0, 8.0], "none": []}
+    figure = Figure(key="", group="", name="", unit="ms", values=values)
     assert figure.median("one") == 2.0
     assert figure.median("other") == 6.0
     assert figure.spread("one") == (1.0, 3.0)
@@ -52,7 +51,7 @@ def test_a_figure_is_the_median_of_its_repetitions() -> None:
 
 
 def test_nothing_is_a_multiple_of_zero() -> None:
-    figure = Figure(group="", name="", unit="", better="less", values={"one": [0.0], "other": [1.0]})
+    figure = Figure(key="", group="", name="", unit="", values={"one": [0.0], "other": [1.0]})
     assert figure.ratio("other", "one") is None
     assert figure.ratio("one", "other") == 0.0
 

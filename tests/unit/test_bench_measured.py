@@ -14,15 +14,15 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from bench.bench_page import page
-from bench.bench_table import echo
 from bench.costs import counted, cpu_of_a_saga, predicted_rate
 from bench.footprint import Footprint, Held
 from bench.history import append
 from bench.meters import Reading
+from bench.page import page
 from bench.pgbench import ONE_STATEMENT_EACH, STATEMENT_BY_STATEMENT, PgbenchFailed, told_rate
 from bench.raw_broker import PUBLISHED, saga_messages
-from bench.results import Notes, Results
+from bench.report import Notes, Report
+from bench.table import echo
 from bench.targets import TARGETS, rows
 from bench.trials import steady_rate
 from bench.watcher import misordered
@@ -41,22 +41,22 @@ def notes() -> Notes:
         found.note("saturation.on", rate, group="Rates", name="mirrors <working>", unit="a second")
         found.note("saturation.off", 1250.0, group="Rates", name="mirrors off", unit="a second")
     found.note("ceiling.pgbench", 2100.0, group="Ceilings", name="pgbench", unit="a second")
-    found.latencies["10 a second"] = [8.0, 9.0, 30.0]
+    found.note_latencies("10 a second", "choreography", [8.0, 9.0, 30.0])
     found.cpu["mirrors off"] = [{"order": 0.4, "gateway": 0.5}, {"order": 0.6, "gateway": 0.5}]
     return found
 
 
 @pytest.fixture
-def results(notes: Notes) -> Results:
-    return Results(
+def report(notes: Notes) -> Report:
+    return Report(
         kind="bench",
         began="2026-02-15T01:42:19Z",
         commit="0123456789ab",
         seconds=12.5,
         machine={"cores": 2, "memory_gib": 24.0, "load_average_before": 0.4, "python": "3.11", "system": "Linux"},
         settings={"quick": False, "repetitions": 3, "clients": "8, 16"},
-        measures=notes.measures,
-        rows=rows({measure.key: measure.median for measure in notes.measures}),
+        figures=notes.figures,
+        targets=rows({"saturation.on": 1000.0, "saturation.off": 1250.0, "ceiling.pgbench": 2100.0}),
         latencies=notes.latencies,
         cpu=notes.cpu_medians(),
         orders=4_000,
@@ -167,7 +167,7 @@ def test_repetitions_are_told_by_their_median_and_groups_stay_together(notes: No
 
     assert notes.median("saturation.on") == 1000.0
     assert notes.median("drain.events") is None
-    assert [measure.group for measure in notes.measures] == ["Rates", "Rates", "Rates", "Ceilings"]
+    assert [figure.group for figure in notes.figures] == ["Rates", "Rates", "Rates", "Ceilings"]
     assert notes.cpu_medians() == {"mirrors off": {"order": 0.5, "gateway": 0.5}}
 
 
@@ -206,21 +206,21 @@ def test_events_out_of_order_or_missing_are_noticed_and_repetitions_are_not() ->
     assert misordered(heard, [good, twice, swapped, short, unheard]) == [swapped, short, unheard]
 
 
-def test_the_page_is_well_formed_and_tells_every_verdict(results: Results) -> None:
-    html = page(results)
+def test_the_page_is_well_formed_and_tells_every_verdict(report: Report) -> None:
+    html = page(report)
 
     ElementTree.fromstring(html.removeprefix("<!DOCTYPE html>\n"))
     assert "mirrors &lt;working&gt;" in html
     assert "&lt;3.9&gt; messages a saga were published" in html
-    for row in results.rows:
+    for row in report.targets:
         assert row.what.split("`")[0][:12].replace("<", "&lt;") in html
     assert "http://" not in html and "https://" not in html and "<script" not in html
 
 
-def test_the_terminal_is_told_what_was_asked_and_measured(results: Results) -> None:
+def test_the_terminal_is_told_what_was_asked_and_measured(report: Report) -> None:
     console = Console(record=True, width=200, file=StringIO())
 
-    echo(results, console)
+    echo(report, console)
 
     told = console.export_text()
     assert "900 to 1,100" in told
@@ -228,15 +228,15 @@ def test_the_terminal_is_told_what_was_asked_and_measured(results: Results) -> N
     assert "not measured in this run" in told
 
 
-def test_json_gives_back_the_same_results(results: Results) -> None:
-    assert Results.from_json(results.as_json()) == results
+def test_json_gives_back_the_same_report(report: Report) -> None:
+    assert Report.from_json(report.as_json()).as_json() == report.as_json()
 
 
-def test_the_history_has_one_line_a_run(results: Results, tmp_path: Path) -> None:
+def test_the_history_has_one_line_a_run(report: Report, tmp_path: Path) -> None:
     file = tmp_path / "history.jsonl"
 
-    append(results, file)
-    append(replace(results, commit="ba9876543210+"), file)
+    append(report, file)
+    append(replace(report, commit="ba9876543210+"), file)
 
     first, second = map(json.loads, file.read_text().splitlines())
     assert first["commit"] == "0123456789ab" and second["commit"] == "ba9876543210+"

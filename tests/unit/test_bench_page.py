@@ -40,23 +40,25 @@ def recovery(coordinator: str, stall: float | None) -> Recovery:
 @pytest.fixture(scope="module")
 def report() -> Report:
     return Report(
+        kind="contrast",
         began="2026-02-15T01:42:19Z",
+        commit="0123456789ab",
         seconds=81.5,
         machine={"cores": 2, "memory_gib": 24.0, "load_average_before": 0.4, "python": "3.11", "system": "Linux"},
         settings={"orders": 400, "repetitions": 3, "in_flight": 200, "half_load_rate": 21.5},
         figures=[
             Figure(
+                key="saturation",
                 group="Throughput",
                 name="sagas at saturation",
                 unit="a second",
-                better="more",
                 values={"choreography": [610.0, 640.0, 625.0], "orchestration": [43.0]},
             ),
             Figure(
+                key="latency.at half load.p50",
                 group="Latency at half load",
                 name="p50",
                 unit="ms",
-                better="less",
                 values={"choreography": [12.0, 14.0, 13.0], "orchestration": [65.0, 70.0]},
             ),
         ],
@@ -154,7 +156,7 @@ def test_the_terminal_tells_the_same(report: Report) -> None:
     with console.capture() as capture:
         echo(report, console)
     text = capture.get()
-    for expected in ("625 (610-640)", "0.069x", "4 (until 1.50)", "All 2345 accepted orders", VIEWS[0].question):
+    for expected in ("625 (610 to 640)", "0.069×", "4 (until 1.50 s)", "All 2345 accepted orders", VIEWS[0].question):  # noqa: RUF001
         assert expected in text, expected
 
 

@@ -12,7 +12,7 @@ from api import http_clients
 from api.environment import forget_strangers, forget_ways_out
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ("models", "activities", "choreography", "workflows", "api", "bench", "stack")
+SHIPPED = ("models", "activities", "choreography", "workflows", "api", "audit", "embedded", "stack", "cli", "bench")
 # Which file may make a client of which library. Stripe is outside this system, so that its client may take a proxy.
 MAKERS: dict[str, set[str]] = {
     "httpx": {"api/http_clients.py"},
