@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
+.PHONY: architecture hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
@@ -34,10 +34,14 @@ test: install system-packages  ## Run the tests, from nothing; those with a targ
 unit: install        ## Run the tests that need no servers
 	@$(BIN)/pytest -n 2 tests/unit
 
+architecture: install  ## Draw docs/architecture.svg anew, from the imports
+	@$(BIN)/python docs/draw_architecture.py > docs/architecture.svg
+
 check: install       ## Format, lint, types, import contracts, dead code
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/mypy docs/draw_architecture.py
 	@$(BIN)/lint-imports
 	@$(BIN)/vulture
 
