@@ -11,14 +11,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from api.environment import forget_strangers, forget_ways_out
-from tests.servers import running
-from tests.temporal import TemporalServer
-from tests.world import Servers, World
-
-# Files of tests that run side by side have servers of their own. All ports stay below those that the system gives to
-# outgoing connections, and no part of one stack comes to lie on another part of the next.
-_SIDE = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-OFFSET = int(os.environ.get("SAGA_TEST_PORT_OFFSET", "5000")) + 500 * _SIDE
+from tests.support.ports import OFFSET
+from tests.support.servers import running
+from tests.support.temporal import TemporalServer
+from tests.support.world import Servers, World
 
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -10,10 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests import servers
 from tests.chaos.run import Chaos, unleash
 from tests.chaos.strikes import EVERYTHING
 from tests.chaos.system import running
+from tests.support import servers
 
 
 def main() -> None:

@@ -15,8 +15,8 @@ from uuid import UUID
 
 import httpx
 
-from tests import http
-from tests.world import USER
+from tests.support import http
+from tests.support.messages import USER
 
 METHODS: Final = (
     *("pm_card_visa",) * 5,

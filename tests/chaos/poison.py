@@ -14,8 +14,8 @@ import pamqp.exceptions
 
 from choreography.dead_letters import SERVICES, DeadLetterRecord
 from choreography.topology import DEAD_LETTER_EXCHANGE, Topology, retry_queue
-from tests import raw_amqp
-from tests.raw_amqp import CORRELATION_ID, DELIVERY_MODE, HEADERS, TIMESTAMP, RawMessage, short, table
+from tests.support import raw_amqp
+from tests.support.raw_amqp import CORRELATION_ID, DELIVERY_MODE, HEADERS, TIMESTAMP, RawMessage, short, table
 
 KEYS: Final = (
     *("order.create.requested", "order.cancel.requested", "order.created", "order.cancelled", "order.paid"),

@@ -10,7 +10,7 @@ from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from tests.world import free_port
+from tests.support.ports import free_port
 
 _CHUNK = 65536  # bytes
 # Closing sends a reset instead of what is still buffered (socket(7), SO_LINGER).

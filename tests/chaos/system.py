@@ -17,9 +17,9 @@ from choreography.topology import Topology
 from tests.chaos.misuse import misuse
 from tests.chaos.poison import Poison, kinds
 from tests.chaos.proxy import Proxy
-from tests.freezing import freeze
-from tests.temporal import TemporalServer
-from tests.world import Servers, World
+from tests.support.freezing import freeze
+from tests.support.temporal import TemporalServer
+from tests.support.world import Servers, World
 
 PROCESSES: Final = ("order", "payment", "gateway", "worker")
 INSTANCES: Final = tuple(f"{name}{number}" for number in ("", 2, 3) for name in PROCESSES)

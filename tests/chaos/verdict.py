@@ -14,7 +14,7 @@ from choreography.dead_letters import DeadLetterRecord, DeadLetters
 from tests.chaos.load import Load
 from tests.chaos.outcomes import outcomes, repeated
 from tests.chaos.system import INSTANCES, System
-from tests.waiting import until
+from tests.support.waiting import until
 
 AT_REST_WITHIN: Final = 240.0  # seconds
 _KEPT: Final = 1_000_000  # findings of one kind: all

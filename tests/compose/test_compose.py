@@ -12,9 +12,9 @@ import pytest
 
 from models.payment import payment_id
 from models.saga import OrderCreated, OrderId, PaymentApproved, event_id
-from tests.compose.conftest import PUBLISHED, SETTINGS, Containers
-from tests.waiting import until
-from tests.world import USER, envelope
+from tests.support.containers import PUBLISHED, SETTINGS, Containers
+from tests.support.messages import USER, envelope
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.compose, pytest.mark.timeout(900)]  # the first test builds the images
 
@@ -55,7 +55,7 @@ def test_a_saga_ends_as_it_does_without_containers(
     payment: str,
     reason: str | None,
 ) -> None:
-    order_id = containers.place(payment_method, coordinator)
+    order_id = containers.post(payment_method, coordinator=coordinator)
     if cancelled:
         containers.wait_statuses(order_id, cancelled)
         assert containers.request("PATCH", f"/orders/{order_id}/cancel").status_code == 202

@@ -9,9 +9,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import USER, World
+from tests.support.messages import USER
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import World
 
 pytestmark = pytest.mark.temporal
 

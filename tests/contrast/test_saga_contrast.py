@@ -12,7 +12,7 @@ import pytest
 
 import cli
 from bench.report import Report
-from tests.conftest import OFFSET
+from tests.support.ports import OFFSET
 
 BOTH = {"choreography", "orchestration"}
 

@@ -14,30 +14,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from cli.app import app
-from tests.e2e.conftest import Stack
-from tests.e2e.test_operations import dead_letters, publish
-from tests.waiting import until
-from tests.world import USER, envelope
-
-# Commands that look for a stack: each takes --data and --port-offset, as `saga up` does.
-ORDER = "019c5ef4-0d8f-7a3c-9f1e-5b1d2c3e4f50"
-FINDERS = [
-    ("status",),
-    ("down",),
-    ("audit",),
-    ("order", "create", "--total", "1"),
-    ("order", "list"),
-    ("order", "get", ORDER),
-    ("order", "cancel", ORDER),
-    ("order", "timeline", ORDER),
-    ("order", "watch", ORDER),
-    ("events", "list"),
-    ("events", "replay", "--yes"),
-    ("dead-letters", "list"),
-    ("dead-letters", "show", "1"),
-    ("dead-letters", "redrive", "1"),
-    ("dead-letters", "discard", "1"),
-]
+from tests.support.messages import USER, envelope
+from tests.support.stack import FINDERS, Stack, dead_letters, publish
+from tests.support.waiting import until
 
 Saga = Callable[..., Result]
 

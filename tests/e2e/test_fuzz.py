@@ -6,8 +6,8 @@ from schemathesis import GenerationMode
 from schemathesis.core.result import Ok
 from schemathesis.openapi import from_url
 
-from tests.e2e.conftest import Stack
-from tests.fuzz import fuzz
+from tests.support.fuzz import fuzz
+from tests.support.stack import Stack
 
 
 def test_no_request_makes_the_running_system_answer_what_it_has_not_declared(stack: Stack) -> None:

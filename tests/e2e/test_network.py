@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from embedded import state
-from tests.conftest import OFFSET
-from tests.waiting import until
+from tests.support.ports import OFFSET
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 

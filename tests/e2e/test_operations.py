@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-import aio_pika
 import httpx
 import pytest
 
-from tests.conftest import OFFSET
-from tests.e2e.conftest import Stack, run_saga
-from tests.freezing import frozen
-from tests.waiting import until
-from tests.world import USER, envelope
-
-
-def publish(stack: Stack, routing_key: str, *bodies: bytes) -> None:
-    async def send() -> None:
-        async with await aio_pika.connect(stack.urls["amqp"]) as connection:
-            channel = await connection.channel(on_return_raises=True)
-            exchange = await channel.get_exchange(f"{routing_key.split('.')[0]}s.exchange", ensure=False)
-            for body in bodies:
-                await exchange.publish(aio_pika.Message(body, message_id=str(uuid4())), routing_key)
-
-    asyncio.run(send())
-
-
-def dead_letters(stack: Stack) -> list[dict[str, Any]]:
-    letters: list[dict[str, Any]] = stack.json("dead-letters", "list")["data"]
-    return letters
+from tests.support.freezing import frozen
+from tests.support.messages import USER, envelope
+from tests.support.ports import OFFSET
+from tests.support.stack import Stack, dead_letters, publish, run_saga
+from tests.support.waiting import until
 
 
 def test_a_poisoned_queue_is_cleaned_by_redrive_and_discard(stack: Stack) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.e2e.conftest import Stack
-from tests.waiting import until
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 USER = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"
 

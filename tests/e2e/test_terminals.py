@@ -14,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from embedded import state
-from tests.conftest import OFFSET
-from tests.e2e.conftest import Stack, terminal
-from tests.e2e.test_operations import dead_letters, publish
-from tests.waiting import until
+from tests.support.ports import OFFSET
+from tests.support.stack import Stack, dead_letters, publish, terminal
+from tests.support.waiting import until
 
 SAGA = str(Path(sys.executable).parent / "saga")
 FOREIGN = "poison: ü€😀"

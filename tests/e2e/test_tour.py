@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from embedded import state
-from tests.conftest import OFFSET
-from tests.e2e.conftest import run_saga, terminal
+from tests.support.ports import OFFSET
+from tests.support.stack import run_saga, terminal
 
 ENDS = {
     "approved": "PAID - APPROVED",

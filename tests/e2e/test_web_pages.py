@@ -19,9 +19,9 @@ import pytest
 from temporalio.client import Client, WorkflowExecutionStatus
 
 from embedded import state
-from tests.e2e.conftest import Stack
-from tests.waiting import until
-from tests.world import USER
+from tests.support.messages import USER
+from tests.support.stack import Stack
+from tests.support.waiting import until
 
 EVIL = "evil.example"
 OURS = ("gateway", "order", "payment", "worker")  # have tests of their own: tests/failures/test_edge_pages.py

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.chaos.proxy import Proxy
-from tests.world import World
+from tests.support.world import World
 
 
 @pytest.fixture

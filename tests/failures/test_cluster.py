@@ -25,10 +25,10 @@ from stack import local
 from stack.addresses import Ports
 from tests.chaos.load import Load, sales
 from tests.chaos.system import PROCESSES, SETTINGS
-from tests.conftest import OFFSET
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import Servers, World
+from tests.support.ports import OFFSET
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import Servers, World
 
 NODES: Final = ("saga1@localhost", "saga2@localhost", "saga3@localhost")
 EPMD_PORT: Final = 4369 + OFFSET

@@ -11,11 +11,11 @@ from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import AMQPError
 
 from choreography.dead_letters import DeadLetterRecord
-from tests.failures.test_messages import Publication, cancel, create, order_event, payment_event
-from tests.failures.test_rows_delivery import all_that_was_heard, hear_everything
-from tests.failures.test_rows_servers import read_only
-from tests.waiting import until
-from tests.world import USER, World
+from tests.support.databases import read_only
+from tests.support.listener import all_that_was_heard, hear_everything
+from tests.support.messages import USER, Publication, cancel, create, order_event, payment_event
+from tests.support.waiting import until
+from tests.support.world import World
 
 
 def test_05_an_event_committed_but_not_published_is_published_by_the_relay(world: World) -> None:

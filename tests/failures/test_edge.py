@@ -11,10 +11,9 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from tests.waiting import until
-from tests.world import USER, World
-
-BODY = {"userId": USER, "total": 999, "paymentMethod": "pm_card_visa"}
+from tests.support.messages import BODY, USER
+from tests.support.waiting import until
+from tests.support.world import World
 
 
 def test_18_without_a_broker_a_post_is_refused_within_two_seconds_and_leaves_nothing(world: World) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 
-from tests.raw_http import Peer
-from tests.waiting import until
-from tests.world import USER, World
+from tests.support.messages import BODY
+from tests.support.raw_http import Peer
+from tests.support.waiting import until
+from tests.support.world import World
 
-BODY = {"userId": USER, "total": 999, "paymentMethod": "pm_card_visa"}
 EVIL = "http://evil.example"
 
 

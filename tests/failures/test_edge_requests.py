@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.raw_http import HEALTH, Alone, Peer, ask, gateway_alone, status
-from tests.waiting import until
+from tests.support.raw_http import HEALTH, Alone, Peer, ask, gateway_alone, status
+from tests.support.waiting import until
 
 PATIENCE = 1.0  # seconds that a client has to send a request, here
 POST = b"POST /api/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

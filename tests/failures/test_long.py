@@ -18,10 +18,11 @@ from tests.chaos.proxy import Proxy
 from tests.chaos.run import Chaos, unleash
 from tests.chaos.strikes import KILLS, POISONING
 from tests.chaos.system import running
-from tests.failures.test_rows_connections import away_for
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import USER, Servers, World
+from tests.support.broker_outage import away_for
+from tests.support.messages import USER
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import Servers, World
 
 pytestmark = pytest.mark.long
 

@@ -3,39 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 from uuid import uuid4
 
 import psycopg
 import pytest
 
 from choreography.dead_letters import DeadLetterRecord
-from tests.waiting import until
-from tests.world import USER, World, envelope
-
-ORDERS, PAYMENTS = "orders.exchange", "payments.exchange"
-
-
-Publication = tuple[str, str, dict[str, Any]]  # exchange, routing key, body
-
-
-def create(order_id: str, payment_method: str = "pm_card_visa", **more: object) -> Publication:
-    payload = {"orderId": order_id, "userId": USER, "total": 999, "paymentMethod": payment_method}
-    return ORDERS, "order.create.requested", envelope("CreateOrderRequested", payload, **more)
-
-
-def cancel(order_id: str, **more: object) -> Publication:
-    return ORDERS, "order.cancel.requested", envelope("OrderCancelRequested", {"orderId": order_id}, **more)
-
-
-def order_event(event_type: str, order_id: str, **payload: object) -> Publication:
-    key = f"order.{event_type.removeprefix('Order').lower()}"
-    return ORDERS, key, envelope(event_type, {"orderId": order_id, **payload})
-
-
-def payment_event(event_type: str, order_id: str, **payload: object) -> Publication:
-    key = f"payment.{event_type.removeprefix('Payment').lower()}"
-    return PAYMENTS, key, envelope(event_type, {"orderId": order_id, **payload})
+from tests.support.messages import (
+    ORDERS,
+    PAYMENTS,
+    USER,
+    cancel,
+    create,
+    envelope,
+    order_event,
+    payment_event,
+)
+from tests.support.waiting import until
+from tests.support.world import World
 
 
 def test_01_an_approval_that_lands_after_the_cancellation_is_refunded(world: World) -> None:

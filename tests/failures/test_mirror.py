@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from typing import Any
 from uuid import uuid4
 
@@ -13,19 +11,14 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from choreography.topology import MIRROR_QUEUE
-from tests.failures.test_messages import cancel, create
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import World, envelope
+from tests.support.messages import cancel, create, envelope
+from tests.support.operating import replay
+from tests.support.paths import METHODS, PATHS
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import World
 
 pytestmark = pytest.mark.temporal
-
-PATHS = {
-    "paid": ["OrderCreated", "PaymentApproved", "OrderPaid"],
-    "declined": ["OrderCreated", "PaymentDeclined", "OrderCancelled"],
-    "failed": ["OrderCreated", "PaymentFailed", "OrderFailed"],
-}
-METHODS = {"paid": "pm_card_visa", "declined": "pm_card_chargeDeclined", "failed": "pm_error"}
 
 
 @pytest.fixture
@@ -81,18 +74,6 @@ def prove_timelines(world: World, temporal: TemporalServer, orders: dict[str, st
 
 def logs(world: World, role: str, order_id: str) -> list[dict[str, Any]]:
     return world.rows(role, "SELECT * FROM event_log WHERE order_id = %s", order_id)
-
-
-def replay(world: World, *services: str) -> None:
-    """Publish all that these services have logged once more, as an operator would."""
-    env = {
-        **world.env,
-        "SAGA_ORDER_SERVICE_URL": f"http://127.0.0.1:{world.ports['order']}",
-        "SAGA_PAYMENT_SERVICE_URL": f"http://127.0.0.1:{world.ports['payment']}",
-    }
-    for service in services:
-        command = [sys.executable, "-m", "cli", "events", "replay", "--yes", "--service", service]
-        subprocess.run(command, env=env, check=True, timeout=60)
 
 
 def test_every_saga_has_one_closed_mirror_with_a_complete_timeline(mirrored: World, temporal: TemporalServer) -> None:

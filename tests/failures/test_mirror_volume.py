@@ -11,11 +11,12 @@ from uuid import UUID, uuid4
 import pytest
 from temporalio.client import Client
 
-from tests.failures.test_messages import create
-from tests.failures.test_mirror import METHODS, PATHS, replay
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import World
+from tests.support.messages import create
+from tests.support.operating import replay
+from tests.support.paths import METHODS, PATHS
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import World
 from workflows.naming import workflow_id
 
 pytestmark = [pytest.mark.temporal, pytest.mark.timeout(900)]

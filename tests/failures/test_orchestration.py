@@ -8,9 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import USER, World
+from tests.support.messages import BODY
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import World
 
 pytestmark = pytest.mark.temporal
 
@@ -23,15 +24,12 @@ def running(world: World, temporal: TemporalServer) -> World:
     return world
 
 
-def post(world: World, payment_method: str = "pm_card_visa", coordinator: str = "orchestration") -> httpx.Response:
-    body = {"userId": USER, "total": 999, "paymentMethod": payment_method, "coordinator": coordinator}
-    return world.request("POST", "/orders", json=body)
+def post(world: World) -> httpx.Response:
+    return world.request("POST", "/orders", json={**BODY, "coordinator": "orchestration"})
 
 
 def create(world: World, payment_method: str = "pm_card_visa", coordinator: str = "orchestration") -> str:
-    answer = post(world, payment_method, coordinator)
-    assert answer.status_code == 202, answer.text
-    return str(answer.json()["orderId"])
+    return world.post(payment_method, coordinator=coordinator)
 
 
 def facts(world: World, order_id: str) -> dict[str, Any]:
@@ -93,7 +91,7 @@ def test_an_orchestrated_order_is_cancelled_while_its_payment_is_under_way(runni
 
 
 def test_a_post_may_wait_for_the_end_and_a_repetition_gives_the_same_answer(running: World) -> None:
-    body = {"userId": USER, "total": 999, "paymentMethod": "pm_card_visa", "coordinator": "orchestration"}
+    body = {**BODY, "coordinator": "orchestration"}
     headers = {"Prefer": "wait=20", "Idempotency-Key": "k1"}
     first = running.request("POST", "/orders", json=body, headers=headers)
     second = running.request("POST", "/orders", json=body, headers=headers)

@@ -15,9 +15,9 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from tests.failures.test_messages import cancel, order_event, payment_event
-from tests.waiting import until
-from tests.world import USER, World, envelope
+from tests.support.messages import USER, cancel, envelope, order_event, payment_event
+from tests.support.waiting import until
+from tests.support.world import World
 
 OURS = dict.fromkeys(("causationId", "schemaVersion", "coordinator"))
 TRACED = [{"in_body": "from the body", "in_property": "other"}, {"in_property": "from the property"}, {}]

@@ -14,12 +14,12 @@ import pytest
 
 from audit.letters import all_of
 from choreography.dead_letters import DeadLetterRecord
-from tests import http
-from tests.failures.test_messages import ORDERS, cancel, create, order_event, payment_event
-from tests.poison import BROKEN, PLAIN, STRANGE
-from tests.raw_amqp import RawMessage, publish
-from tests.waiting import until
-from tests.world import USER, World
+from tests.support import http
+from tests.support.messages import ORDERS, USER, cancel, create, order_event, payment_event
+from tests.support.poison import BROKEN, PLAIN, STRANGE
+from tests.support.raw_amqp import RawMessage, publish
+from tests.support.waiting import until
+from tests.support.world import World
 
 
 def raw(message: tuple[str, str, Any], values: bytes) -> RawMessage:

@@ -6,12 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from models.saga import Coordinator
-from tests.failures.test_messages import cancel, create
-from tests.failures.test_orchestration import create as create_orchestrated
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import World
+from tests.support.messages import cancel, create
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import World
 from workflows.naming import workflow_id
 
 pytestmark = pytest.mark.temporal
@@ -171,7 +169,7 @@ def test_26_an_orchestrated_saga_that_temporal_has_forgotten_is_brought_to_its_e
     reconciled: World, temporal: TemporalServer
 ) -> None:
     reconciled.start("order", "gateway", "worker")
-    order_id = create_orchestrated(reconciled, coordinator=Coordinator.ORCHESTRATION)
+    order_id = reconciled.post(coordinator="orchestration")
     reconciled.wait_status(order_id, "PENDING_PAYMENT")
     temporal.wipe()
     reconciled.terminate("worker")

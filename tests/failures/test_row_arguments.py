@@ -12,11 +12,10 @@ from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFail
 from temporalio.common import RawValue
 from temporalio.service import RPCError
 
-from tests.failures.test_messages import create as command
-from tests.failures.test_orchestration import create
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import Servers, World
+from tests.support.messages import create
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import Servers, World
 from workflows.naming import MIRROR_TASK_QUEUE, SAGA_TASK_QUEUE, workflow_id
 
 pytestmark = pytest.mark.temporal
@@ -124,7 +123,7 @@ def failed_tasks(temporal: TemporalServer, order_id: str) -> int:
 def test_40_absurd_cancellations_of_a_saga_change_nothing_and_a_valid_one_is_carried_out(
     running: World, temporal: TemporalServer
 ) -> None:
-    order_id = create(running, "pm_slow")
+    order_id = running.post("pm_slow", coordinator="orchestration")
     running.wait_status(order_id, "PENDING_PAYMENT", "PROCESSING")
     signal(temporal, order_id, "cancel", CANCELLATIONS)
     signal(temporal, order_id, "no such signal", SHAPELESS)
@@ -141,7 +140,7 @@ def test_40_absurd_cancellations_of_a_saga_change_nothing_and_a_valid_one_is_car
 
 
 def test_40_a_saga_ends_as_it_would_have_whatever_else_it_was_told(running: World, temporal: TemporalServer) -> None:
-    order_id = create(running, "pm_slow")
+    order_id = running.post("pm_slow", coordinator="orchestration")
     running.wait_status(order_id, "PENDING_PAYMENT", "PROCESSING")
     signal(temporal, order_id, "cancel", CANCELLATIONS)
     refusals(temporal, order_id, "cancel", CANCELLATIONS[:3])
@@ -155,9 +154,9 @@ def test_40_a_saga_ends_as_it_would_have_whatever_else_it_was_told(running: Worl
 def test_40_a_valid_cancellation_by_a_stranger_leaves_events_that_everybody_can_read(
     running: World, temporal: TemporalServer, how: str
 ) -> None:
-    order_id = create(running)
+    order_id = running.post(coordinator="orchestration")
     running.wait_status(order_id, "PAID", "APPROVED")
-    slow = create(running, "pm_slow")
+    slow = running.post("pm_slow", coordinator="orchestration")
     running.wait_status(slow, "PENDING_PAYMENT", "PROCESSING")
     longest = {"correlation_id": "é" * 127 + "c"}  # 255 bytes
     if how == "signal":
@@ -215,7 +214,7 @@ def test_40_absurd_events_told_to_a_mirror_change_nothing_of_its_story(
     running: World, temporal: TemporalServer
 ) -> None:
     order_id, another = str(uuid4()), str(uuid4())
-    running.publish(command(order_id, "pm_slow"))
+    running.publish(create(order_id, "pm_slow"))
     until(lambda: temporal.run_of(order_id), what="it has a mirror")
     signal(temporal, order_id, "record", [*RECORDS, *strange_events(another)])
     signal(temporal, order_id, "no such signal", SHAPELESS)
@@ -229,7 +228,7 @@ def test_40_absurd_events_told_to_a_mirror_change_nothing_of_its_story(
 def test_40_a_mirror_that_only_ever_heard_of_other_orders_does_nothing_to_any(
     running: World, temporal: TemporalServer
 ) -> None:
-    order_id, another = str(uuid4()), create(running, coordinator="choreography")
+    order_id, another = str(uuid4()), running.post(coordinator="choreography")
     running.wait_status(another, "PAID", "APPROVED")
 
     async def start(client: Client) -> None:
@@ -306,12 +305,12 @@ def test_40_a_workflow_started_with_an_absurd_input_fails_at_once_and_moves_noth
         assert running.find_order(order_id) is None
         assert running.find_payment(order_id) is None
     # A worker that had to fail tasks for ever would have no time for anybody else.
-    running.wait_status(create(running), "PAID", "APPROVED")
+    running.wait_status(running.post(coordinator="orchestration"), "PAID", "APPROVED")
     running.wait_at_rest()
 
 
 def test_40_a_saga_under_another_orders_workflow_id_is_refused(running: World, temporal: TemporalServer) -> None:
-    order_id = create(running)
+    order_id = running.post(coordinator="orchestration")
     running.wait_status(order_id, "PAID", "APPROVED")
 
     async def start(client: Client) -> WorkflowExecutionStatus | None:
@@ -328,7 +327,7 @@ def test_40_a_saga_under_another_orders_workflow_id_is_refused(running: World, t
 def test_40_queries_with_arguments_are_refused_and_the_next_one_is_answered(
     running: World, temporal: TemporalServer
 ) -> None:
-    order_id = create(running)
+    order_id = running.post(coordinator="orchestration")
     running.wait_status(order_id, "PAID", "APPROVED")
 
     async def ask(client: Client) -> Any:

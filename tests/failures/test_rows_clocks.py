@@ -8,10 +8,9 @@ from typing import Final
 
 import pytest
 
-from tests.failures.test_orchestration import create
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import World
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import World
 
 pytestmark = pytest.mark.long
 
@@ -64,14 +63,14 @@ def test_35_a_clock_that_jumps_an_hour_ends_no_saga_early_and_leaves_none_stuck(
     start_with_clock(world, victim, clock)
     paid = []
     for shift in (HOUR, -HOUR):
-        paid += [create(world, coordinator=each) for each in COORDINATORS]
+        paid += [world.post(coordinator=each) for each in COORDINATORS]
         clock.jump(shift)
-        paid += [create(world, coordinator=each) for each in COORDINATORS]
+        paid += [world.post(coordinator=each) for each in COORDINATORS]
         for order_id in paid:
             world.wait_status(order_id, "PAID", "APPROVED")
 
     world.kill("payment")
-    late = [create(world, coordinator=each) for each in COORDINATORS]
+    late = [world.post(coordinator=each) for each in COORDINATORS]
     for order_id in late:
         world.wait_status(order_id, "PENDING_PAYMENT")
     if victim != "payment":

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
@@ -14,13 +11,13 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from models.saga import derived_id
-from tests.failures.test_messages import cancel, create, payment_event
-from tests.waiting import until
-from tests.world import World
+from tests.support.listener import all_that_was_heard, hear_everything
+from tests.support.messages import METHODS, cancel, create, payment_event
+from tests.support.operating import redrive
+from tests.support.waiting import until
+from tests.support.world import World
 
 pytestmark = pytest.mark.long
-
-METHODS = ("pm_card_visa", "pm_card_chargeDeclined", "pm_error", "pm_timeout_then_approve")
 
 
 # 11
@@ -57,31 +54,6 @@ def test_11_three_instances_of_every_service_publish_each_orders_events_in_order
             str(order_id): [str(row["event_id"]) for row in rows]
             for order_id, rows in groupby(logged, lambda row: row["order_id"])
         }
-
-
-def hear_everything(world: World) -> None:
-    """Keep a copy of every event that is published from now on."""
-    world.start("order")  # it declares the exchanges
-    world.terminate("order")
-
-    async def listen(channel: AbstractChannel) -> None:
-        queue = await channel.declare_queue("listener", durable=True, arguments={"x-queue-type": "quorum"})
-        await queue.bind("orders.exchange", "order.*")
-        await queue.bind("payments.exchange", "payment.*")
-
-    world.amqp(listen)
-
-
-def all_that_was_heard(world: World) -> list[dict[str, Any]]:
-    async def hear(channel: AbstractChannel) -> list[dict[str, Any]]:
-        queue = await channel.get_queue("listener")
-        heard = []
-        while message := await queue.get(no_ack=True, fail=False):
-            heard.append(json.loads(message.body))
-        return heard
-
-    heard: list[dict[str, Any]] = world.amqp(hear)
-    return heard
 
 
 def first_hearings(heard: Sequence[dict[str, Any]], prefix: str) -> dict[str, list[str]]:
@@ -132,11 +104,6 @@ def early_approval(order_id: str, creation: str) -> tuple[str, str, dict[str, An
     approved = derived_id(UUID(order_id), "PaymentApproved", str(created))
     exchange, routing_key, message = payment_event("PaymentApproved", order_id, transactionId="t")
     return exchange, routing_key, message | {"eventId": str(approved)}
-
-
-def redrive(world: World) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "cli", "dead-letters", "redrive", "--all"]
-    return subprocess.Popen(command, env=world.env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 
 def letters(world: World) -> int:

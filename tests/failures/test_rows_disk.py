@@ -22,16 +22,16 @@ import pytest
 
 from choreography.topology import PAYMENT_QUEUE
 from embedded import state
-from tests.conftest import OFFSET
-from tests.disks import fill, small_disk
-from tests.freezing import frozen
-from tests.own_stack import OwnStack
-from tests.waiting import until
-from tests.world import USER, World
+from tests.support.disks import fill, small_disk
+from tests.support.freezing import frozen
+from tests.support.messages import BODY
+from tests.support.own_stack import OwnStack
+from tests.support.ports import OFFSET
+from tests.support.waiting import until
+from tests.support.world import World
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
-BODY: Final = {"userId": USER, "total": 999, "paymentMethod": "pm_card_visa"}
 READS: Final = ("/api/orders", "/api/payments", "/api/payments/stats", "/healthz")
 SERVICES: Final = ("order", "payment", "gateway", "worker")
 SERVERS: Final = ("postgres", "rabbitmq", "temporal")
@@ -180,7 +180,7 @@ def login(stack: OwnStack) -> tuple[str, str]:
 
 def write_segments(stack: OwnStack) -> None:
     """Have RabbitMQ alone start and stop: it writes to the queues' own files what a stop left in its common log."""
-    servers = [sys.executable, "-m", "tests.servers", str(stack.data), str(stack.offset)]
+    servers = [sys.executable, "-m", "tests.support.servers", str(stack.data), str(stack.offset)]
     with subprocess.Popen(servers) as process:
         until(lambda: bool((state.read(stack.data) or {}).get("ready")), within=120, what="the servers are ready")
         process.terminate()

@@ -14,11 +14,10 @@ from uuid import uuid4
 
 import pytest
 
-from tests.conftest import OFFSET
-from tests.waiting import until
-from tests.world import USER, World
+from tests.support.ports import OFFSET
+from tests.support.waiting import until
+from tests.support.world import World
 
-BODY = {"userId": USER, "total": 999, "paymentMethod": "pm_card_visa"}
 NOWHERE = "/nonexistent/by-another-program"
 
 

@@ -25,9 +25,9 @@ from models.database import Database
 from models.order import Order
 from models.saga import Decision, OrderCancelRequested, Stale
 from tests.chaos.proxy import Proxy
-from tests.failures.test_messages import ORDERS, cancel, create
-from tests.waiting import until
-from tests.world import World
+from tests.support.messages import ORDERS, cancel, create
+from tests.support.waiting import until
+from tests.support.world import World
 
 pytestmark = pytest.mark.long
 

@@ -7,10 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.failures.test_messages import cancel, create, order_event, payment_event
-from tests.failures.test_rows_delivery import redrive
-from tests.waiting import until
-from tests.world import USER, World
+from tests.support.messages import USER, cancel, create, order_event, payment_event
+from tests.support.operating import redrive
+from tests.support.waiting import until
+from tests.support.world import World
 
 pytestmark = pytest.mark.long
 

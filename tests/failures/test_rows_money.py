@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import USER, Servers, World, envelope
+from tests.support.messages import USER, envelope
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import Servers, World
 
 pytestmark = pytest.mark.temporal
 COORDINATORS = pytest.mark.parametrize("coordinator", ["choreography", "orchestration"])

@@ -5,10 +5,9 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from tests.failures.test_orchestration import create as create_by
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import World
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import World
 
 pytestmark = pytest.mark.long
 
@@ -29,7 +28,7 @@ def paying(world: World, temporal: TemporalServer) -> World:
 
 
 def paid(world: World, coordinator: str) -> str:
-    order_id = create_by(world, coordinator=coordinator)
+    order_id = world.post(coordinator=coordinator)
     world.wait_status(order_id, "PAID", "APPROVED")
     return order_id
 

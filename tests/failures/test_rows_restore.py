@@ -13,11 +13,11 @@ import psycopg
 import pytest
 
 from stack.addresses import Ports
-from tests.conftest import OFFSET
-from tests.freezing import frozen
-from tests.own_stack import OwnStack
-from tests.waiting import until
-from tests.world import USER
+from tests.support.freezing import frozen
+from tests.support.messages import USER
+from tests.support.own_stack import OwnStack
+from tests.support.ports import OFFSET
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 

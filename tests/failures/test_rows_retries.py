@@ -12,9 +12,9 @@ from aio_pika.abc import AbstractChannel
 from aiormq.abc import FieldTable
 
 from choreography.topology import ORDER_QUEUE, retry_queue
-from tests.failures.test_messages import create, payment_event
-from tests.waiting import until
-from tests.world import World
+from tests.support.messages import create, payment_event
+from tests.support.waiting import until
+from tests.support.world import World
 
 DELAY = 0.5  # seconds
 FAR_AWAY = timedelta(days=40)

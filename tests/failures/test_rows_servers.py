@@ -18,13 +18,13 @@ import pytest
 
 from embedded.rabbitmq import NODE
 from stack.addresses import Ports
-from tests.failures.test_messages import cancel, create
-from tests.waiting import until
-from tests.world import USER, Servers, World
+from tests.support.databases import read_only
+from tests.support.messages import BODY, cancel, create
+from tests.support.waiting import until
+from tests.support.world import Servers, World
 
 pytestmark = pytest.mark.long
 
-BODY = {"userId": USER, "total": 999, "paymentMethod": "pm_card_visa"}
 NORMAL_LIMITS: Final = {"consumer_timeout": 1_800_000, "channel_tick_interval": 60_000}  # milliseconds
 NORMAL_DISK: Final = 50_000_000  # bytes that must be free
 MORE_THAN_ANY_DISK: Final = 10**18
@@ -121,25 +121,6 @@ def refused(world: World) -> bool:
 
 def put_key(world: World) -> httpx.Response:
     return world.request("POST", "/orders", json=BODY, headers={"Idempotency-Key": str(uuid4())})
-
-
-@contextmanager
-def read_only(world: World) -> Iterator[None]:
-    """Both databases take no writes, in sessions of now and later."""
-    with psycopg.connect(world.servers.admin_dsn, autocommit=True) as admin:
-        set_read_only(world, admin, "on")
-        try:
-            yield
-        finally:
-            set_read_only(world, admin, "off")
-
-
-def set_read_only(world: World, admin: psycopg.Connection, value: str) -> None:
-    for role in ("orders", "payments"):
-        admin.execute(f"ALTER DATABASE {role}_{world.name} SET default_transaction_read_only = {value}")
-        admin.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [f"{role}_{world.name}"]
-        )
 
 
 @contextmanager

@@ -11,12 +11,11 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from choreography.topology import BINDINGS, DEAD_LETTER_EXCHANGE, INBOXES, MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE
-from tests import http
-from tests.failures.test_messages import ORDERS, cancel, create, order_event, payment_event
-from tests.waiting import until
-from tests.world import USER, World
+from tests.support import http
+from tests.support.messages import BODY, ORDERS, USER, cancel, create, order_event, payment_event
+from tests.support.waiting import until
+from tests.support.world import World
 
-BODY = {"userId": USER, "total": 999, "paymentMethod": "pm_card_visa"}
 RETRIES = [f"retry.{delay}ms" for delay in (100, 200, 400)]
 OWN = {
     "gateway": set(),

@@ -22,9 +22,9 @@ from audit.run import Places, audit
 from audit.snapshot import Reader
 from cli.app import app
 from cli.commands.audit import find
-from models.saga import Coordinator, OrderId
-from tests.audited import Kept, Sagas, databases, execute, play
-from tests.world import Servers
+from models.saga import OrderId
+from tests.support.audited import Kept, Sagas, databases, every_kind, execute, play
+from tests.support.world import Servers
 
 HURRIED = Scope(pause=0.0)
 OLD = "updated_at = updated_at - interval '1 day'"
@@ -40,25 +40,6 @@ class Audited:
     def spoil(self, role: str, sql: str, *parameters: Any) -> None:
         url = self.places.orders_db if role == "orders" else self.places.payments_db
         assert execute(url, sql, *parameters) > 0, "nothing was planted"
-
-
-async def every_kind(sagas: Sagas) -> dict[str, OrderId]:
-    ids = {
-        "paid": await sagas.place(),
-        "also paid": await sagas.place(coordinator=Coordinator.ORCHESTRATION),
-        "declined": await sagas.place("pm_card_chargeDeclined"),
-        "failed": await sagas.place("pm_error"),
-        "refunded": await sagas.place(),
-        "cancelled": await sagas.place("pm_unavailable"),
-    }
-    await sagas.cancel(ids["refunded"])
-    await sagas.cancel(ids["cancelled"])
-    await sagas.deliver()
-    ids["overtaken"] = await sagas.create()
-    await sagas.cancel(ids["overtaken"])
-    sagas.wire.events.reverse()  # order.cancelled arrives first: a tombstone
-    await sagas.deliver()
-    return ids
 
 
 @pytest.fixture(scope="module")

@@ -14,10 +14,11 @@ from audit.findings import Report
 from audit.proof import Scope
 from audit.run import Places, audit
 from choreography.topology import DEAD_LETTER_EXCHANGE, ORDER_QUEUE
-from tests.audited import execute
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import USER, Servers, World
+from tests.support.audited import execute
+from tests.support.messages import USER
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import Servers, World
 from workflows.naming import workflow_id
 
 CLOSED = "ExecutionStatus = 'Completed'"

@@ -25,7 +25,7 @@ from embedded.errors import StackError
 from embedded.ports import require_free
 from stack.addresses import Ports
 from stack.local import Secrets, urls
-from tests.waiting import until
+from tests.support.waiting import until
 
 SUPERVISE = """
 import asyncio, sys

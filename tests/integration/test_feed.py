@@ -17,9 +17,9 @@ from choreography.topology import Topology
 from models.message_types import ROUTES, type_of
 from models.messages import Envelope, encode, envelope_of
 from models.saga import Event, OrderCancelRequested, OrderId, OrderPaid, PaymentApproved
-from tests.fakes.gateway import NOW
-from tests.waiting import until
-from tests.world import World
+from tests.support.fakes.gateway import NOW
+from tests.support.waiting import until
+from tests.support.world import World
 
 pytestmark = pytest.mark.anyio
 

@@ -12,9 +12,9 @@ from schemathesis.openapi import from_asgi
 from api import examples
 from api.access import Access
 from api.gateway.needs import Limits
-from tests.fakes.gateway import Neighbours
-from tests.fuzz import fuzz
-from tests.unit.test_timeline import APPROVED, CREATED, PAID
+from tests.support.events import APPROVED, CREATED, PAID
+from tests.support.fakes.gateway import Neighbours
+from tests.support.fuzz import fuzz
 
 STATUSES = ("PAID", "PENDING_PAYMENT", "CANCELLED")
 META = {"page": 1, "limit": 10, "total": 1, "totalPages": 1}

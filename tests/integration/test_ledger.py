@@ -38,7 +38,7 @@ from models.saga import (
     TooEarly,
     UserId,
 )
-from tests.world import Servers
+from tests.support.world import Servers
 from workflows.mirror_record import MirrorRecord
 
 Result = TypeVar("Result")

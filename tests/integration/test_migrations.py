@@ -13,7 +13,7 @@ from sqlalchemy import create_engine
 
 from models.migrations import Service, migrate, newest, upgrade
 from models.tables import OrdersBase, PaymentsBase
-from tests.world import Servers
+from tests.support.world import Servers
 
 BASES = {"orders": OrdersBase, "payments": PaymentsBase}
 _numbers = count()

@@ -18,12 +18,12 @@ from choreography.topology import INBOXES, MIRROR_QUEUE, Topology
 from models.message_types import ORDERS_EXCHANGE, ROUTES, type_of
 from models.messages import encode, envelope_of
 from models.saga import Event, OrderId, OrderPaid, PaymentApproved
-from tests import raw_amqp
-from tests.fakes.gateway import NOW
-from tests.poison import BROKEN, PLAIN
-from tests.raw_amqp import RawMessage
-from tests.waiting import until
-from tests.world import World
+from tests.support import raw_amqp
+from tests.support.fakes.gateway import NOW
+from tests.support.poison import BROKEN, PLAIN
+from tests.support.raw_amqp import RawMessage
+from tests.support.waiting import until
+from tests.support.world import World
 from workflows.mirror_feed import MirrorFeed
 
 pytestmark = pytest.mark.anyio

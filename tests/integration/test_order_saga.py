@@ -23,8 +23,8 @@ from api.gateway.orchestration import Orchestration
 from models.ids import uuid7
 from models.message_types import EventType
 from models.saga import Coordinator, CreateOrderRequested, OrderCancelRequested, OrderId, UserId, derived_id
-from tests.fakes.saga_services import Answer, FakeServices
-from tests.world import envelope
+from tests.support.fakes.saga_services import Answer, FakeServices
+from tests.support.messages import envelope
 from workflows import search_attributes
 from workflows.mirrors import SagaMirrors
 from workflows.naming import workflow_id

@@ -14,8 +14,8 @@ from api.services.payment_service import create_payments_app
 from audit.statements import PAYMENT_TOTALS
 from models.database import TRANSIENT, Database
 from models.migrations import migrate, upgrade
-from tests.audited import Sagas, databases, play
-from tests.world import Servers
+from tests.support.audited import Sagas, databases, play
+from tests.support.world import Servers
 
 pytestmark = pytest.mark.anyio
 

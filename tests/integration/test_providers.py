@@ -24,10 +24,10 @@ from models.database import TRANSIENT, Database
 from models.outcome import Charged, Declined, Refunded, Refused, Voided
 from models.payment import Payment, PaymentStatus, payment_id
 from models.saga import Coordinator, OrderId, PaymentId
-from tests.fakes.stripe_server import TEST_KEY, StripeServer
-from tests.provider_books import BookEntry, books
-from tests.waiting import until
-from tests.world import Servers
+from tests.support.fakes.stripe_server import TEST_KEY, StripeServer
+from tests.support.provider_books import BookEntry, books
+from tests.support.waiting import until
+from tests.support.world import Servers
 
 pytestmark = [
     pytest.mark.anyio,

@@ -20,7 +20,7 @@ from api.services.payment_service import create_payments_app
 from choreography.message import BrokerUnavailable
 from models.database import Database
 from models.messages import decode
-from tests.world import Servers
+from tests.support.world import Servers
 
 pytestmark = pytest.mark.anyio
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +16,6 @@ from temporalio.client import (
     ScheduleActionStartWorkflow,
     ScheduleOverlapPolicy,
 )
-from temporalio.testing import WorkflowEnvironment
 
 from activities.order_stragglers import OFF, OVERDUE
 from activities.payment_stragglers import DUE, OF_ORDERS
@@ -30,44 +26,21 @@ from models.saga import (
     Coordinator,
     derived_id,
 )
-from tests.sweeping import SWEEP, Stage, id_of, playing
-from tests.world import Servers
-from workflows import worker
+from tests.support.sweeping import SWEEP, On, Stage, found, id_of, play
+from tests.support.world import Servers
 from workflows.naming import SAGA_TASK_QUEUE, workflow_id
 from workflows.reconciler import Reconciler
 from workflows.reconciler_schedule import RECONCILER_ID, schedule_reconciler
 from workflows.search_attributes import NEEDS_OPERATOR
 from workflows.sweep import Part, SweepReport
 
-BINARIES = Path(sys.executable).parent
 CHOREOGRAPHY, ORCHESTRATION = Coordinator.CHOREOGRAPHY, Coordinator.ORCHESTRATION
 HISTORY = ("--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=40")
-
-
-On = Callable[[Callable[[Stage], Awaitable[None]]], None]
-
-
-def play(servers: Servers, test: Callable[[Stage], Awaitable[None]], *options: str, away: bool = False) -> None:
-    """Play a test on a development server; with `away`, nobody takes the payment service's steps."""
-
-    async def run() -> None:
-        async with await WorkflowEnvironment.start_local(
-            dev_server_existing_path=str(BINARIES / "temporal"), dev_server_extra_args=options
-        ) as env:
-            await worker.register(env.client)
-            async with playing(servers, env.client, away=away) as stage:
-                await asyncio.wait_for(test(stage), 120)
-
-    asyncio.run(run())
 
 
 @pytest.fixture
 def on(servers: Servers) -> On:
     return partial(play, servers)
-
-
-def found(report: SweepReport) -> dict[str, int]:
-    return {part: count for part, count in report.found.items() if count}
 
 
 # Orders past their deadline

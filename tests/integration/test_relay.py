@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import uuid4
 
-from tests import http
-from tests.waiting import until
-from tests.world import World
+from tests.support import http
+from tests.support.waiting import until
+from tests.support.world import World
 
 _LOG = """
     WITH logged AS (

@@ -26,10 +26,9 @@ from audit.run import Places, audit
 from models.database import Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
 from models.saga import CreateOrderRequested, OrderId, UserId
-from tests.audited import Sagas, Wire, databases, execute, play
-from tests.integration.test_audit import every_kind
-from tests.waiting import until
-from tests.world import Servers, World
+from tests.support.audited import Sagas, Wire, databases, every_kind, execute, play
+from tests.support.waiting import until
+from tests.support.world import Servers, World
 
 HOUR, DAY = 3600.0, 86_400.0
 AT_REST = Scope(at_rest=True, pause=0.0)

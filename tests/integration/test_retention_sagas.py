@@ -26,13 +26,13 @@ from cli.app import app
 from models.database import Database
 from models.ids import uuid7
 from models.saga import Coordinator, CreateOrderRequested, OrderId, UserId, derived_id
-from tests.audited import execute
-from tests.integration.test_reconciler import found, play
-from tests.integration.test_saga_steps import Services, answer_to, cancel_step, create_step, services
-from tests.sweeping import SWEEP, Stage, id_of
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import USER, Servers, World
+from tests.support.audited import execute
+from tests.support.messages import USER
+from tests.support.steps import Services, answer_to, cancel_step, create_step, services
+from tests.support.sweeping import SWEEP, Stage, found, id_of, play
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import Servers, World
 from workflows.naming import workflow_id
 from workflows.sweep import Part
 

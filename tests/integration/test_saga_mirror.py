@@ -19,9 +19,9 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowHandle
 from temporalio.testing import WorkflowEnvironment
 
-from tests.fakes.sagas import FakeOrderService, FakePaymentService, Story, event_ids
-from tests.waiting import PATIENCE
-from tests.world import USER
+from tests.support.fakes.sagas import FakeOrderService, FakePaymentService, Story, event_ids
+from tests.support.messages import USER
+from tests.support.waiting import PATIENCE
 from workflows import search_attributes, worker
 from workflows.mirrors import SagaMirrors
 from workflows.naming import workflow_id

@@ -10,7 +10,7 @@ import pytest
 from temporalio import activity
 from temporalio.client import Client
 
-from tests.temporal import TemporalServer
+from tests.support.temporal import TemporalServer
 from workflows import worker
 from workflows.activity_workers import activity_worker
 from workflows.connection import connect

@@ -19,10 +19,10 @@ from embedded import state
 from embedded.errors import StackError
 from embedded.program import Program, Stage, http_ok
 from embedded.supervisor import Event, Supervisor
-from tests.disks import fill, small_disk
-from tests.freezing import freeze
-from tests.waiting import until
-from tests.world import free_port
+from tests.support.disks import fill, small_disk
+from tests.support.freezing import freeze
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 ANSWERS = """
 import sys

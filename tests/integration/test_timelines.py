@@ -19,10 +19,10 @@ from api.gateway.workflow_timelines import WorkflowTimelines
 from models.ids import uuid7
 from models.messages import Envelope, decode
 from models.saga import CreateOrderRequested, OrderId, UserId, derived_id
-from tests.fakes.gateway import Neighbours
-from tests.fakes.saga_services import FakeServices
-from tests.fakes.sagas import Story
-from tests.temporal import TemporalServer
+from tests.support.fakes.gateway import Neighbours
+from tests.support.fakes.saga_services import FakeServices
+from tests.support.fakes.sagas import Story
+from tests.support.temporal import TemporalServer
 from workflows import worker
 from workflows.connection import connect
 from workflows.mirrors import SagaMirrors

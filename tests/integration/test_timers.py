@@ -22,10 +22,10 @@ from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
 from activities.steps import Step, StepResult
-from tests.fakes.saga_services import FakeServices
 from tests.replay.mirror_stage import MirrorStage, PatientOrderService
 from tests.replay.saga_stage import SagaStage
 from tests.replay.stage import Stage
+from tests.support.fakes.saga_services import FakeServices
 from workflows import search_attributes
 from workflows.mirror_record import MirrorState
 from workflows.order_saga import OrderSaga

@@ -13,8 +13,8 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.steps import Step, StepResult
-from tests.fakes.sagas import FakeOrderService, FakePaymentService, Story
 from tests.replay.stage import Stage
+from tests.support.fakes.sagas import FakeOrderService, FakePaymentService, Story
 from workflows.mirrors import SagaMirrors
 from workflows.naming import MIRROR_TASK_QUEUE
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.fakes.sagas import Story
 from tests.replay.mirror_stage import MirrorStage
 from tests.replay.stage import Run
+from tests.support.fakes.sagas import Story
 from workflows.saga_mirror import REPUBLISH_ATTEMPTS
 
 SOON = 2.0  # seconds; a timer that is to fire, but not before its workflow has seen what comes before

@@ -9,9 +9,9 @@ from temporalio.worker import Worker
 
 from api.gateway.orchestration import Orchestration
 from models.saga import CreateOrderRequested, OrderId, UserId, derived_id
-from tests.fakes.saga_services import FakeServices
 from tests.replay.stage import Stage
-from tests.world import USER
+from tests.support.fakes.saga_services import FakeServices
+from tests.support.messages import USER
 from workflows.saga_input import CancelRequest
 
 

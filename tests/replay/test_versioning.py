@@ -17,9 +17,9 @@ from temporalio.common import VersioningBehavior, WorkerDeploymentVersion
 from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
-from tests.fakes.sagas import FakeOrderService
 from tests.replay.mirror_stage import MirrorStage
 from tests.replay.stage import eventually, temporal
+from tests.support.fakes.sagas import FakeOrderService
 from workflows import worker
 from workflows.naming import MIRROR_TASK_QUEUE
 

@@ -9,9 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests import servers
 from tests.soak import report
 from tests.soak.run import Plan, soak
+from tests.support import servers
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import httpx
 
-from tests.world import USER
+from tests.support.messages import USER
 
 # What settles by itself within a second or two; None: the coin.
 METHODS: Final = (

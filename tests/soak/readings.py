@@ -14,8 +14,8 @@ from temporalio.service import RPCError
 
 from bench.meters import cpu_seconds, memory_bytes
 from tests.chaos.system import PROCESSES
-from tests.temporal import TemporalServer
-from tests.world import World
+from tests.support.temporal import TemporalServer
+from tests.support.world import World
 
 _UNREADABLE: Final = (OSError, AssertionError, RuntimeError, httpx.HTTPError, psycopg.Error, RPCError)
 _TABLES: Final = (

@@ -17,9 +17,9 @@ from tests.soak.load import Load
 from tests.soak.measures import rules
 from tests.soak.readings import Readings
 from tests.soak.verdict import Judgement, Sample, judge
-from tests.temporal import TemporalServer
-from tests.waiting import until
-from tests.world import QUICK, Servers, World
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import QUICK, Servers, World
 
 _RETENTION: Final = 300.0  # seconds; not less than what a saga may need with the timeouts below
 _SWEEP: Final = 30.0  # seconds between two removals

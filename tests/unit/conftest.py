@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from models.ids import uuid7
-from tests.fakes.gateway import Neighbours
+from tests.support.fakes.gateway import Neighbours
 
 LONG_AGO = datetime(2001, 1, 1, tzinfo=UTC)
 

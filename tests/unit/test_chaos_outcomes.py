@@ -10,7 +10,7 @@ import pytest
 from tests.chaos.load import Load, Sale
 from tests.chaos.outcomes import outcomes
 from tests.chaos.system import System
-from tests.world import USER
+from tests.support.messages import USER
 
 ROW: dict[str, Any] = {
     "id": "1",

@@ -10,11 +10,12 @@ from typing import Any
 import typer
 
 from cli.app import app
-from tests.e2e.test_command_line import FINDERS
+from tests.support.stack import FINDERS
 
 TESTS = Path(__file__).parent.parent
 # What runs `saga` on real stacks.
-FILES = [*TESTS.glob("e2e/*.py"), TESTS / "contrast" / "test_saga_contrast.py", TESTS / "world.py"]
+SUPPORT = [TESTS / "support" / f"{name}.py" for name in ("operating", "stack", "world")]
+FILES = [*TESTS.glob("e2e/*.py"), TESTS / "contrast" / "test_saga_contrast.py", *SUPPORT]
 
 ROOT: Any = typer.main.get_command(app)
 

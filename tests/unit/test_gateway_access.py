@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from api.access import Access
-from tests.fakes.gateway import Neighbours
+from tests.support.fakes.gateway import Neighbours
 
 pytestmark = pytest.mark.anyio
 

@@ -15,27 +15,11 @@ from api.gateway.needs import Limits
 from models.ids import marked, minted_at, uuid7
 from models.messages import Envelope
 from models.saga import Coordinator
-from tests.fakes.gateway import NOW, Neighbours
+from tests.support.fakes.gateway import NOW, Neighbours
+from tests.support.gateway_http import BODY, OLD, problem, violations
+from tests.support.messages import USER
 
 pytestmark = pytest.mark.anyio
-
-USER = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"
-BODY: dict[str, Any] = {"userId": USER, "total": 999}
-OLD = UUID("019c5ef4-0d8f-4a3c-9f1e-5b1d2c3e4f50")
-PROBLEM = "application/problem+json"
-
-
-def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """The problem details, checked for what all of them have."""
-    assert (status, PROBLEM) == (answer.status_code, answer.headers["content-type"]), answer.text
-    body: dict[str, Any] = answer.json()
-    assert {"type", "title", "status", "detail", "instance", "correlationId"} == set(body) - {"errors"}
-    assert (status, answer.headers["x-correlation-id"]) == (body["status"], body["correlationId"])
-    return body
-
-
-def violations(answer: httpx.Response) -> list[tuple[str, str, str]]:
-    return [(error["in"], error["field"], error["rule"]) for error in problem(answer, 422)["errors"]]
 
 
 # Accepting

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from models.saga import Coordinator, derived_id
-from tests.fakes.gateway import Neighbours
+from tests.support.fakes.gateway import Neighbours
 
 pytestmark = pytest.mark.anyio
 

@@ -13,9 +13,10 @@ from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 
 from models.ids import uuid7
-from tests.fakes.gateway import Asked, Neighbours
-from tests.unit.test_gateway_commands import OLD, USER, problem, violations
-from tests.unit.test_timeline import APPROVED, CREATED, ORDER, PAID
+from tests.support.events import APPROVED, CREATED, ORDER, PAID
+from tests.support.fakes.gateway import Asked, Neighbours
+from tests.support.gateway_http import OLD, problem, violations
+from tests.support.messages import USER
 
 pytestmark = pytest.mark.anyio
 

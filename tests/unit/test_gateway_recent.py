@@ -10,10 +10,9 @@ import httpx
 import pytest
 
 from models.ids import uuid7
-from tests.fakes.gateway import Asked, Neighbours
-from tests.unit.test_gateway_commands import BODY, problem
-from tests.unit.test_gateway_stream import told
-from tests.unit.test_timeline import APPROVED, CREATED, PAID
+from tests.support.events import APPROVED, CREATED, PAID
+from tests.support.fakes.gateway import Asked, Neighbours
+from tests.support.gateway_http import BODY, problem, told
 
 pytestmark = pytest.mark.anyio
 

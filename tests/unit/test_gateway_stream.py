@@ -13,9 +13,7 @@ import pytest
 
 from models.ids import uuid7
 from models.messages import Envelope
-from tests.fakes.gateway import Neighbours
-from tests.unit.test_gateway_commands import BODY, problem
-from tests.unit.test_timeline import (
+from tests.support.events import (
     APPROVED,
     CANCELLED_BY_USER,
     CREATED,
@@ -25,6 +23,8 @@ from tests.unit.test_timeline import (
     PAYMENT_CANCELLED,
     REFUNDED,
 )
+from tests.support.fakes.gateway import Neighbours
+from tests.support.gateway_http import BODY, problem, told
 
 pytestmark = pytest.mark.anyio
 
@@ -40,12 +40,6 @@ def around() -> Neighbours:
     around.orders.log(ORDER_EVENTS, CREATED)
     around.payments.log(PAYMENT_EVENTS)
     return around
-
-
-def told(answer: httpx.Response) -> list[str]:
-    """The event types in a stream, in its order."""
-    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
-    return [line.removeprefix("event: ") for line in answer.text.splitlines() if line.startswith("event: ")]
 
 
 async def follow(client: httpx.AsyncClient, around: Neighbours, *live: Envelope | None) -> httpx.Response:

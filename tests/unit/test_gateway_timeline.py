@@ -14,9 +14,9 @@ import pytest
 from api.gateway.needs import Limits
 from models.ids import uuid7
 from models.messages import Envelope
-from tests.fakes.gateway import Neighbours
-from tests.unit.test_gateway_commands import problem
-from tests.unit.test_timeline import APPROVED, CANCELLED_BY_USER, CREATED, ORDER, PAID
+from tests.support.events import APPROVED, CANCELLED_BY_USER, CREATED, ORDER, PAID
+from tests.support.fakes.gateway import Neighbours
+from tests.support.gateway_http import problem
 from workflows.timeline import build, timeline_as_json
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,7 @@ from api.gateway import examples as gateway_examples
 from api.services.order_service import create_orders_app
 from api.services.payment_service import create_payments_app
 from models.database import Database
-from tests.fakes.gateway import Neighbours
+from tests.support.fakes.gateway import Neighbours
 
 pytestmark = pytest.mark.anyio
 

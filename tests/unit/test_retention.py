@@ -20,7 +20,7 @@ from models.order import Order, OrderStatus
 from models.payment import Payment, PaymentStatus, payment_id
 from models.saga import Coordinator, OrderId, UserId
 from stack import settings
-from tests.unit.test_timeline import APPROVED, CANCELLED_BY_USER, CREATED, PAID, REFUNDED
+from tests.support.events import APPROVED, CANCELLED_BY_USER, CREATED, PAID, REFUNDED
 from workflows.saga_mirror import REPUBLISH_ATTEMPTS
 from workflows.timeline import build, timeline_as_json
 

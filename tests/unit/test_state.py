@@ -16,7 +16,7 @@ from cli import status, up
 from embedded import state
 from embedded.errors import StackError
 from stack.addresses import Ports
-from tests.world import free_port
+from tests.support.ports import free_port
 
 
 @pytest.fixture

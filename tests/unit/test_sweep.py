@@ -9,7 +9,7 @@ import pytest
 
 from models.messages import Envelope, encode
 from models.saga import Coordinator, derived_id
-from tests.unit.test_timeline import (
+from tests.support.events import (
     APPROVED,
     CANCELLED_AS_DECLINED,
     CANCELLED_BY_USER,

@@ -16,7 +16,7 @@ from choreography.frames import publish_frames
 from choreography.message import Outgoing
 from choreography.undecodable import Mender, check_decoded, undecodable
 from models.messages import MalformedMessage
-from tests.raw_amqp import CORRELATION_ID, PRIORITY, TIMESTAMP, properties, short
+from tests.support.raw_amqp import CORRELATION_ID, PRIORITY, TIMESTAMP, properties, short
 
 CHANNEL = 7
 

@@ -17,8 +17,8 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from embedded.program import http_ok
 from embedded.temporal import TUNING
-from tests.waiting import until
-from tests.world import free_port
+from tests.support.ports import free_port
+from tests.support.waiting import until
 from workflows.naming import workflow_id
 
 Result = TypeVar("Result")

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
-from temporalio.client import Client
+from temporalio.client import (
+    Client,
+)
+from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
 from activities.book import Entry
@@ -35,14 +40,17 @@ from models.saga import (
     PaymentApproved,
     UserId,
 )
-from tests.provider_books import books
-from tests.world import USER, Servers
+from tests.support.messages import USER
+from tests.support.provider_books import books
+from tests.support.world import Servers
+from workflows import worker
 from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE, SAGA_TASK_QUEUE
 from workflows.reconciler import Reconciler
 from workflows.sweep import Sweep, SweepReport
 from workflows.worker import saga_worker
 
 DAY = 86_400.0
+BINARIES = Path(sys.executable).parent
 SWEEP = Sweep(payment_timeout=900, grace=60, payment_patience=300, compensation_patience=360)
 
 
@@ -205,3 +213,25 @@ async def playing(servers: Servers, client: Client, *, away: bool = False) -> As
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         await asyncio.gather(of_orders.close(), of_payments.close())
+
+
+On = Callable[[Callable[[Stage], Awaitable[None]]], None]  # plays a test on a stage of its own
+
+
+def play(servers: Servers, test: Callable[[Stage], Awaitable[None]], *options: str, away: bool = False) -> None:
+    """Play a test on a development server; with `away`, nobody takes the payment service's steps."""
+
+    async def run() -> None:
+        async with await WorkflowEnvironment.start_local(
+            dev_server_existing_path=str(BINARIES / "temporal"), dev_server_extra_args=options
+        ) as env:
+            await worker.register(env.client)
+            async with playing(servers, env.client, away=away) as stage:
+                await asyncio.wait_for(test(stage), 120)
+
+    asyncio.run(run())
+
+
+def found(report: SweepReport) -> dict[str, int]:
+    """How many stragglers each part of the sweep found, where it found any."""
+    return {part: count for part, count in report.found.items() if count}

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.waiting import until
-from tests.world import free_port
+from tests.support.ports import free_port
+from tests.support.waiting import until
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _PIECE = 256 * 1024

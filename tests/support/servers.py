@@ -1,4 +1,4 @@
-"""PostgreSQL and RabbitMQ for tests, under a supervisor of their own: `python -m tests.servers DATA OFFSET`."""
+"""PostgreSQL and RabbitMQ for tests, under a supervisor of their own: `python -m tests.support.servers DATA OFFSET`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from embedded.supervisor import Supervisor
 from models.migrations import migrate
 from stack import local
 from stack.addresses import Ports
-from tests.waiting import until
-from tests.world import Servers
+from tests.support.waiting import until
+from tests.support.world import Servers
 
 _PROGRAMS: Final = ("postgres", "rabbitmq")
 
@@ -24,7 +24,7 @@ _PROGRAMS: Final = ("postgres", "rabbitmq")
 @contextmanager
 def running(data: Path, offset: int) -> Iterator[Servers]:
     """Both servers, with migrated databases, on ports moved by `offset`; what is killed is started again."""
-    process = subprocess.Popen([sys.executable, "-m", "tests.servers", str(data), str(offset)])
+    process = subprocess.Popen([sys.executable, "-m", "tests.support.servers", str(data), str(offset)])
     try:
 
         def ready() -> bool:

@@ -6,7 +6,7 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
-from tests.raw_amqp import (
+from tests.support.raw_amqp import (
     CONTENT_TYPE,
     CORRELATION_ID,
     DELIVERY_MODE,

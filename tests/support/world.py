@@ -6,17 +6,14 @@ import asyncio
 import itertools
 import json
 import os
-import secrets
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 from uuid import uuid4
 
 import aio_pika
@@ -29,12 +26,13 @@ from audit.proof import Scope
 from audit.run import Places, audit
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
 from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, Topology, declare
-from tests import http
-from tests.waiting import PATIENCE, until
+from tests.support import http
+from tests.support.messages import USER
+from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE, until
 
 Result = TypeVar("Result")
 
-USER = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"
 # Quick where the defaults are patient; the same code otherwise.
 QUICK = {
     "SAGA_RETRY_DELAYS": "0.1,0.2,0.4",
@@ -191,10 +189,12 @@ class World:
         payment_method: str | None = "pm_card_visa",
         total: int = 999,
         *,
+        coordinator: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> str:
         """Create an order; its id."""
-        body = {"userId": USER, "total": total, **({"paymentMethod": payment_method} if payment_method else {})}
+        chosen = {"paymentMethod": payment_method, "coordinator": coordinator}
+        body = {"userId": USER, "total": total, **{name: value for name, value in chosen.items() if value is not None}}
         answer = self.request("POST", "/orders", json=body, headers=headers)
         assert answer.status_code in (200, 202), answer.text
         return str(answer.json().get("orderId") or answer.json()["id"])
@@ -338,31 +338,3 @@ class World:
         answer = self._http.request(method, f"{self.servers.rabbitmq_api}/{path}", json=body, timeout=20)
         assert answer.status_code < 300, answer.text
         return answer.json() if answer.content else None
-
-
-_SIDE: Final = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_given: set[int] = set()  # ports, by us
-
-
-def free_port() -> int:
-    """A port that nobody has, nor gets while the process that it is for is killed and started again."""
-    while True:
-        # Below the ports of outgoing connections, and no part of a stack's, at the offsets of the tests.
-        port = 23_000 + 3_500 * (_SIDE % 2) + secrets.randbelow(3_500)
-        with suppress(OSError), socket.socket() as probe:
-            probe.bind(("127.0.0.1", port))
-            if port not in _given:
-                _given.add(port)
-                return port
-
-
-def envelope(event_type: str, payload: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """A message in the original services' envelope."""
-    return {
-        "eventType": event_type,
-        "eventId": str(uuid4()),
-        "occurredAt": "2026-02-15T01:42:19.000Z",
-        "correlationId": str(uuid4()),
-        "payload": payload,
-        **more,
-    }

@@ -14,7 +14,7 @@ from temporalio.worker import Worker
 
 from activities.steps import Step, StepResult
 from models.times import wire_time
-from tests.world import USER, envelope
+from tests.support.messages import USER, envelope
 from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE
 
 

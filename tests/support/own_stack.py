@@ -18,7 +18,7 @@ import psutil
 
 from embedded import state
 from stack import local
-from tests.waiting import until
+from tests.support.waiting import until
 
 SETTINGS = {"SAGA_PROVIDER_LATENCY_MS": "100", "SAGA_RETRY_DELAYS": "0.2,0.4", "SAGA_RECONCILE_INTERVAL": "5"}
 ENDS = ("PAID", "CANCELLED", "FAILED")

@@ -24,7 +24,7 @@ from models.database import Database
 from models.ids import uuid7
 from models.messages import Envelope, parse
 from models.saga import Coordinator, CreateOrderRequested, Message, OrderCancelRequested, OrderId, UserId
-from tests.world import Servers
+from tests.support.world import Servers
 
 
 @dataclass
@@ -176,3 +176,22 @@ def execute(url: str, sql: str, *parameters: Any) -> int:
     """Change something behind the services' backs; how many rows that were."""
     with psycopg.connect(url) as connection:
         return connection.execute(sql, parameters).rowcount
+
+
+async def every_kind(sagas: Sagas) -> dict[str, OrderId]:
+    ids = {
+        "paid": await sagas.place(),
+        "also paid": await sagas.place(coordinator=Coordinator.ORCHESTRATION),
+        "declined": await sagas.place("pm_card_chargeDeclined"),
+        "failed": await sagas.place("pm_error"),
+        "refunded": await sagas.place(),
+        "cancelled": await sagas.place("pm_unavailable"),
+    }
+    await sagas.cancel(ids["refunded"])
+    await sagas.cancel(ids["cancelled"])
+    await sagas.deliver()
+    ids["overtaken"] = await sagas.create()
+    await sagas.cancel(ids["overtaken"])
+    sagas.wire.events.reverse()  # order.cancelled arrives first: a tombstone
+    await sagas.deliver()
+    return ids

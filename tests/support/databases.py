@@ -1,0 +1,29 @@
+"""Databases that take no writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from tests.support.world import World
+
+
+@contextmanager
+def read_only(world: World) -> Iterator[None]:
+    """Both databases take no writes, in sessions of now and later."""
+    with psycopg.connect(world.servers.admin_dsn, autocommit=True) as admin:
+        set_read_only(world, admin, "on")
+        try:
+            yield
+        finally:
+            set_read_only(world, admin, "off")
+
+
+def set_read_only(world: World, admin: psycopg.Connection, value: str) -> None:
+    for role in ("orders", "payments"):
+        admin.execute(f"ALTER DATABASE {role}_{world.name} SET default_transaction_read_only = {value}")
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [f"{role}_{world.name}"]
+        )

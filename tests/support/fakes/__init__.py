@@ -1,0 +1,1 @@
+"""What the parts talk to, as fakes at their ports."""

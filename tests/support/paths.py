@@ -1,0 +1,10 @@
+"""The ways a choreographed saga goes: how each is paid for, and its events."""
+
+from __future__ import annotations
+
+PATHS = {
+    "paid": ["OrderCreated", "PaymentApproved", "OrderPaid"],
+    "declined": ["OrderCreated", "PaymentDeclined", "OrderCancelled"],
+    "failed": ["OrderCreated", "PaymentFailed", "OrderFailed"],
+}
+METHODS = {"paid": "pm_card_visa", "declined": "pm_card_chargeDeclined", "failed": "pm_error"}  # that lead there
