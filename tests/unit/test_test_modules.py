@@ -24,8 +24,8 @@ def imported(path: Path) -> Iterator[str]:
 
 def is_loaded_by_pytest(module: str) -> bool:
     """Whether pytest alone may load it: a test module, or a conftest."""
-    package, *_, name = module.split(".")
-    return package == "tests" and (name.startswith("test_") or name == "conftest")
+    name = module.rpartition(".")[2]
+    return module.startswith("tests.") and (name.startswith("test_") or name == "conftest")
 
 
 def pytest_modules_of(path: Path) -> list[str]:
