@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import httptools
 
 _TIMEOUT: Final = 10.0  # seconds for one answer
+_IDLE: Final = 2.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,9 +49,10 @@ class HttpClient:
         for connection in self._free:
             connection.close()
 
-    async def request(self, method: str, path: str, body: bytes = b"") -> Answer:
+    async def request(self, method: str, path: str, body: bytes = b"", *, key: str | None = None) -> Answer:
         """The answer, or NO_ANSWER when the server can't be reached, hangs up, or takes too long. Never repeats."""
-        raw = f"{method} {path} HTTP/1.1\r\n{self._head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+        more = f"Idempotency-Key: {key}\r\n" if key else ""
+        raw = f"{method} {path} HTTP/1.1\r\n{self._head}{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
         connection: _Connection | None = None
         try:
             async with asyncio.timeout(self._timeout):
@@ -59,14 +62,17 @@ class HttpClient:
             if connection is not None:
                 connection.close()
             return NO_ANSWER
+        connection.used = time.monotonic()
         self._free.append(connection)
         return answer
 
     async def _connection(self) -> _Connection:
         while self._free:
-            # The one used last: a server closes those that have long been idle.
-            if (connection := self._free.pop()).usable:
+            connection = self._free.pop()  # the one used last
+            # A server closes those that have long been idle: a request must not meet one that is just being closed.
+            if connection.usable and time.monotonic() - connection.used < _IDLE:
                 return connection
+            connection.close()
         loop = asyncio.get_running_loop()
         _, protocol = await loop.create_connection(_Connection, self._host, self._port)
         return protocol
@@ -79,6 +85,7 @@ class _Connection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self._body = b""
         self.usable = True
+        self.used = 0.0  # when its last answer had come
 
     async def exchange(self, raw: bytes) -> Answer:
         """Raises OSError when the connection breaks first."""

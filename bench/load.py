@@ -7,17 +7,23 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
 
-from bench.http_client import HttpClient
+from bench.http_client import Answer
 from bench.workload import Sale
 
 _ACCEPTED: Final = (200, 202)
 _POLL: Final = 0.01  # seconds between two looks at how many sagas are over
 _PATIENCE: Final = 90.0  # seconds without the end of a single saga
+
+
+class Client(Protocol):
+    """Who sends the requests; `key` is an Idempotency-Key."""
+
+    async def request(self, method: str, path: str, body: bytes = b"", *, key: str | None = None) -> Answer: ...
 
 
 class _Accepted(msgspec.Struct, rename="camel"):
@@ -38,6 +44,7 @@ class Placed:
     status: int  # 0: no answer, so nobody knows
     order_id: UUID | None  # of an accepted order
     cancelled: int | None = None  # the answer to its cancellation, if that was asked for
+    again: UUID | None = None  # the order that the same request was answered with when it was sent again
 
     @property
     def left_alone(self) -> bool:
@@ -50,10 +57,17 @@ def accepted(placed: Iterable[Placed]) -> dict[UUID, Placed]:
     return {each.order_id: each for each in placed if each.order_id is not None}
 
 
-async def at_rate(client: HttpClient, sales: Iterable[Sale], *, rate: float) -> list[Placed]:
+def _nobody(_: Placed) -> None:
+    """Hears of it."""
+
+
+async def at_rate(
+    client: Client, sales: Iterable[Sale], *, rate: float, told: Callable[[Placed], None] = _nobody
+) -> list[Placed]:
     """Place orders at an even `rate` (a second) until `sales` end; returns when each is answered, and cancelled if so.
 
-    An open loop: an order is sent when it is due, however slow the answers to earlier ones are.
+    An open loop: an order is sent when it is due, however slow the answers to earlier ones are. Somebody may be `told`
+    of each order when its POST is answered, and again when its cancellation is.
     """
     started = time.time()
     tasks = []
@@ -61,12 +75,12 @@ async def at_rate(client: HttpClient, sales: Iterable[Sale], *, rate: float) -> 
         due = started + number / rate
         if (ahead := due - time.time()) > 0:
             await asyncio.sleep(ahead)
-        tasks.append(asyncio.create_task(_place(client, sale, due)))
+        tasks.append(asyncio.create_task(_place(client, sale, due, told)))
     return await asyncio.gather(*tasks)
 
 
 async def saturate(
-    client: HttpClient,
+    client: Client,
     sales: Iterable[Sale],
     *,
     in_flight: int,
@@ -82,9 +96,7 @@ async def saturate(
 
 
 class _Saturation:
-    def __init__(
-        self, client: HttpClient, over: Callable[[], Awaitable[int]], in_flight: int, connections: int
-    ) -> None:
+    def __init__(self, client: Client, over: Callable[[], Awaitable[int]], in_flight: int, connections: int) -> None:
         self._client = client
         self._over = over
         self._in_flight = in_flight
@@ -131,7 +143,7 @@ class _Saturation:
 
     async def _place(self, sale: Sale) -> Placed:
         sent = time.time()
-        posted = await _post(self._client, sale, sent)
+        posted = await post(self._client, sale, sent)
         self._connections.release()
         if posted.order_id is None:
             self._ended += 1
@@ -139,13 +151,24 @@ class _Saturation:
         return await _cancelled(self._client, posted)
 
 
-async def _place(client: HttpClient, sale: Sale, due: float) -> Placed:
-    return await _cancelled(client, await _post(client, sale, due))
+async def _place(client: Client, sale: Sale, due: float, told: Callable[[Placed], None]) -> Placed:
+    placed = await post(client, sale, due)
+    told(placed)
+    if sale.twice and placed.order_id is not None:
+        again = await post(client, sale, time.time())
+        placed = replace(placed, again=again.order_id)
+        told(placed)
+    if placed.order_id is None or sale.kind.cancel_after is None:
+        return placed
+    placed = await _cancelled(client, placed)
+    told(placed)
+    return placed
 
 
-async def _post(client: HttpClient, sale: Sale, due: float) -> Placed:
+async def post(client: Client, sale: Sale, due: float) -> Placed:
+    """Place one order, which was due at that time."""
     sent = time.time()
-    answer = await client.request("POST", "/api/orders", sale.body)
+    answer = await client.request("POST", "/api/orders", sale.body, key=sale.key)
     accepted = answer.status in _ACCEPTED
     return Placed(
         sale=sale,
@@ -157,7 +180,7 @@ async def _post(client: HttpClient, sale: Sale, due: float) -> Placed:
     )
 
 
-async def _cancelled(client: HttpClient, placed: Placed) -> Placed:
+async def _cancelled(client: Client, placed: Placed) -> Placed:
     """The same order once its cancellation has been asked for, if it is to be."""
     after = placed.sale.kind.cancel_after
     if after is None or placed.order_id is None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Self, cast
 from uuid import UUID
 
 import msgspec
@@ -28,10 +28,10 @@ _CANCELLED: Final[Ends] = frozenset(
 class Kind:
     """One line of a mix: how it is paid, how often it occurs, and how long after its acceptance it is cancelled."""
 
-    payment_method: str
-    weight: int
+    payment_method: str | None  # None: the simulated provider tosses a coin
+    weight: int = 1
     cancel_after: float | None = None  # seconds
-    ends: Ends  # unless its cancellation is accepted
+    ends: Ends = frozenset()  # unless its cancellation is accepted; none: it is not said here
 
 
 MIX: Final[Sequence[Kind]] = (
@@ -47,11 +47,35 @@ MIX: Final[Sequence[Kind]] = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sale:
-    """One order to place: the body of its POST, and the seconds from its acceptance to its cancellation, if any."""
+    """One order to place: the body of its POST, its Idempotency-Key if it has one, and whether it is sent twice."""
 
     body: bytes
     coordinator: Coordinator
     kind: Kind
+    key: str | None = None
+    twice: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        kind: Kind,
+        coordinator: Coordinator,
+        *,
+        user_id: UUID,
+        total: int,
+        key: str | None = None,
+        twice: bool = False,
+    ) -> Self:
+        """What this user buys for `total`, in the smallest unit of the currency."""
+        body = {"userId": str(user_id), "total": total, "coordinator": coordinator.value}
+        if kind.payment_method is not None:
+            body["paymentMethod"] = kind.payment_method
+        return cls(body=msgspec.json.encode(body), coordinator=coordinator, kind=kind, key=key, twice=twice)
+
+    @property
+    def asked(self) -> Mapping[str, Any]:
+        """What its body says."""
+        return cast(Mapping[str, Any], msgspec.json.decode(self.body))
 
     def ends(self, *, cancellation: int | None) -> Ends:
         """The statuses of order and payment that this sale may end with, given how its cancellation was answered.
@@ -74,10 +98,5 @@ def sales(coordinator: Coordinator, *, seed: int, mix: Sequence[Kind] = MIX) -> 
     weights = [kind.weight for kind in mix]
     while True:
         (kind,) = chance.choices(mix, weights)
-        body = {
-            "userId": str(UUID(int=chance.getrandbits(128), version=4)),
-            "total": chance.randint(1, 100_000),
-            "paymentMethod": kind.payment_method,
-            "coordinator": coordinator.value,
-        }
-        yield Sale(body=msgspec.json.encode(body), coordinator=coordinator, kind=kind)
+        user_id = UUID(int=chance.getrandbits(128), version=4)
+        yield Sale.of(kind, coordinator, user_id=user_id, total=chance.randint(1, 100_000))

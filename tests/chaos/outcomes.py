@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from tests.chaos.load import Load, Sale
+from bench.workload import Sale
 from tests.chaos.system import System
+from tests.support.load import Load
 
 DECLINES: Final = ("pm_card_chargeDeclined", "pm_card_chargeDeclinedInsufficientFunds")
 NEVER_PAID: Final = (*DECLINES, "pm_error", "pm_unavailable")
@@ -33,13 +34,13 @@ def _improper(load: Load, orders: Mapping[str, Mapping[str, Any]]) -> Iterator[s
         order = orders[order_id]
         if _asked(sale) != _stored(order):
             yield f"order {order_id} is {_stored(order)}; what was asked for is {_asked(sale)}"
-        method, end = sale.body.get("paymentMethod"), _end(order)
+        method, after, end = sale.kind.payment_method, sale.kind.cancel_after, _end(order)
         if (
             (end == "PAID" and method in NEVER_PAID)
             or (end == "PAYMENT_DECLINED" and method in NEVER_DECLINED)
-            or (end == "USER_REQUESTED" and sale.cancel_after is None)
+            or (end == "USER_REQUESTED" and after is None)
         ):
-            yield f"order {order_id}, to be paid by {method}, cancelled after {sale.cancel_after} s, is {end}"
+            yield f"order {order_id}, to be paid by {method}, cancelled after {after} s, is {end}"
 
 
 def _twice(load: Load, orders: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
@@ -58,11 +59,11 @@ def _too_few_paid(load: Load, orders: Mapping[str, Mapping[str, Any]]) -> Iterat
 
 
 def _pays(sale: Sale) -> bool:
-    return sale.body.get("paymentMethod") == "pm_card_visa" and sale.cancel_after is None
+    return sale.kind.payment_method == "pm_card_visa" and sale.kind.cancel_after is None
 
 
 def _asked(sale: Sale) -> tuple[Any, ...]:
-    body = sale.body
+    body = sale.asked
     return body["total"], body["coordinator"], body.get("paymentMethod"), body["userId"]
 
 

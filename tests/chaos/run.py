@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from tests.chaos.load import Load, sales
+from tests.chaos.load import sales
 from tests.chaos.strikes import Strike, Strikes
 from tests.chaos.system import GATEWAYS, System
 from tests.chaos.verdict import judge
+from tests.support.load import Load
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +27,9 @@ class Chaos:
 
 def unleash(chaos: Chaos, system: System, tell: Callable[[str], None]) -> list[str]:
     """What was found; raises AssertionError when the system does not come to rest or an invariant does not hold."""
-    wishes = list(sales(chaos.sagas, seconds=chaos.seconds, random=Random(f"load {chaos.seed}")))
-    load = Load([f"http://127.0.0.1:{system.world.ports[name]}" for name in GATEWAYS])
+    wishes = sales(chaos.sagas, random=Random(f"load {chaos.seed}"))
+    gateways = [f"http://127.0.0.1:{system.world.ports[name]}" for name in GATEWAYS]
+    load = Load(gateways, patient=True, timeout=5)
     strikes = Strikes(
         system=system, kinds=chaos.kinds, random=Random(f"strikes {chaos.seed}"), pause=chaos.pause, tell=tell
     )
@@ -35,7 +37,7 @@ def unleash(chaos: Chaos, system: System, tell: Callable[[str], None]) -> list[s
 
     def offer() -> None:
         try:
-            load.run(wishes)
+            load.run(wishes, rate=chaos.sagas / chaos.seconds)
         except BaseException as error:
             failures.append(error)
 

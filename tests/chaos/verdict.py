@@ -11,9 +11,10 @@ from audit.checks import TIMELINES_EQUAL
 from audit.proof import Scope
 from audit.run import Places, audit
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
-from tests.chaos.load import Load
+from models.saga import Coordinator
 from tests.chaos.outcomes import outcomes, repeated
 from tests.chaos.system import INSTANCES, System
+from tests.support.load import Load
 from tests.support.waiting import until
 
 AT_REST_WITHIN: Final = 240.0  # seconds
@@ -88,7 +89,7 @@ def _failed_workflows(system: System) -> list[str]:
 
 
 def _orchestrated(load: Load) -> set[str]:
-    return {order_id for order_id, sale in load.accepted.items() if sale.body["coordinator"] == "orchestration"}
+    return {order_id for order_id, sale in load.accepted.items() if sale.coordinator is Coordinator.ORCHESTRATION}
 
 
 def _audited(system: System, unheard: Collection[str]) -> list[str]:

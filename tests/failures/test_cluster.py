@@ -23,8 +23,9 @@ from embedded.ports import LOOPBACK
 from embedded.program import Program, spawn
 from stack import local
 from stack.addresses import Ports
-from tests.chaos.load import Load, sales
+from tests.chaos.load import sales
 from tests.chaos.system import PROCESSES, SETTINGS
+from tests.support.load import Load
 from tests.support.ports import OFFSET
 from tests.support.temporal import TemporalServer
 from tests.support.waiting import until
@@ -205,13 +206,12 @@ async def _declare(url: str) -> None:
 @contextmanager
 def load(world: World) -> Iterator[Load]:
     """Orders of both coordinators in the background; in the end all are accepted, and none was answered wrongly."""
-    load = Load([f"http://127.0.0.1:{world.ports['gateway']}"])
-    wishes = list(sales(ORDERS, seconds=SECONDS, random=Random(5)))
+    load = Load([f"http://127.0.0.1:{world.ports['gateway']}"], patient=True, timeout=5)
     with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(load.run, wishes)
+        loading = pool.submit(load.run, sales(ORDERS, random=Random(5)), rate=ORDERS / SECONDS)
         yield load
         loading.result(timeout=120)
-    assert (len(load.accepted), load.wrong) == (ORDERS, [])
+    assert (len(load.accepted), load.wrong) == (ORDERS, {})
 
 
 def test_a_leader_killed_in_mid_load_loses_nothing(world: World, cluster: Cluster) -> None:

@@ -8,15 +8,17 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Final
 
 from tests.chaos.system import PROCESSES
-from tests.soak.load import Load
+from tests.soak.load import sales
 from tests.soak.measures import rules
 from tests.soak.readings import Readings
 from tests.soak.verdict import Judgement, Sample, judge
+from tests.support.load import Load
 from tests.support.temporal import TemporalServer
 from tests.support.waiting import until
 from tests.support.world import QUICK, Servers, World
@@ -40,6 +42,7 @@ SETTINGS: Final = {
 # From then on as much is removed as is added: the first sweep that finds something has removed it, and was vacuumed up.
 FILLED_AFTER: Final = _RETENTION + 2 * _SWEEP + 60
 AT_REST_WITHIN: Final = 300.0  # seconds
+_BEHIND: Final = 10.0  # seconds of load that may wait for an answer; more, and the system does not keep up
 _SHOWN: Final = 20  # kinds of wrong answers
 _OPEN_SAGAS: Final = "WorkflowType IN ('OrderSaga', 'SagaMirror') AND ExecutionStatus = 'Running'"
 _FAILED: Final = "ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut')"
@@ -80,9 +83,10 @@ def soak(plan: Plan, servers: Servers, folder: Path, tell: Callable[[str], None]
 
 
 def _soak(plan: Plan, world: World, temporal: TemporalServer, tell: Callable[[str], None]) -> Outcome:
-    load, readings = Load(gateway=f"http://127.0.0.1:{world.ports['gateway']}"), Readings(world, temporal)
+    load = Load([f"http://127.0.0.1:{world.ports['gateway']}"], patient=False, timeout=20)
+    readings, wanted = Readings(world, temporal), islice(sales(Random(plan.seed)), round(plan.rate * plan.seconds))
     with ThreadPoolExecutor(1) as pool:
-        loading = pool.submit(load.run, Random(plan.seed), rate=plan.rate, seconds=plan.seconds)
+        loading = pool.submit(load.run, wanted, rate=plan.rate, behind=_BEHIND)
         try:
             samples = _watch(readings, loading, every=plan.every)
         except BaseException:

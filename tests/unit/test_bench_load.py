@@ -16,10 +16,11 @@ import pytest
 from bench.facts import End
 from bench.http_client import HttpClient
 from bench.load import Placed, accepted, at_rate, saturate
-from bench.workload import MIX, Kind, sales
+from bench.workload import MIX, Kind, Sale, sales
 from models.order import OrderStatus
 from models.payment import PaymentStatus
 from models.saga import Coordinator
+from tests.support.load import Load
 
 VISA = Kind(payment_method="pm_card_visa", weight=1, ends=MIX[0].ends)
 CANCELLED = Kind(payment_method="pm_card_visa", weight=1, cancel_after=0.0, ends=MIX[0].ends)
@@ -30,6 +31,7 @@ class Gateway:
 
     def __init__(self) -> None:
         self.asked: list[tuple[float, str, bytes]] = []
+        self.keys: list[str] = []
         self.connections = 0
         self.status: Callable[[int], int] = lambda _: 202  # by the number of the request; 0 hangs up
         self.may_answer = asyncio.Event()
@@ -55,6 +57,7 @@ class Gateway:
             while head := (await reader.readuntil(b"\r\n\r\n")).decode():
                 size = int(next(line for line in head.splitlines() if line.startswith("Content-Length")).split()[1])
                 body = await reader.readexactly(size)
+                self.keys += [line.split()[1] for line in head.splitlines() if line.startswith("Idempotency-Key")]
                 self.asked.append((time.time(), head.splitlines()[0], body))
                 async with self._came:
                     self._came.notify_all()
@@ -183,6 +186,66 @@ def test_an_accepted_order_is_cancelled_when_its_kind_says_so() -> None:
         "POST /api/orders HTTP/1.1",
         f"PATCH /api/orders/{placed.order_id}/cancel HTTP/1.1",
     ]
+
+
+def test_patient_clients_try_the_other_gateway_until_they_are_answered() -> None:
+    async def run() -> tuple[Gateway, Gateway, Load]:
+        away, there = Gateway(), Gateway()
+        away.status = lambda number: 503 if number % 2 else 0
+        async with away.running() as one, there.running() as other:
+            load = Load([one, other], patient=True, timeout=5)
+            wanted = list(islice(sales(Coordinator.CHOREOGRAPHY, seed=1, mix=[VISA]), 4))
+            await asyncio.to_thread(load.run, wanted, rate=100)
+            return away, there, load
+
+    away, there, load = asyncio.run(run())
+    assert (len(load.accepted), len(there.asked), load.wrong) == (4, 4, {})
+    assert load.answers["POST 202"] == 4
+    assert load.answers["POST 503"] + load.answers["POST without an answer"] == len(away.asked) > 0
+
+
+def test_what_must_not_be_answered_is_counted() -> None:
+    async def run() -> Load:
+        gateway = Gateway()
+        gateway.status = lambda number: (500, 202, 202, 404)[number - 1]
+        async with gateway.running() as url:
+            load = Load([url], patient=False, timeout=5)
+            kinds = (VISA, VISA, CANCELLED)
+            wanted = [Sale.of(each, Coordinator.CHOREOGRAPHY, user_id=uuid4(), total=1) for each in kinds]
+            await asyncio.to_thread(load.run, wanted, rate=10)
+            return load
+
+    load = asyncio.run(run())
+    assert (len(load.accepted), len(load.cancelled)) == (2, 0)
+    assert load.wrong == {"POST: 500 ": 1, "PATCH: 404 ": 1}
+
+
+def test_a_request_that_is_sent_twice_has_the_same_key_and_must_make_one_order() -> None:
+    async def run() -> tuple[Gateway, Load]:
+        gateway = Gateway()  # each of its answers names another order
+        async with gateway.running() as url:
+            load = Load([url], patient=False, timeout=5)
+            sale = Sale.of(VISA, Coordinator.CHOREOGRAPHY, user_id=uuid4(), total=1, key="the-key", twice=True)
+            await asyncio.to_thread(load.run, [sale], rate=10)
+            return gateway, load
+
+    gateway, load = asyncio.run(run())
+    assert [body for _, _, body in gateway.asked] == [gateway.asked[0][2]] * 2
+    assert gateway.keys == ["the-key", "the-key"]
+    assert load.wrong == {"one Idempotency-Key made two orders": 1}
+
+
+def test_a_load_that_the_system_does_not_keep_up_with_is_broken_off() -> None:
+    async def run() -> Load:
+        gateway = Gateway()
+        gateway.may_answer.clear()
+        async with gateway.running() as url:
+            load = Load([url], patient=False, timeout=1)
+            await asyncio.to_thread(load.run, sales(Coordinator.CHOREOGRAPHY, seed=1), rate=50, behind=0.1)
+            return load
+
+    load = asyncio.run(run())
+    assert load.wrong["the system does not keep up with the load, which was broken off"] == 1
 
 
 def test_both_coordinators_are_asked_for_the_same() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
-from tests.chaos.load import Load, Sale
+from bench.workload import Kind, Sale
+from models.saga import Coordinator
 from tests.chaos.outcomes import outcomes
 from tests.chaos.system import System
+from tests.support.load import Load
 from tests.support.messages import USER
 
 ROW: dict[str, Any] = {
@@ -25,12 +28,9 @@ ROW: dict[str, Any] = {
 
 def judged(*rows: dict[str, Any], key: str | None = "k", cancel_after: float | None = None) -> list[str]:
     """What is found in these rows when one order, the first, was asked for."""
-    body = {"total": 999, "coordinator": "choreography", "userId": USER}
-    method = rows[0]["payment_method"]
-    load = Load(["http://127.0.0.1:1"])
-    load.accepted["1"] = Sale(
-        number=0, at=0, body=body | {"paymentMethod": method}, key=key, gateway=0, cancel_after=cancel_after
-    )
+    kind = Kind(payment_method=rows[0]["payment_method"], cancel_after=cancel_after)
+    load = Load(["http://127.0.0.1:1"], patient=True, timeout=5)
+    load.accepted["1"] = Sale.of(kind, Coordinator.CHOREOGRAPHY, user_id=UUID(USER), total=999, key=key)
     system = SimpleNamespace(world=SimpleNamespace(rows=lambda _role, _sql: list(rows)))
     return outcomes(cast(System, system), load)[1]
 
