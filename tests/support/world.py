@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -71,6 +71,7 @@ class World:
     def __init__(self, servers: Servers, logs: Path) -> None:
         self.servers = servers
         self.name = f"world{os.getpid()}_{next(World._numbers)}"
+        self.program: Sequence[str] = (sys.executable, "-m", "cli")
         self._logs = logs
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.ports: dict[str, int] = {}
@@ -115,7 +116,7 @@ class World:
             }
             with (self._logs / f"{name}.log").open("ab") as log:
                 self.processes[name] = subprocess.Popen(
-                    [sys.executable, "-m", "cli", "run", process], env=env, stdout=log, stderr=log
+                    [*self.program, "run", process], env=env, stdout=log, stderr=log
                 )
 
     def wait_ready(self, name: str) -> None:
