@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
+
+from models.saga import derived_id
 
 _BEYOND_DOUBT: Final = ("eventId", "eventType", "at", "actor", "summary")  # what no other entry has a part in
 
@@ -31,8 +34,8 @@ def difference_of(told: Mapping[str, Any], logged: Mapping[str, Any], removed: R
     if missing := [entry["eventType"] for event_id, entry in here.items() if event_id not in there]:
         return f"it lacks {', '.join(missing)}"
     unknown = [entry for event_id, entry in there.items() if event_id not in here]
-    strange = [entry for entry in unknown if not _is_a_strangers(entry, here)]
-    if unexplained := [entry["eventType"] for entry in strange if not removed.may_have(entry, here)]:
+    ours = [entry for entry in unknown if not _is_a_strangers(entry, here, UUID(told["orderId"]))]
+    if unexplained := [entry["eventType"] for entry in ours if not removed.may_have(entry, here)]:
         return f"it tells {', '.join(unexplained)}, which no event log has"
     entries = [entry for entry in told.get("entries", ()) if entry["eventId"] in here]
     # Elapsed times, statuses and the names of causes count on what came before: they say less when that is gone.
@@ -42,13 +45,23 @@ def difference_of(told: Mapping[str, Any], logged: Mapping[str, Any], removed: R
     return None
 
 
-def _is_a_strangers(entry: Mapping[str, Any], logged: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether an order answered this payment's event: somebody else may have published it, and nobody logged it.
+def _is_a_strangers(entry: Mapping[str, Any], logged: Mapping[str, Mapping[str, Any]], order_id: UUID) -> bool:
+    """Whether somebody else may have published this event: a mirror tells whatever it hears, and nobody has logged it.
 
-    An order's own event that a payment answered must be in the order's log.
+    Ours are known by their ids. A payment's event that the order answered may be anybody's. An order's event that the
+    payment answered may not: money has moved for it.
     """
-    answered = (str(other["cause"]["causationId"]) for other in logged.values() if other["actor"] == "order-service")
-    return entry["actor"] != "order-service" and str(entry["eventId"]) in answered
+    answered = {str(other["cause"]["causationId"]) for other in logged.values() if other["actor"] != entry["actor"]}
+    if entry["actor"] == "order-service":
+        return not _is_ours(entry, order_id) and str(entry["eventId"]) not in answered
+    return not _is_ours(entry, order_id) or str(entry["eventId"]) in answered
+
+
+def _is_ours(entry: Mapping[str, Any], order_id: UUID) -> bool:
+    """Whether the event has the id that our services would have given it."""
+    cause = entry["cause"]["causationId"]
+    name = str(entry["eventType"])
+    return cause is not None and str(entry["eventId"]) == str(derived_id(order_id, name, str(cause)))
 
 
 def _in_short(entries: Any) -> list[list[Any]]:

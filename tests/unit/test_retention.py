@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,11 +16,13 @@ from activities.recall import recall
 from audit.lives import order_lives, payment_lives, rests_of_order_lives, rests_of_payment_lives
 from audit.removed import Removed, difference_of
 from embedded.errors import StackError
+from models.messages import Envelope
 from models.order import Order, OrderStatus
 from models.payment import Payment, PaymentStatus, payment_id
-from models.saga import Coordinator, OrderId, UserId
+from models.saga import Coordinator, OrderId, UserId, derived_id
 from stack import settings
-from tests.support.events import APPROVED, CANCELLED_BY_USER, CREATED, PAID, REFUNDED
+from tests.support.events import APPROVED, CANCELLED_BY_USER, CREATED, DECLINED, ORDER_FAILED, PAID, REFUNDED
+from tests.support.events import ORDER as SAGA_ID
 from workflows.saga_mirror import REPUBLISH_ATTEMPTS
 from workflows.timeline import build, timeline_as_json
 
@@ -137,7 +139,19 @@ def test_a_payment_in_any_status_tells_what_brought_it_there(status: PaymentStat
 
 # Timelines
 
-SAGA = (CREATED, APPROVED, PAID, CANCELLED_BY_USER, REFUNDED)
+
+def as_ours(*events: Envelope) -> Iterator[Envelope]:
+    """The same events, under the ids that our services would have given them."""
+    known: dict[UUID, UUID] = {}
+    for event in events:
+        assert event.causation_id is not None
+        cause = known.get(event.causation_id, event.causation_id)
+        known[event.event_id] = derived_id(SAGA_ID, event.event_type, str(cause))
+        yield replace(event, event_id=known[event.event_id], causation_id=cause)
+
+
+SAGA = tuple(as_ours(CREATED, APPROVED, PAID, CANCELLED_BY_USER, REFUNDED))
+CREATED, APPROVED, PAID, CANCELLED_BY_USER, REFUNDED = SAGA
 NEVER = Removed(orders=None, payments=None)
 
 
@@ -187,8 +201,25 @@ def test_what_retention_cannot_have_taken_is_told_of(left: tuple[Any, ...], remo
     assert "which no event log has" in str(difference_of(told(*SAGA), told(*left), removed))
 
 
-def test_a_strangers_payment_event_that_the_order_answered_need_not_be_logged() -> None:
+def test_a_payments_event_that_the_order_answered_may_be_a_strangers_and_need_not_be_logged() -> None:
     assert difference_of(told(CREATED, APPROVED, PAID), told(CREATED, PAID), NEVER) is None
+
+
+@pytest.mark.parametrize("foreign", [DECLINED, ORDER_FAILED], ids=["of the payment", "of the order"])
+def test_a_strangers_event_that_nobody_answered_is_told_and_need_not_be_logged(foreign: Envelope) -> None:
+    assert difference_of(told(*SAGA, foreign), told(*SAGA), NEVER) is None
+
+
+def test_an_event_under_one_of_our_own_ids_must_be_logged_although_nobody_answered_it() -> None:
+    assert difference_of(told(*SAGA), told(*SAGA[:-1]), NEVER) == "it tells PaymentRefunded, which no event log has"
+
+
+def test_a_strangers_event_for_which_money_moved_must_be_logged() -> None:
+    foreign = replace(CANCELLED_BY_USER, event_id=UUID(int=7))
+    refunded = replace(REFUNDED, causation_id=foreign.event_id)
+    assert difference_of(told(*SAGA[:3], foreign, refunded), told(*SAGA[:3], refunded), NEVER) == (
+        "it tells OrderCancelled, which no event log has"
+    )
 
 
 def test_an_orders_own_event_must_be_logged_although_a_payment_answered_it() -> None:
