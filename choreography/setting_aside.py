@@ -32,6 +32,7 @@ from models.times import wire_time
 
 # All headers must fit one frame, of which RabbitMQ accepts 128 KiB.
 _LONGEST_ERROR: Final = 2_000  # characters
+_LONGEST_CAUSE: Final = 1_500  # characters of it, where something is added
 _MOST_PROPERTIES: Final = 100_000  # bytes
 
 
@@ -50,6 +51,9 @@ def dead_letter(message: DeliveredMessage, queue: str, *, attempt: int, reason: 
     told: dict[str, Any] = {ATTEMPT: attempt, REASON: reason, QUEUE: queue, DEAD_LETTER_ID: str(uuid4())}
     if (broken := undecodable(message)) is not None:
         told[PROPERTIES] = bytearray(broken.properties[:_MOST_PROPERTIES])
+        if (size := len(broken.properties)) > _MOST_PROPERTIES:
+            cut = f"of the {size} bytes of its properties the first {_MOST_PROPERTIES} are kept"
+            error = f"{error[:_LONGEST_CAUSE]}; {cut}"
     return _outgoing(message, DEAD_LETTER_EXCHANGE, queue, {**_story(message, error), **told})
 
 

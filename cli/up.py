@@ -83,7 +83,7 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
     arguments = ["up", "--data", str(data), "--port-offset", str(port_offset)]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "cli", *arguments],
+            [sys.executable, "-P", "-m", "cli", *arguments],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -152,7 +152,7 @@ def services(
     return [
         Program(
             name=name,
-            argv=(sys.executable, "-m", "cli", "run", name),
+            argv=(sys.executable, "-P", "-m", "cli", "run", name),
             env={
                 "SAGA_HOST": LOOPBACK,
                 "SAGA_INTERNAL_TOKEN": secrets.internal_token,

@@ -55,6 +55,9 @@ def test_37_what_the_driver_cannot_decode_is_a_dead_letter_and_its_neighbours_go
         assert [(letter.body, (letter.properties or b"")[:100_000]) for letter in found if letter.queue == queue] == [
             (sent.body, sent.properties[:100_000]) for sent in poison[at::3]
         ]
+    for letter in found:
+        cut = "of its properties the first 100000 are kept" in letter.error
+        assert cut is (len(letter.properties or b"") == 100_000), letter.error
     world.kill("order", "payment")
     world.start("order", "payment")
     for name in ("order", "payment"):
