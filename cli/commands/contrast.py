@@ -13,7 +13,7 @@ from cli.commands import one_line_errors
 from embedded.errors import StackError
 
 # The measurement is no part of the product: an installation has it only beside it, in a checkout.
-_CHECKOUT: Final = Path(__file__).resolve().parents[2]
+_CHECKOUT: Final = Path(__file__).absolute().parents[2]
 
 PASSED_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True}  # all arguments are for the measurement
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-import cli
 from bench.report import Report
 from tests.support.ports import OFFSET
 
@@ -116,20 +115,3 @@ def test_a_file_that_cannot_be_written_is_told_at_once(option: str, name: str) -
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert done.stderr.startswith(f"saga: {name} cannot be written (")
-
-
-def test_an_installation_without_the_measurements_says_where_they_are(tmp_path: Path) -> None:
-    """As in the image."""
-    project = Path(cli.__file__).parent.parent
-    for package in ("models", "activities", "choreography", "workflows", "api", "audit", "embedded", "stack", "cli"):
-        (tmp_path / package).symlink_to(project / package)
-    program = (
-        f"import sys; sys.path[:] = [{str(tmp_path)!r}, *(p for p in sys.path if p not in ('', {str(project)!r}))]"
-    )
-    program += "; sys.meta_path = [f for f in sys.meta_path if 'editable' not in repr(f).lower()]"
-    program += "; from cli.app import main; sys.argv = ['saga', 'contrast']; main()"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == (
-        "saga: What measures is not part of this installation; run `make contrast` in a checkout of the project\n"
-    )
