@@ -42,7 +42,7 @@ async def _start(running: Running, service: str, port: int, environ: Mapping[str
     database = {"order": "SAGA_ORDERS_DATABASE_URL", "payment": "SAGA_PAYMENTS_DATABASE_URL"}[service]
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "cli", "run", service),
+        *("-P", "-m", "cli", "run", service),
         env={
             **environ,
             "SAGA_HOST": "127.0.0.1",

@@ -124,8 +124,7 @@ class OwnStack:
     async def _saga(self, *arguments: str, environ: Mapping[str, str] | None = None) -> bytes:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "cli",
+            *("-P", "-m", "cli"),  # nothing is loaded from the working directory
             *arguments,
             env={**self._environ, **(environ or {})},
             stdout=asyncio.subprocess.PIPE,
