@@ -21,11 +21,10 @@ _MIB: Final = 2**20
 class Compared:
     """Notes of a contrast; `rest` is what the system uses when nothing is asked of it."""
 
-    def __init__(self, rest: Reading, memory: Mapping[str, int]) -> None:
+    def __init__(self, rest: Reading) -> None:
         self.notes = Notes()
         self._rest = rest
         self.notes.cpu_at_rest = {name: round(100 * used / rest.at, 2) for name, used in rest.cpu.items()}
-        self.note_memory(memory)
 
     @property
     def half_load(self) -> float:

@@ -53,7 +53,7 @@ class Contrast:
         """What was found, and the rate of half load. Raises TimeoutError when the system stands still."""
         await self._warm_up()
         rest, counted = await self._rest()
-        found = Compared(rest, self._trials.meters.memory())
+        found = Compared(rest)
         for repetition in self._repetitions(until=0.45):
             seed = self._trials.next_seed()
             for coordinator in _alternating(repetition):

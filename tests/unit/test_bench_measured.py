@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from io import StringIO
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from uuid import uuid4
 from xml.etree import ElementTree
@@ -14,9 +14,12 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
+from bench.compared import Compared
 from bench.costs import counted, cpu_of_a_saga, predicted_rate
+from bench.facts import End
 from bench.footprint import Footprint, Held
 from bench.history import append
+from bench.load import Placed
 from bench.meters import Reading
 from bench.page import page
 from bench.pgbench import ONE_STATEMENT_EACH, STATEMENT_BY_STATEMENT, PgbenchFailed, told_rate
@@ -24,9 +27,13 @@ from bench.raw_broker import PUBLISHED, saga_messages
 from bench.report import Notes, Report
 from bench.table import echo
 from bench.targets import TARGETS, rows
-from bench.trials import steady_rate
+from bench.trials import PAID, Trial, steady_rate
 from bench.watcher import misordered
+from bench.workload import sales
 from models.messages import decode
+from models.order import OrderStatus
+from models.payment import PaymentStatus
+from models.saga import Coordinator
 
 
 def reading(at: float, cpu: Mapping[str, float]) -> Reading:
@@ -169,6 +176,44 @@ def test_repetitions_are_told_by_their_median_and_groups_stay_together(notes: No
     assert notes.median("drain.events") is None
     assert [figure.group for figure in notes.figures] == ["Rates", "Rates", "Rates", "Ceilings"]
     assert notes.cpu_medians() == {"mirrors off": {"order": 0.5, "gateway": 0.5}}
+
+
+def trial(coordinator: Coordinator, *seconds: float, cpu: float) -> Trial:
+    """Orders placed at once, each over after so many seconds."""
+    (sale,) = islice(sales(coordinator, seed=1, mix=PAID), 1)
+    ids = [uuid4() for _ in seconds]
+    placed = [Placed(sale=sale, at=0.0, late=0.0, answered=0.5, status=202, order_id=each) for each in ids]
+    settled = {"payment": PaymentStatus.APPROVED, "due": None, "total": 1, "captured": 1, "refunded": 0}
+    ends = {
+        order_id: End(order=OrderStatus.PAID, order_at=at, payment_at=at, **settled)  # type: ignore[arg-type]
+        for order_id, at in zip(ids, seconds, strict=True)
+    }
+    return Trial(
+        coordinator=coordinator,
+        began=0.0,
+        placed=placed,
+        ends=ends,
+        sagas=len(ids),
+        used=reading(10.0, {"order": cpu}),
+        own_cpu_ms=0.1,
+        footprint=Footprint(),
+        caught_up=None,
+    )
+
+
+def test_a_contrast_has_a_column_for_each_coordinator_and_counts_nothing_that_is_used_at_rest() -> None:
+    found = Compared(reading(5.0, {"order": 0.5}))
+    found.note_saturated(trial(Coordinator.CHOREOGRAPHY, 1.0, 2.0, cpu=1.2))
+    found.note_saturated(trial(Coordinator.ORCHESTRATION, 4.0, 10.0, cpu=3.0))
+    found.note_latency("at half load", trial(Coordinator.ORCHESTRATION, 4.0, 10.0, cpu=3.0))
+
+    figures = {figure.key: figure.values for figure in found.notes.figures}
+    assert figures["saturation"] == {"choreography": [1.0], "orchestration": [0.2]}
+    assert found.half_load == 0.1
+    assert figures["cpu"] == {"choreography": [100.0], "orchestration": [1000.0]}
+    assert figures["latency.at half load.p50"] == {"orchestration": [4000.0]}
+    assert "caught_up" not in figures  # nobody followed
+    assert found.notes.cpu_at_rest == {"order": 10.0}
 
 
 def test_a_target_is_met_at_its_limit_and_missed_beyond_it() -> None:
