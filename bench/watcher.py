@@ -10,27 +10,14 @@ from typing import Final, Self
 from uuid import UUID
 
 import aio_pika
-import msgspec
 from aiormq.abc import DeliveredMessage
 
-from models.message_types import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
+from choreography.topology import EVERY_EVENT
+from models.glance import glance_at
 
-_BINDINGS: Final = ((ORDERS_EXCHANGE, "order.*"), (PAYMENTS_EXCHANGE, "payment.*"))
 _POLL: Final = 0.05  # seconds
 # Of a saga that ends PAID: each is caused by the one before it.
 STORY: Final[Sequence[str]] = ("OrderCreated", "PaymentApproved", "OrderPaid")
-
-
-class _Payload(msgspec.Struct, rename="camel"):
-    order_id: UUID
-
-
-class _Glance(msgspec.Struct, rename="camel"):
-    event_type: str
-    payload: _Payload
-
-
-_glance: Final = msgspec.json.Decoder(_Glance)
 
 
 class Watcher:
@@ -48,7 +35,7 @@ class Watcher:
         async with connection:
             channel = await connection.channel()
             queue = await channel.declare_queue(exclusive=True)
-            for exchange, key in _BINDINGS:
+            for exchange, key in EVERY_EVENT:
                 await queue.bind(exchange, key)
             underlay = await channel.get_underlay_channel()
             await underlay.basic_consume(queue.name, watcher._hear, no_ack=True)
@@ -64,7 +51,7 @@ class Watcher:
             await asyncio.sleep(_POLL)
 
     async def _hear(self, message: DeliveredMessage) -> None:
-        glance = _glance.decode(message.body)
+        glance = glance_at(message.body)
         self.heard.setdefault(glance.payload.order_id, []).append(glance.event_type)
 
 

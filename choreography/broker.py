@@ -51,21 +51,6 @@ async def connect_to_any(url: str, *, timeout: float) -> AbstractConnection:
         return await connect(last, timeout=timeout)
 
 
-async def stop_consuming(channel: AbstractChannel, tag: str, *, within: float) -> None:
-    """Have RabbitMQ deliver nothing more; what is on its way still comes. Gives up after `within` seconds."""
-
-    async def cancel() -> None:
-        try:
-            with losses.named():
-                underlay = await channel.get_underlay_channel()
-                await underlay.basic_cancel(tag)
-        except losses.LOST as error:
-            log.info("consumer_not_cancelled", error=describe(error))
-
-    # Given up, it goes on by itself: cancelled, the driver would ask the silent broker to close the channel, and wait.
-    await asyncio.wait((asyncio.create_task(cancel()),), timeout=within)
-
-
 class Broker:
     """A connection to RabbitMQ that comes back by itself, with a channel for confirmed publishing.
 

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
-import msgspec
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aiormq.abc import DeliveredMessage
@@ -17,9 +16,12 @@ from choreography import losses
 from choreography.message import BrokerUnavailable
 from choreography.topology import EVERY_EVENT
 from choreography.undecodable import undecodable
+from models.glance import glance_at
 from models.messages import Envelope, MalformedMessage, decode
 
 log = structlog.get_logger()
+
+_PAUSE: Final = 1.0  # seconds between tries to get the queue back
 
 
 class _Closed:
@@ -29,22 +31,7 @@ class _Closed:
 _Item: TypeAlias = Envelope | _Closed | None
 
 
-class _Payload(msgspec.Struct, rename="camel"):
-    order_id: str = ""
-
-
-class _Glance(msgspec.Struct):
-    """As much of an envelope as tells whether anybody watches its order."""
-
-    payload: _Payload
-
-
-_PAUSE: Final = 1.0  # seconds between tries to get the queue back
-
-_glance: Final = msgspec.json.Decoder(_Glance)
-
-
-class Subscription(AsyncIterator[Envelope | None]):
+class Watcher(AsyncIterator[Envelope | None]):
     """One watcher's events; None says that some may have been missed. Giving up a wait loses nothing."""
 
     def __init__(self) -> None:
@@ -74,7 +61,7 @@ class Feed:
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._opening: asyncio.Task[Exception | None] | None = None
-        self._subscriptions: dict[str, set[Subscription]] = {}
+        self._watchers: dict[UUID, set[Watcher]] = {}
         self._background: set[asyncio.Task[None]] = set()
 
     async def on_connect(self, connection: AbstractConnection) -> None:
@@ -83,27 +70,26 @@ class Feed:
         self._channel = None
         self._opening = None  # whatever was being opened on the connection before fails by itself
         try:
-            if self._subscriptions:
+            if self._watchers:
                 await self._ensure_open()
         except BrokerUnavailable as error:
             raise ConnectionError(str(error)) from error  # the broker's own loop connects anew
         self._broadcast(None)
 
     @asynccontextmanager
-    async def subscribe(self, order_id: UUID) -> AsyncIterator[Subscription]:
+    async def subscribe(self, order_id: UUID) -> AsyncIterator[Watcher]:
         """An order's events: once entered, every later one arrives. Raises BrokerUnavailable."""
-        key = str(order_id)
-        subscription = Subscription()
-        self._subscriptions.setdefault(key, set()).add(subscription)
+        watcher = Watcher()
+        self._watchers.setdefault(order_id, set()).add(watcher)
         try:
             await self._ensure_open()
-            yield subscription
+            yield watcher
         finally:
-            watchers = self._subscriptions[key]
-            watchers.discard(subscription)
+            watchers = self._watchers[order_id]
+            watchers.discard(watcher)
             if not watchers:
-                del self._subscriptions[key]
-            if not self._subscriptions:
+                del self._watchers[order_id]
+            if not self._watchers:
                 self._in_background(self._close_when_idle())
 
     async def close(self) -> None:
@@ -168,10 +154,10 @@ class Feed:
         if undecodable(message) is not None:
             return  # a dead letter, wherever it is kept
         try:
-            watchers = self._subscriptions.get(_glance.decode(message.body).payload.order_id)
+            watchers = self._watchers.get(glance_at(message.body).payload.order_id)
             traced_by = message.header.properties.correlation_id
             event = decode(message.body, correlation_id=traced_by) if watchers else None
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, MalformedMessage):
+        except MalformedMessage:
             return  # the services dead-letter what nobody can read; there is nothing to show
         for watcher in watchers or ():
             watcher.put(event)
@@ -184,7 +170,7 @@ class Feed:
 
     async def _recover(self) -> None:
         # Without a connection `on_connect` does it later; with one, an exchange may be missing for a moment.
-        while self._subscriptions and self._connection is not None and not self._connection.is_closed:
+        while self._watchers and self._connection is not None and not self._connection.is_closed:
             with suppress(BrokerUnavailable):
                 await self._ensure_open()
                 self._broadcast(None)
@@ -192,7 +178,7 @@ class Feed:
             await asyncio.sleep(_PAUSE)
 
     def _broadcast(self, item: _Item) -> None:
-        for watchers in self._subscriptions.values():
+        for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.put(item)
 
@@ -203,7 +189,7 @@ class Feed:
 
     async def _close_when_idle(self) -> None:
         await asyncio.sleep(self._linger)
-        if not self._subscriptions:
+        if not self._watchers:
             await self._drop()
 
     async def _drop(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 
 from temporalio.client import Client
 
 from api.access import Access
 from api.services.internal import create_health_app
 from choreography.broker import Broker
+from choreography.subscription import Subscription
 from choreography.topology import MIRROR_QUEUE, Topology
 from stack.process import Wired
 from stack.settings import Settings
@@ -52,7 +54,7 @@ async def wire_worker(settings: Settings) -> Wired:
         beside=lambda: mirroring.client,
     )
     feed = MirrorFeed(
-        broker,
+        partial(Subscription, broker, MIRROR_QUEUE),
         mirrors,
         repair=repair,
         prefetch=settings.mirror_prefetch,

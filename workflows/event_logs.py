@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from temporalio import workflow
 
-from workflows.saga_steps import ORDER_RETRIES, READ_EVENTS
+from workflows.retries import ORDER_RETRIES
+from workflows.saga_steps import READ_EVENTS
 
 _READING: Final = timedelta(seconds=10)
 

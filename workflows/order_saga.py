@@ -23,18 +23,17 @@ with workflow.unsafe.imports_passed_through():
     from workflows.arguments import Refused, check_workflow_id, own_order_id, the_argument, the_event
     from workflows.event_logs import read_event_logs
     from workflows.naming import PAYMENT_TASK_QUEUE
+    from workflows.retries import ORDER_RETRIES, payment_retries
     from workflows.saga_input import CANCEL, CancelRequest, SagaInput
     from workflows.saga_steps import (
         CHARGE_PAYMENT,
         COMPENSATIONS,
         CREATE_ORDER,
-        ORDER_RETRIES,
         SETTLE_ORDER,
         SagaStep,
         answer_to,
         cancel_command,
         create_command,
-        payment_retries,
     )
     from workflows.story import status, story
     from workflows.timeline import Timeline, build, timeline_as_json

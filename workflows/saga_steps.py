@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Final, assert_never
 from uuid import UUID
-
-from temporalio.common import RetryPolicy
 
 from activities.steps import Step
 from models.message_types import CommandType, EventType
@@ -69,10 +66,6 @@ READ_EVENTS: Final[Mapping[str, str]] = {
     PAYMENT_TASK_QUEUE: "read_payment_events",
 }
 
-ORDER_RETRIES: Final = RetryPolicy(
-    initial_interval=timedelta(milliseconds=200), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=30)
-)
-
 
 def create_command(saga: SagaInput, order: NewOrder) -> Step:
     """The command that creates the order."""
@@ -101,15 +94,4 @@ def _step(event_type: str, payload: dict[str, Any], event_id: str, correlation_i
         event_id=event_id,
         correlation_id=correlation_id,
         coordinator=Coordinator.ORCHESTRATION.value,
-    )
-
-
-def payment_retries(delays: list[float]) -> RetryPolicy:
-    """As many and as long as choreography's, as near as a geometric series comes; then on at the longest."""
-    first, last = delays[0], max(delays)
-    growth = (last / first) ** (1 / (len(delays) - 1)) if len(delays) > 1 else 1.0
-    return RetryPolicy(
-        initial_interval=timedelta(seconds=first),
-        backoff_coefficient=max(1.0, growth),
-        maximum_interval=timedelta(seconds=max(first, last)),
     )

@@ -44,6 +44,7 @@ _SHARED: Final = (
     "workflows.mirror_record",
     "workflows.mirror_watch",
     "workflows.naming",
+    "workflows.retries",
     "workflows.saga_input",
     "workflows.saga_steps",
     "workflows.search_attributes",

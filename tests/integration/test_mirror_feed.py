@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ from structlog.testing import capture_logs
 
 from choreography.broker import Broker
 from choreography.message import Outgoing
+from choreography.subscription import Subscription
 from choreography.topology import INBOXES, MIRROR_QUEUE, Topology
 from models.message_types import ORDERS_EXCHANGE, ROUTES, type_of
 from models.messages import encode, envelope_of
@@ -57,7 +59,7 @@ async def no_repair() -> None:
 @asynccontextmanager
 async def feeding(world: World, mirrors: TellTale, *, gather: float) -> AsyncIterator[Broker]:
     broker = Broker(world.amqp_url, name="test", topology=Topology(reads=INBOXES))
-    feed = MirrorFeed(broker, mirrors, repair=no_repair, gather=gather)
+    feed = MirrorFeed(partial(Subscription, broker, MIRROR_QUEUE), mirrors, repair=no_repair, gather=gather)
     running = asyncio.create_task(broker.run())
     try:
         async with asyncio.timeout(60):

@@ -1,0 +1,179 @@
+"""Read a queue on every connection that the broker makes, and settle each delivery after its handling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Protocol, TypeAlias
+
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aiormq.abc import DeliveredMessage
+
+from choreography import losses, setting_aside
+from choreography.acknowledgements import Acknowledgements
+from choreography.broker import Broker
+from choreography.confirms import describe
+from choreography.message import BrokerUnavailable, Outgoing
+from choreography.undecodable import check_decoded
+
+log = structlog.get_logger()
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between tries to set a message aside
+
+
+class Delivery:
+    """A message of a queue. It is ours until its channel is closed: RabbitMQ then delivers it again."""
+
+    __slots__ = ("_acknowledgements", "_broker", "_tag", "message", "queue")
+
+    def __init__(self, message: DeliveredMessage, queue: str, broker: Broker, acknowledgements: Acknowledgements):
+        self.message = message
+        self.queue = queue
+        self._broker = broker
+        self._acknowledgements = acknowledgements
+        self._tag = acknowledgements.received(message)
+
+    @property
+    def body(self) -> bytes:
+        return self.message.body
+
+    @property
+    def correlation_id(self) -> str | None:
+        """The property of the message, not what its body says."""
+        correlation_id: str | None = self.message.header.properties.correlation_id
+        return correlation_id
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        return self.message.header.properties.headers or {}
+
+    @property
+    def is_ours(self) -> bool:
+        return not self.message.channel.is_closed
+
+    def check_decoded(self) -> None:
+        """Raise MalformedMessage if the driver could not decode the message."""
+        check_decoded(self.message)
+
+    def acknowledge(self) -> None:
+        """Have RabbitMQ forget the message. Raises ConnectionError if it is not ours any more."""
+        self._acknowledgements.settle(self._tag)
+
+    async def retry(self, *, attempt: int, delay: float, error: str) -> None:
+        """Store the message where it waits `delay` seconds for the attempt after this; raises as `dead_letter` does."""
+        await self._store(setting_aside.retry(self.message, self.queue, attempt=attempt, delay=delay, error=error))
+
+    async def dead_letter(self, *, reason: str, error: str, attempt: int = 1) -> None:
+        """Store the message as a dead letter; then it can be acknowledged. A crash in between repeats, never loses.
+
+        Tries for as long as the message is ours. Raises ConnectionError when it is not.
+        """
+        letter = setting_aside.dead_letter(self.message, self.queue, attempt=attempt, reason=reason, error=error)
+        await self._store(letter)
+
+    async def _store(self, elsewhere: Outgoing) -> None:
+        pause = _FIRST_PAUSE
+        while self.is_ours:
+            try:
+                return await self._broker.publish(elsewhere)
+            except BrokerUnavailable as error:
+                to = elsewhere.routing_key
+                log.warning("message_not_set_aside", queue=self.queue, to=to, error=str(error))
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+        raise ConnectionError("the channel was closed before the message could be set aside")
+
+
+Handle: TypeAlias = Callable[[Delivery], Awaitable[None]]
+
+
+class Subscription:
+    """Has `handle` called for each message of a queue, in a task of its own; at most `prefetch` are ours at once.
+
+    A message that `handle` leaves because the connection is lost comes again with the next connection. `renew` is
+    called before each connection is used. Acknowledgements leave together, up to `pause` seconds late.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        queue: str,
+        handle: Handle,
+        *,
+        prefetch: int,
+        pause: float = 0.0,
+        renew: Callable[[], None] | None = None,
+    ) -> None:
+        self._broker = broker
+        self._queue = queue
+        self._handle = handle
+        self._prefetch = prefetch
+        self._pause = pause
+        self._renew = renew
+        self._channel: AbstractChannel | None = None
+        self._tag = ""
+        self._handling: set[asyncio.Task[Any]] = set()
+        self._ended = False
+        broker.on_connect(self._attach)
+
+    @property
+    def consuming(self) -> bool:
+        return self._channel is not None and not self._channel.is_closed and self._broker.connected
+
+    async def _attach(self, connection: AbstractConnection) -> None:
+        if self._ended:
+            return
+        if self._renew is not None:
+            self._renew()
+        channel = await connection.channel(publisher_confirms=False)
+        channel.close_callbacks.add(self._broker.lose)
+        await channel.set_qos(prefetch_count=self._prefetch)
+        underlay = await channel.get_underlay_channel()
+        # The broker cancels a consumer whose queue is gone: reconnecting declares the queue anew.
+        underlay.on_consumer_cancel_callbacks.add(self._broker.lose)
+        self._channel = channel
+        on_delivery = partial(self._on_delivery, Acknowledgements(underlay, pause=self._pause))
+        self._tag = str((await underlay.basic_consume(self._queue, on_delivery)).consumer_tag)
+
+    async def _on_delivery(self, acknowledgements: Acknowledgements, message: DeliveredMessage) -> None:
+        delivery = Delivery(message, self._queue, self._broker, acknowledgements)
+        task = asyncio.current_task()
+        if task is not None:
+            self._handling.add(task)
+            task.add_done_callback(self._handling.discard)
+        try:
+            await self._handle(delivery)
+        except losses.LOST as error:
+            # Not acknowledged, so it comes again when the connection does.
+            log.warning("delivery_left_unacknowledged", queue=self._queue, error=str(error))
+            if delivery.is_ours:
+                self._broker.lose(error)
+
+    async def end(self, *, within: float) -> None:
+        """Take nothing new, and finish within so many seconds what `handle` has begun; the rest comes again."""
+        self._ended = True
+        deadline = asyncio.get_running_loop().time() + within
+        if self._channel is not None and self.consuming:
+            # Given up, it goes on by itself: cancelled, the driver would ask a silent broker to close the channel.
+            await asyncio.wait((asyncio.create_task(_cancel(self._channel, self._tag)),), timeout=within)
+        if self._handling:
+            await asyncio.wait(self._handling, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
+
+
+class Subscribe(Protocol):
+    """A Subscription whose queue is given already."""
+
+    def __call__(
+        self, handle: Handle, *, prefetch: int, pause: float = 0.0, renew: Callable[[], None] | None = None
+    ) -> Subscription: ...
+
+
+async def _cancel(channel: AbstractChannel, tag: str) -> None:
+    """Have RabbitMQ deliver nothing more; what is on its way still comes."""
+    try:
+        with losses.named():
+            await (await channel.get_underlay_channel()).basic_cancel(tag)
+    except losses.LOST as error:
+        log.info("consumer_not_cancelled", error=describe(error))

@@ -1,0 +1,50 @@
+"""Read as much of an envelope as says what it is about: its whole may be of a type that nobody here knows."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+
+from models.messages import MalformedMessage, check_depth
+from models.saga import Coordinator
+
+
+class _Payload(msgspec.Struct, rename="camel"):
+    order_id: UUID
+
+
+class Glance(msgspec.Struct, rename="camel"):
+    """What every event says, whatever its type."""
+
+    event_id: str
+    event_type: str
+    payload: _Payload
+    correlation_id: str | None = None
+    coordinator: Coordinator | None = None
+
+
+_glances: Final = msgspec.json.Decoder(Glance)
+_values: Final = msgspec.json.Decoder(dict[str, Any])
+
+Decoded = TypeVar("Decoded")
+
+
+def glance_at(body: bytes) -> Glance:
+    """Raises MalformedMessage if it is no event of an order."""
+    return _decode(_glances, body)
+
+
+def whole(body: bytes) -> dict[str, Any]:
+    """All of the envelope, as a JSON value. Raises MalformedMessage, also for one that is nested too deeply."""
+    value = _decode(_values, body)
+    check_depth(body, value)
+    return value
+
+
+def _decode(decoder: msgspec.json.Decoder[Decoded], body: bytes) -> Decoded:
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedMessage(str(error)) from error

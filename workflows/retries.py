@@ -1,0 +1,23 @@
+"""How often, and how long apart, Temporal tries the steps of a saga."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from temporalio.common import RetryPolicy
+
+ORDER_RETRIES: Final = RetryPolicy(
+    initial_interval=timedelta(milliseconds=200), backoff_coefficient=2.0, maximum_interval=timedelta(seconds=30)
+)
+
+
+def payment_retries(delays: list[float]) -> RetryPolicy:
+    """As many and as long as choreography's, as near as a geometric series comes; then on at the longest."""
+    first, last = delays[0], max(delays)
+    growth = (last / first) ** (1 / (len(delays) - 1)) if len(delays) > 1 else 1.0
+    return RetryPolicy(
+        initial_interval=timedelta(seconds=first),
+        backoff_coefficient=max(1.0, growth),
+        maximum_interval=timedelta(seconds=max(first, last)),
+    )
