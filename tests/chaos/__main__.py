@@ -1,4 +1,4 @@
-"""Chaos from the command line: `python -m tests.chaos --sagas 10000 --seed 1 --minutes 10`."""
+"""Run chaos from the command line: `python -m tests.chaos --sagas 10000 --seed 1 --minutes 10`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Orders for both coordinators in every payment method, with cancellations at any moment."""
+"""Clients place orders for both coordinators, cancel some of them at any moment, and do not give up."""
 
 from __future__ import annotations
 

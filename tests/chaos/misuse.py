@@ -1,4 +1,4 @@
-"""Signals and updates with arguments that no workflow takes, for those that are running."""
+"""Send running workflows signals and updates whose arguments no workflow takes."""
 
 from __future__ import annotations
 

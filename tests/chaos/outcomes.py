@@ -1,4 +1,4 @@
-"""Compare what came out with what was asked for: each order its own, none twice, paid as its payment method goes."""
+"""Compare what became of each order with what its client asked for, and with how its payment method goes."""
 
 from __future__ import annotations
 

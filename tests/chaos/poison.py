@@ -1,4 +1,4 @@
-"""Messages that nobody can use, sent into every queue that is read: these become dead letters, and no others do."""
+"""Send messages that nobody can use into every queue that is read: only these may become dead letters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run of chaos: a load, strikes while it lasts, and the verdict."""
+"""One run of chaos puts a load on the system, strikes while the load lasts, and gives a verdict."""
 
 from __future__ import annotations
 

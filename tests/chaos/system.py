@@ -1,4 +1,4 @@
-"""The system under chaos: three instances of every process, and proxies on their ways to the servers."""
+"""The system under chaos has three instances of every process, and proxies on their ways to the servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wait until all is at rest, and find whatever is not as SPEC section 5 wants it."""
+"""Wait until everything is at rest, and find whatever breaks an invariant of docs/specification.md, section 5."""
 
 from __future__ import annotations
 

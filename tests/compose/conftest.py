@@ -1,4 +1,4 @@
-"""The containers of docker-compose.yml, brought up as a user would and taken down with all they leave."""
+"""The containers of docker-compose.yml are started once, and removed with everything they leave."""
 
 from __future__ import annotations
 

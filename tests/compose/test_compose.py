@@ -1,4 +1,4 @@
-"""The acceptance of docker-compose.yml: outcomes, what is open to whom, what a kill and a restart leave."""
+"""The system of docker-compose.yml ends its sagas, opens no port too many, and survives kills and restarts."""
 
 from __future__ import annotations
 

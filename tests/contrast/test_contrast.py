@@ -1,4 +1,4 @@
-"""One table of scenarios, each run through both coordinators on real servers: what they leave must be equal."""
+"""Every scenario of one table leaves the same facts under both coordinators, on real servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`saga contrast`, for real and short: a stack of its own, both coordinators, two kills, and what it says of them."""
+"""A short `saga contrast` on a stack of its own measures both coordinators, and survives two kills."""
 
 from __future__ import annotations
 

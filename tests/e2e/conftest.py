@@ -1,4 +1,4 @@
-"""The whole embedded stack, started as a user would and shared by the tests of this folder."""
+"""One embedded stack, started as a user would start it, serves all tests of this folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every command of `saga` and its options, on a real stack; tests/unit/test_command_lines.py finds those left out."""
+"""Every command of `saga` does what its options say, on a real stack (tests/unit/test_command_lines.py finds gaps)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a stack opens to the network in its first five minutes, and leaves behind: nothing."""
+"""A stack opens nothing to the network in its first five minutes, and leaves nothing behind."""
 
 from __future__ import annotations
 

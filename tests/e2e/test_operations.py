@@ -1,4 +1,4 @@
-"""What an operator does: poisoned queues, dead letters, redrive, replay, and a stack that is looked after."""
+"""An operator can clean poisoned queues, redrive dead letters, replay events, and look after a stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The outcomes of a saga, by curl, with the bodies and codes of the original description."""
+"""Every outcome of a saga is seen through curl, with the bodies and codes of the original services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `saga` does whatever its output is: narrow, of an old encoding, closed, full; and whenever Ctrl-C comes."""
+"""The command `saga` copes with every kind of output, and with Ctrl-C at any moment."""
 
 from __future__ import annotations
 

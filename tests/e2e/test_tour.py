@@ -1,4 +1,4 @@
-"""`saga up --tour` as a user meets it: every end of a saga, for both coordinators, before their eyes."""
+"""`saga up --tour` shows a user every outcome of a saga, for both coordinators."""
 
 from __future__ import annotations
 

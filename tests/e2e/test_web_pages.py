@@ -1,4 +1,4 @@
-"""FAILURES.md, row 53: what a web page in the operator's browser can do with the ports of the servers: nothing."""
+"""A page in the operator's browser can do nothing with the ports of the servers (docs/failures.md, row 53)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of failures share."""
+"""Fixtures that several tests of failures use."""
 
 from __future__ import annotations
 

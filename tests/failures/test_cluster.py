@@ -1,4 +1,4 @@
-"""A cluster of three RabbitMQ nodes loses one in the middle of a load, and neither an order nor money is lost."""
+"""A cluster of three RabbitMQ nodes loses a node under load, and no order and no money with it."""
 
 from __future__ import annotations
 

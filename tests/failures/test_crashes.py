@@ -1,4 +1,4 @@
-"""FAILURES.md, the rows about processes and servers that die: killed for real, at the worst moment."""
+"""Processes and servers are killed at the worst moments, and no saga is harmed (docs/failures.md, rows 5 to 19)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FAILURES.md, the rows about what a client sees at the gateway, on real processes."""
+"""A client sees clear refusals and no half-done orders at the gateway (docs/failures.md, rows 18 and 28)."""
 
 from __future__ import annotations
 

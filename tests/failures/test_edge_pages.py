@@ -1,4 +1,4 @@
-"""FAILURES.md, rows 44 and 53: whoever floods the edge, or visits a hostile page, changes nothing for anybody."""
+"""Senders that flood the edge and hostile web pages change nothing for anybody (docs/failures.md, rows 44 and 53)."""
 
 from __future__ import annotations
 

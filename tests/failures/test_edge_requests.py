@@ -1,4 +1,4 @@
-"""FAILURES.md, row 44: slow, endless and odd senders on sockets of a real process; everyone else is served."""
+"""Slow, endless and odd requests harm no other client of a real process (docs/failures.md, row 44)."""
 
 from __future__ import annotations
 

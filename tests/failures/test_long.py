@@ -1,4 +1,4 @@
-"""FAILURES.md, the rows that take their time: a broker away, Temporal forgetting, chaos in small, a rolling restart."""
+"""Failures that take minutes are survived: a broker away, chaos in small, a rolling restart (docs/failures.md)."""
 
 from __future__ import annotations
 

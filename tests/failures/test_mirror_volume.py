@@ -1,4 +1,4 @@
-"""A thousand choreographed sagas through real processes: each has one mirror, closed, that tells the whole story."""
+"""A thousand choreographed sagas have a thousand closed mirrors, and each tells its whole story."""
 
 from __future__ import annotations
 

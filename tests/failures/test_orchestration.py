@@ -1,4 +1,4 @@
-"""Orchestrated sagas through real processes: every outcome, cancellations, a service killed, Temporal away."""
+"""Orchestrated sagas reach every outcome through real processes, also when a service or Temporal is away."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FAILURES.md, row 25: what fell through everything else is brought to an end, by real processes on real servers."""
+"""The reconciler ends the sagas that everything else forgot (docs/failures.md, rows 25, 26 and 41)."""
 
 from __future__ import annotations
 

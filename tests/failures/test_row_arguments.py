@@ -1,4 +1,4 @@
-"""FAILURES.md, row 40: whatever a stranger sends to a workflow, or starts one with; real servers and processes."""
+"""Absurd arguments of signals, updates and workflows change nothing (docs/failures.md, row 40)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FAILURES.md, row 35: the wall clock of one process jumps by an hour while sagas are under way."""
+"""The wall clock of one process jumps by an hour, and no saga ends early or gets stuck (docs/failures.md, row 35)."""
 
 from __future__ import annotations
 

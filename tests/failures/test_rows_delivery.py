@@ -1,4 +1,4 @@
-"""FAILURES.md, the rows about what several publish at once, and what operators send back."""
+"""Several relays publish in order, and a redrive applies each message once (docs/failures.md, rows 11 and 15)."""
 
 from __future__ import annotations
 

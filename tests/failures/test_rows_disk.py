@@ -1,4 +1,4 @@
-"""FAILURES.md, row 51: the disk is full for real, processes and servers end meanwhile, then it is freed."""
+"""The disk is full, and processes and servers come back once it is freed (docs/failures.md, row 51)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FAILURES.md, the row about proxies and other people's variables in the environment of real processes."""
+"""Processes ignore proxies and strangers' variables in their environment (docs/failures.md, row 42)."""
 
 from __future__ import annotations
 

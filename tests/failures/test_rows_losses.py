@@ -1,4 +1,4 @@
-"""FAILURES.md, the row about connections that are lost again and again."""
+"""Connections that are lost again and again make no dead letters (docs/failures.md, row 38)."""
 
 from __future__ import annotations
 

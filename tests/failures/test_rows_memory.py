@@ -1,4 +1,4 @@
-"""FAILURES.md, row 30: what remembers duplicates is purged, and then the duplicates come."""
+"""Duplicates do no harm after everything that remembers them was purged (docs/failures.md, row 30)."""
 
 from __future__ import annotations
 

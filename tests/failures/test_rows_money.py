@@ -1,4 +1,4 @@
-"""FAILURES.md, rows 45 and 46: a provider that takes something else, and messages of others that lead a saga astray."""
+"""A provider that takes another sum, and events of strangers, keep no money (docs/failures.md, rows 45 and 46)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FAILURES.md, row 24: refunds that get no answer, or that somebody has already made."""
+"""Refunds that get no answer, or that somebody has already made, are made once (docs/failures.md, row 24)."""
 
 from __future__ import annotations
 

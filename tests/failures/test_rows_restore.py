@@ -1,4 +1,4 @@
-"""FAILURES.md, row 50: a server has lost its store, or a database is an older copy; docs/restoring.md is followed."""
+"""The commands of docs/restoring.md heal a lost store and an older database (docs/failures.md, row 50)."""
 
 from __future__ import annotations
 

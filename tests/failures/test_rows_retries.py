@@ -1,4 +1,4 @@
-"""FAILURES.md, row 12: a poison message among those that wait for their next attempt."""
+"""A poison message in a retry queue does not hold back the others (docs/failures.md, row 12)."""
 
 from __future__ import annotations
 

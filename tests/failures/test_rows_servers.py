@@ -1,4 +1,4 @@
-"""FAILURES.md, the rows about a broker or a database that is there but does not do its part."""
+"""A broker or a database that refuses work loses none of it (docs/failures.md, rows 31 and 34)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/failures.md: a test, or several, for every row, and each of them exists."""
+"""Every row of docs/failures.md names tests that exist."""
 
 from __future__ import annotations
 

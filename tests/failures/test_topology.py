@@ -1,4 +1,4 @@
-"""FAILURES.md, rows 43 and 48: queues and bindings that are not there yet, or no longer, and what is kept meanwhile."""
+"""Missing queues and bindings are declared anew, and messages are kept meanwhile (docs/failures.md, rows 43 and 48)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit on real databases: nothing to tell of what is right, live or at rest, and everything that is planted."""
+"""The audit of real databases reports every fault that is planted, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The audit of what no database holds: workflows in a real Temporal, dead letters at a real broker."""
+"""The audit also reads the workflows in Temporal and the dead letters at the broker."""
 
 from __future__ import annotations
 

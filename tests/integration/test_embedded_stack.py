@@ -1,4 +1,4 @@
-"""The embedded servers as `saga up` runs them: real processes, real data, real kills."""
+"""The embedded servers keep their data and come back when they are killed."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""The gateway's live feed on a real RabbitMQ: what is published reaches whoever watches that order."""
+"""The gateway's live feed delivers each published event to those who watch its order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is sent to the gateway, it answers with what its OpenAPI document declares."""
+"""The gateway answers every request as its OpenAPI document declares."""
 
 from __future__ import annotations
 

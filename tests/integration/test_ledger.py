@@ -1,4 +1,4 @@
-"""The one transaction for a batch, on a real database: any split into batches gives what one at a time would."""
+"""The ledger gives the same result however the messages are split into batches."""
 
 from __future__ import annotations
 

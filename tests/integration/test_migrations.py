@@ -1,4 +1,4 @@
-"""A new version starts against an old database, and the migrations lead to what the code declares."""
+"""A new version starts on an old database, and the migrations lead to the tables that the code declares."""
 
 from __future__ import annotations
 

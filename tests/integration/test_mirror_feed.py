@@ -1,4 +1,4 @@
-"""The feed of the mirrors on a real RabbitMQ: what is told together, and when it is acknowledged."""
+"""The feed of the mirrors tells them together what came together, and acknowledges only what they know."""
 
 from __future__ import annotations
 

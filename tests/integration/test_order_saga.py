@@ -1,4 +1,4 @@
-"""workflows.order_saga with skipped time: every outcome, cancellations at every moment, retries and time-outs."""
+"""An orchestrated saga reaches its end through cancellations, retries and time-outs at every moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sums of payments by currency: kept by the writers, counted anew by the migration that brings them."""
+"""Sums of payments by currency are kept by the writers, and counted by the migration that adds them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every payment provider promises, and what each adds to it; real PostgreSQL, the real Stripe library."""
+"""Every payment provider keeps the promises of the port, on real PostgreSQL and with the real Stripe library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The services' read APIs on a real PostgreSQL: pages, totals, events, kept keys, and a database that is away."""
+"""The services' read APIs answer pages, totals, events and kept keys, and 503 while the database is away."""
 
 from __future__ import annotations
 

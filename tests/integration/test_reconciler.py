@@ -1,4 +1,4 @@
-"""workflows.reconciler on real Temporal servers and databases: each kind of straggler, and what is none."""
+"""The reconciler ends each kind of straggler, and leaves alone what is none."""
 
 from __future__ import annotations
 

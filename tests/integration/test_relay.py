@@ -1,4 +1,4 @@
-"""The relay on real servers: what it can't publish keeps nobody else waiting."""
+"""An event that the relay cannot publish keeps no other event waiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""activities.retention on real databases: what goes, what stays, and that nobody misses what is gone."""
+"""Retention removes the events of finished sagas alone, and nobody misses them."""
 
 from __future__ import annotations
 

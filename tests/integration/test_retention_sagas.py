@@ -1,4 +1,4 @@
-"""Sagas whose events retention has removed: their steps, their workflows, the reconciler, the gateway, the CLI."""
+"""Sagas whose events were removed still work for steps, workflows, the reconciler, the gateway and the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""workflows.saga_mirror on real Temporal servers: timelines, timers to the second, and mirrors that have closed."""
+"""A mirror tells its saga completely, keeps its timers to the second, and stays closed once it has closed."""
 
 from __future__ import annotations
 

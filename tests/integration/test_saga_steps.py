@@ -1,4 +1,4 @@
-"""The steps as Temporal activities on real databases: what they answer first, and what they answer when repeated."""
+"""A step that is repeated gives the answer that it gave first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""workflows.serving with a real Temporal: what readiness says while it is away, there, and there again."""
+"""A process says that it is unready while Temporal is away, and ready again once Temporal is back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs under a supervisor, whatever becomes of them and of the machine: real processes, no servers."""
+"""A supervisor restarts its programs and stops them all, whatever happens to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gateway's timeline with a real Temporal: told by either workflow while it can, else from the event logs."""
+"""The gateway takes a timeline from the workflow while it answers, and else from the event logs."""
 
 from __future__ import annotations
 

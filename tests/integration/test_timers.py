@@ -1,4 +1,4 @@
-"""Every timer of every workflow, to the second, on a server that skips time: as the histories have them."""
+"""Every timer of every workflow fires to the second, on a server that skips time."""
 
 from __future__ import annotations
 

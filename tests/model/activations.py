@@ -1,4 +1,4 @@
-"""Speak with a workflow as Temporal's worker does: activations go in, commands come out."""
+"""Talk to a workflow as Temporal's worker does: send activations, and receive commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Invariant 6: what both coordinators leave, given the same inputs."""
+"""Compare what both coordinators leave for the same inputs (invariant 6)."""
 
 from __future__ import annotations
 

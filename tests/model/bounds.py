@@ -1,4 +1,4 @@
-"""The bounds within which a world is explored: what there is in it, and how often what may happen."""
+"""The bounds of an exploration say what a world contains, and how often each event may happen in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Explore every state of a world, the nearest first, so that the first violation has the shortest trace."""
+"""Explore every state of a world breadth-first, so that the first violation has the shortest trace."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeded faults: wrong decisions, a wrong order of effects, wrong workflows; and the world in which each shows."""
+"""Seeded faults are wrong decisions, effects in a wrong order, or wrong workflows, each with a world that shows it."""
 
 from __future__ import annotations
 

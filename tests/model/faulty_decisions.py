@@ -1,4 +1,4 @@
-"""Wrong decisions, for the checker to find: each makes another one of the state, the message and the right decision."""
+"""Wrong decisions for the checker to find: each replaces the right decision for some state and message."""
 
 from __future__ import annotations
 

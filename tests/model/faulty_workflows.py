@@ -1,4 +1,4 @@
-"""Orchestrated sagas with a step missing, for the checker to find; each class has to say `run` again."""
+"""Orchestrated sagas that leave out a step, for the checker to find."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold: SPEC section 5 by number, in every state or in every state at rest, and that nothing is illegal."""
+"""The invariants of docs/specification.md, section 5, by number, for every state or for every state at rest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEXTS: Final = {
     "6": "Both coordinators, given the same inputs, leave the same order, payment, provider books and event log",
     "7": "The timeline shows every event of the saga exactly once, in causal order, and a timeline rebuilt from the "
     "event logs equals the one recorded live",
-    "lifecycle": "Order and payment change as SPEC section 3 lists it; PAYMENT_TIMEOUT never cancels a PAID order",
+    "lifecycle": "Order and payment change as the specification lists it; PAYMENT_TIMEOUT never cancels a PAID order",
     "legal": "No message of the system's own is illegal, malformed or misrouted, and no workflow fails",
     "rest": "No deadlock: where nothing happens any more, nothing is left to be done",
     "end": "Every fair run ends: wherever a run has come to, it ends if nothing more goes wrong",

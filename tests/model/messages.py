@@ -1,4 +1,4 @@
-"""Number the messages of one saga, and know which queues take them: by production's own envelopes and bindings."""
+"""Number the messages of one saga, and know which queues take them, by production's envelopes and bindings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The choreographed saga's mirror: the real SagaMirror, told by the real SagaMirrors as the feed has it tell."""
+"""The mirror of the choreographed saga is the real SagaMirror, told by the real SagaMirrors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The payment service's work at the provider, and the provider: between two transactions, many at once."""
+"""The provider, and the payment service's calls to it between two transactions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules that the model runs on: production's own decisions, and the order of effects around them, each named."""
+"""The rules of the model are production's decisions, and the named order of the effects around them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worlds that are explored: each to its end, and together with every kind of fault."""
+"""The worlds that are explored to their end, without a fault and with each kind of fault."""
 
 from __future__ import annotations
 

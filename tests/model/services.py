@@ -1,4 +1,4 @@
-"""A service's process: take, commit, acknowledge, publish, forget, sweep, and crash between any two of these."""
+"""A service's process takes, commits, acknowledges, publishes and sweeps, and may crash between any two of these."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a state of the world consists of: small immutable values, each kept once and named by its number."""
+"""A state of the world consists of small immutable values; each is kept once, and has a number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What acts on the services from outside: clients, operators, and timers whose workflow is not part of the world."""
+"""Clients, operators and timers act on the services from outside."""
 
 from __future__ import annotations
 

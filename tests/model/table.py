@@ -1,4 +1,4 @@
-"""The table of seeded faults in docs/model.md: what each breaks, and how short the way there is."""
+"""The table of seeded faults in docs/model.md says what each fault breaks, and how short the way there is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell a trace to people: as a story, and as a Mermaid sequence diagram."""
+"""Write a trace for people, as a story or as a Mermaid sequence diagram."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Temporal's part of the world: workflows that go on when they learn something, and activities that services run."""
+"""Temporal's part of the world: workflows that go on when they learn something, and activities for the services."""
 
 from __future__ import annotations
 

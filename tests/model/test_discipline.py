@@ -1,4 +1,4 @@
-"""The model's payment service does what `Payments` does: both are led through the same random walks."""
+"""The model's payment service and the real `Payments` do the same on every random walk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The checker can fail: every seeded fault is found, or is one that the rest of the system makes up for."""
+"""The checker finds every seeded fault, except those that the rest of the system makes up for."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every interleaving within small bounds, explored to the end; `python -m tests.model` explores larger ones."""
+"""No interleaving within small bounds breaks an invariant; `python -m tests.model` explores larger bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The orchestrated saga: the real OrderSaga, started and cancelled as the gateway does."""
+"""The orchestrated saga is the real OrderSaga, started and cancelled as the gateway does it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The world of one saga: from a state, every move there is. Moves are worked out once for what they depend on."""
+"""The world of one saga knows every move from a state, and works out each move once."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Recorded histories, and the proof that today's workflows can carry on whatever was begun with yesterday's."""
+"""Recorded histories prove that the workflows of today can carry on what those of yesterday began."""

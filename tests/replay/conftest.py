@@ -1,4 +1,4 @@
-"""The edited mirrors, made once."""
+"""The edited versions of SagaMirror, made once."""
 
 from __future__ import annotations
 

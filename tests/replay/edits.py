@@ -1,4 +1,4 @@
-"""Real edits of SagaMirror: of its source, in modules of their own."""
+"""Edit the source of SagaMirror as a programmer would, into modules of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histories as files: one event a line, payloads readable, and nothing that tells of the machine they come from."""
+"""Histories are files with one event a line, readable payloads, and nothing about the machine that recorded them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a SagaMirror is told of events, and an order service answers as it is told."""
+"""A stage on which a SagaMirror hears of events, and a scripted order service answers it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can happen to a SagaMirror, each as it is recorded."""
+"""The scenarios in which histories of SagaMirror are recorded."""
 
 from __future__ import annotations
 

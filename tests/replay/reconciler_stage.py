@@ -1,4 +1,4 @@
-"""Where a Reconciler sweeps over one order, and services whose every answer is written beforehand."""
+"""A stage on which a Reconciler sweeps over one order, and scripted services answer it."""
 
 from __future__ import annotations
 

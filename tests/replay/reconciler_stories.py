@@ -1,4 +1,4 @@
-"""What can happen to a Reconciler, each as it is recorded."""
+"""The scenarios in which histories of the Reconciler are recorded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Record histories anew: `python -m tests.replay.record [WORKFLOW[/SCENARIO] …]`, all of them without names."""
+"""Record histories anew: `python -m tests.replay.record [WORKFLOW[/SCENARIO] …]`, or all of them without arguments."""
 
 from __future__ import annotations
 

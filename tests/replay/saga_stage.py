@@ -1,4 +1,4 @@
-"""Where an OrderSaga asks both services, in memory, with a provider that answers as it is told."""
+"""A stage on which an OrderSaga asks both services, in memory, and a scripted provider answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can happen to an OrderSaga, each as it is recorded."""
+"""The scenarios in which histories of OrderSaga are recorded."""
 
 from __future__ import annotations
 

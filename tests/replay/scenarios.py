@@ -1,4 +1,4 @@
-"""Every path of every workflow, by name: each has a recorded history."""
+"""Every path of every workflow has a scenario with a name, and a recorded history."""
 
 from __future__ import annotations
 

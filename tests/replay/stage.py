@@ -1,4 +1,4 @@
-"""Where histories are recorded: a real Temporal server, the workflows, and services that answer as they are told."""
+"""Histories are recorded on a real Temporal server, with the real workflows and scripted services."""
 
 from __future__ import annotations
 

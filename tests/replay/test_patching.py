@@ -1,4 +1,4 @@
-"""A real edit of a running workflow: under a patch old and new histories replay, without one it is caught."""
+"""An edit of a running workflow replays old and new histories under a patch, and is caught without one."""
 
 from __future__ import annotations
 

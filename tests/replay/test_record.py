@@ -1,4 +1,4 @@
-"""tests.replay.record and its files: what is kept, what is retained, and what may not be told."""
+"""Recording writes, keeps and retires histories as it should, and tells nothing of the machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every recorded history replays; every path of every workflow has one."""
+"""Every recorded history replays, and every path of every workflow has one."""
 
 from __future__ import annotations
 

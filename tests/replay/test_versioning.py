@@ -1,4 +1,4 @@
-"""Worker versioning: a pinned mirror ends with the code it began with; one that upgrades needs the patch."""
+"""A pinned mirror ends with the code it began with; a mirror that upgrades needs the patch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a replay compares with a history, and what it doesn't: the tables of docs/changing-workflows.md."""
+"""A replay compares with a history exactly what the tables of docs/changing-workflows.md say."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A soak from the command line: `python -m tests.soak --minutes 30 --rate 20`."""
+"""Run a soak from the command line: `python -m tests.soak --minutes 30 --rate 20`."""
 
 from __future__ import annotations
 

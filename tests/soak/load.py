@@ -1,4 +1,4 @@
-"""Orders of which nearly all are choreographed and good, as on most days."""
+"""Offer orders at a steady rate, whatever the answers, and count the answers that are wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a soak measures, by name, and what each measure may do."""
+"""Every measure of a soak has a name, and a rule for how it may change."""
 
 from __future__ import annotations
 

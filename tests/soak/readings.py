@@ -1,4 +1,4 @@
-"""Read what a running system holds: its processes, its databases, its queues, its workflows."""
+"""Read what a running system holds in its processes, databases, queues and workflows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tell how a soak went: a table to read, and all of it as JSON."""
+"""Report a soak as a table for people and as JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One soak: a steady load, a reading every few seconds, then rest, the audit, and the verdict."""
+"""One soak is a steady load with a reading every few seconds, then rest, an audit, and the verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Judge from samples alone whether a system stays as it is while its load does."""
+"""Judge from samples alone whether a system stays as it is under a steady load."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What several test modules share: servers, worlds, fakes, messages."""
+"""What several test modules share: servers, worlds, fakes and messages."""

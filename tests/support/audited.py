@@ -1,4 +1,4 @@
-"""Sagas for an audit to read: real messages through both ledgers, and databases to spoil."""
+"""Sagas for an audit to read, made by real messages through both ledgers, and databases to spoil."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A broker that is away for long."""
+"""A broker that is away for long, and the proof that nothing needs help afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The containers of docker-compose.yml as a world: the same facts, the same invariants."""
+"""The containers of docker-compose.yml as a world, with the same facts and the same invariants."""
 
 from __future__ import annotations
 

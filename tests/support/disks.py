@@ -1,4 +1,4 @@
-"""A disk of a test's own, small enough to be filled up for real."""
+"""A disk of its own for a test, small enough to be filled for real."""
 
 from __future__ import annotations
 

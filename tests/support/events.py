@@ -1,4 +1,4 @@
-"""The events of one order, on each way that its saga may go."""
+"""The events of one order, for each outcome of its saga."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stop processes in their tracks: they keep their connections, and answer nothing."""
+"""Freeze processes: they keep their connections, and answer nothing."""
 
 from __future__ import annotations
 

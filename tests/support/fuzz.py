@@ -1,4 +1,4 @@
-"""Send what an OpenAPI document allows and what it forbids, and hold every answer against it."""
+"""Send what an OpenAPI document allows and what it forbids, and check every answer against the document."""
 
 from __future__ import annotations
 

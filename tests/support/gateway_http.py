@@ -1,4 +1,4 @@
-"""A request that a gateway takes, and how its answers are read."""
+"""A request that a gateway accepts, and readers for its answers."""
 
 from __future__ import annotations
 

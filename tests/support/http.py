@@ -1,4 +1,4 @@
-"""HTTP as the tests speak it: to servers that come and go."""
+"""An HTTP client for servers that come and go."""
 
 import httpx
 

@@ -1,4 +1,4 @@
-"""A queue that hears every event, as a service of somebody else would."""
+"""A queue that hears every event, as a stranger's service would."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Messages and requests as the tests send them: to the broker, and to the API."""
+"""Messages and requests that the tests send to the broker and to the API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator does, by the command line."""
+"""Commands that an operator runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole stack of a test's own, brought up and down at will, by the command line."""
+"""A whole stack of its own for a test, brought up and down by the command line."""
 
 from __future__ import annotations
 

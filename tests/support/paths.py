@@ -1,4 +1,4 @@
-"""The ways a choreographed saga goes: how each is paid for, and its events."""
+"""The outcomes of a choreographed saga: how each is paid for, and which events it leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ports that nobody else has."""
+"""Ports that no other test and no other program uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Publish messages that no driver would write: their properties and routing keys are the bytes that a test gives."""
+"""Publish messages that no driver would write, byte by byte."""
 
 from __future__ import annotations
 

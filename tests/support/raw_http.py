@@ -1,4 +1,4 @@
-"""HTTP as bytes on a socket, and a gateway without neighbours to send them to."""
+"""Send bytes to a gateway that has no neighbours."""
 
 from __future__ import annotations
 

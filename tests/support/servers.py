@@ -1,4 +1,4 @@
-"""PostgreSQL and RabbitMQ for tests, under a supervisor of their own: `python -m tests.support.servers DATA OFFSET`."""
+"""Run PostgreSQL and RabbitMQ for tests under a supervisor: `python -m tests.support.servers DATA OFFSET`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The embedded stack, and the command line as a user has it."""
+"""A running embedded stack, and the command `saga` as a user runs it."""
 
 from __future__ import annotations
 

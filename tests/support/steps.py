@@ -1,4 +1,4 @@
-"""Both services' steps on databases of their own."""
+"""Both services' steps as Temporal activities, on databases of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both services on databases of their own, their steps behind Temporal's queues, and nobody else who is at it."""
+"""Both services and a reconciler on databases of their own, without any consumer."""
 
 from __future__ import annotations
 

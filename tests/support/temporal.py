@@ -1,4 +1,4 @@
-"""A Temporal server of a test's own: started, killed and wiped at will."""
+"""A Temporal server of its own for a test, which can be started, killed and wiped."""
 
 from __future__ import annotations
 

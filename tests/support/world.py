@@ -1,4 +1,4 @@
-"""The system as a test sees it: real processes on databases and a virtual host of the test's own."""
+"""Real processes on databases and a virtual host that belong to one test."""
 
 from __future__ import annotations
 
@@ -324,7 +324,7 @@ class World:
         until(at_rest, within=within, what="everything is at rest, and as it must be")
 
     def prove_invariants(self) -> None:
-        """SPEC section 5, from the databases alone: what `saga audit --at-rest` proves of them."""
+        """Prove section 5 of docs/specification.md from the databases alone, as `saga audit --at-rest` does."""
         places = Places(orders_db=self.dsn("orders"), payments_db=self.dsn("payments"))
         report = audit(places, Scope(at_rest=True, pause=0.0))
         found = [finding for tally in report.tallies.values() for finding in tally.examples]

@@ -1,4 +1,4 @@
-"""A gateway among fake neighbours, for the tests that need no server."""
+"""A gateway among fakes, for tests that need no server."""
 
 from __future__ import annotations
 

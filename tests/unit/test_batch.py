@@ -1,4 +1,4 @@
-"""What arrived together is done together: at once if it is little, gathered for a moment if it is much."""
+"""What arrives together is handled together: a little at once, and much after a short moment of gathering."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics of measurements: checked against counting, and against what everybody knows of a distribution."""
+"""Statistics of measurements agree with counting, and with known distributions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of who needs which module names every module there is, each once, and counts what is code."""
+"""The table of lines names every module once, and counts its code."""
 
 from __future__ import annotations
 

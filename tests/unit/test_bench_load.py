@@ -1,4 +1,4 @@
-"""The load generator against a gateway that is slow, full, or hangs up."""
+"""The load generator copes with a gateway that is slow, full, or hangs up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `make bench` makes of its measurements: rates, costs, ceilings, verdicts, and what is kept of a run."""
+"""`make bench` turns measurements into rates, costs, ceilings and verdicts, and keeps a run."""
 
 from __future__ import annotations
 

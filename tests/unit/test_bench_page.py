@@ -1,4 +1,4 @@
-"""The page of a contrast: whole without a network, readable by any XML parser, and true to its report."""
+"""The page of a contrast needs no network, is well-formed XML, and says what its report says."""
 
 from __future__ import annotations
 

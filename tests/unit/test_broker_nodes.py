@@ -1,4 +1,4 @@
-"""A cluster's nodes: one setting names them all, and whoever loses one turns to the next."""
+"""One setting names all nodes of a cluster, and a process that loses its node turns to the next."""
 
 from __future__ import annotations
 

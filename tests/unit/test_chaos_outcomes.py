@@ -1,4 +1,4 @@
-"""tests.chaos.outcomes: an order that isn't what was asked for, or came out as it can't, is a finding."""
+"""An order that came out otherwise than its client asked for is a finding of tests.chaos.outcomes."""
 
 from __future__ import annotations
 

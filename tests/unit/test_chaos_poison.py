@@ -1,4 +1,4 @@
-"""tests.chaos.poison: a message that nobody can use has to be found where it belongs; one of ours must not be there."""
+"""tests.chaos.poison expects each poisonous message among the dead letters, and no other message there."""
 
 from __future__ import annotations
 

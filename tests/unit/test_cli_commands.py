@@ -1,4 +1,4 @@
-"""The commands for orders, dead letters and events, against a gateway and services made of canned answers."""
+"""The commands for orders, dead letters and events work against a gateway and services with canned answers."""
 
 from __future__ import annotations
 

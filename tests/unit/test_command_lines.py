@@ -1,4 +1,4 @@
-"""No command of `saga`, and none of its options, is without a test that runs it on a real stack."""
+"""Every command of `saga` and every option has a test that runs it on a real stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""stack.settings and the page that documents it: one line for every mistake, and no secret in any of them."""
+"""Each mistake in the settings is told in one line without any secret, and one page documents every setting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a delivery follows from its result and its attempt alone."""
+"""The result and the attempt of a delivery alone decide what becomes of it."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is written to the broker by hand is what AMQP's own library reads."""
+"""AMQP's own library reads the frames that we write by hand."""
 
 from typing import Any
 

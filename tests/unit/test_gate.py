@@ -1,4 +1,4 @@
-"""A gate lets so many through at once, lets so many wait for so long, and refuses the rest at once."""
+"""A gate admits a number at once, lets a number wait for a while, and refuses the rest at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Under which names the gateway is served, which pages may use it, and what every path answers to every method."""
+"""The gateway checks the name it is called by and the page that calls, and every path answers every method."""
 
 from __future__ import annotations
 

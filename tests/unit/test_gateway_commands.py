@@ -1,4 +1,4 @@
-"""POST and PATCH at the gateway: what is accepted, what is refused, and what each refusal says."""
+"""POST and PATCH at the gateway accept what is right, and say why they refuse the rest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""POST and PATCH of orchestrated orders at the gateway: who is asked, and what happens when nobody answers."""
+"""POST and PATCH of orchestrated orders ask Temporal, and say when nobody answers."""
 
 from __future__ import annotations
 

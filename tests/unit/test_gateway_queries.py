@@ -1,4 +1,4 @@
-"""GET at the gateway: passed on, waited for a moment, or refused with a reason."""
+"""GET at the gateway passes on the service's answer, waits a moment for a new order, or says why it refuses."""
 
 from __future__ import annotations
 

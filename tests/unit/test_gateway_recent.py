@@ -1,4 +1,4 @@
-"""Reading what was accepted a moment ago: it is waited for, and never called unknown."""
+"""An order that was accepted a moment ago is waited for, and never called unknown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Following a saga: server-sent events, and POST with `Prefer: wait`."""
+"""A saga can be followed by server-sent events, and by POST with `Prefer: wait`."""
 
 from __future__ import annotations
 

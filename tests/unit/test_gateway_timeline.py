@@ -1,4 +1,4 @@
-"""The timeline at the gateway: the workflow tells it if it can and lacks nothing, else the event logs do."""
+"""The gateway tells a timeline from the workflow if it lacks nothing, and else from the event logs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""No client of ours looks at proxies: each is made where that is said once, and no new one is made elsewhere."""
+"""No HTTP client of ours uses a proxy, and all are made in one place."""
 
 from __future__ import annotations
 

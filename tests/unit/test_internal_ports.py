@@ -1,4 +1,4 @@
-"""Ports 3001 to 3003: who shows the token may use any name of theirs; everyone else gets health under loopback's."""
+"""Ports 3001 to 3003 answer the internal token under any name, and everybody else with health alone."""
 
 from __future__ import annotations
 

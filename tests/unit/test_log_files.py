@@ -1,4 +1,4 @@
-"""Logs that are bounded, and that no full disk can stop."""
+"""Log files are bounded, and a full disk stops no process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What counts as a lost way to RabbitMQ, and what doesn't."""
+"""Errors that mean a lost connection to RabbitMQ are told apart from all others."""
 
 from __future__ import annotations
 

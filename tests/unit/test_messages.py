@@ -1,4 +1,4 @@
-"""What the original services send is understood, and what we send they understand."""
+"""We understand what the original services send, and they understand what we send."""
 
 import json
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""The documents of the three APIs: valid, complete, named as a client would, and with examples that are true."""
+"""The OpenAPI documents of the three APIs are valid and complete, and their examples are true."""
 
 from __future__ import annotations
 

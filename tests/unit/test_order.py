@@ -39,7 +39,7 @@ MESSAGES: dict[str, OrderMessage] = {
     "cancel by user": OrderCancelRequested(order_id=ID),
     "cancel by timer": OrderCancelRequested(order_id=ID, reason=CancelReason.PAYMENT_TIMEOUT),
 }
-# SPEC section 3, completed: what each message leads to, for an order not known and for each status.
+# Section 3 of docs/specification.md, completed: what each message leads to, for an unknown order and in each status.
 TABLE = {
     #                   not known        PENDING_PAYMENT   PAID         CANCELLED  FAILED
     "create":           (OrderCreated,   Stale,            Stale,       Stale,     Stale),

@@ -1,4 +1,4 @@
-"""An order id tells that a gateway of this system minted it, beside all that a UUIDv7 tells."""
+"""An order id tells whether a gateway of this system minted it, and who coordinates the order."""
 
 from __future__ import annotations
 

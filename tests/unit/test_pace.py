@@ -1,4 +1,4 @@
-"""How many mirrors are told at once: what the feed learns from the time that its calls take."""
+"""The feed learns from the duration of its calls how many mirrors to tell at once."""
 
 from __future__ import annotations
 

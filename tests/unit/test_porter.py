@@ -1,4 +1,4 @@
-"""Whom the porter before the web UIs lets in, and what it passes on."""
+"""The porter before the web UIs refuses strangers, and passes every other request on as it came."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A process runs until it is told to stop, and says so when it ends for any other reason."""
+"""A process runs until it is told to stop, and raises when it ends for any other reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Headers are read as their RFCs say, and the meaning of a body is what an Idempotency-Key stands for."""
+"""Headers are read as their RFCs say, and an Idempotency-Key stands for the meaning of a body."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What retention may be set to, what a row still tells, and what an audit of timelines makes of removed events."""
+"""Retention has a least time, rows keep what they told, and an audit knows which events may be missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The soak's verdict: what grows is found, what is only restless or has levelled off is not."""
+"""The verdict of a soak finds what grows, and nothing that is only restless or has levelled off."""
 
 from __future__ import annotations
 

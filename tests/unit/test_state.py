@@ -1,4 +1,4 @@
-"""What a stack leaves on disk about itself, and whom it is believed about."""
+"""A stack knows its supervisor by what is on disk, and believes it of no other process."""
 
 from __future__ import annotations
 

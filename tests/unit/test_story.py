@@ -1,4 +1,4 @@
-"""workflows.story and workflows.search_attributes: what a person sees of a saga in the Temporal UI."""
+"""A person sees in the Temporal UI where a saga stands and what happened to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the reconciler does about a saga that stands still follows from its events alone, wherever it stopped."""
+"""The events of a saga alone decide what the reconciler does about it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tests' own house: what several test modules share is in tests/support, and no test module imports another."""
+"""Test modules import no other test module: what they share is in tests/support."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is written can be read: texts and ids of every origin, through every message and the event log's own form."""
+"""Texts and ids of every origin can be read after they were written, in every message and in the event log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The timeline tells every event once, causes first, whatever order the events come in."""
+"""A timeline tells every event once, and causes before effects, whatever order the events come in."""
 
 from __future__ import annotations
 

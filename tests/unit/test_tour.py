@@ -1,4 +1,4 @@
-"""The tour's plan: a payment that is never settled is shown, unless the user's own settings make that a long wait."""
+"""The tour shows a payment that is never settled, unless the user's own settings make that a long wait."""
 
 from __future__ import annotations
 

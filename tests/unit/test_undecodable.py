@@ -1,4 +1,4 @@
-"""Frames that the driver can't decode are replaced by ones that it can, and no other frame is touched."""
+"""Frames that the driver can't decode are replaced, and no other frame is touched."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What the parts talk to, as fakes at their ports."""
+"""Fakes of what the parts of the system talk to."""

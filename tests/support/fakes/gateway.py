@@ -1,4 +1,4 @@
-"""What the gateway talks to, as fakes at its protocols."""
+"""Fakes of everything that the gateway talks to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both services in memory behind their task queues: the real decisions, and a provider that answers as it is told."""
+"""Both services in memory behind their task queues, with the real decisions and a scripted provider."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A Stripe of one's own on loopback: the few endpoints we use, with their idempotency keys and test payment methods."""
+"""A fake Stripe on loopback, with the endpoints, idempotency keys and test payment methods that we use."""
 
 from __future__ import annotations
 
