@@ -224,5 +224,5 @@ def test_the_version_is_told() -> None:
 
 
 @pytest.mark.parametrize("arguments", [["nosuch"], ["help", "nosuch"], ["order", "get", "12"], ["order"], []])
-def test_what_is_no_command_is_wrong_usage(arguments: list[str]) -> None:
+def test_an_unknown_command_is_wrong_usage(arguments: list[str]) -> None:
     assert CliRunner().invoke(app, arguments).exit_code == 2

@@ -60,7 +60,7 @@ OLD = [
 
 
 @pytest.mark.parametrize("environ", OLD, ids=lambda environ: " ".join(environ.values()))
-def test_whatever_the_encoding_is_everything_is_written(stack: Stack, foreign: str, environ: dict[str, str]) -> None:
+def test_everything_is_written_in_every_encoding(stack: Stack, foreign: str, environ: dict[str, str]) -> None:
     commands = [
         ("saga --help", 0),
         (f"saga doctor $data --port-offset {stack.offset}", 0),
@@ -97,7 +97,9 @@ def test_json_keeps_what_the_encoding_lacks(stack: Stack, foreign: str, environ:
         ("saga order get 12 2> /dev/full", 1, ""),
     ],
 )
-def test_an_output_that_takes_nothing_is_no_traceback(stack: Stack, command: str, code: int, complaint: str) -> None:
+def test_an_output_that_is_full_or_closed_is_told_without_a_traceback(
+    stack: Stack, command: str, code: int, complaint: str
+) -> None:
     done = shell(command, stack)
     assert (done.returncode, done.stdout, done.stderr.decode()) == (code, b"", complaint)
 

@@ -24,13 +24,13 @@ _VALUES = {
 @pytest.mark.parametrize("kind", _VALUES)
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_the_server_reads_every_value_as_it_was(servers: Servers, kind: str, data: st.DataObject) -> None:
+def test_postgresql_reads_every_value_as_it_was_written(servers: Servers, kind: str, data: st.DataObject) -> None:
     values = data.draw(st.lists(st.none() | _VALUES[kind], max_size=6))
     with psycopg.connect(servers.admin_dsn, options="-c timezone=UTC") as connection:
         row: Any = connection.execute(f"SELECT %s::{kind}[]", [array(values)]).fetchone()
     assert row[0] == values
 
 
-def test_what_has_no_place_in_an_array_is_refused() -> None:
+def test_a_value_that_no_array_can_hold_is_refused() -> None:
     with pytest.raises(TypeError, match="float has no place in an array"):
         array([1.5])

@@ -60,7 +60,7 @@ def violated(report: Report) -> set[str]:
     return set(report.tallies)
 
 
-def test_lives_are_what_deciding_leads_to_and_nothing_else() -> None:
+def test_the_lives_of_orders_and_payments_are_what_deciding_leads_to() -> None:
     assert "OrderCreated,OrderPaid,OrderCancelled|CANCELLED|USER_REQUESTED" in order_lives()
     assert not any("OrderPaid" in life and "PAYMENT_TIMEOUT" in life for life in order_lives())
     assert "PaymentCancelled,PaymentRefunded|REFUNDED|" in payment_lives()
@@ -68,7 +68,7 @@ def test_lives_are_what_deciding_leads_to_and_nothing_else() -> None:
     assert (len(order_lives()), len(payment_lives())) == (7, 11)
 
 
-def test_nothing_is_told_of_a_system_that_is_as_it_must_be(audited: Audited) -> None:
+def test_a_system_that_is_as_it_must_be_has_no_violation(audited: Audited) -> None:
     report = audit(audited.places, replace(HURRIED, at_rest=True))
     assert (report.tallies, report.unread, report.exit_code) == ({}, {}, 0)
     assert (report.seen["orders"], report.seen["payments"], report.seen["sagas under way"]) == (7, 7, 0)
@@ -347,14 +347,14 @@ def test_an_audit_of_a_system_at_work_raises_no_false_alarm(audited: Audited) ->
     assert [{}] * len(reports) == [report.tallies for report in reports]
 
 
-def test_a_lot_of_violations_are_counted_and_a_few_shown(audited: Audited) -> None:
+def test_all_violations_are_counted_and_a_few_are_shown(audited: Audited) -> None:
     audited.spoil("orders", "UPDATE event_log SET causation_id = NULL")
     report = audit(audited.places, replace(HURRIED, keep=2))
     tally = report.tallies["order events name their causes"]
     assert (tally.violations, len(tally.examples)) == (15, 2)  # two events an order, and one that was PAID first
 
 
-def test_a_payment_charged_at_stripe_is_noted_not_told_of(audited: Audited) -> None:
+def test_a_payment_charged_at_stripe_is_noted_and_no_violation(audited: Audited) -> None:
     order_id = audited.ids["paid"]
     audited.spoil("payments", f"DELETE FROM provider_charges WHERE {OF_PAYMENT}", order_id)
     audited.spoil("payments", "UPDATE payments SET transaction_id = 'pi_3abc' WHERE order_id = %s", order_id)

@@ -82,7 +82,7 @@ async def test_events_of_the_order_watched_arrive_and_no_others(broker: Broker, 
     assert [event.order_id for event in received if event] == [str(ORDER)] * 2
 
 
-async def test_what_nobody_can_read_stops_nothing(broker: Broker, feed: Feed) -> None:
+async def test_a_message_that_nobody_can_read_does_not_stop_the_feed(broker: Broker, feed: Feed) -> None:
     async with asyncio.timeout(60), feed.subscribe(ORDER) as events:
         for body in (b"", b"\xff", b"{}", b'{"payload":{"orderId":"%s"}}' % str(ORDER).encode()):
             await broker.publish(
@@ -154,7 +154,7 @@ async def test_an_exchange_that_goes_missing_is_bound_to_again_and_the_watchers_
     await asyncio.wait([running])
 
 
-async def test_without_a_connection_nobody_is_made_to_wait() -> None:
+async def test_a_subscription_without_a_connection_is_refused_at_once() -> None:
     with pytest.raises(BrokerUnavailable):
         async with asyncio.timeout(60), Feed().subscribe(ORDER):
             pass

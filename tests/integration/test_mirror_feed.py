@@ -128,7 +128,7 @@ async def test_47_an_original_services_event_is_told_with_what_traces_it(world: 
     assert mirrors.traced_by == ["p", "e2", "p", "e4"]
 
 
-async def test_what_was_told_is_acknowledged_and_what_was_not_comes_again(world: World) -> None:
+async def test_events_that_were_told_are_acknowledged_and_the_others_come_again(world: World) -> None:
     mirrors = TellTale()
     async with feeding(world, mirrors, gather=0) as broker:
         await publish(broker, OrderPaid(order_id=ORDER))

@@ -365,7 +365,7 @@ STRAYS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("stray", STRAYS)
 @pytest.mark.parametrize("end", ["it is over", "it failed"])
-def test_what_comes_by_the_broker_for_an_orchestrated_order_that_is_over_opens_no_mirror(end: str, stray: str) -> None:
+def test_a_message_for_an_orchestrated_order_that_is_over_opens_no_mirror(end: str, stray: str) -> None:
     async def act(stage: Stage) -> None:
         if end == "it is over":
             await stage.start()

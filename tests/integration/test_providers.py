@@ -180,7 +180,7 @@ class ConformanceOfAProvider:
         assert await open_books.provider.look_up(asked, correlation_id="c") == Refunded(order_id=asked.order_id)
         assert await open_books.sums(asked) == (AMOUNT, AMOUNT)
 
-    async def test_what_was_never_captured_is_not_refunded(self, open_books: Books) -> None:
+    async def test_a_payment_that_was_never_captured_is_not_refunded(self, open_books: Books) -> None:
         asked = payment()
         with pytest.raises(RefundRefused):
             await open_books.provider.refund(asked, correlation_id="c")
@@ -314,7 +314,7 @@ class TestSimulatedProvider(ConformanceOfAProvider):
         assert charged == Charged(order_id=asked.order_id, transaction_id=f"txn_{asked.id.hex}")
         assert await opened.sums(asked) == (AMOUNT, 0)
 
-    async def test_what_was_answered_stands_when_the_server_dies_at_once(
+    async def test_an_answer_stands_when_the_server_dies_right_after_it(
         self, database: Database, servers: Servers
     ) -> None:
         """A service that remembers an answer approves its payment, once the database is back."""
@@ -365,7 +365,9 @@ class TestStripeProvider(ConformanceOfAProvider):
         return stripe_books
 
     @pytest.mark.parametrize("status", [401, 403, 409, 429, 500, 503])
-    async def test_what_may_pass_is_unavailable_not_refused(self, stripe_books: StripeBooks, status: int) -> None:
+    async def test_a_temporary_error_is_unavailable_and_not_refused(
+        self, stripe_books: StripeBooks, status: int
+    ) -> None:
         asked = payment()
         stripe_books.server.failures = [status]
         with pytest.raises(ProviderUnavailable, match=str(status)):
@@ -398,7 +400,7 @@ class TestStripeProvider(ConformanceOfAProvider):
         ("currency", "total", "at_stripe"),
         [("USD", 5_000, 5_000), ("JPY", 500, 500), ("ISK", 500, 50_000), ("UGX", 500, 50_000), ("MGA", 50_000, 500)],
     )
-    async def test_what_is_charged_is_in_stripes_units(
+    async def test_charges_are_in_the_units_of_stripe(
         self, stripe_books: StripeBooks, currency: str, total: int, at_stripe: int
     ) -> None:
         asked = replace(payment(amount=total), currency=currency)
@@ -414,7 +416,7 @@ class TestStripeProvider(ConformanceOfAProvider):
         assert await stripe_books.provider.void(asked, correlation_id="c") == Voided(order_id=asked.order_id)
         assert stripe_books.server.requests == []
 
-    async def test_every_request_tells_what_it_is_made_for_and_is_no_other_one_for_it(
+    async def test_every_request_carries_the_correlation_id_that_it_is_made_for(
         self, stripe_books: StripeBooks
     ) -> None:
         asked = payment("pm_timeout_then_approve")

@@ -279,7 +279,7 @@ def test_a_cancellation_that_is_under_way_is_left_alone(on: On) -> None:
 # A sweep as a whole
 
 
-def test_where_nothing_has_fallen_through_nothing_is_done(on: On) -> None:
+def test_a_sweep_that_finds_nothing_does_nothing(on: On) -> None:
     async def test(stage: Stage) -> None:
         for method in ("pm_card_visa", "pm_card_chargeDeclined", "pm_error"):
             created = await stage.create(method=method)

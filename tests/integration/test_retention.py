@@ -139,7 +139,7 @@ def test_the_events_of_a_saga_over_for_long_go_together_and_everything_else_stay
     }
 
 
-def test_what_is_still_to_be_published_stays_with_all_events_of_its_order(places: Places) -> None:
+def test_an_event_still_to_be_published_stays_with_all_events_of_its_order(places: Places) -> None:
     async def act(sagas: Sagas) -> UUID:
         order_id = await sagas.create()
         await sagas.deliver(published=False)
@@ -180,7 +180,7 @@ def test_more_events_than_a_page_holds_go_page_by_page_past_what_stays(places: P
     assert sweep(places, "orders", events=HOUR) == NOTHING
 
 
-def test_it_is_noted_up_to_when_events_were_removed_and_never_taken_back(places: Places) -> None:
+def test_the_time_up_to_which_events_were_removed_is_noted_and_never_goes_back(places: Places) -> None:
     first, second = play(places, two)
     assert rows(places, "orders", "SELECT until FROM removed_events") == []
     age(places, first)
@@ -419,7 +419,7 @@ def test_a_cause_that_nobody_has_logged_is_still_found_where_events_were_not_rem
 # Running
 
 
-def test_it_runs_until_cancelled_also_across_a_crash_of_the_database(world: World, servers: Servers) -> None:
+def test_retention_runs_until_cancelled_also_across_a_crash_of_the_database(world: World, servers: Servers) -> None:
     places = Places(orders_db=world.dsn("orders"), payments_db=world.dsn("payments"))
     left = "SELECT count(*) AS n FROM event_log"
 

@@ -159,7 +159,7 @@ def test_a_mirror_closes_with_a_complete_timeline_in_whatever_order_its_events_c
     on(skipping, test)
 
 
-def test_what_arrives_together_takes_one_signal_and_one_workflow_task() -> None:
+def test_events_that_arrive_together_take_one_signal_and_one_workflow_task() -> None:
     async def test(stage: Stage) -> None:
         story = await stage.story()
         mirrors = mirrors_of(stage.client, beside=None)

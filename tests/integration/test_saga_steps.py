@@ -132,7 +132,7 @@ def test_a_charge_without_an_answer_is_tried_again_and_voided_the_last_time(on: 
         ({"coordinator": "nobody"}, "Malformed"),
     ],
 )
-def test_what_no_retry_can_help_is_not_retried(on: On, change: dict[str, Any], kind: str) -> None:
+def test_a_step_that_no_retry_can_help_is_not_retried(on: On, change: dict[str, Any], kind: str) -> None:
     async def act(services: Services) -> None:
         create = create_step()
         await services.run(services.orders.create_order, create)

@@ -214,7 +214,7 @@ def test_an_order_heard_of_after_its_deadline_is_cancelled_without_a_timer(late:
     play(TimedMirror, act)
 
 
-def test_what_is_heard_meanwhile_sets_no_timer_anew() -> None:
+def test_events_that_come_while_a_timer_runs_set_no_new_timer() -> None:
     async def act(stage: TimedMirror) -> None:
         story = stage.begun(ago=0)
         for minute in range(10):

@@ -51,7 +51,7 @@ def _delivery(tag: int) -> Any:
 
 
 @given(st.data())
-def test_in_whatever_order_deliveries_are_settled_each_leaves_once_and_none_too_early(data: st.DataObject) -> None:
+def test_each_delivery_is_acknowledged_once_and_none_too_early_whatever_the_order(data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(1, 13)))
     pauses = data.draw(st.lists(st.booleans(), min_size=12, max_size=12))
 
@@ -76,7 +76,7 @@ def test_in_whatever_order_deliveries_are_settled_each_leaves_once_and_none_too_
     asyncio.run(settle_all())
 
 
-async def test_what_is_settled_together_leaves_in_one_frame() -> None:
+async def test_deliveries_settled_together_are_acknowledged_in_one_frame() -> None:
     channel = _Channel()
     broker = _Broker(channel, 100)
     acknowledgements = Acknowledgements(channel)  # type: ignore[arg-type]
@@ -89,7 +89,7 @@ async def test_what_is_settled_together_leaves_in_one_frame() -> None:
     assert (broker.frames, broker.unacknowledged) == (1, [])
 
 
-async def test_what_is_settled_one_by_one_within_the_pause_leaves_in_one_frame() -> None:
+async def test_deliveries_settled_within_the_pause_are_acknowledged_in_one_frame() -> None:
     channel = _Channel()
     broker = _Broker(channel, 10)
     acknowledgements = Acknowledgements(channel, pause=1.0)  # type: ignore[arg-type]

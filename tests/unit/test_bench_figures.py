@@ -20,7 +20,7 @@ def test_a_quantile_is_the_least_value_that_covers_its_share(values: list[float]
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.95, 95), (0.99, 99), (1.0, 100), (0.0, 1)])
-def test_the_quantiles_of_one_to_a_hundred(share: float, expected: float) -> None:
+def test_the_quantiles_of_one_to_a_hundred_are_their_shares(share: float, expected: float) -> None:
     assert quantile(range(1, 101), share) == expected
 
 

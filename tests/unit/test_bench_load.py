@@ -147,7 +147,7 @@ def test_refused_orders_make_room_for_others() -> None:
     assert not accepted(placed)
 
 
-def test_a_server_that_hangs_up_or_is_not_there_gives_no_answer() -> None:
+def test_a_request_to_a_server_that_hangs_up_or_is_away_counts_as_unanswered() -> None:
     async def run() -> list[int]:
         gateway = Gateway()
         gateway.status = lambda number: 0 if number == 2 else 202
@@ -159,7 +159,7 @@ def test_a_server_that_hangs_up_or_is_not_there_gives_no_answer() -> None:
     assert asyncio.run(run()) == [202, 0, 202, 0]
 
 
-def test_what_takes_too_long_gives_no_answer() -> None:
+def test_a_request_that_takes_too_long_counts_as_unanswered() -> None:
     async def run() -> int:
         gateway = Gateway()
         gateway.may_answer.clear()
@@ -204,7 +204,7 @@ def test_patient_clients_try_the_other_gateway_until_they_are_answered() -> None
     assert load.answers["POST 503"] + load.answers["POST without an answer"] == len(away.asked) > 0
 
 
-def test_what_must_not_be_answered_is_counted() -> None:
+def test_an_answer_that_must_not_be_given_is_counted() -> None:
     async def run() -> Load:
         gateway = Gateway()
         gateway.status = lambda number: (500, 202, 202, 404)[number - 1]

@@ -226,7 +226,7 @@ def test_a_target_is_met_at_its_limit_and_missed_beyond_it() -> None:
     assert verdicts["POST to terminal status at 10 a second, p99"] is False
 
 
-def test_what_was_not_measured_is_neither_met_nor_missed() -> None:
+def test_a_target_that_was_not_measured_is_neither_met_nor_missed() -> None:
     assert {(row.met, row.measured) for row in rows({})} == {(None, None)}
     assert len(rows({})) == len(TARGETS)
 

@@ -145,7 +145,7 @@ def test_a_run_without_kills_has_no_section_about_them(report: Report) -> None:
     assert "After kill -9" not in page(replace(report, recoveries=[]))
 
 
-def test_what_is_written_as_json_is_read_as_it_was(report: Report) -> None:
+def test_a_report_written_as_json_is_read_as_it_was(report: Report) -> None:
     again = Report.from_json(report.as_json())
     assert again.as_json() == report.as_json()
     assert page(again) == page(report)
@@ -182,6 +182,6 @@ def test_bars_are_as_long_as_what_they_stand_for() -> None:
     assert {"a & b", "c", "40", "20", "ms"} <= texts
 
 
-def test_nothing_to_draw_is_drawn_as_nothing() -> None:
+def test_a_chart_without_values_is_drawn_empty() -> None:
     assert distribution({"one": []}, unit="ms") == ""
     assert bars([], unit="ms") == bars([Bar(label="a", parts=[("one", 0.0)])], unit="ms") == ""

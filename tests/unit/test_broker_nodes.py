@@ -115,7 +115,7 @@ async def test_an_operator_is_refused_only_when_every_node_was_asked() -> None:
 
 
 @pytest.mark.parametrize("raised", [Exception(), StopAsyncIteration(), OSError("gone")])
-async def test_whatever_the_driver_raises_when_it_is_hung_up_on_the_connection_is_tried_again(
+async def test_a_connection_that_is_hung_up_on_is_tried_again_whatever_the_driver_raises(
     monkeypatch: pytest.MonkeyPatch, raised: Exception
 ) -> None:
     tries: asyncio.Queue[str] = asyncio.Queue()
@@ -132,7 +132,7 @@ async def test_whatever_the_driver_raises_when_it_is_hung_up_on_the_connection_i
     await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_a_mistake_of_ours_is_no_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_in_our_code_is_no_lost_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     async def connect(_url: str, **_: object) -> None:
         raise KeyError("key")
 

@@ -35,7 +35,7 @@ def judged(*rows: dict[str, Any], key: str | None = "k", cancel_after: float | N
     return outcomes(cast(System, system), load)[1]
 
 
-def test_what_came_out_as_it_was_asked_for_is_well() -> None:
+def test_an_order_that_came_out_as_asked_is_no_finding() -> None:
     assert judged(ROW) == []
     assert judged(ROW | {"status": "CANCELLED", "cancel_reason": "USER_REQUESTED"}, cancel_after=1.0) == []
 

@@ -43,19 +43,19 @@ def test_every_service_is_sent_something_by_every_way() -> None:
     assert "half a message by order.created" in POISONS
 
 
-def test_what_is_a_dead_letter_wherever_it_was_read_is_accounted_for_and_copies_are_one(poison: Poison) -> None:
+def test_poison_that_is_a_dead_letter_in_every_queue_is_accounted_for_and_copies_count_once(poison: Poison) -> None:
     letters = [letter("payment-service"), letter("saga-mirror"), letter("saga-mirror")]
     assert list(poison.unaccounted(letters)) == []
     assert all(map(poison.holds, letters))
 
 
-def test_what_is_lost_on_one_of_its_ways_is_found(poison: Poison) -> None:
+def test_poison_that_is_lost_in_one_queue_is_found(poison: Poison) -> None:
     assert list(poison.unaccounted([letter("saga-mirror")])) == [
         "half a message is not among the dead letters of payment-service"
     ]
 
 
-def test_what_was_not_sent_there_is_found(poison: Poison) -> None:
+def test_poison_among_the_dead_letters_of_another_queue_is_found(poison: Poison) -> None:
     letters = [letter("payment-service"), letter("saga-mirror"), letter("order-service")]
     assert list(poison.unaccounted(letters)) == [
         "something that was sent elsewhere is a dead letter of order-service: why"

@@ -242,7 +242,7 @@ def test_a_port_offset_is_that_of_the_stack_or_nothing_is_done(tmp_path: Path) -
         find(tmp_path, port_offset=200, environ={})
 
 
-def test_a_broken_state_file_is_one_line(tmp_path: Path) -> None:
+def test_a_broken_state_file_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text("{")
     result = CliRunner().invoke(orders.app, ["list", "--data", str(tmp_path)])
     assert (result.exit_code, result.stderr.count("\n")) == (1, 1)
@@ -267,7 +267,7 @@ def test_a_damaged_state_is_no_traceback(arguments: str, content: bytes, tmp_pat
 
 @pytest.mark.parametrize("arguments", ["status", "down", "order list", "audit", "events list", "dead-letters list"])
 @pytest.mark.parametrize("folder", ["file", "file/below", "x" * 300, "/proc/nothing"])
-def test_a_folder_that_cannot_be_is_one_line(arguments: str, folder: str, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_exist_is_told_in_one_line(arguments: str, folder: str, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     result = CliRunner().invoke(app, [*arguments.split(), "--data", str(tmp_path / folder)])
     assert isinstance(result.exception, SystemExit | None), result.exception
@@ -279,12 +279,12 @@ def test_a_folder_without_a_name_is_refused() -> None:
 
 
 @pytest.mark.parametrize("address", ["localhost:3000", "http://", "http://[", "http://localhost:port"])
-def test_what_is_no_address_is_one_line(address: str) -> None:
+def test_an_invalid_address_is_told_in_one_line(address: str) -> None:
     line = "SAGA_GATEWAY_URL must be an address that starts with http:// or https://; correct it"
     fails_with(line, CliRunner().invoke(orders.app, "list", env={"SAGA_GATEWAY_URL": address}))
 
 
-def test_a_gateway_that_is_down_is_one_line() -> None:
+def test_a_gateway_that_is_down_is_told_in_one_line() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: it refuses
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -379,7 +379,7 @@ def test_a_refusal_is_the_problems_detail_and_a_remedy(
     fails_with(line, order(f"get {ORDER}", answers))
 
 
-def test_an_answer_of_something_else_is_one_line(answers: Answers) -> None:
+def test_an_answer_of_another_server_is_told_in_one_line(answers: Answers) -> None:
     answers.give("GET", f"/api/orders/{ORDER}", "<html>", kind="text/html")
     line = f"{answers.url} does not answer as this system does; check the address"
     fails_with(line, order(f"get {ORDER}", answers))
@@ -439,7 +439,7 @@ def test_watch_prints_each_event_as_json(answers: Answers) -> None:
     assert entry(1, "OrderPaid", "PAID") == json.loads(order(f"watch {ORDER} --json", answers).stdout)
 
 
-def test_watching_an_unknown_order_is_one_line(answers: Answers) -> None:
+def test_watching_an_unknown_order_is_told_in_one_line(answers: Answers) -> None:
     answers.give("GET", f"/api/orders/{ORDER}/stream", {"detail": "There is no such order"}, status=404)
     fails_with("There is no such order", order(f"watch {ORDER}", answers))
 
@@ -451,7 +451,7 @@ def test_watching_an_unknown_order_is_one_line(answers: Answers) -> None:
     "body", [b"[" * 900 + b"]" * 900, b"[" * 20_000 + b"]" * 20_000, b"NaN", b'"\\ud800"', b"\xff"], ids=range(5)
 )
 @pytest.mark.parametrize("arguments", ["list --json", "show d1 --json", "show d1"])
-def test_whatever_a_dead_letter_is_it_can_be_looked_at(arguments: str, body: bytes) -> None:
+def test_every_dead_letter_can_be_shown(arguments: str, body: bytes) -> None:
     shown = letters(arguments, Heap(dead_letter("d1", body=body)))
     assert (shown.exit_code, "d1" in shown.output) == (0, True), shown.output
     if "--json" in arguments:
@@ -501,7 +501,7 @@ def test_redriving_twice_redrives_once_and_says_so() -> None:
     assert heap.redriven == ["aa1"]
 
 
-def test_what_the_broker_has_not_put_back_yet_is_redriven_all_the_same() -> None:
+def test_a_letter_that_the_broker_has_not_put_back_yet_is_redriven() -> None:
     heap = Heap(dead_letter("aa1"))
     heap.slow_looks = 1
     assert letters("redrive aa1", heap).stdout.endswith("Redrove 1 dead letter\n")
@@ -528,7 +528,7 @@ def test_ids_and_filters_exclude_each_other(arguments: str) -> None:
     assert (letters(arguments, heap).exit_code, heap.redriven, heap.discarded) == (2, [], [])
 
 
-def test_a_broker_that_does_not_confirm_is_one_line() -> None:
+def test_a_broker_that_does_not_confirm_is_told_in_one_line() -> None:
     heap = Heap()
     heap.error = BrokerUnavailable("RabbitMQ gave no confirm")
     line = "RabbitMQ gave no confirm; see what `saga status` says and run this again, nothing is lost by that"
@@ -592,7 +592,7 @@ def test_replaying_everything_takes_a_yes(answers: Answers) -> None:
     assert result.stdout == "Replayed 9 events of the payment service\n"
 
 
-def test_a_wrong_token_is_one_line(answers: Answers) -> None:
+def test_a_wrong_token_is_told_in_one_line(answers: Answers) -> None:
     answers.give("GET", "/o/events", {"detail": "The token is wrong."}, status=401)
     line = "The token is wrong; set SAGA_INTERNAL_TOKEN to one that it accepts"
     fails_with(line, logged("list --service order", answers))

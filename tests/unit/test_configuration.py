@@ -130,7 +130,7 @@ def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> 
     assert refused.value.__suppress_context__, "a traceback would show what was loaded"
 
 
-def test_whatever_carries_a_password_is_a_secret() -> None:
+def test_every_setting_that_carries_a_password_is_a_secret() -> None:
     telling = ("password", "token", "api_key", "amqp_url", "database_url")
     named = {name for name in settings.Settings.model_fields if name.endswith(telling)}
     assert named == set(SECRETS)

@@ -12,7 +12,7 @@ DELAYS = (1.0, 5.0)
 
 
 @pytest.mark.parametrize("result", [None, Become(state=object()), Stale(why="duplicate")])
-def test_what_is_done_or_needs_no_doing_is_acknowledged(result: Decision[object] | None) -> None:
+def test_a_message_that_was_handled_or_is_stale_is_acknowledged(result: Decision[object] | None) -> None:
     assert dispose(result, 1, DELAYS) == Ack()
 
 
@@ -24,12 +24,14 @@ def test_what_is_done_or_needs_no_doing_is_acknowledged(result: Decision[object]
         (ContradictoryOutcome("no"), "ILLEGAL"),
     ],
 )
-def test_what_no_retry_can_change_is_a_dead_letter_at_once(result: Decision[object] | Exception, reason: str) -> None:
+def test_a_message_that_no_retry_can_help_is_a_dead_letter_at_once(
+    result: Decision[object] | Exception, reason: str
+) -> None:
     assert dispose(result, 1, DELAYS) == DeadLetter(reason=reason, error="no")
 
 
 @pytest.mark.parametrize(("attempt", "delay"), [(1, 1.0), (2, 5.0)])
-def test_what_may_change_is_retried_with_growing_delays(attempt: int, delay: float) -> None:
+def test_a_message_that_may_succeed_later_is_retried_with_growing_delays(attempt: int, delay: float) -> None:
     assert dispose(TooEarly(why="wait"), attempt, DELAYS) == RetryAfter(delay=delay, error="wait")
     assert dispose(KeyError("x"), attempt, DELAYS) == RetryAfter(delay=delay, error="KeyError: 'x'")
 

@@ -38,7 +38,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_no_more_pass_at_once_than_may_and_the_others_in_their_order() -> None:
+async def test_a_gate_admits_its_number_at_once_and_the_others_in_their_order() -> None:
     visitors = Visitors(Gate(Bounds(at_once=2, waiting=10, patience=LONG)))
     tasks = [asyncio.create_task(visitors.visit(n)) for n in range(6)]
     await settle()
@@ -50,7 +50,7 @@ async def test_no_more_pass_at_once_than_may_and_the_others_in_their_order() -> 
     assert visitors.most == 2
 
 
-async def test_whoever_finds_too_many_waiting_is_refused_at_once() -> None:
+async def test_a_request_that_finds_too_many_waiting_is_refused_at_once() -> None:
     visitors = Visitors(Gate(Bounds(at_once=1, waiting=1, patience=LONG)))
     tasks = [asyncio.create_task(visitors.visit(n)) for n in range(2)]
     await settle()
@@ -64,7 +64,7 @@ async def test_whoever_finds_too_many_waiting_is_refused_at_once() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_whoever_has_waited_for_as_long_as_may_be_is_refused_and_leaves_its_place_to_others() -> None:
+async def test_a_request_that_has_waited_too_long_is_refused_and_leaves_its_place_to_others() -> None:
     visitors = Visitors(Gate(Bounds(at_once=1, waiting=1, patience=0.05)))
     first = asyncio.create_task(visitors.visit(0))
     await settle()
@@ -101,7 +101,7 @@ async def test_where_the_first_has_waited_for_long_the_last_is_served_first() ->
     assert visitors.served == [2, 1, 0]
 
 
-async def test_a_place_given_to_somebody_who_gives_up_at_that_moment_goes_to_the_next() -> None:
+async def test_a_place_given_to_a_request_that_gives_up_at_that_moment_goes_to_the_next() -> None:
     visitors = Visitors(Gate(Bounds(at_once=1, waiting=10, patience=LONG)))
     visitors.leave.set()
     async with visitors.gate.place():
@@ -114,7 +114,7 @@ async def test_a_place_given_to_somebody_who_gives_up_at_that_moment_goes_to_the
     await visitors.visit(2)
 
 
-async def test_whoever_gives_up_waiting_takes_no_place() -> None:
+async def test_a_request_that_gives_up_waiting_takes_no_place() -> None:
     visitors = Visitors(Gate(Bounds(at_once=1, waiting=2, patience=LONG)))
     tasks = [asyncio.create_task(visitors.visit(n)) for n in range(3)]
     await settle()

@@ -356,7 +356,7 @@ async def test_cancelling_an_unknown_order_is_a_404(client: httpx.AsyncClient, a
 
 
 @pytest.mark.parametrize("path", ["/api/orders/42/cancel", "/api/orders/42"])
-async def test_cancelling_by_something_that_is_no_id_is_refused(client: httpx.AsyncClient, path: str) -> None:
+async def test_a_cancellation_by_an_invalid_id_is_refused(client: httpx.AsyncClient, path: str) -> None:
     assert violations(await client.patch(path, json={"status": "CANCELLED"})) == [("path", "orderId", "uuid_parsing")]
 
 

@@ -36,7 +36,7 @@ PATHS = {
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_what_a_service_answers_is_passed_on_byte_for_byte(
+async def test_the_answer_of_a_service_is_passed_on_byte_for_byte(
     client: httpx.AsyncClient, around: Neighbours, path: str
 ) -> None:
     service, inner = PATHS[path]
@@ -182,7 +182,7 @@ async def test_an_order_is_not_placed_with_a_query_parameter(client: httpx.Async
         "/api/payments/order/42",
     ],
 )
-async def test_something_that_is_no_id_is_refused(client: httpx.AsyncClient, path: str) -> None:
+async def test_an_invalid_id_is_refused(client: httpx.AsyncClient, path: str) -> None:
     [(part, _, rule)] = violations(await client.get(path))
 
     assert (part, rule) == ("path", "uuid_parsing")
@@ -230,7 +230,7 @@ async def test_a_method_that_is_not_there_is_a_405_that_names_those_that_are(
     assert allowed == answer.headers["allow"]
 
 
-async def test_what_nobody_expected_is_a_bare_500_and_logged(client: httpx.AsyncClient, around: Neighbours) -> None:
+async def test_an_unexpected_error_is_a_bare_500_and_is_logged(client: httpx.AsyncClient, around: Neighbours) -> None:
     def fail(_: Asked) -> None:
         raise ZeroDivisionError("secret")
 

@@ -88,7 +88,7 @@ def test_a_client_for_a_part_of_this_system_has_no_proxy(monkeypatch: pytest.Mon
     assert http_clients.async_client().trust_env is False
 
 
-def test_what_steers_libraries_is_forgotten_and_ours_is_kept() -> None:
+def test_variables_that_steer_libraries_are_forgotten_and_ours_are_kept() -> None:
     strangers = ["PGHOSTADDR", "PGSERVICE", "TEMPORAL_ADDRESS", "UVICORN_PORT", "WEB_CONCURRENCY", "SSLKEYLOGFILE"]
     ways_out = ["HTTP_PROXY", "https_proxy", "All_Proxy", "NO_PROXY", "grpc_proxy", "NETRC", "SSL_CERT_FILE"]
     kept = ["SAGA_HOST", "PATH", "OTEL_EXPORTER_OTLP_ENDPOINT", "PYTHONPATH"]

@@ -44,7 +44,7 @@ def test_an_id_tells_when_it_was_minted() -> None:
     assert minted_at(Uuid7Mint()(NOW)) == NOW
 
 
-def test_other_ids_tell_nothing() -> None:
+def test_an_id_of_another_kind_has_no_time() -> None:
     assert minted_at(uuid4()) is None
     assert minted_at(UUID("ffffffff-ffff-7fff-8fff-ffffffffffff")) is None
 
@@ -57,5 +57,5 @@ def test_an_id_carries_a_mark_and_stays_the_id_of_its_moment(mark: bool) -> None
     assert (told.version, minted_at(told)) == (7, minted_at(minted))
 
 
-def test_an_id_that_somebody_else_minted_carries_none() -> None:
+def test_an_id_that_somebody_else_minted_carries_no_mark() -> None:
     assert not is_marked(UUID("d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"))

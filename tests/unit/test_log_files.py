@@ -26,7 +26,7 @@ def test_a_log_is_rotated_while_it_is_written_and_no_line_is_torn(tmp_path: Path
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_lines_wait_while_the_disk_is_full_and_are_written_once_it_is_not(tmp_path: Path) -> None:
+def test_lines_wait_while_the_disk_is_full_and_are_written_later(tmp_path: Path) -> None:
     path = tmp_path / "server.log"
     path.symlink_to(FULL)
     log = LogFile(path)
@@ -37,7 +37,7 @@ def test_lines_wait_while_the_disk_is_full_and_are_written_once_it_is_not(tmp_pa
     assert path.read_text() == "while it was full\nafterwards\n"
 
 
-def test_what_is_too_much_to_wait_is_lost_from_its_beginning_and_said_to_be(tmp_path: Path) -> None:
+def test_the_oldest_lines_are_dropped_when_too_many_wait_and_the_log_says_so(tmp_path: Path) -> None:
     path = tmp_path / "server.log"
     path.symlink_to(FULL)
     log = LogFile(path)
@@ -53,7 +53,7 @@ def test_what_is_too_much_to_wait_is_lost_from_its_beginning_and_said_to_be(tmp_
     assert rest[-1] == "the last one"
 
 
-def test_output_that_nobody_takes_stops_nobody(tmp_path: Path) -> None:
+def test_an_output_that_takes_nothing_stops_no_process(tmp_path: Path) -> None:
     """A full disk, a reader that has left, a stream that is closed."""
     reader, writer = os.pipe()
     os.close(reader)

@@ -17,12 +17,12 @@ async def wait_for_ever() -> None:
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), StopAsyncIteration(), Exception()])
-async def test_what_the_driver_raises_without_a_word_is_a_loss(error: BaseException) -> None:
+async def test_an_error_of_the_driver_without_a_message_is_a_lost_connection(error: BaseException) -> None:
     with pytest.raises(losses.LOST), losses.named():
         raise error
 
 
-async def test_a_task_that_is_cancelled_stays_so() -> None:
+async def test_a_cancelled_task_stays_cancelled() -> None:
     task = asyncio.create_task(wait_for_ever())
     await asyncio.sleep(0)
     task.cancel()
@@ -46,12 +46,12 @@ async def test_a_cancellation_that_comes_as_the_driver_fails_is_not_lost() -> No
         await task
 
 
-async def test_a_time_limit_is_none_of_its_business() -> None:
+async def test_a_time_out_is_no_lost_connection() -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
             await wait_for_ever()
 
 
-async def test_errors_with_a_name_keep_it() -> None:
+async def test_an_error_of_any_other_kind_is_raised_as_it_is() -> None:
     with pytest.raises(KeyError), losses.named():
         raise KeyError

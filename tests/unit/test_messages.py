@@ -180,7 +180,7 @@ def test_any_other_total_is_malformed(total: object) -> None:
         original("OrderPaid", {"orderId": ORDER}, coordinator="anarchy"),
     ],
 )
-def test_what_is_no_envelope_is_malformed(body: bytes) -> None:
+def test_a_body_that_is_no_envelope_is_malformed(body: bytes) -> None:
     with pytest.raises(MalformedMessage):
         decode(body)
 
@@ -188,13 +188,13 @@ def test_what_is_no_envelope_is_malformed(body: bytes) -> None:
 # Nearly as many as a parser takes, and more than it takes.
 @pytest.mark.parametrize("levels", [100, 481, 960, 985, 5_000, 20_000])
 @pytest.mark.parametrize("name", ["orderId", "note"])
-def test_what_is_nested_too_deeply_to_be_handled_is_malformed(name: str, levels: int) -> None:
+def test_a_body_that_is_nested_too_deeply_is_malformed(name: str, levels: int) -> None:
     body = original("OrderPaid", {"orderId": ORDER, name: "HERE"}).replace(b'"HERE"', b"[" * levels + b"]" * levels)
     with pytest.raises(MalformedMessage, match="nested"):
         decode(body)
 
 
-def test_what_we_do_not_know_may_be_large_and_somewhat_nested() -> None:
+def test_unknown_fields_may_be_large_and_somewhat_nested() -> None:
     payload = {"orderId": ORDER, "items": [{"sku": n, "options": [[]]} for n in range(1_000)]}
     assert parse(decode(original("OrderPaid", payload))) == OrderPaid(order_id=ID)
 

@@ -28,7 +28,7 @@ def test_every_gateway_with_the_same_secret_knows_an_id_as_ours() -> None:
     assert ids == sorted(set(ids))
 
 
-def test_what_others_mint_is_not_taken_for_ours() -> None:
+def test_an_id_that_others_minted_is_not_taken_for_ours() -> None:
     """One forged id of 65,536 would be; of two hundred, none but by a one in 300 chance for a single one."""
     strangers = [uuid7(NOW) for _ in range(200)]
     other_secret = [OrderIds(b"another").mint(NOW, orchestrated=False) for _ in range(200)]

@@ -24,7 +24,7 @@ def wide(_: int) -> float:
     return 0.01
 
 
-def test_it_begins_with_one_call_at_a_time() -> None:
+def test_the_feed_begins_with_one_call_at_a_time() -> None:
     assert Pace(most=32).at_once == 1
 
 
@@ -40,7 +40,7 @@ def test_a_server_that_does_many_things_at_once_is_told_as_many_as_allowed() -> 
     assert pace.at_once == 32
 
 
-def test_never_more_than_the_most() -> None:
+def test_no_more_calls_are_made_at_once_than_allowed() -> None:
     pace = Pace(most=1)
     run(pace, wide, calls=500)
     assert pace.limit == 1
@@ -54,7 +54,7 @@ def test_a_server_that_others_keep_busy_is_given_rests_and_never_a_standstill() 
     assert pace.took(0.1, under_way=1, now=now) > 0.05  # half of the time is the others'
 
 
-def test_when_the_others_are_done_it_is_as_fast_as_before() -> None:
+def test_once_the_server_is_free_again_as_many_are_told_as_before() -> None:
     pace = Pace(most=8)
     now = run(pace, wide, calls=500)
     now = run(pace, lambda _: 0.1, calls=100, now=now)

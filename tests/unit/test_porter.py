@@ -29,7 +29,7 @@ def head(*fields: str, line: str = "GET /namespaces HTTP/1.1", host: str | None 
         head("Content-Type: application/json", line="POST /api/v1/x HTTP/1.1"),  # a program: it says of no page
     ],
 )
-def test_who_came_for_this_machine_is_let_in(request_head: bytes) -> None:
+def test_a_request_for_this_machine_is_let_in(request_head: bytes) -> None:
     """By any of its names, from the UI's own pages, by a link, or as a program."""
     assert admit(request_head, ALLOWED).endswith(b"\r\nConnection: close\r\n\r\n")
 
@@ -63,7 +63,7 @@ def test_who_came_for_this_machine_is_let_in(request_head: bytes) -> None:
         (head("Host : 127.0.0.1", host=None), 400),
     ],
 )
-def test_whoever_comes_under_another_name_or_from_another_page_is_refused(request_head: bytes, status: int) -> None:
+def test_a_request_under_another_name_or_from_another_page_is_refused(request_head: bytes, status: int) -> None:
     with pytest.raises(Refused) as refused:
         admit(request_head, ALLOWED)
     assert refused.value.status.startswith(f"{status} ")

@@ -44,7 +44,7 @@ async def fail() -> None:
     raise KeyError("a part")
 
 
-async def test_told_to_stop_it_ends_without_a_word() -> None:
+async def test_a_process_that_is_told_to_stop_ends_without_an_error() -> None:
     stop = asyncio.Event()
     stop.set()
     await served(stop, run_for_ever())
@@ -63,11 +63,11 @@ async def test_a_part_that_loses_its_cancellation_is_cancelled_again() -> None:
 
 
 @pytest.mark.parametrize("part", [end, end_cancelled])
-async def test_a_part_that_ends_is_an_error(part: Any) -> None:
+async def test_a_part_that_ends_unasked_is_an_error(part: Any) -> None:
     with pytest.raises(RuntimeError, match="nobody told it to"):
         await served(asyncio.Event(), run_for_ever(), part())
 
 
-async def test_what_a_part_fails_with_is_raised() -> None:
+async def test_the_error_of_a_failed_part_is_raised() -> None:
     with pytest.raises(KeyError, match="a part"):
         await served(asyncio.Event(), run_for_ever(), fail())

@@ -45,7 +45,7 @@ def test_everything_is_kept_for_good_unless_asked_for() -> None:
 
 
 @pytest.mark.parametrize("name", RETENTIONS)
-def test_a_retention_of_the_least_is_taken_and_a_shorter_one_refused_with_what_to_do(
+def test_the_least_retention_is_accepted_and_a_shorter_one_is_refused_with_a_remedy(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     least = settings.load().least_retention
@@ -70,7 +70,7 @@ def test_a_retention_of_the_least_is_taken_and_a_shorter_one_refused_with_what_t
         ("PROVIDER_TIMEOUT", "16"),
     ],
 )
-def test_whatever_makes_sagas_take_longer_raises_the_least(
+def test_settings_that_make_sagas_longer_raise_the_least_retention(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     before = settings.load().least_retention
@@ -78,7 +78,7 @@ def test_whatever_makes_sagas_take_longer_raises_the_least(
     assert settings.load().least_retention > before
 
 
-def test_the_least_is_longer_than_a_mirror_asks_for_a_compensation() -> None:
+def test_the_least_retention_outlasts_a_mirrors_requests_for_a_compensation() -> None:
     found = settings.load()
     tries = [found.compensation_timeout * 2**n for n in range(REPUBLISH_ATTEMPTS + 1)]
     assert found.least_retention > found.payment_timeout + sum(tries) + found.payment_patience
@@ -197,7 +197,7 @@ BEFORE_ALL = until(CREATED) - timedelta(seconds=1)
         pytest.param((), Removed(orders=BEFORE_ALL, payments=BEFORE_ALL), id="before any of them"),
     ],
 )
-def test_what_retention_cannot_have_taken_is_told_of(left: tuple[Any, ...], removed: Removed) -> None:
+def test_an_event_that_retention_cannot_have_removed_is_reported(left: tuple[Any, ...], removed: Removed) -> None:
     assert "which no event log has" in str(difference_of(told(*SAGA), told(*left), removed))
 
 
@@ -228,7 +228,7 @@ def test_an_orders_own_event_must_be_logged_although_a_payment_answered_it() -> 
     )
 
 
-def test_what_is_left_must_still_be_told_in_the_same_words() -> None:
+def test_events_that_are_left_must_still_be_told_in_the_same_words() -> None:
     removed, left = Removed(orders=until(PAID), payments=until(APPROVED)), told(CANCELLED_BY_USER, REFUNDED)
     twisted = told(*SAGA)
     twisted["entries"][-1]["summary"] = "nothing of the kind"
@@ -238,7 +238,7 @@ def test_what_is_left_must_still_be_told_in_the_same_words() -> None:
 @pytest.mark.parametrize(
     ("lives", "rests"), [(order_lives, rests_of_order_lives), (payment_lives, rests_of_payment_lives)]
 )
-def test_what_removal_leaves_is_the_end_of_a_life_and_no_whole_one(
+def test_removal_leaves_the_end_of_a_life_and_no_whole_one(
     lives: Callable[[], tuple[str, ...]], rests: Callable[[], tuple[str, ...]]
 ) -> None:
     assert not set(lives()) & set(rests())

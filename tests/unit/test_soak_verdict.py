@@ -65,7 +65,7 @@ MEMORY: Final = Rule(slack=2, doubling=DAY)
         noisy(growing(100, by_the_day=20), 0.05),
     ],
 )
-def test_what_is_flat_restless_levelling_off_falling_or_slow_enough_has_no_fault(series: Series) -> None:
+def test_a_measure_that_is_flat_restless_levelling_off_falling_or_slow_has_no_fault(series: Series) -> None:
     judgement = verdict(series, MEMORY)
     assert (judgement.state, judgement.fault) == ("judged", "")
 
@@ -96,7 +96,7 @@ def test_a_single_peak_above_the_most_is_a_fault() -> None:
     assert verdict(lambda at: 50 if at == 900 else 0, Rule(most=50)).fault == ""
 
 
-def test_what_fills_up_first_is_judged_from_then_on() -> None:
+def test_a_measure_that_fills_up_first_is_judged_once_it_is_full() -> None:
     def filled(at: float) -> float:
         return min(at, 400)
 
@@ -113,13 +113,13 @@ def test_a_run_that_is_too_short_is_not_judged(samples: int, after: float) -> No
     )
 
 
-def test_what_could_hardly_be_measured_is_a_fault() -> None:
+def test_a_measure_with_too_few_samples_is_a_fault() -> None:
     samples = [Sample(at=n * EVERY, values={"m": 1.0} if n % 2 else {}) for n in range(HALF_AN_HOUR)]
     (judgement,) = judge(samples, lambda _: Rule())
     assert judgement.fault == "only 90 of 180 samples have it"
 
 
-def test_what_has_no_rule_is_told_and_not_judged() -> None:
+def test_a_measure_without_a_rule_is_reported_and_not_judged() -> None:
     judgement = verdict(lambda at: at, None)
     assert (judgement.state, judgement.fault) == ("told", "")
     assert judgement.start is not None and judgement.middle is not None and judgement.end is not None

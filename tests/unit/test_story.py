@@ -61,7 +61,7 @@ def test_ignored_types_are_named() -> None:
     assert "OrderShipped" in story(build([CREATED]), unknown=["OrderShipped"])
 
 
-def test_nothing_heard_of_is_told_as_such() -> None:
+def test_a_saga_without_events_is_told_as_such() -> None:
     assert "Nothing has been heard" in story(build([]))
 
 

@@ -57,7 +57,7 @@ def told(text: str) -> list[Message]:
 
 
 @given(ANY_TEXT, ANY_TEXT)
-def test_whatever_an_event_tells_and_is_traced_by_it_can_be_read(text: str, correlation_id: str) -> None:
+def test_every_event_can_be_read_whatever_its_texts_and_its_correlation_id(text: str, correlation_id: str) -> None:
     for message in told(text):
         envelope = envelope_of(message, event_id=uuid4(), occurred_at=NOW, correlation_id=correlation_id)
         again = decode(encode(envelope))
@@ -73,7 +73,7 @@ def test_an_entry_is_traced_by_an_id_that_every_reader_takes(correlation_id: str
 
 
 @given(ANY_TEXT)
-def test_what_a_provider_says_can_be_stored_in_any_column(text: str) -> None:
+def test_every_text_of_a_provider_can_be_stored_in_any_column(text: str) -> None:
     outcomes = (
         Charged(order_id=ORDER, transaction_id=text).transaction_id,
         Declined(order_id=ORDER, reason=text).reason,
