@@ -91,7 +91,9 @@ NEEDED_BY: Final[Mapping[str, str]] = {
     "workflows/saga_mirror.py": MIRROR,
     "workflows/order_saga.py": ORCHESTRATION,
     "workflows/saga_input.py": ORCHESTRATION,
+    "workflows/remote_order_saga.py": ORCHESTRATION,
     "workflows/saga_steps.py": ORCHESTRATION,
+    "workflows/step_runs.py": ORCHESTRATION,
     "api/gateway/orchestration.py": ORCHESTRATION,
 }
 

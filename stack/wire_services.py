@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import psycopg
 import structlog
 from fastapi import FastAPI
+from temporalio.client import Client
 
 from activities.book import Book
 from activities.ledger import Ledger
@@ -42,7 +44,9 @@ from stack.process import Wired
 from stack.settings import Settings
 from workflows.activity_workers import activity_worker
 from workflows.connection import connect
-from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE
+from workflows.naming import PAYMENT_TASK_QUEUE
+from workflows.serving import Serving
+from workflows.worker import serving_sagas
 
 log = structlog.get_logger()
 
@@ -55,6 +59,12 @@ class _CreateApp(Protocol):
     def __call__(
         self, *, database: Database, token: str, access: Access, readiness: Readiness, replay: Replayer
     ) -> FastAPI: ...
+
+
+class _NewServing(Protocol):
+    def __call__(
+        self, client: Client, steps: Sequence[Callable[..., Any]], /, *, limit: int, grace: float
+    ) -> Serving: ...
 
 
 async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Wired | None:
@@ -71,8 +81,9 @@ async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: as
         settings,
         database,
         ORDERS,
-        queues=(ORDER_QUEUE, ORDER_TASK_QUEUE),
+        queue=ORDER_QUEUE,
         steps=steps,
+        serving=serving_sagas,
         create_app=create_orders_app,
     )
     wired.background += _retention(settings, database, ORDERS, keys=settings.idempotency_retention)
@@ -94,8 +105,9 @@ async def wire_payment_service(settings: Settings, stack: AsyncExitStack, stop: 
         settings,
         database,
         PAYMENTS,
-        queues=(PAYMENT_QUEUE, PAYMENT_TASK_QUEUE),
+        queue=PAYMENT_QUEUE,
         steps=steps,
+        serving=partial(activity_worker, task_queue=PAYMENT_TASK_QUEUE),
         create_app=create_payments_app,
     )
     wired.background += [running, *_retention(settings, database, PAYMENTS)]
@@ -107,11 +119,11 @@ async def _service(
     database: Database,
     book: Book[State],
     *,
-    queues: tuple[str, str],  # RabbitMQ's and Temporal's
+    queue: str,
     steps: Callable[[Ledger[State]], Steps],
+    serving: _NewServing,
     create_app: _CreateApp,
 ) -> Wired:
-    queue, task_queue = queues
     # Two connections: a broker that throttles publishers must not hold back acknowledgements.
     url, every = settings.amqp_url.get_secret_value(), settings.topology_interval
     publishing = Broker(url, name=f"{queue} publisher", topology=Topology(reads=()), declare_every=every)
@@ -124,7 +136,7 @@ async def _service(
     relay = Relay(publishing, database, grace=settings.relay_grace, interval=settings.relay_interval)
 
     temporal = await connect(settings.temporal_address, settings.temporal_namespace)
-    worker = activity_worker(temporal, task_queue, activities, limit=settings.prefetch, grace=settings.shutdown_timeout)
+    worker = serving(temporal, activities, limit=settings.prefetch, grace=settings.shutdown_timeout)
 
     async def readiness() -> Mapping[str, str]:
         found, orchestrates = await asyncio.gather(_answers(database), worker.readiness())

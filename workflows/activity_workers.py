@@ -13,7 +13,7 @@ from workflows.serving import Serving
 
 
 def activity_worker(
-    client: Client, task_queue: str, steps: Sequence[Callable[..., Any]], *, limit: int, grace: float
+    client: Client, steps: Sequence[Callable[..., Any]], *, task_queue: str, limit: int, grace: float
 ) -> Serving:
     """A worker for the steps of one task queue; they have `grace` seconds to finish when the process stops.
 

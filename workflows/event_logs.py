@@ -4,30 +4,51 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from temporalio import workflow
 
-from workflows.retries import ORDER_RETRIES
+from workflows.retries import LOCAL_RETRIES_WITHIN, ORDER_RETRIES
 from workflows.saga_steps import READ_EVENTS
 
 _READING: Final = timedelta(seconds=10)
+_SUMMARY: Final = "what happened so far"
+
+Log: TypeAlias = list[dict[str, Any]]
 
 
-async def read_event_logs(order_id: str) -> list[list[dict[str, Any]]]:
-    """The events of each log in wire form, oldest first; it takes as long as one of the services is away."""
-    logs: list[list[dict[str, Any]]] = await asyncio.gather(
-        *(
-            workflow.execute_activity(
-                name,
-                order_id,
-                task_queue=queue,
-                result_type=list[dict[str, Any]],
-                start_to_close_timeout=_READING,
-                retry_policy=ORDER_RETRIES,
-                summary="what happened so far",
-            )
-            for queue, name in READ_EVENTS.items()
-        )
+async def read_event_logs(order_id: str, *, local: str | None = None) -> list[Log]:
+    """The events of each log in wire form, oldest first; it takes as long as one of the services is away.
+
+    `local` is the task queue whose service works on this workflow: it reads its own log in the workflow task.
+    """
+    readers = (_here if queue == local else _there for queue in READ_EVENTS)
+    return list(
+        await asyncio.gather(*(read(order_id, queue) for read, queue in zip(readers, READ_EVENTS, strict=True)))
     )
-    return logs
+
+
+async def _there(order_id: str, queue: str) -> Log:
+    events: Log = await workflow.execute_activity(
+        READ_EVENTS[queue],
+        order_id,
+        task_queue=queue,
+        result_type=Log,
+        start_to_close_timeout=_READING,
+        retry_policy=ORDER_RETRIES,
+        summary=_SUMMARY,
+    )
+    return events
+
+
+async def _here(order_id: str, queue: str) -> Log:
+    events: Log = await workflow.execute_local_activity(
+        READ_EVENTS[queue],
+        order_id,
+        result_type=Log,
+        start_to_close_timeout=_READING,
+        retry_policy=ORDER_RETRIES,
+        local_retry_threshold=LOCAL_RETRIES_WITHIN,
+        summary=_SUMMARY,
+    )
+    return events

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
 from temporalio import workflow
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     import msgspec
 
-    from activities.steps import Step, StepResult
+    from activities.steps import Step
     from models.lifecycle import BEYOND_CANCELLING, OrderStatus, cancellable
     from models.message_types import EventType
     from models.messages import Envelope
@@ -22,8 +22,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows import search_attributes
     from workflows.arguments import Refused, check_workflow_id, own_order_id, the_argument, the_event
     from workflows.event_logs import read_event_logs
-    from workflows.naming import PAYMENT_TASK_QUEUE
-    from workflows.retries import ORDER_RETRIES, payment_retries
+    from workflows.naming import ORDER_TASK_QUEUE
     from workflows.saga_input import CANCEL, CancelRequest, SagaInput
     from workflows.saga_steps import (
         CHARGE_PAYMENT,
@@ -35,17 +34,19 @@ with workflow.unsafe.imports_passed_through():
         cancel_command,
         create_command,
     )
+    from workflows.step_runs import ran_out_of_time, run_step
     from workflows.story import status, story
     from workflows.timeline import Timeline, build, timeline_as_json
 
-_PAYMENT_STEP: Final = timedelta(seconds=60)  # a provider may take its time
-_ORDER_STEP: Final = timedelta(seconds=10)
-_HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)  # a service that died is noticed after this
+OVERDUE: Final = "cancel the order: its payment was not settled in time"
 
 
 @workflow.defn
 class OrderSaga:
     """One order's saga; it ends when nothing is outstanding, neither a step nor a compensation.
+
+    The order service works on it: its own steps are local activities, which run in the workflow task that asks for
+    them. What the payment service does is never local, because signals wait for the end of a task.
 
     A cancellation may come at any moment, by signal, by update, or by Temporal's own request. An order that was PAID
     when its saga ended is cancelled by another run under the same id, without `order` in its input.
@@ -54,6 +55,7 @@ class OrderSaga:
     update are refused with the reason, a signal is ignored with a warning in the log.
     """
 
+    _local: ClassVar[str | None] = ORDER_TASK_QUEUE  # whose steps are local
     _saga: SagaInput  # from `run` on
 
     def __init__(self) -> None:
@@ -62,7 +64,7 @@ class OrderSaga:
         self._requests: list[CancelRequest] = []
         self._waiting_for: str | None = None
         self._alarm: str | None = None
-        self._timer: asyncio.Task[None] | None = None
+        self._unheard = False  # whether a step may have done something that it did not tell
 
     @workflow.run
     async def run(self, *given: Any) -> str | None:
@@ -77,13 +79,13 @@ class OrderSaga:
                 if steps.cancelled():
                     raise  # nothing but the worker, forgetting this run for a while, cancels them
                 # Somebody asked Temporal instead of us: what has been done is undone all the same.
-                self._requests.append(CancelRequest(correlation_id=saga.correlation_id))
+                self._ask_for_undoing(CancelReason.USER_REQUESTED)
 
     async def _take_steps(self, saga: SagaInput) -> str | None:
         forward = asyncio.create_task(self._go_forward(saga))
         try:
             await self._until_ended(forward)
-            while not self._timeline.over:
+            while self._unheard or not self._timeline.over:
                 await self._end_what_others_began()
                 if not self._requests:
                     break
@@ -139,20 +141,50 @@ class OrderSaga:
         told: dict[str, Any] = msgspec.to_builtins(timeline_as_json(self._timeline))
         return told
 
-    # the saga
-
     async def _go_forward(self, saga: SagaInput) -> None:
+        created = await self._created(saga)
+        if not self._requests:  # else it was cancelled before anything was charged
+            await self._go_on(created, created.occurred_at + timedelta(seconds=saga.payment_timeout))
+
+    async def _go_on(self, created: Envelope, deadline: datetime) -> None:
+        self._waiting_for = f"the payment, until {wire_time(deadline)}; then the order is cancelled"
+        self._show()
+        try:
+            # What is left counts from the order's own time: an outage doesn't extend it.
+            if (left := deadline - workflow.now()) > timedelta(0):
+                return await self._charge_and_settle(created, left)
+        except ActivityError as error:
+            if not ran_out_of_time(error):
+                await self._undone_by(deadline)
+                raise
+        return await self._undone_by(deadline)
+
+    async def _created(self, saga: SagaInput) -> Envelope:
         created = await self._do(CREATE_ORDER, create_command(saga, saga.order)) if saga.order else None
-        created = created or await self._recall()
-        if created is None:
+        if (created := created or await self._recall()) is None:
             raise ApplicationError(f"Order {saga.order_id} is not known; it was never created", "Unknown")
-        if self._timeline.order_status is OrderStatus.PENDING_PAYMENT:
-            self._timer = asyncio.create_task(self._time_out(created.occurred_at))
-        if self._requests:
-            return  # cancelled before anything was charged
-        charged = await self._do(CHARGE_PAYMENT, answer_to(created))
+        return created
+
+    async def _charge_and_settle(self, created: Envelope, left: timedelta | None = None) -> None:
+        charged = await self._do(CHARGE_PAYMENT, answer_to(created), within=left)
         if charged is not None and charged.event_type in SETTLE_ORDER:
             await self._do(SETTLE_ORDER[charged.event_type], answer_to(charged))
+
+    async def _undone_by(self, deadline: datetime) -> None:
+        """Leave a saga that can't go forward to its user, or to its deadline, to be undone."""
+        self._unheard = True
+        left = max(timedelta(0), deadline - workflow.now())
+        try:
+            await workflow.wait_condition(
+                lambda: bool(self._requests) or self._timeline.order_status is not OrderStatus.PENDING_PAYMENT,
+                timeout=left,
+                timeout_summary=OVERDUE,
+            )
+        except TimeoutError:
+            self._ask_for_undoing(CancelReason.PAYMENT_TIMEOUT)
+
+    def _ask_for_undoing(self, reason: CancelReason) -> None:
+        self._requests.append(CancelRequest(correlation_id=self._saga.correlation_id, reason=reason.value))
 
     async def _compensate(self, request: CancelRequest, forward: asyncio.Task[None]) -> None:
         """Undo what was done, beside what is still under way: the payment service settles which came first.
@@ -171,56 +203,28 @@ class OrderSaga:
             await self._do(COMPENSATIONS[CHARGE_PAYMENT], answer_to(cancelled))
 
     def _ended(self, forward: asyncio.Task[None]) -> bool:
-        if self._requests or not forward.done() or not workflow.all_handlers_finished():
-            return False
-        # A saga that can't go forward is left to its timer, or to its user, to be undone.
-        stuck = forward.exception() is not None and self._last(EventType.ORDER_CREATED) is not None
-        return not stuck or self._timeline.order_status is not OrderStatus.PENDING_PAYMENT
-
-    async def _time_out(self, created_at: datetime) -> None:
-        deadline = created_at + timedelta(seconds=self._saga.payment_timeout)
-        self._waiting_for = f"the payment, until {wire_time(deadline)}; then the order is cancelled"
-        self._show()
-        # Counted from the order's own time: an outage doesn't extend it.
-        patience = max(timedelta(0), deadline - workflow.now())
-        await workflow.sleep(patience, summary="cancel the order: its payment was not settled in time")
-        reason = CancelReason.PAYMENT_TIMEOUT.value
-        self._requests.append(CancelRequest(correlation_id=self._saga.correlation_id, reason=reason))
+        return not self._requests and forward.done() and workflow.all_handlers_finished()
 
     def _rest(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
         self._waiting_for = None
         self._show()
 
     async def _end_what_others_began(self) -> None:
         """Read what the services know; what took the order off some other way is seen to its end."""
+        self._unheard = False
         await self._recall()
         off = self._last(EventType.ORDER_CANCELLED) or self._last(EventType.ORDER_FAILED)
         if off is not None and not self._timeline.over:
             await self._do(COMPENSATIONS[CHARGE_PAYMENT], answer_to(off))
 
-    # steps and what they answer
-
-    async def _do(self, step: SagaStep, message: Step) -> Envelope | None:
-        """Run the step, until it is done; the last event that it logged, if it did."""
-        delays = self._saga.retry_delays
-        pays = step.queue == PAYMENT_TASK_QUEUE
-        result = await workflow.execute_activity(
-            step.name,
-            args=[message, len(delays) + 1] if step is CHARGE_PAYMENT else [message],
-            task_queue=step.queue,
-            result_type=StepResult,
-            start_to_close_timeout=_PAYMENT_STEP if pays else _ORDER_STEP,
-            heartbeat_timeout=_HEARTBEAT_TIMEOUT if pays else None,
-            retry_policy=payment_retries(delays) if pays else ORDER_RETRIES,
-            summary=f"{step.name} because of {message.event_type}",
-        )
-        return self._take(result.events)
+    async def _do(self, step: SagaStep, message: Step, *, within: timedelta | None = None) -> Envelope | None:
+        """Run the step, until it is done; the last event that it logged, if it did. Raises what `run_step` raises."""
+        delays, here = self._saga.retry_delays, step.queue == self._local
+        return self._take((await run_step(step, message, delays=delays, here=here, within=within)).events)
 
     async def _recall(self) -> Envelope | None:
         """Take in what both event logs have; the order's creation, if it is there."""
-        for log in await read_event_logs(self._saga.order_id):
+        for log in await read_event_logs(self._saga.order_id, local=self._local):
             self._take(log)
         return self._last(EventType.ORDER_CREATED)
 
@@ -238,6 +242,11 @@ class OrderSaga:
 
     def _show(self) -> None:
         workflow.set_current_details(story(self._timeline, waiting_for=self._waiting_for, alarm=self._alarm))
+        # The gateway has told the rest with the start; what changes meanwhile is only worth its price at the end.
+        if self._timeline.order_status not in (None, OrderStatus.PENDING_PAYMENT) or self._alarm is not None:
+            self._tell_search()
+
+    def _tell_search(self) -> None:
         flagged = self._alarm is not None
         wanted = search_attributes.attributes(self._timeline, self._events.values(), needs_operator=flagged)
         if updates := search_attributes.updates(workflow.info().typed_search_attributes, wanted):

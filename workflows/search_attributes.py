@@ -12,9 +12,11 @@ from temporalio.common import (
     TypedSearchAttributes,
 )
 
+from models.lifecycle import OrderStatus
 from models.message_types import EventType
 from models.messages import Envelope
 from models.money import MAX_TOTAL
+from models.saga import Coordinator
 from models.texts import plain
 from workflows.timeline import Timeline
 
@@ -57,6 +59,19 @@ def attributes(
         SearchAttributePair(NEEDS_OPERATOR, needs_operator),
     ]
     return TypedSearchAttributes([pair for pair in pairs if pair is not None])
+
+
+def of_new_order(user_id: str, total: int, coordinator: Coordinator) -> TypedSearchAttributes:
+    """What is known of a saga before its first event."""
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(ORDER_STATUS, OrderStatus.PENDING_PAYMENT.value),
+            SearchAttributePair(COORDINATOR, coordinator.value),
+            SearchAttributePair(CUSTOMER_ID, user_id),
+            SearchAttributePair(TOTAL, total),
+            SearchAttributePair(NEEDS_OPERATOR, False),
+        ]
+    )
 
 
 def updates(current: TypedSearchAttributes, wanted: TypedSearchAttributes) -> list[SearchAttributeUpdate[Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
@@ -18,16 +18,21 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from workflows import search_attributes
 from workflows.arguments import DATA_CONVERTER
 from workflows.flagged import Flagged
-from workflows.naming import MIRROR_TASK_QUEUE, SAGA_TASK_QUEUE
+from workflows.naming import MIRROR_TASK_QUEUE, ORDER_TASK_QUEUE, SAGA_TASK_QUEUE
 from workflows.order_saga import OrderSaga
 from workflows.reconciler import Reconciler
+from workflows.remote_order_saga import RemoteOrderSaga
 from workflows.saga_mirror import SagaMirror
 from workflows.serving import Serving
 
 log = structlog.get_logger()
 
-# Every workflow there is. Mirrors that were opened before these had a task queue of their own are on that of the sagas.
-WORKFLOWS: Final[tuple[type[Any], ...]] = (SagaMirror, OrderSaga, Reconciler)
+# By task queue. On `sagas` are the sweeps, and what was begun before mirrors and orchestrated sagas had other queues.
+WORKFLOWS: Final[Mapping[str, tuple[type[Any], ...]]] = {
+    ORDER_TASK_QUEUE: (OrderSaga,),
+    MIRROR_TASK_QUEUE: (SagaMirror,),
+    SAGA_TASK_QUEUE: (Reconciler, RemoteOrderSaga, SagaMirror),
+}
 
 Prepare: TypeAlias = Callable[[Client], Awaitable[None]]  # makes Temporal ready for the workflows
 
@@ -48,6 +53,7 @@ _SHARED: Final = (
     "workflows.saga_input",
     "workflows.saga_steps",
     "workflows.search_attributes",
+    "workflows.step_runs",
     "workflows.story",
     "workflows.summaries",
     "workflows.sweep",
@@ -61,13 +67,23 @@ def runner() -> SandboxedWorkflowRunner:
 
 
 def saga_worker(client: Client, *, sandboxed: bool = True) -> Worker:
-    """A worker for all workflows but the mirrors."""
-    return _worker(client, SAGA_TASK_QUEUE, WORKFLOWS, sandboxed, activities=[Flagged(client).count_flagged])
+    """A worker for sweeps, and for sagas that were begun before their workflows had queues of their own."""
+    return _worker(client, SAGA_TASK_QUEUE, sandboxed, activities=[Flagged(client).count_flagged])
 
 
 def mirror_worker(client: Client, *, sandboxed: bool = True) -> Worker:
     """A worker for the mirrors: many, and in a hurry to begin, they must not keep the sagas waiting."""
-    return _worker(client, MIRROR_TASK_QUEUE, (SagaMirror,), sandboxed)
+    return _worker(client, MIRROR_TASK_QUEUE, sandboxed)
+
+
+def order_worker(
+    client: Client, steps: Sequence[Callable[..., Any]], *, limit: int, grace: float, sandboxed: bool = True
+) -> Worker:
+    """A worker for orchestrated sagas, in the order service: its steps are local to them, remote to all others.
+
+    At most `limit` remote steps are under way at once; all have `grace` seconds to finish when the process stops.
+    """
+    return _worker(client, ORDER_TASK_QUEUE, sandboxed, activities=steps, limit=limit, grace=grace)
 
 
 def reading_anything(client: Client) -> Client:
@@ -80,22 +96,25 @@ def reading_anything(client: Client) -> Client:
 def _worker(
     client: Client,
     task_queue: str,
-    workflows: Sequence[type[Any]],
     sandboxed: bool,
+    *,
     activities: Sequence[Callable[..., Any]] = (),
+    limit: int | None = None,
+    grace: float = 5.0,
 ) -> Worker:
     """A worker that holds a bounded number of workflows in memory."""
     return Worker(
         reading_anything(client),
         task_queue=task_queue,
-        workflows=workflows,
+        workflows=WORKFLOWS[task_queue],
         activities=activities,
         workflow_runner=runner() if sandboxed else UnsandboxedWorkflowRunner(),
         max_cached_workflows=1000,
         max_concurrent_workflow_tasks=100,
+        max_concurrent_activities=limit,
         # How long a workflow waits for the worker that had it in memory before any other may have it.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
-        graceful_shutdown_timeout=timedelta(seconds=5),
+        graceful_shutdown_timeout=timedelta(seconds=grace),
     )
 
 
@@ -133,13 +152,22 @@ async def _usable(client: Client) -> None:
 
 
 def serving(client: Client, prepare: Prepare = register) -> Serving:
-    """Work on sagas and sweeps as often and as long as Temporal is there, and prepared."""
+    """Work on sweeps, and on what is left of sagas, as often and as long as Temporal is there, and prepared."""
 
     async def prepared_worker(connected: Client) -> Worker:
         await prepare(connected)
         return saga_worker(connected, sandboxed=False)
 
     return Serving(client, prepared_worker, task_queue=SAGA_TASK_QUEUE)
+
+
+def serving_sagas(client: Client, steps: Sequence[Callable[..., Any]], *, limit: int, grace: float) -> Serving:
+    """Work on orchestrated sagas, with the order service's steps, as often and as long as Temporal is there."""
+
+    async def new_worker(connected: Client) -> Worker:
+        return order_worker(connected, steps, limit=limit, grace=grace, sandboxed=False)
+
+    return Serving(client, new_worker, task_queue=ORDER_TASK_QUEUE)
 
 
 def serving_mirrors(client: Client) -> Serving:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 from temporalio.client import Client
-from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
+from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from api.gateway.needs import NotTaken, OrchestratorUnavailable
-from models.saga import CreateOrderRequested
-from workflows.naming import SAGA_TASK_QUEUE, workflow_id
+from models.saga import Coordinator, CreateOrderRequested
+from workflows import search_attributes
+from workflows.naming import ORDER_TASK_QUEUE, workflow_id
 from workflows.saga_input import CANCEL, ORDER_SAGA, CancelRequest, NewOrder, SagaInput
 from workflows.story import headline
 
@@ -51,20 +52,29 @@ class Orchestration:
             payment_method=command.payment_method,
             event_id=str(event_id),
         )
-        told = {"total": order.total, "currency": order.currency, "userId": order.user_id}
-        with translated():
+        saga = self._input(command.order_id, correlation_id, order)
+        facts = search_attributes.of_new_order(order.user_id, order.total, Coordinator.ORCHESTRATION)
+        with translated(), suppress(WorkflowAlreadyStartedError):  # a repetition: the saga is under way, or over
             try:
-                await self._client.start_workflow(
-                    ORDER_SAGA,
-                    self._input(command.order_id, correlation_id, order),
-                    id=workflow_id(command.order_id),
-                    task_queue=SAGA_TASK_QUEUE,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-                    static_summary=headline(told, command.order_id),
-                    rpc_timeout=_CALL,
-                )
-            except WorkflowAlreadyStartedError:
-                return  # a repetition: the saga is under way, or over
+                await self._start(saga, order, facts)
+            except RPCError as error:
+                if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+                    raise
+                # Nobody has registered them yet, or the store was wiped: the saga waits until they are.
+                await self._start(saga, order, TypedSearchAttributes.empty)
+
+    async def _start(self, saga: SagaInput, order: NewOrder, facts: TypedSearchAttributes) -> None:
+        told = {"total": order.total, "currency": order.currency, "userId": order.user_id}
+        await self._client.start_workflow(
+            ORDER_SAGA,
+            saga,
+            id=workflow_id(saga.order_id),
+            task_queue=ORDER_TASK_QUEUE,
+            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+            static_summary=headline(told, saga.order_id),
+            search_attributes=facts,
+            rpc_timeout=_CALL,
+        )
 
     async def cancel(self, order_id: UUID, *, correlation_id: str) -> None:
         """Signal the saga; if it has ended, another run takes up what it left. Raises OrchestratorUnavailable."""
@@ -73,7 +83,7 @@ class Orchestration:
                 ORDER_SAGA,
                 self._input(order_id, correlation_id, None),
                 id=workflow_id(order_id),
-                task_queue=SAGA_TASK_QUEUE,
+                task_queue=ORDER_TASK_QUEUE,
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 start_signal=CANCEL,

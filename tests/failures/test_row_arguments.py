@@ -16,7 +16,7 @@ from tests.support.messages import create
 from tests.support.temporal import TemporalServer
 from tests.support.waiting import until
 from tests.support.world import Servers, World
-from workflows.naming import MIRROR_TASK_QUEUE, SAGA_TASK_QUEUE, workflow_id
+from workflows.naming import MIRROR_TASK_QUEUE, ORDER_TASK_QUEUE, SAGA_TASK_QUEUE, workflow_id
 
 pytestmark = pytest.mark.temporal
 
@@ -277,6 +277,7 @@ INPUTS: dict[str, list[dict[str, Any]]] = {  # what is changed of a valid input
         {"so_far": 7},
     ],
 }
+QUEUES = {"OrderSaga": ORDER_TASK_QUEUE, "SagaMirror": MIRROR_TASK_QUEUE, "Reconciler": SAGA_TASK_QUEUE}
 VALID: dict[str, dict[str, Any]] = {
     "OrderSaga": {"correlation_id": "c", "order": None, "payment_timeout": 900},
     "SagaMirror": {"payment_timeout": 900, "compensation_timeout": 60},
@@ -289,7 +290,7 @@ def test_40_a_workflow_started_with_an_absurd_input_fails_at_once_and_moves_noth
     running: World, temporal: TemporalServer, workflow: str
 ) -> None:
     async def start_each(client: Client) -> list[str]:
-        queue = MIRROR_TASK_QUEUE if workflow == "SagaMirror" else SAGA_TASK_QUEUE
+        queue = QUEUES[workflow]
         order_ids = []
         for change in [*SHAPELESS, *INPUTS[workflow]]:
             order_ids.append(order_id := str(uuid4()))
@@ -315,7 +316,7 @@ def test_40_a_saga_under_another_orders_workflow_id_is_refused(running: World, t
 
     async def start(client: Client) -> WorkflowExecutionStatus | None:
         given = {**VALID["OrderSaga"], "order_id": order_id}
-        handle = await client.start_workflow("OrderSaga", given, id="another-id", task_queue=SAGA_TASK_QUEUE)
+        handle = await client.start_workflow("OrderSaga", given, id="another-id", task_queue=ORDER_TASK_QUEUE)
         with pytest.raises(Exception, match="Workflow execution failed"):
             await handle.result()
         return (await handle.describe()).status

@@ -24,7 +24,7 @@ async def step() -> None:
 
 
 def steps(client: Client) -> Serving:
-    return activity_worker(client, ORDER_TASK_QUEUE, [step], limit=1, grace=1.0)
+    return activity_worker(client, [step], task_queue=ORDER_TASK_QUEUE, limit=1, grace=1.0)
 
 
 @asynccontextmanager

@@ -80,7 +80,8 @@ def play(server: TemporalServer, test: Callable[[Stage], Awaitable[None]]) -> No
         around = Neighbours(real_timelines=WorkflowTimelines(await connect(server.address, "default")), limits=Limits())
         stage = Stage(server, client, around, FakeServices())
         async with stage.workers:
-            for each in (worker.saga_worker(client), worker.mirror_worker(client), *stage.services.workers(client)):
+            sagas = worker.order_worker(client, stage.services.order_steps, limit=100, grace=5.0)
+            for each in (sagas, worker.mirror_worker(client), stage.services.payment_worker(client)):
                 await stage.workers.enter_async_context(each)
             await test(stage)
 

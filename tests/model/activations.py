@@ -10,7 +10,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import msgspec
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload, Payloads
-from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure
+from temporalio.api.enums.v1 import RetryState, TimeoutType
+from temporalio.api.failure.v1 import ApplicationFailureInfo, Failure, TimeoutFailureInfo
 from temporalio.bridge.proto.activity_result import ActivityResolution, Success
 from temporalio.bridge.proto.activity_result import Failure as FailedActivity
 from temporalio.bridge.proto.workflow_activation import (
@@ -33,11 +34,19 @@ from workflows.naming import workflow_id
 
 _CONVERTER: Final = DATA_CONVERTER.payload_converter
 _QUERIES: Final = ("status", "timeline")
+_SCHEDULE_TO_CLOSE: Final = TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE
+_TIMEOUT: Final = RetryState.RETRY_STATE_TIMEOUT
+_NOT_RETRYABLE: Final = RetryState.RETRY_STATE_NON_RETRYABLE_FAILURE
 
 
 class Signal(NamedTuple):
     name: str
     argument: bytes  # a payload's data
+
+
+# Errors of an activity that was given up at its deadline: an attempt was under way, or there was no time for another.
+EXPIRED: Final = "the deadline has passed"
+NO_TIME_LEFT: Final = "there is no time for another attempt"
 
 
 class Done(NamedTuple):
@@ -75,6 +84,7 @@ class Instance:
 
     def __init__(self, definition: Any, argument: bytes, loop: asyncio.AbstractEventLoop) -> None:
         self.asked: dict[Asked, int] = {}
+        self.local: dict[Asked, int] = {}  # local activities
         self.timers: dict[str, int] = {}
         self.ended: str | None = None
         self.result = b""
@@ -115,26 +125,22 @@ class Instance:
             case Fired(timer):
                 return WorkflowActivationJob(fire_timer=FireTimer(seq=self.timers.pop(timer)))
             case Done(activity, argument, result, error):
-                which = next(each for each in self.asked if each[:2] == (activity, argument))
+                local = any(each[:2] == (activity, argument) for each in self.local)
+                asked = self.local if local else self.asked
+                which = next(each for each in asked if each[:2] == (activity, argument))
                 if result is not None:
                     resolution = ActivityResolution(completed=Success(result=_payload(result)))
                 else:
-                    told = ApplicationFailureInfo(type=error, non_retryable=True)
-                    failure = Failure(message=error, application_failure_info=told)
-                    resolution = ActivityResolution(failed=FailedActivity(failure=_in_activity(failure, activity)))
-                return WorkflowActivationJob(
-                    resolve_activity=ResolveActivity(seq=self.asked.pop(which), result=resolution)
-                )
+                    resolution = ActivityResolution(failed=FailedActivity(failure=_failure(activity, error)))
+                resolved = ResolveActivity(seq=asked.pop(which), result=resolution, is_local=local)
+                return WorkflowActivationJob(resolve_activity=resolved)
 
     def _obey(self, command: Any) -> None:
         match command.WhichOneof("variant"):
             case "schedule_activity":
-                first, *others = [bytes(each.data) for each in command.schedule_activity.arguments]
-                wanted = Asked(command.schedule_activity.activity_type, first, tuple(others))
-                assert wanted not in self.asked, (
-                    f"{wanted.activity} is asked for twice at once; the model can't tell them apart"
-                )
-                self.asked[wanted] = command.schedule_activity.seq
+                _note(command.schedule_activity, self.asked)
+            case "schedule_local_activity":
+                _note(command.schedule_local_activity, self.local)
             case "start_timer":
                 summary = str(msgspec.json.decode(command.user_metadata.summary.data))
                 assert summary not in self.timers, f"two timers are called {summary}; the model can't tell them apart"
@@ -157,6 +163,13 @@ class Instance:
         return self._instance.activate(activation)
 
 
+def _note(wanted: Any, asked: dict[Asked, int]) -> None:
+    first, *others = [bytes(each.data) for each in wanted.arguments]
+    found = Asked(wanted.activity_type, first, tuple(others))
+    assert found not in asked, f"{found.activity} is asked for twice at once; the model can't tell them apart"
+    asked[found] = wanted.seq
+
+
 def data_of(value: Any) -> bytes:
     """A value as Temporal's converter writes it."""
     return bytes(_CONVERTER.to_payloads([value])[0].data)
@@ -171,9 +184,15 @@ def _payload(data: bytes) -> Payload:
     return Payload(metadata={"encoding": b"json/plain"}, data=data)
 
 
-def _in_activity(cause: Failure, activity: str) -> Failure:
+def _failure(activity: str, error: str) -> Failure:
+    if error == EXPIRED:
+        cause = Failure(message=error, timeout_failure_info=TimeoutFailureInfo(timeout_type=_SCHEDULE_TO_CLOSE))
+    else:
+        told = ApplicationFailureInfo(type=error, non_retryable=error != NO_TIME_LEFT)
+        cause = Failure(message=error, application_failure_info=told)
     failure = Failure(message="Activity task failed", cause=cause)
     failure.activity_failure_info.activity_type.name = activity
+    failure.activity_failure_info.retry_state = _TIMEOUT if error in (EXPIRED, NO_TIME_LEFT) else _NOT_RETRYABLE
     return failure
 
 
@@ -185,7 +204,7 @@ async def _created(definition: Any) -> WorkflowInstance:
         defn=definition,
         info=_info(definition.name),
         randomness_seed=0,
-        extern_functions={},
+        extern_functions={"__temporal_assert_local_activity_valid": lambda _name: None},
         disable_eager_activity_execution=True,
         worker_level_failure_exception_types=[],
         patch_activation_callback=None,

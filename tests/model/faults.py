@@ -18,6 +18,7 @@ from tests.model.faulty_workflows import (
     EndsTooSoon,
     ForgetsTheDecline,
     ForgetsThePayment,
+    LeavesAnAttemptUnheard,
 )
 from tests.model.rules import Discipline, Rules
 from workflows.order_saga import OrderSaga
@@ -197,6 +198,12 @@ FAULTS: Final = (
     ),
     Fault("the saga ends while it charges", _workflow(EndsTooSoon), _twin(), "1"),
     Fault("the saga settles no decline", _workflow(ForgetsTheDecline), _twin("Declined"), "1"),
+    Fault(
+        "the saga asks nobody what a charge has done that was given up",
+        _workflow(LeavesAnAttemptUnheard),
+        _twin(budget=Budget(timeouts=1)),
+        "7",
+    ),
     # tolerated
     Fault(
         "the saga cancels the order, and compensates only at its end",

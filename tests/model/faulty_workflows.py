@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from temporalio import workflow
 
@@ -12,15 +13,11 @@ from models.messages import Envelope
 from workflows.order_saga import OrderSaga
 from workflows.saga_input import CancelRequest, SagaInput
 from workflows.saga_steps import (
-    CHARGE_PAYMENT,
     COMPENSATIONS,
     CREATE_ORDER,
     DECLINE_ORDER,
-    SETTLE_ORDER,
     SagaStep,
-    answer_to,
     cancel_command,
-    create_command,
 )
 
 
@@ -68,8 +65,8 @@ class ForgetsTheDecline(OrderSaga):
     async def run(self, saga: SagaInput) -> str | None:
         return await super().run(saga)
 
-    async def _do(self, step: SagaStep, message: Step) -> Envelope | None:
-        return None if step is DECLINE_ORDER else await super()._do(step, message)
+    async def _do(self, step: SagaStep, message: Step, *, within: timedelta | None = None) -> Envelope | None:
+        return None if step is DECLINE_ORDER else await super()._do(step, message, within=within)
 
 
 @workflow.defn(name="OrderSaga")
@@ -81,9 +78,18 @@ class ChargesWithoutLooking(OrderSaga):
         return await super().run(saga)
 
     async def _go_forward(self, saga: SagaInput) -> None:
-        created = await self._do(CREATE_ORDER, create_command(saga, saga.order)) if saga.order else None
-        created = created or await self._recall()
-        assert created is not None
-        charged = await self._do(CHARGE_PAYMENT, answer_to(created))
-        if charged is not None and charged.event_type in SETTLE_ORDER:
-            await self._do(SETTLE_ORDER[charged.event_type], answer_to(charged))
+        created = await self._created(saga)
+        await self._go_on(created, created.occurred_at + timedelta(seconds=saga.payment_timeout))
+
+
+@workflow.defn(name="OrderSaga")
+class LeavesAnAttemptUnheard(OrderSaga):
+    """Does not ask what a charge has done that was given up."""
+
+    @workflow.run
+    async def run(self, saga: SagaInput) -> str | None:
+        return await super().run(saga)
+
+    async def _until_ended(self, forward: asyncio.Task[None]) -> None:
+        await super()._until_ended(forward)
+        self._unheard = False

@@ -114,11 +114,17 @@ class Activity(NamedTuple):
 
 
 class Temporal(NamedTuple):
-    """The saga's workflow: how far its newest run is, what has happened that it doesn't know yet, what it waits for."""
+    """The saga's workflow: how far its newest run is, what has happened that it doesn't know yet, what it waits for.
+
+    `task` is how far a workflow task has come that waits for local steps; it has `taken` the first of what is unseen.
+    Only its end makes that part of the history: until then a worker that dies, or is too slow, has done it in vain.
+    """
 
     run: int | None = None
     unseen: tuple[Any, ...] = ()
     activities: tuple[Activity, ...] = ()
+    task: int | None = None
+    taken: int = 0
 
 
 class Kind(IntEnum):

@@ -22,7 +22,7 @@ from models.saga import (
     PaymentDeclined,
     PaymentFailed,
 )
-from tests.model.activations import Done, Fired, Input, data_of, value_of
+from tests.model.activations import EXPIRED, NO_TIME_LEFT, Done, Fired, Input, data_of, value_of
 from tests.model.bounds import Budget
 from tests.model.messages import ORDER, Messages
 from tests.model.payments import PaymentService
@@ -48,7 +48,7 @@ _PAYS: Final = ("charge_payment", "cancel_payment")
 # What a timer that fires is paid with, by the beginning of its summary; the last one is only waited for.
 _TIMERS: Final = {
     "wait for the payment": "timeouts",
-    "cancel the order": "timeouts",
+    "cancel the order": None,  # of a charge that was given up before its deadline, which is paid already
     "wait for the refund or void": "republications",
     "wait for what came before": "timeouts",
     "wait for a refund of what was under way": None,
@@ -79,25 +79,51 @@ class Workflows:
 
     # what a workflow learns
 
+    def begins(self, name: str, argument: bytes, *signals: Input) -> Temporal:
+        """A new run, which takes its first task at once."""
+        return self.goes_on(Temporal(self.runs.fresh(name, argument), signals))
+
     def learns(self, temporal: Temporal, *inputs: Input) -> Iterator[Temporal]:
         """The worker takes the news at once, or (one piece of it) together with what comes next."""
-        done = {(each.activity, each.argument) for each in inputs if isinstance(each, Done)}
-        going = tuple(each for each in temporal.activities if (each.name, self._argument(each)) not in done)
-        yield self.goes_on(temporal._replace(unseen=(*temporal.unseen, *inputs), activities=going))
+        going = self._besides(inputs, temporal.activities)
+        told = temporal._replace(unseen=(*temporal.unseen, *inputs), activities=going)
+        if temporal.task is not None:
+            yield told  # one task at a time
+            return
+        yield self.goes_on(told)
         if self._together and not temporal.unseen:
-            yield temporal._replace(unseen=inputs, activities=going)
+            yield told
 
     def goes_on(self, temporal: Temporal) -> Temporal:
+        """After a workflow task that takes all the news; or in it, where it waits for local steps."""
         assert temporal.run is not None
-        return self.is_at(self.runs.go_on(temporal.run, temporal.unseen), temporal.activities)
+        taken = len(temporal.unseen)
+        return self.comes_to(temporal._replace(taken=taken), self.runs.go_on(temporal.run, temporal.unseen))
+
+    def comes_to(self, temporal: Temporal, number: int) -> Temporal:
+        """How far the task comes with this: it ends where no local step is waited for."""
+        run, news = self.runs[number], temporal.unseen[temporal.taken :]
+        if run.local:
+            return temporal._replace(task=number)
+        if run.ended and news:
+            return temporal._replace(task=None, taken=0)  # the server refuses: it is done again, with the news
+        # A timer that fired during the task that cancelled it: the server takes both back.
+        news = tuple(each for each in news if not isinstance(each, Fired) or each.timer in run.timers)
+        after = self.is_at(number, temporal.activities)
+        return after._replace(unseen=news, activities=self._besides(news, after.activities))
+
+    def _besides(self, news: tuple[Input, ...], activities: tuple[Activity, ...]) -> tuple[Activity, ...]:
+        """The activities without those whose end is among the news."""
+        ended = {(each.activity, each.argument) for each in news if isinstance(each, Done)}
+        return tuple(each for each in activities if (each.name, self.argument(each)) not in ended)
 
     def is_at(self, number: int, before: tuple[Activity, ...] = ()) -> Temporal:
         """Temporal when a run has come this far; what it still waits for goes on."""
         under_way = {(each.name, each.number): each for each in before}
-        asked = [self._activity(each.activity, each.argument) for each in self.runs[number].asked]
+        asked = [self.activity(each.activity, each.argument) for each in self.runs[number].asked]
         return Temporal(number, (), bag(under_way.get((each.name, each.number), each) for each in asked))
 
-    def _activity(self, name: str, argument: bytes) -> Activity:
+    def activity(self, name: str, argument: bytes) -> Activity:
         if name in READ_EVENTS.values():
             return Activity(name, None)
         if (name, argument) not in self._numbers:
@@ -111,11 +137,12 @@ class Workflows:
         self._arguments[number] = argument
         return number
 
-    def _argument(self, activity: Activity) -> bytes:
+    def argument(self, activity: Activity) -> bytes:
         return data_of(str(ORDER)) if activity.number is None else self._arguments[activity.number]
 
     def task(self, temporal: Temporal) -> Iterator[Step]:
-        if temporal.unseen:
+        begun = temporal.run is not None and bool(self.run(temporal).history)
+        if temporal.task is None and (temporal.unseen or not begun) and temporal.run is not None:
             yield Step(Label("learn", "workflow"), {Slot.TEMPORAL: self.goes_on(temporal)})
 
     def timers(self, temporal: Temporal) -> Iterator[Step]:
@@ -140,13 +167,13 @@ class Workflows:
             if activity.name in _PAYS or activity.number is None:
                 continue
             for place in places(memories):
-                done, after, memory = self._order_step(activity, store, memories[place])
+                done, after, memory = self.order_step(activity, store, memories[place])
                 sets = {Slot.ORDERS: after, Slot.ORDER_MEMORY: with_memory(memories, place, memory)}
                 for learnt in self.learns(temporal, done):
                     yield Step(Label("step", "order", detail=activity.name), {**sets, Slot.TEMPORAL: learnt})
                 yield Step(Label("step in vain", "order", detail=activity.name), sets).at_a_cost("incomplete")
 
-    def _order_step(self, activity: Activity, store: Store, memory: Memory) -> tuple[Done, Store, Memory]:
+    def order_step(self, activity: Activity, store: Store, memory: Memory) -> tuple[Done, Store, Memory]:
         assert activity.number is not None
         if activity.name == "republish_cancellation":
             after = requeued(self._messages, store)
@@ -161,7 +188,7 @@ class Workflows:
         """`OrderActivities._apply`: the events that follow from the message, whoever logged them."""
         assert activity.number is not None
         if isinstance(decision, Illegal | Exception):
-            return Done(activity.name, self._argument(activity), None, type(decision).__name__)
+            return Done(activity.name, self.argument(activity), None, type(decision).__name__)
         cause = self._messages.envelope(activity.number).event_id
         logged = [self._messages.envelope(number) for number in store.log]
         result = StepResult(
@@ -173,16 +200,30 @@ class Workflows:
         return self._completed(activity, result)
 
     def _completed(self, activity: Activity, result: StepResult) -> Done:
-        return Done(activity.name, self._argument(activity), data_of(result))
+        return Done(activity.name, self.argument(activity), data_of(result))
 
     def reads(self, temporal: Temporal, orders: Store, payments: Store) -> Iterator[Step]:
         for activity in temporal.activities:
             if activity.number is None:
-                log = orders.log if activity.name == "read_order_events" else payments.log
-                events = [wire_form(self._messages.envelope(number)) for number in log]
-                for after in self.learns(temporal, Done(activity.name, self._argument(activity), data_of(events))):
+                for after in self.learns(temporal, self.read(activity, orders, payments)):
                     side = "order" if activity.name == "read_order_events" else "payment"
                     yield Step(Label("step", side, detail=activity.name), {Slot.TEMPORAL: after})
+
+    def read(self, activity: Activity, orders: Store, payments: Store) -> Done:
+        log = orders.log if activity.name == "read_order_events" else payments.log
+        events = [wire_form(self._messages.envelope(number)) for number in log]
+        return Done(activity.name, self.argument(activity), data_of(events))
+
+    def deadlines(self, temporal: Temporal) -> Iterator[Step]:
+        """The deadline of the payment, which the charge carries: its attempt goes on, and nobody waits for it."""
+        for activity in temporal.activities:
+            if activity.name == "charge_payment" and self.budget.allows("timeouts"):
+                yield from self._gives_up(temporal, activity, EXPIRED)
+
+    def _gives_up(self, temporal: Temporal, activity: Activity, why: str) -> Iterator[Step]:
+        for after in self.learns(temporal, Done(activity.name, self.argument(activity), None, why)):
+            label = Label("expire", "workflow", detail=f"{activity.name}: {why}")
+            yield Step(label, {Slot.TEMPORAL: after}).at_a_cost("timeouts", Kind.WHIM)
 
     # activities of the payment service: the provider works in between
 
@@ -227,6 +268,9 @@ class Workflows:
                     yield Step(label, {Slot.PAYMENT_MEMORY: rest, Slot.TEMPORAL: after})
             case "fail":
                 yield Step(Label("fail", "payment", detail=mine.name), ended)
+                if mine.name == "charge_payment":
+                    for late in self._gives_up(temporal, mine, NO_TIME_LEFT):
+                        yield late._replace(sets={**late.sets, Slot.PAYMENT_MEMORY: rest})
         # Temporal hears nothing of it for too long; the attempt itself goes on.
         yield Step(Label("give up", "workflow", detail=mine.name), ended).at_a_cost("incomplete")
 

@@ -23,7 +23,7 @@ class Twin:
         self._create: Envelope = messages.envelope(messages.create(Coordinator.ORCHESTRATION))
 
     def start(self) -> Temporal:
-        """As `Orchestration.start` does."""
+        """As `Orchestration.start` does; a cancellation may come before anybody works on it."""
         order = NewOrder(
             user_id=str(USER),
             total=TOTAL,
@@ -31,7 +31,7 @@ class Twin:
             payment_method=None,
             event_id=str(self._create.event_id),
         )
-        return self._workflows.is_at(self._workflows.runs.begin(ORDER_SAGA, self._input(order)))
+        return Temporal(self._workflows.runs.fresh(ORDER_SAGA, self._input(order)))
 
     def cancel(self, temporal: Temporal) -> Iterator[Step]:
         """As `Orchestration.cancel` does: the run that is open learns of it, or another one takes up what is left."""
@@ -39,8 +39,7 @@ class Twin:
             return  # what never happens need not be played
         request = Signal(CANCEL, data_of(CancelRequest(correlation_id=CORRELATION)))
         if self._workflows.run(temporal).ended is not None:
-            run = self._workflows.runs.begin(ORDER_SAGA, self._input(None), (request,))
-            yield _by("client", self._workflows.is_at(run))
+            yield _by("client", self._workflows.begins(ORDER_SAGA, self._input(None), request))
             return
         for after in self._workflows.learns(temporal, request):
             yield _by("client", after)

@@ -29,6 +29,7 @@ class Run:
     argument: bytes
     history: tuple[tuple[Input, ...], ...]
     asked: Mapping[Asked, int]  # with the sequence numbers by which the workflow knows them
+    local: Mapping[Asked, int]  # what its present workflow task asks for, and has to have before it can end
     timers: Mapping[str, int]
     told: tuple[bytes, ...]
     ended: str | None = None
@@ -39,7 +40,7 @@ class Run:
         happened = Counter(each for inputs in self.history for each in inputs if not _is_idempotent(each))
         heard = {each for inputs in self.history for each in inputs if _is_idempotent(each)}
         news = frozenset(msgspec.json.encode(event) for each in heard for event in msgspec.json.decode(each.argument))
-        waits = frozenset(self.asked), frozenset(self.timers)
+        waits = frozenset(self.asked), frozenset(self.local), frozenset(self.timers)
         return self.name, self.argument, frozenset(happened.items()), news, waits, self.ended, self.told
 
 
@@ -61,12 +62,15 @@ class Runs:
         return self._runs[number]
 
     def begin(self, name: str, argument: bytes, inputs: tuple[Input, ...] = ()) -> int:
-        """A new run that finds these signals with its start."""
-        fresh = Run(name=name, argument=argument, history=(), asked={}, timers={}, told=())
-        return self._number(self._play(fresh, inputs))
+        """A new run that finds these signals with its start, after its first workflow task."""
+        return self.go_on(self.fresh(name, argument), inputs)
+
+    def fresh(self, name: str, argument: bytes) -> int:
+        """A new run before its first workflow task."""
+        return self._number(Run(name=name, argument=argument, history=(), asked={}, local={}, timers={}, told=()))
 
     def go_on(self, number: int, inputs: tuple[Input, ...]) -> int:
-        """The run after one workflow task in which it learns all of these."""
+        """The run after it has learned all of these at once: in a workflow task, or what a local activity answers."""
         if (number, inputs) not in self._next:
             self._next[number, inputs] = self._number(self._play(self._runs[number], inputs))
         return self._next[number, inputs]
@@ -115,6 +119,7 @@ class Runs:
                 argument=run.argument,
                 history=history,
                 asked={} if instance.ended else instance.asked,
+                local={} if instance.ended else instance.local,
                 timers={} if instance.ended else instance.timers,
                 told=() if instance.ended == "wedged" else instance.told(),
                 ended=instance.ended,

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from models.saga import Coordinator
 from tests.model.bounds import COSTS, Scenario
+from tests.model.local_steps import LocalSteps
 from tests.model.messages import QUEUES, TOTAL, Messages
 from tests.model.mirror import Mirror
 from tests.model.payments import PaymentService, Provider
@@ -66,6 +67,7 @@ class World:
             together=scenario.together,
             budget=scenario.budget,
         )
+        self.local = LocalSteps(self.workflows, self.order_service)
         self.twin = Twin(self.workflows, self.messages, scenario.retries)
         self.mirror = Mirror(self.workflows, self.messages, rules.discipline)
         self.actors = tuple(self._actors())
@@ -240,3 +242,6 @@ class World:
         yield Actor((temporal, Slot.ORDERS, Slot.PAYMENTS), flows.reads)
         yield Actor((temporal, Slot.PAYMENTS, Slot.PAYMENT_MEMORY), flows.payment_steps)
         yield Actor((temporal, Slot.PAYMENT_MEMORY), flows.notices)
+        yield Actor((temporal,), flows.deadlines)
+        yield Actor((temporal, Slot.ORDERS, Slot.ORDER_MEMORY), self.local.steps)
+        yield Actor((temporal, Slot.ORDER_MEMORY), self.local.cut_short)

@@ -92,13 +92,28 @@ def _shape(history: WorkflowHistory) -> Iterator[str]:
         kind = event["eventType"].removeprefix("EVENT_TYPE_")
         if not kind.startswith("WORKFLOW_TASK_"):
             scheduled = event.get("activityTaskScheduledEventAttributes", {})
-            marker = event.get("markerRecordedEventAttributes", {}).get("details", {}).get("patch-data", {})
-            more = scheduled.get("activityType", {}).get("name") or "".join(map(_decoded, marker.get("payloads", [])))
+            details = event.get("markerRecordedEventAttributes", {}).get("details", {})
+            patch = "".join(map(_decoded, details.get("patch-data", {}).get("payloads", [])))
+            step = "".join(
+                json.loads(_decoded(each))["activity_type"] for each in details.get("data", {}).get("payloads", [])
+            )
+            more = scheduled.get("activityType", {}).get("name") or patch or step
             yield f"{kind} {more}".strip()
 
 
-def replayer(workflows: Sequence[type[Any]] = WORKFLOWS, **options: Any) -> Replayer:
-    """A replayer as the saga worker runs its workflows."""
+def workers_of(history: WorkflowHistory) -> Sequence[type[Any]]:
+    """The workflows of the worker that carries this history on: that of the task queue on which it was begun."""
+    began = history.to_json_dict()["events"][0]["workflowExecutionStartedEventAttributes"]
+    return WORKFLOWS[began["taskQueue"]["name"]]
+
+
+async def replay(history: WorkflowHistory, workflows: Sequence[type[Any]] | None = None, **options: Any) -> None:
+    """Replay a history as its own worker does, or with other workflows. Raises what stops it."""
+    await replayer(workers_of(history) if workflows is None else workflows, **options).replay_workflow(history)
+
+
+def replayer(workflows: Sequence[type[Any]], **options: Any) -> Replayer:
+    """A replayer as the workers run their workflows."""
     return Replayer(workflows=workflows, workflow_runner=runner(), data_converter=DATA_CONVERTER, **options)
 
 

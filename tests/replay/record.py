@@ -14,16 +14,15 @@ from typing import Any
 
 from temporalio.client import Client, WorkflowHistory
 
-from tests.replay.histories import FOLDER, RETAINED, history_of, path_of, replayer, revealed, shape, text_of
+from tests.replay.histories import FOLDER, RETAINED, history_of, path_of, replay, revealed, shape, text_of
 from tests.replay.scenarios import SCENARIOS
 from tests.replay.stage import temporal
-from workflows.worker import WORKFLOWS
 
 
 async def play(
-    client: Client, workflow: type[Any], scenario: str, workflows: Sequence[type[Any]] = WORKFLOWS
+    client: Client, workflow: type[Any], scenario: str, workflows: Sequence[type[Any]] = ()
 ) -> WorkflowHistory:
-    """What Temporal records while these workflows play a scenario."""
+    """What Temporal records while these workflows, or those of the scenario's task queue, play a scenario."""
     repertoire = SCENARIOS[workflow]
     stage = repertoire.stage(client, f"{workflow.__name__}/{scenario}", workflows)
     async with stage.playing():
@@ -58,7 +57,7 @@ async def record(client: Client, workflow: type[Any], scenario: str) -> str:
     name = f"{workflow.__name__}/{scenario}"
     if found := revealed(text) + ["this machine's name"] * (socket.gethostname() in text):
         raise ValueError(f"The history of {name} can't be committed: it contains {'; '.join(found)}")
-    await replayer().replay_workflow(history_of(text))
+    await replay(history_of(text))
     retained = write(path_of(workflow.__name__, scenario), text)
     return f"{name}, and what it was as {retained.relative_to(FOLDER)}" if retained else name
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 from uuid import UUID, uuid5
 
 from temporalio.worker import Worker
 
+from activities.book import Entry
 from api.gateway.orchestration import Orchestration
-from models.saga import CreateOrderRequested, OrderId, UserId, derived_id
-from tests.replay.stage import Stage
+from models.saga import CreateOrderRequested, OrderId, PaymentApproved, UserId, derived_id
+from tests.replay.stage import Stage, eventually
 from tests.support.fakes.saga_services import FakeServices
 from tests.support.messages import USER
+from workflows.naming import ORDER_TASK_QUEUE
 from workflows.saga_input import CancelRequest
 
 
@@ -19,14 +23,20 @@ from workflows.saga_input import CancelRequest
 class SagaStage(Stage):
     """An orchestrated saga; timeout and delays are in seconds."""
 
+    task_queue: ClassVar[str] = ORDER_TASK_QUEUE
+
     payment_timeout: float = 900.0
     retry_delays: tuple[float, ...] = (0.1, 0.2)
 
     def __post_init__(self) -> None:
         self.services = FakeServices()
 
+    @property
+    def steps_beside(self) -> Sequence[Callable[..., Any]]:
+        return self.services.order_steps
+
     def service_workers(self) -> list[Worker]:
-        return self.services.workers(self.client)
+        return [self.services.payment_worker(self.client)]
 
     @property
     def orchestration(self) -> Orchestration:
@@ -52,8 +62,22 @@ class SagaStage(Stage):
         await self.services.charging.wait()
         await self.took_it_in()
 
+    async def creating(self) -> None:
+        """Wait until the order service is at it."""
+
+        async def begun() -> bool:
+            return self.services.attempts["create_order"] > 0
+
+        await eventually(begun, "the order is being created")
+
+    def pays_on_its_own(self) -> None:
+        """Have the order paid by somebody who has read that its payment was approved, such as the reconciler."""
+        order_id, cause = OrderId(self.order_id), derived_id(self.order_id, "somebody else's word")
+        message = PaymentApproved(order_id=order_id, transaction_id="t-1")
+        self.services.apply_to_order(Entry(message=message, event_id=cause, correlation_id="somebody else"))
+
     async def let_the_charge_go(self) -> None:
         """Once the payment is cancelled."""
-        await self.happened("ACTIVITY_TASK_COMPLETED", 3)  # create_order, cancel_order, cancel_payment
+        await self.happened("ACTIVITY_TASK_COMPLETED")  # cancel_payment
         self.services.charge_gate.set()
         await self.saga.result()

@@ -47,13 +47,23 @@ async def waiting_for_the_charge(stage: SagaStage) -> None:
 
 
 async def cancelled_before_the_charge(stage: SagaStage) -> None:
-    stage.services.create_gate.clear()
+    stage.services.failures["create_order"] = OFTEN
     await stage.start()
-    await stage.happened("ACTIVITY_TASK_SCHEDULED")
+    await stage.happened("TIMER_STARTED")  # a pause between two attempts
     await stage.saga.signal(CANCEL, stage.by_user)
     await stage.took_it_in()
-    stage.services.create_gate.set()
+    stage.services.failures.clear()
     await stage.saga.result()
+
+
+async def cancelled_while_the_order_is_created(stage: SagaStage) -> None:
+    stage.services.create_gate.clear()
+    stage.services.charge_gate.clear()
+    await stage.start()
+    await stage.creating()
+    await stage.saga.signal(CANCEL, stage.by_user)
+    stage.services.create_gate.set()
+    await stage.let_the_charge_go()
 
 
 async def cancelled_during_the_charge(stage: SagaStage) -> None:
@@ -72,7 +82,7 @@ async def cancelled_twice(stage: SagaStage) -> None:
     await stage.start_and_hold_the_charge()
     for _ in range(2):
         await stage.saga.signal(CANCEL, stage.by_user)
-        await stage.happened("ACTIVITY_TASK_COMPLETED", 3)
+        await stage.happened("ACTIVITY_TASK_COMPLETED")  # cancel_payment
         await stage.took_it_in()
     await stage.let_the_charge_go()
 
@@ -80,10 +90,9 @@ async def cancelled_twice(stage: SagaStage) -> None:
 async def cancelled_after_the_charge(stage: SagaStage) -> None:
     stage.services.failures["pay_order"] = OFTEN
     await stage.start()
-    await stage.happened("ACTIVITY_TASK_COMPLETED", 2)  # create_order, charge_payment
-    await stage.took_it_in()
+    await stage.happened("TIMER_STARTED")  # a pause between two attempts of pay_order
     await stage.cancel()
-    await stage.happened("ACTIVITY_TASK_COMPLETED", 4)  # cancel_order, cancel_payment
+    await stage.happened("ACTIVITY_TASK_COMPLETED", 2)  # charge_payment, cancel_payment
     stage.services.failures.clear()
     await stage.saga.result()
 
@@ -109,7 +118,7 @@ async def cancelled_while_it_reads_the_event_logs(stage: SagaStage) -> None:
     stage.services.stray = Entry(message=stray, event_id=event_id, correlation_id=stage.by_user.correlation_id)
     stage.services.failures["read_order_events"] = 3
     await stage.start()  # finds its payment cancelled, and nothing left to do
-    await stage.happened("ACTIVITY_TASK_SCHEDULED", 4)  # create_order, charge_payment, and the readers
+    await stage.happened("TIMER_STARTED")  # a pause between two attempts of read_order_events
     await stage.saga.signal(CANCEL, stage.by_user)
     await stage.saga.result()
 
@@ -172,41 +181,43 @@ async def cancelled_but_never_created(stage: SagaStage) -> None:
     await stage.fails()
 
 
-# The payment's timer
+# The payment's deadline
 
 
 async def timed_out_during_the_charge(stage: SagaStage) -> None:
     stage.payment_timeout = SOON
     await stage.start_and_hold_the_charge()
-    await stage.let_the_charge_go()
+    await stage.happened("ACTIVITY_TASK_COMPLETED")  # cancel_payment
+    stage.services.charge_gate.set()
+    await stage.saga.result()
+
+
+async def timed_out_before_another_attempt(stage: SagaStage) -> None:
+    stage.payment_timeout, stage.retry_delays = SOON, (2 * SOON,)
+    stage.services.provider = "never answers"
+    await paid(stage)
 
 
 async def overdue_when_it_began(stage: SagaStage) -> None:
     stage.payment_timeout = 0.001
-    stage.services.charge_gate.clear()
-    await stage.start()
-    await stage.let_the_charge_go()
+    await paid(stage)
 
 
-async def approval_faster_than_the_timer(stage: SagaStage) -> None:
-    stage.payment_timeout = SOON
-    stage.services.failures.update({"pay_order": OFTEN, "cancel_order": OFTEN})
+async def cancelled_while_it_waits_for_its_deadline(stage: SagaStage) -> None:
+    stage.retry_delays, stage.payment_timeout = (120.0,), 60.0
+    stage.services.provider = "never answers"
     await stage.start()
-    await stage.happened("TIMER_FIRED")
-    await stage.happened("ACTIVITY_TASK_SCHEDULED", 4)  # create_order, charge_payment, pay_order, cancel_order
-    stage.services.failures["pay_order"] = 0
-    await stage.happened("ACTIVITY_TASK_COMPLETED", 3)
-    await stage.took_it_in()
-    stage.services.failures["cancel_order"] = 0  # finds the order PAID
+    await stage.happened("TIMER_STARTED")
+    await stage.cancel()
     await stage.saga.result()
 
 
-async def timer_faster_than_the_approval(stage: SagaStage) -> None:
+async def paid_some_other_way_at_its_deadline(stage: SagaStage) -> None:
     stage.payment_timeout = SOON
-    stage.services.failures["pay_order"] = OFTEN
-    await stage.start()
-    await stage.happened("ACTIVITY_TASK_COMPLETED", 4)  # create_order, charge_payment, cancel_order, cancel_payment
-    stage.services.failures.clear()  # finds the order CANCELLED
+    stage.services.on_cancel = stage.pays_on_its_own
+    await stage.start_and_hold_the_charge()
+    await stage.happened("ACTIVITY_TASK_TIMED_OUT")
+    stage.services.charge_gate.set()
     await stage.saga.result()
 
 

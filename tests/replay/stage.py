@@ -52,7 +52,7 @@ class Stage(ABC):
 
     client: Client
     name: str
-    workflows: Sequence[type[Any]] = worker.WORKFLOWS
+    workflows: Sequence[type[Any]] = ()  # those that are worked on in its task queue, unless others are given
     cached: int = 100  # workflows that the worker keeps in memory
 
     @property
@@ -62,6 +62,11 @@ class Stage(ABC):
     @property
     def saga(self) -> Run:
         return self.client.get_workflow_handle(workflow_id(self.order_id))
+
+    @property
+    def steps_beside(self) -> Sequence[Callable[..., Any]]:
+        """Steps that the workflow's own worker runs."""
+        return ()
 
     @abstractmethod
     def service_workers(self) -> list[Worker]:
@@ -86,7 +91,8 @@ class Stage(ABC):
         self._worker = Worker(
             worker.reading_anything(self.client),
             task_queue=self.task_queue,
-            workflows=self.workflows,
+            workflows=self.workflows or worker.WORKFLOWS[self.task_queue],
+            activities=self.steps_beside,
             workflow_runner=worker.runner(),
             max_cached_workflows=self.cached,
         )

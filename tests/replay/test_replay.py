@@ -15,13 +15,15 @@ from typing import Any
 import pytest
 from temporalio.client import WorkflowHistory
 from temporalio.converter import DataConverter
+from temporalio.workflow import _Definition
 
 from models.message_types import EventType
-from tests.replay.histories import FOLDER, RECORD, Recorded, history_of, path_of, recorded, replayer, revealed, shape
+from tests.replay.histories import FOLDER, RECORD, Recorded, history_of, path_of, recorded, replay, revealed, shape
 from tests.replay.scenarios import SCENARIOS
 from workflows.mirror_record import MirrorRecord, MirrorState
 from workflows.worker import WORKFLOWS
 
+ALL: tuple[type[Any], ...] = tuple(dict.fromkeys(each for queue in WORKFLOWS.values() for each in queue))
 # Lines that no history comes to: they are there for the type checker, or for a worker that forgets a run.
 UNREACHABLE = (
     "raise  # nothing but the worker, forgetting this run for a while, cancels them",
@@ -40,7 +42,7 @@ def load(each: Recorded) -> WorkflowHistory:
 
 @pytest.mark.parametrize("each", recorded(), ids=str)
 def test_a_recorded_history_replays(each: Recorded) -> None:
-    asyncio.run(replayer().replay_workflow(load(each)))
+    asyncio.run(replay(load(each)))
 
 
 @pytest.mark.parametrize("each", recorded(), ids=str)
@@ -58,7 +60,7 @@ def test_what_closed_mirrors_ended_with_can_still_be_read() -> None:
 
 
 def test_every_workflow_of_the_worker_has_scenarios() -> None:
-    without = {workflow.__name__ for workflow in WORKFLOWS} ^ {workflow.__name__ for workflow in SCENARIOS}
+    without = {name_of(workflow) for workflow in ALL} ^ {name_of(workflow) for workflow in SCENARIOS}
     assert not without, (
         f"{', '.join(sorted(without))}: list what can happen to it in tests/replay/scenarios.py, then run `{RECORD}`"
     )
@@ -74,16 +76,21 @@ def test_every_scenario_has_a_history_and_every_history_a_scenario() -> None:
     assert not left, f"no scenario has these names any more: {', '.join(left)}; move them to retained/, or delete them"
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: workflow.__name__)
+@pytest.mark.parametrize("workflow", ALL, ids=lambda workflow: workflow.__name__)
 def test_the_histories_of_a_workflow_reach_every_line_of_it(workflow: type[Any]) -> None:
     module = Path(inspect.getfile(workflow))
-    ended = [load(each) for each in recorded() if each.workflow == workflow.__name__ and has_ended(load(each))]
+    ended = [load(each) for each in recorded() if each.workflow == name_of(workflow) and has_ended(load(each))]
     source = module.read_text().splitlines()
     missed = replayable_lines(module) - asyncio.run(replayed_lines(module, ended))
     shown = [f"{module.name}:{line}: {source[line - 1].strip()}" for line in sorted(missed)]
     assert [line for line in shown if not line.endswith(UNREACHABLE)] == [], (
         f"no history comes here: add a scenario that does to tests/replay/scenarios.py, then run `{RECORD}`"
     )
+
+
+def name_of(workflow: type[Any]) -> str:
+    """The name under which Temporal knows it."""
+    return str(_Definition.must_from_class(workflow).name)
 
 
 def has_ended(history: WorkflowHistory) -> bool:
@@ -128,5 +135,5 @@ async def replayed_lines(module: Path, histories: list[WorkflowHistory]) -> set[
 
     with ThreadPoolExecutor(initializer=lambda: sys.settrace(enter)) as threads:
         for history in histories:
-            await replayer(workflow_task_executor=threads).replay_workflow(history)
+            await replay(history, workflow_task_executor=threads)
     return reached

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, Literal, TypeAlias
 
 from temporalio import activity
 from temporalio.client import Client
@@ -35,16 +36,25 @@ from models.saga import (
     PaymentFailed,
     derived_id,
 )
-from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE
+from workflows.naming import PAYMENT_TASK_QUEUE
 
 Answer = Literal["approves", "declines", "refuses", "never answers", "lies"]
+
+
+Clock: TypeAlias = Callable[[], Awaitable[datetime]]
+
+
+async def _by_the_machine() -> datetime:
+    return datetime.now(UTC)
 
 
 class FakeServices:
     """One order and its payment."""
 
-    def __init__(self, provider: Answer = "approves") -> None:
+    def __init__(self, provider: Answer = "approves", clock: Clock = _by_the_machine) -> None:
         self.provider = provider
+        self._clock = clock
+        self._now = datetime.now(UTC)
         self.order: Order | None = None
         self.payment: Payment | None = None
         self.order_log: list[Envelope] = []
@@ -57,21 +67,22 @@ class FakeServices:
         self.charging = asyncio.Event()
         self.stray: Entry | None = None  # what the payment service is told before it is to charge
         self.on_pay: Callable[[], object] = lambda: None  # done just before the order is paid
+        self.on_cancel: Callable[[], object] = lambda: None  # done just before the order is cancelled
 
-    def workers(self, client: Client) -> list[Worker]:
-        order_steps: dict[str, type[Message]] = {
+    @property
+    def order_steps(self) -> list[Callable[..., Any]]:
+        kinds: dict[str, type[Message]] = {
             "create_order": CreateOrderRequested,
             "pay_order": PaymentApproved,
             "decline_order": PaymentDeclined,
             "fail_order": PaymentFailed,
             "cancel_order": OrderCancelRequested,
         }
-        of_order = [self._order_step(name, kind) for name, kind in order_steps.items()]
-        of_payment: list[Callable[..., Any]] = [self.charge_payment, self.cancel_payment, self.read_payment_events]
-        return [
-            Worker(client, task_queue=ORDER_TASK_QUEUE, activities=[*of_order, self.read_order_events]),
-            Worker(client, task_queue=PAYMENT_TASK_QUEUE, activities=of_payment),
-        ]
+        return [*(self._order_step(name, kind) for name, kind in kinds.items()), self.read_order_events]
+
+    def payment_worker(self, client: Client) -> Worker:
+        steps: list[Callable[..., Any]] = [self.charge_payment, self.cancel_payment, self.read_payment_events]
+        return Worker(client, task_queue=PAYMENT_TASK_QUEUE, activities=steps)
 
     @property
     def log(self) -> list[Envelope]:
@@ -82,11 +93,13 @@ class FakeServices:
     def _order_step(self, name: str, kind: type[Message]) -> Callable[..., Any]:
         @activity.defn(name=name)
         async def run(step: Step) -> StepResult:
-            self._begin(name)
+            await self._begin(name)
             if name == "create_order":
                 await self.create_gate.wait()
             if name == "pay_order":
                 self.on_pay()
+            if name == "cancel_order":
+                self.on_cancel()
             entry = entry_of(step, kind)
             decision = self.apply_to_order(entry)
             return self._result(decision, self.order.status if self.order else None, self.order_log, entry)
@@ -102,26 +115,26 @@ class FakeServices:
 
     @activity.defn
     async def read_order_events(self, order_id: str) -> list[dict[str, Any]]:
-        self._begin("read_order_events")
+        await self._begin("read_order_events")
         return [wire_form(event) for event in self.order_log if str(event.order_id) == order_id]
 
     # the payment service
 
     @activity.defn
     async def charge_payment(self, step: Step, tries: int) -> StepResult:
-        self._begin("charge_payment")
+        await self._begin("charge_payment")
         if self.stray is not None:
             self.apply_to_payment(self.stray.message, self.stray)
         return await self._pay(entry_of(step, OrderCreated), last_try=activity.info().attempt >= tries)
 
     @activity.defn
     async def cancel_payment(self, step: Step) -> StepResult:
-        self._begin("cancel_payment")
+        await self._begin("cancel_payment")
         return await self._pay(entry_of(step, OrderCancelled, OrderFailed), last_try=False)
 
     @activity.defn
     async def read_payment_events(self, order_id: str) -> list[dict[str, Any]]:
-        self._begin("read_payment_events")
+        await self._begin("read_payment_events")
         return [wire_form(event) for event in self.payment_log if str(event.order_id) == order_id]
 
     async def _pay(self, entry: Entry, *, last_try: bool) -> StepResult:
@@ -162,7 +175,8 @@ class FakeServices:
 
     # both
 
-    def _begin(self, name: str) -> None:
+    async def _begin(self, name: str) -> None:
+        self._now = await self._clock()
         self.attempts[name] += 1
         if self.failures[name]:
             self.failures[name] -= 1
@@ -174,7 +188,7 @@ class FakeServices:
                 envelope_of(
                     decision.emit,
                     event_id=derived_id(decision.emit.order_id, type(decision.emit).__name__, str(entry.event_id)),
-                    occurred_at=activity.info().started_time,
+                    occurred_at=self._now,
                     correlation_id=entry.correlation_id,
                     causation_id=entry.event_id,
                     coordinator=entry.coordinator,
