@@ -19,7 +19,7 @@ from tests.support.world import Servers, World
 # How long an example takes says how busy the machine is, not whether the code is right.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
-# A proxy of the developer's own is none of the tests' business; those that need one set it.
+# The developer's own proxy must not change the tests. A test that needs a proxy sets it.
 forget_strangers(os.environ)
 forget_ways_out(os.environ)
 
@@ -27,9 +27,9 @@ APART = "not (temporal or long or compose)"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Leave out what has a `make` target of its own, unless a marker asks for it or its file is named.
+    """Leave out the tests that have a `make` target of their own, unless a marker or a file's name asks for them.
 
-    A run that is told to stop stops the servers that it has started.
+    SIGTERM ends the run as Ctrl-C does, so that the servers of the run are stopped.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     named = any(Path(argument.split("::")[0]).is_file() for argument in config.args)
@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """PostgreSQL and RabbitMQ on ports of their own; a supervisor restarts what a test kills."""
+    """PostgreSQL and RabbitMQ on ports of their own. A supervisor restarts a server that a test kills."""
     with running(tmp_path_factory.mktemp("servers"), OFFSET) as servers:
         yield servers
 

@@ -40,7 +40,7 @@ def cancel_while_charging(world: World, order_id: str) -> None:
 
 
 def cancel_when_captured(world: World, order_id: str) -> None:
-    """The provider has the money and its answer is lost: nobody else knows yet."""
+    """The provider has captured the money, and nobody else knows yet, because its answer was lost."""
     until(lambda: world.books(order_id)[0], what="the money is captured")
     cancel(world, order_id)
 
@@ -77,7 +77,7 @@ class Left:
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """What the customer pays with, what happens meanwhile, and what both coordinators must leave."""
+    """The payment method, what happens during the saga, and what both coordinators must leave."""
 
     payment_method: str
     meddle: Meddling = nothing

@@ -49,8 +49,8 @@ def test_every_figure_is_measured_for_both_coordinators(found: dict[str, Any]) -
         assert set(values) == BOTH, what
         assert all(len(each) == 1 and each[0] >= 0 for each in values.values()), what
     cost = {name: values for (group, name), values in figures.items() if group.startswith("Cost")}
-    # An order that nobody cancels is written by four transactions at least, unless they share one with others; it is
-    # told of by three events. A workflow has its first and last event, and a task in between.
+    # Four transactions at least write an order that nobody cancels, unless they share one with other orders. Three
+    # events tell of it. A workflow has its first and its last event, and a task in between.
     for coordinator in BOTH:
         assert cost["messages published"][coordinator][0] >= 2
         assert cost["rows inserted, updated or deleted in orders"][coordinator][0] >= 5

@@ -53,7 +53,7 @@ class Cluster:
         self._secrets = local.Secrets.of(folder)
         self._env = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "ERL_EPMD_PORT": str(EPMD_PORT)}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        # One name server for all: private nodes do without, for they look for each other at one fixed port.
+        # One name server for all nodes. Private nodes need none, since they find each other at one fixed port.
         self._epmd = spawn(
             Program(
                 name="epmd",
@@ -96,7 +96,7 @@ class Cluster:
         return f"http://{rabbitmq.USER}:{self._secrets.broker}@{LOOPBACK}:{self._ports(node).rabbitmq_ui}/api"
 
     def ask(self, node: str, path: str) -> Any:
-        """What a node's management API answers; ConnectionError while it does not."""
+        """The answer of a node's management API. Raises ConnectionError while the node gives none."""
         try:
             answer = httpx.get(f"{self.api(node)}/{path}", timeout=10)
             answer.raise_for_status()
@@ -131,11 +131,11 @@ class Cluster:
 
 
 def _clustered(node: str, distribution: int) -> Mapping[str, str]:
-    """What a node of a cluster is told otherwise than a private one: its name, its port, and whom to join."""
+    """The settings that differ from a private node's: the name, the port, and the node to join."""
     erlang = (
         f"-sname {node} -start_epmd false -kernel inet_dist_use_interface {{127,0,0,1}} "
         f"-kernel inet_dist_listen_min {distribution} -kernel inet_dist_listen_max {distribution} "
-        # When a retry on its way to a queue whose leader died is sent again; 3 minutes unless told otherwise.
+        # The time after which RabbitMQ sends a retry again whose queue lost its leader. The default is 3 minutes.
         "-rabbit dead_letter_worker_publisher_confirm_timeout 3000"
     )
     joins = "" if node == NODES[0] else f" -rabbit cluster_nodes {{[{NODES[0]},{node}],disc}}"
@@ -143,14 +143,14 @@ def _clustered(node: str, distribution: int) -> Mapping[str, str]:
 
 
 class Queues:
-    """The queues of one world: who leads them, who is a member, and which node their clients are connected to."""
+    """The queues of one world: their leaders, their members, and the node that their clients are connected to."""
 
     def __init__(self, cluster: Cluster, vhost: str) -> None:
         self._cluster = cluster
         self._vhost = vhost
 
     def leader(self, queue: str, *, seen_by: str) -> str:
-        """The node that leads a queue; empty while they elect one."""
+        """The node that leads a queue. Empty during an election."""
         return str(self._cluster.ask(seen_by, f"queues/{self._vhost}/{queue}").get("leader") or "")
 
     def clients_node(self, *, seen_by: str) -> str:
@@ -162,7 +162,7 @@ class Queues:
         return str(places.pop())
 
     def all_complete(self) -> bool:
-        """Whether each has three members, online all of them, and so every queue that the topology has."""
+        """Whether every queue of the topology has three members, all of them online."""
         told = self._cluster.ask(NODES[0], f"queues/{self._vhost}")
         found = {
             each["name"]: [each["type"], *(sorted(each.get(k, ())) for k in ("members", "online"))] for each in told
@@ -175,7 +175,7 @@ class Queues:
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
-        for node in NODES:  # one after the other: two that join at once may not find each other
+        for node in NODES:  # one after the other: two nodes that join at once may miss each other
             cluster.start(node)
         yield cluster
     finally:
@@ -184,7 +184,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def world(servers: Servers, cluster: Cluster, temporal: TemporalServer, tmp_path: Path) -> Iterator[World]:
-    """Every process once, connected to the second node; the first leads all queues. The third has nothing to do."""
+    """One of every process, connected to the second node. The first node leads all queues, the third does nothing."""
     world = World(replace(servers, amqp_url=cluster.url(NODES[0]), rabbitmq_api=cluster.api(NODES[0])), tmp_path)
     try:
         asyncio.run(_declare(world.amqp_url))
@@ -205,7 +205,7 @@ async def _declare(url: str) -> None:
 
 @contextmanager
 def load(world: World) -> Iterator[Load]:
-    """Orders of both coordinators in the background; in the end all are accepted, and none was answered wrongly."""
+    """Place orders of both coordinators in the background. In the end all are accepted and no answer was wrong."""
     load = Load([f"http://127.0.0.1:{world.ports['gateway']}"], patient=True, timeout=5)
     with ThreadPoolExecutor(1) as pool:
         loading = pool.submit(load.run, sales(ORDERS, random=Random(5)), rate=ORDERS / SECONDS)
@@ -252,7 +252,7 @@ def goes_on(orders: Load) -> None:
 
 
 def all_well(world: World, queues: Queues, orders: Load) -> None:
-    """Every order is at its end, as are the provider's books; every queue is as safe as before."""
+    """Every order has ended, the provider's books agree, and every queue has all its members again."""
     world.wait_at_rest(orders.accepted, within=240)
     until(lambda: world.waiting_for_mirrors() == 0, what="the mirrors know all")
     assert world.dead_letters() == []

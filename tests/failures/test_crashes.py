@@ -73,7 +73,7 @@ def test_07_a_crash_after_the_commit_and_before_the_ack_has_no_second_effect(wor
 
 
 def test_08_a_payment_stays_approved_when_publishing_that_fails(world: World) -> None:
-    """The broker goes away while the provider works, and the approval is committed without it."""
+    """The broker goes away during the charge, and the approval is committed while it is away."""
     world.start("order", "payment", provider_latency_ms=500)
     order_id = str(uuid4())
     world.publish(create(order_id))
@@ -109,7 +109,7 @@ def test_09_a_relay_that_dies_before_marking_publishes_the_same_event_again(worl
 
 
 def test_10_an_event_that_commits_late_is_not_skipped_by_the_relay(world: World) -> None:
-    """The earlier number in the log becomes visible after a later one has been published."""
+    """An event with an earlier number in the log becomes visible after an event with a later one was published."""
     import psycopg
 
     world.start("order", "payment")
@@ -180,7 +180,7 @@ def _known(world: World, ids: list[str]) -> bool:
 
 
 def test_events_of_one_order_leave_in_order_although_the_first_was_left_behind(world: World) -> None:
-    """One order service dies before publishing order.created; another, at once, commits its cancellation."""
+    """One order service dies before it publishes order.created, and another one commits the cancellation at once."""
     world.start("order", crash_at="ledger.committed:1")
     order_id = str(uuid4())
     world.publish(create(order_id))
@@ -211,7 +211,7 @@ def test_events_of_one_order_leave_in_order_although_the_first_was_left_behind(w
 
 
 def test_time_is_not_wasted_on_a_database_that_is_away(world: World) -> None:
-    """No hot loop: while PostgreSQL takes no writes, a service tries again with pauses, and goes on afterwards."""
+    """While PostgreSQL takes no writes, a service tries again with pauses. Afterwards it goes on."""
     world.start("order")
     order_id = str(uuid4())
     service = psutil.Process(world.processes["order"].pid)
@@ -244,7 +244,7 @@ def test_13_attempts_are_counted_across_restarts_of_consumer_and_broker(world: W
     world.servers.kill("rabbitmq")
     until(lambda: "broker_connection_lost" in world.log("order"), what="the broker is gone")
     world.wait_ready("order")
-    # A message stored anew whose old copy was not acknowledged before the kill comes twice, each with its count.
+    # A retry was stored and the old copy not acknowledged before the kill: then both copies come, each with its count.
     letters = until(world.dead_letters, what="it is a dead letter")
     assert {(letter.attempts, letter.reason) for letter in letters} == {(7, "TOO_EARLY")}
 

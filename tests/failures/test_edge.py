@@ -65,7 +65,7 @@ def test_28_one_key_stands_for_one_order_on_every_gateway_and_for_good(world: Wo
 
 
 def test_28_a_crash_between_keeping_the_key_and_publishing_is_healed_by_the_same_request(world: World) -> None:
-    """The key is kept, the broker is away: the client's next try publishes under the same order id."""
+    """The key was kept and nothing published. The client's next try publishes under the same order id."""
     world.start("order", "payment", "gateway")
     key = {"Idempotency-Key": str(uuid4())}
     world.servers.kill("rabbitmq")

@@ -70,7 +70,7 @@ def _answers(port: int) -> bool:
 
 
 def _what_a_page_can_do(port: int, order_id: str) -> list[httpx.Response]:
-    """Change something by form or fetch, whatever the browser tells of the page; read by a name of the page's own."""
+    """Try to change something by form and by fetch, under every origin, and to read under a name of the page's own."""
     url = f"http://127.0.0.1:{port}"
     text = {"Content-Type": "text/plain"}
     form = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -98,7 +98,7 @@ def _what_a_page_can_do(port: int, order_id: str) -> list[httpx.Response]:
             for page in pages
             for method, path, options in changes
         ]
-        # A browser that tells nothing of its page can still send no JSON by a form.
+        # Without any word of its origin, a form still cannot send JSON.
         sent += [client.post(f"{url}/api/orders", content=b'{"userId":1}', headers=kind) for kind in (text, form)]
         sent += [
             client.request(method, url + path, headers={"Host": name})

@@ -40,7 +40,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory, silent: int) -> Iterator[A
 
 
 def problem(answer: bytes) -> dict[str, Any]:
-    """The problem that the one answer is, complete, from a connection that then ends."""
+    """The problem details of the one complete answer, after which the connection ends."""
     head, _, body = answer.partition(b"\r\n\r\n")
     fields = dict(line.split(b": ", 1) for line in head.lower().split(b"\r\n")[1:])
     assert fields[b"content-type"] == b"application/problem+json"
@@ -166,7 +166,7 @@ def test_44_connections_on_which_nothing_is_asked_are_closed_without_a_word(gate
 
 
 def test_44_a_connection_serves_one_request_after_another(gateway: Alone) -> None:
-    """Longer in all than a single request may take, each of them in time."""
+    """All requests together take longer than one request may, and each is in time."""
     with Peer(gateway.port) as peer:
         until_when = time.monotonic() + 2 * PATIENCE
         while time.monotonic() < until_when:
@@ -184,7 +184,7 @@ def test_44_idle_sockets_beyond_the_soft_limit_of_open_files_shut_nobody_out(gat
 
 
 def test_44_idle_sockets_beyond_every_limit_are_soon_closed(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Where the system gives no more: as many as there are files, against a patience of a minute."""
+    """As many sockets as the process may have files, although the patience is a minute."""
     patient = {"SAGA_REQUEST_TIMEOUT": "60"}
     with gateway_alone(tmp_path_factory.mktemp("few"), patient, files=(96, 96)) as few, ExitStack() as stack:
         for _ in range(150):
@@ -207,7 +207,7 @@ def test_44_a_client_that_leaves_in_mid_body_is_no_error(gateway: Alone) -> None
 
 
 def test_44_what_is_sent_behind_a_request_never_spoils_its_answer(gateway: Alone) -> None:
-    """The first one takes two seconds, twice the patience: a service is asked that answers nobody."""
+    """The first request takes two seconds, twice the patience, because its service answers nobody."""
     slow = b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % ORDER
     for behind in (b"G", b"\x00 garbage", HEALTH + b"G", b"GET / HTTP/1.1\r\nX: " + b"a" * 100_000):
         answer = ask(gateway.port, slow + behind)
@@ -287,7 +287,7 @@ def test_what_is_not_http_is_a_400(gateway: Alone, what: str) -> None:
 
 @pytest.mark.parametrize("to", [b"h2c", b"websocket"])
 def test_an_offer_to_speak_something_else_is_not_taken_and_the_request_is_answered(gateway: Alone, to: bytes) -> None:
-    """As Java's HTTP client sends it, by default, with a body."""
+    """Java's HTTP client sends such an offer with a body by default."""
     upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\nHTTP2-Settings: AAEAAEAAAAIA\r\n" % to
     answer = ask(gateway.port, POST + upgrade + b"Content-Length: 11\r\n\r\n", b'{"total":0}')
     assert status(answer) == 422

@@ -40,7 +40,7 @@ def test_16_a_broker_that_is_away_for_a_minute_exhausts_nothing(world: World, br
 def test_30_a_saga_that_temporal_no_longer_remembers_is_started_again_without_a_second_effect(
     world: World, temporal: TemporalServer
 ) -> None:
-    """What Temporal's retention does to a closed workflow; then the client repeats its old request."""
+    """Temporal forgets the closed workflow, as its retention does, and then the client repeats its old request."""
     world.env["SAGA_TEMPORAL_ADDRESS"] = temporal.address
     world.start("order", "payment", "gateway", "worker")
     request: dict[str, Any] = {
@@ -68,7 +68,7 @@ def ended_run(temporal: TemporalServer, order_id: str) -> tuple[str, WorkflowExe
 def test_33_processes_killed_at_random_every_two_seconds_leave_every_saga_as_it_must_be(
     servers: Servers, tmp_path: Path
 ) -> None:
-    """Three instances of every process, both coordinators; with servers and connections struck, too: `make chaos`."""
+    """Three instances of every process, and both coordinators. `make chaos` strikes servers and connections, too."""
     chaos = Chaos(sagas=500, seconds=40, seed=SEED, kinds=KILLS, pause=2.0)
     with running(servers, tmp_path) as system:
         assert unleash(chaos, system, print) == []
@@ -114,7 +114,7 @@ def test_36_a_rolling_restart_under_load_fails_no_request_and_redelivers_next_to
 
 
 class Load:
-    """Orders for both coordinators from a few clients, who try again at the other gateway when one does not answer."""
+    """A few clients place orders for both coordinators, and turn to the other gateway when one does not answer."""
 
     def __init__(self, world: World) -> None:
         self.accepted: list[str] = []
@@ -156,7 +156,7 @@ class Load:
 
 
 def all_acknowledged(world: World, queue: str) -> Mapping[str, int] | None:
-    """What the broker counts for a queue, once it has counted every acknowledgement."""
+    """The broker's counts for a queue, once they include every acknowledgement."""
     counts = world.statistics(queue)
     delivered = counts.get("deliver", 0) + counts.get("redeliver", 0)
     return counts if 0 < counts.get("publish", 0) <= counts.get("ack", 0) <= delivered else None

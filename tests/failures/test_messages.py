@@ -24,10 +24,10 @@ from tests.support.world import World
 
 
 def test_01_an_approval_that_lands_after_the_cancellation_is_refunded(world: World) -> None:
-    """The charge is under way while the order is cancelled; it is captured all the same, then given back."""
+    """The order is cancelled during its charge. The money is captured all the same, and then given back."""
     world.start("order", "payment", provider_latency_ms=300)
     order_id = str(uuid4())
-    # The provider captures at once, but its answer is lost: only the cancellation's void learns of the capture.
+    # The provider captures at once and its answer is lost, so that only the void of the cancellation learns of it.
     world.publish(create(order_id, "pm_timeout_then_approve"))
     until(lambda: world.books(order_id) == (999, 0), what="the provider has captured")
     world.publish(cancel(order_id))
@@ -52,7 +52,7 @@ def test_02_a_cancellation_that_overtakes_its_order_leaves_a_tombstone(world: Wo
 
 
 def test_03_cancellations_at_any_moment_never_leave_a_payment_both_paid_and_cancelled(world: World) -> None:
-    """Two payment services, and a cancellation for each order at another moment around its approval."""
+    """Two payment services work, and each order is cancelled at another moment around its approval."""
     world.start("order", "payment", "payment2", provider_latency_ms=20)
     ids = [str(uuid4()) for _ in range(60)]
     for order_id in ids:
@@ -82,7 +82,7 @@ def test_04_an_original_gateways_request_delivered_twice_is_one_order(world: Wor
 
 
 def test_12_a_poison_message_neither_holds_back_nor_fails_its_neighbours(world: World) -> None:
-    """Malformed, illegal and unheard-of messages among good ones, and one that its handler always fails at."""
+    """Among good messages are malformed, illegal and unknown ones, and one that its handler always fails at."""
     cursed = str(uuid4())
     curse(world, cursed)
     world.start("order", "payment")
@@ -118,7 +118,7 @@ def test_12_a_poison_message_neither_holds_back_nor_fails_its_neighbours(world: 
 
 
 def curse(world: World, order_id: str) -> None:
-    """PostgreSQL fails at this order whenever it is stored, for a reason that no retry mends."""
+    """PostgreSQL refuses to store this order every time, for a reason that no retry can mend."""
     with psycopg.connect(world.dsn("orders"), autocommit=True) as connection:
         connection.execute(
             "CREATE FUNCTION curse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'cursed'; END $$"
@@ -130,7 +130,7 @@ def curse(world: World, order_id: str) -> None:
 
 
 def nested(levels: int) -> bytes:
-    """A cancellation whose order id is as deep as a parser takes it, and deeper than a log or a database would."""
+    """A cancellation whose order id is nested so deeply that a parser takes it, but no log and no database does."""
     written = json.dumps(envelope("OrderCancelRequested", {"orderId": "here"})).encode()
     return written.replace(b'"here"', b"[" * levels + b"]" * levels)
 

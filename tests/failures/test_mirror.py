@@ -60,7 +60,7 @@ def wait_acknowledged(world: World, events: int) -> None:
 
 
 def prove_timelines(world: World, temporal: TemporalServer, orders: dict[str, str]) -> dict[str, Any]:
-    """Every event of every order exactly once, in causal order, and as the event logs have it."""
+    """Prove that every timeline has every logged event exactly once, in causal order."""
     timelines = {order_id: temporal.timeline(order_id) for order_id in orders}
     for order_id, kind in orders.items():
         entries = timelines[order_id]["entries"]
@@ -89,7 +89,7 @@ def test_every_saga_has_one_closed_mirror_with_a_complete_timeline(mirrored: Wor
 def test_22_timers_that_fire_as_approvals_commit_leave_every_order_one_outcome(
     mirrored: World, temporal: TemporalServer
 ) -> None:
-    """A third of the approvals come long before the timers, a third just as they fire, a third long after them."""
+    """A third of the approvals come long before the timers, a third as they fire, and a third long after."""
     mirrored.start("order")
     for name, latency in {"payment": 200, "payment2": 1000, "payment3": 3000}.items():
         mirrored.start(name, provider_latency_ms=latency, provider_timeout=10)

@@ -61,7 +61,7 @@ def wait_mirrored(world: World, temporal: TemporalServer) -> None:
 
 
 def prove(timeline: Mapping[str, Any], path: list[str], logged: Mapping[UUID, Mapping[str, Any]]) -> None:
-    """Every event that either service has logged, once, each behind its cause, and all as they were logged."""
+    """Prove that the timeline has every logged event once, behind its cause, and as it was logged."""
     entries = timeline["entries"]
     assert [entry["eventType"] for entry in entries] == path
     assert Counter(UUID(entry["eventId"]) for entry in entries) == Counter(logged.keys())

@@ -24,13 +24,13 @@ TRACED = [{"in_body": "from the body", "in_property": "other"}, {"in_property": 
 
 
 def sent(event_type: str, payload: Mapping[str, Any], *, in_body: str | None = None, **more: object) -> dict[str, Any]:
-    """A message as the original services' JSON has it."""
+    """A message in the JSON of the original services."""
     document = {"eventId": str(uuid4()), "occurredAt": "2026-02-15T01:42:19.000Z", "payload": payload}
     return {**document, **({"correlationId": in_body} if in_body else {}), "eventType": event_type, **more}
 
 
 def send(world: World, routing_key: str, document: Mapping[str, Any], *, in_property: str | None = None) -> None:
-    """Publish as they do: to the exchange of the one that the message belongs to, not persistent."""
+    """Publish as the original services do: to the exchange of the message's owner, and not persistent."""
 
     async def publish(channel: AbstractChannel) -> None:
         exchange = await channel.get_exchange(f"{routing_key.split('.')[0]}s.exchange", ensure=False)
@@ -73,7 +73,7 @@ def test_47_an_original_gateways_commands_are_traced_by_their_property_or_by_the
 
 @pytest.mark.parametrize("traced", TRACED[1:])
 def test_47_an_original_order_services_events_are_charged_and_refunded(world: World, traced: dict[str, str]) -> None:
-    """It knows declined orders as FAILED, and says OrderCancelled of them all the same."""
+    """The original order service makes declined orders FAILED, and yet publishes OrderCancelled for them."""
     world.start("payment", provider_decline_rate=0)
     order_id, tombstone = str(uuid4()), str(uuid4())
     created = sent("OrderCreated", {"orderId": order_id, "userId": USER, "total": 999})
@@ -144,7 +144,7 @@ def test_47_a_payment_method_of_another_form_is_a_dead_letter_and_nothing_is_cha
 
 
 def test_an_original_gateway_drives_our_services(world: World) -> None:
-    """It mints no order id, and its numbers are JavaScript's."""
+    """The original gateway mints no order id, and its numbers are JavaScript's."""
     world.start("order", "payment")
     message = envelope("CreateOrderRequested", {"userId": USER, "total": 999.0})
     world.publish(("orders.exchange", "order.create.requested", message))
@@ -191,7 +191,7 @@ def test_an_original_payment_service_drives_our_order_service(
 
 
 def test_what_our_services_say_has_the_original_envelope(world: World) -> None:
-    """An original service beside ours hears the five fields it knows, with the payload it knows."""
+    """An original service beside ours receives the five fields and the payload that it knows."""
 
     async def listen(channel: AbstractChannel) -> None:
         queue = await channel.declare_queue("original", durable=True, arguments={"x-queue-type": "quorum"})

@@ -149,7 +149,7 @@ def test_39_a_command_that_could_not_be_decoded_is_shown_raw_and_redriven_withou
 
 
 def saga(world: World, *arguments: str) -> str:
-    """What the command prints. It must have ended well."""
+    """The output of a command that must succeed."""
     command = [sys.executable, "-m", "cli", *arguments]
     done = subprocess.run(command, env=world.env, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, ""), (arguments, done.stderr)

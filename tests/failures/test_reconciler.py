@@ -17,7 +17,7 @@ pytestmark = pytest.mark.temporal
 
 @pytest.fixture
 def reconciled(world: World, temporal: TemporalServer) -> World:
-    """A world with a sweep every second; its worker is started by the test, when all has fallen through."""
+    """A world with a sweep every second. The test starts the worker once everything else has failed."""
     world.env |= {
         "SAGA_TEMPORAL_ADDRESS": temporal.address,
         "SAGA_RECONCILE_INTERVAL": "1",
@@ -27,13 +27,13 @@ def reconciled(world: World, temporal: TemporalServer) -> World:
 
 
 def lose_everything_under_way(world: World) -> None:
-    """As a broker that loses its disk would."""
+    """Lose all messages, as a broker does that loses its disk."""
     for queue in {"order-service", "payment-service", "saga-mirror"} & world.queues().keys():
         world.purge(queue)
 
 
 def kill_before_the_charge(world: World) -> str:
-    """An order whose payment is PROCESSING, with nobody and no message left to bring it on."""
+    """An order whose payment is PROCESSING, and for which neither a process nor a message is left."""
     world.start("order")
     world.start("payment", crash_at="payment.due")
     order_id = str(uuid4())
@@ -140,7 +140,7 @@ UNREADABLE = "UPDATE event_log SET correlation_id = %s WHERE order_id = %s AND e
 def test_41_a_saga_whose_event_nobody_could_read_goes_on(
     reconciled: World, temporal: TemporalServer, correlation_id: str
 ) -> None:
-    """As a version before this one left it: cancelled, with an id that its own reader refused, and the money kept."""
+    """An earlier version left this saga cancelled, under an id that its own reader refused, with the money kept."""
     reconciled.has_run("worker")
     reconciled.start("order", "payment")
     order_id, other = str(uuid4()), str(uuid4())

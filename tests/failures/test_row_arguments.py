@@ -75,7 +75,7 @@ def temporal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TemporalServe
 
 @pytest.fixture(scope="module")
 def running(servers: Servers, temporal: TemporalServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """All four processes, with Temporal, for all tests: each has an order of its own."""
+    """All four processes and Temporal, shared by all tests. Each test has orders of its own."""
     world = World(servers, tmp_path_factory.mktemp("world"))
     world.env["SAGA_TEMPORAL_ADDRESS"] = temporal.address
     for name in ("order", "payment", "gateway", "worker"):
@@ -93,7 +93,7 @@ def signal(temporal: TemporalServer, order_id: str, name: str, givens: Sequence[
 
 
 def refusals(temporal: TemporalServer, order_id: str, name: str, givens: Sequence[Given]) -> list[str]:
-    """Why each update is refused; one that isn't fails the test."""
+    """The reason for which each update is refused. An update that is accepted fails the test."""
 
     async def ask(client: Client) -> list[str]:
         why = []
@@ -200,7 +200,7 @@ NO_ORDERS: tuple[object, ...] = (None, 7, "", "no id", {"deep": {}})
 
 
 def strange_events(another: str) -> list[Given]:
-    """A signal each: events of no order, or of another one, long past their deadline."""
+    """Signals with one event each, of no order or of another one, long past the deadline."""
     events = [
         event("OrderCreated", order, userId="u", total=total)
         for order in (*NO_ORDERS, another)
@@ -237,7 +237,7 @@ def test_40_a_mirror_that_only_ever_heard_of_other_orders_does_nothing_to_any(
 
     temporal.ask(start)
     signal(temporal, order_id, "record", [*strange_events(another), *RECORDS])
-    assert temporal.timeline(order_id)["entries"] == []  # asked after the signals: they have been taken in
+    assert temporal.timeline(order_id)["entries"] == []  # it has read the signals before the query
     assert failed_tasks(temporal, order_id) == 0
     assert running.find_order(order_id) is None
     running.wait_status(another, "PAID", "APPROVED")

@@ -29,7 +29,7 @@ class Clock:
         self.env = {"PYTHONPATH": str(SHIFTED_CLOCK), "CLOCK_SHIFT": str(file)}
 
     def jump(self, shift: float) -> None:
-        """Let it be off by this many seconds; on return the process takes that for the time."""
+        """Shift the clock by this many seconds, and return when the process has taken over the shifted time."""
         draft = self._file.with_suffix(".new")
         draft.write_text(str(shift))
         draft.rename(self._file)
@@ -88,7 +88,7 @@ def test_35_a_clock_that_jumps_an_hour_ends_no_saga_early_and_leaves_none_stuck(
 
 
 def assert_dated_today(world: World) -> None:
-    """Whatever a process thinks what time it is, the databases know."""
+    """All rows are dated by the databases' clocks, not by the shifted one."""
     stored = [
         row["at"]
         for role in ("orders", "payments")

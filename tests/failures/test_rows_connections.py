@@ -26,7 +26,7 @@ IN_DOUBT = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND da
 
 
 def test_16_a_broker_that_is_away_exhausts_nothing(world: World, broker_proxy: Proxy) -> None:
-    """Cut off for seconds, and for forty minutes by all clocks that the services go by: their databases'."""
+    """The broker is cut off for seconds. By the databases' clocks, which the services go by, it is forty minutes."""
     away_for(world, broker_proxy, seconds=4)
 
 
@@ -63,7 +63,7 @@ def test_36_processes_told_to_stop_end_well_though_temporal_has_fallen_silent(
 
 
 def end_well(world: World, *, though_frozen: int) -> None:
-    """A server that keeps its connections and answers nothing: they take little longer than they are given."""
+    """Prove that processes end within their time although a server keeps its connections and answers nothing."""
     with frozen(though_frozen):
         began = time.monotonic()
         world.terminate(*world.processes)
@@ -78,7 +78,7 @@ def looked_in_vain(world: World, process: str, times: int) -> bool:
 
 
 def test_17_one_reset_under_steady_load_costs_one_reconnection(world: World, broker_proxy: Proxy) -> None:
-    """What was begun on the old connection ends without taking the new one down."""
+    """Work that began on the old connection ends without closing the new one."""
     world.start("order", "payment", provider_latency_ms=1500)
     ids: list[str] = []
     began, reset = time.monotonic(), False
@@ -102,7 +102,7 @@ def test_29_connections_cut_in_mid_transaction_are_retried_without_a_hot_loop(wo
     world.publish(*map(cancel, ids[::7]))
     for _ in range(CUTS):
         for role in ("orders", "payments"):
-            # Every transaction that changes an order, or a payment, now stands still in the middle.
+            # From now on every transaction that changes an order or a payment waits in the middle.
             with psycopg.connect(world.dsn(role)) as blocking:
                 blocking.execute(f"LOCK TABLE {role} IN SHARE ROW EXCLUSIVE MODE")
                 cut(world, role)
@@ -143,7 +143,7 @@ def test_29_a_transaction_whose_connection_is_cut_is_applied_once_by_the_next_tr
 
 
 def test_29_a_refund_is_made_though_the_commit_that_made_it_due_was_never_confirmed(world: World) -> None:
-    """The answer of a charge meets a cancellation; its commit stands, but who made it sees a broken connection."""
+    """The charge is answered after a cancellation. The commit stands, but the service saw its connection break."""
     world.start("order", "payment", provider_timeout=20)
     order_id = str(uuid4())
     with commit_in_doubt(world, "due = 'refund'"):
@@ -163,7 +163,7 @@ def test_29_a_refund_is_made_though_the_commit_that_made_it_due_was_never_confir
 
 @contextmanager
 def commit_in_doubt(world: World, condition: str) -> Iterator[None]:
-    """The first change to a payment of this kind is committed, and then waits for a standby that never comes."""
+    """Inside, the first such change to a payment is committed, and then waits for a standby that never answers."""
     with psycopg.connect(world.dsn("payments")) as owner:
         owner.execute("CREATE TABLE doubted ()")
         owner.execute(

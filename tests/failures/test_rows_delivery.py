@@ -24,7 +24,7 @@ pytestmark = pytest.mark.long
 
 
 def test_11_three_instances_of_every_service_publish_each_orders_events_in_order(world: World) -> None:
-    """All six relay, and one after the other dies with events that it has committed and not published."""
+    """All six instances relay, and one after the other dies with events that are committed and not published."""
     hear_everything(world)
     orders, payments = [[f"{name}{n}" for n in ("", 2, 3)] for name in ("order", "payment")]
     world.env["SAGA_RELAY_GRACE"] = "0.05"  # relays and fast paths are after the same events
@@ -57,7 +57,7 @@ def test_11_three_instances_of_every_service_publish_each_orders_events_in_order
 
 
 def first_hearings(heard: Sequence[dict[str, Any]], prefix: str) -> dict[str, list[str]]:
-    """By order, the ids of one service's events in the order in which each was heard for the first time."""
+    """The ids of one service's events for each order, in the order in which they were first heard."""
     found: dict[str, list[str]] = {}
     for event in heard:
         known = found.setdefault(event["payload"]["orderId"], []) if event["eventType"].startswith(prefix) else None
@@ -88,7 +88,7 @@ def test_15_a_redrive_interrupted_by_kill_9_and_repeated_twice_at_once_applies_e
 
     for each in [redrive(world), redrive(world)]:
         assert each.wait(timeout=60) == 0
-    # What one of them held as the other came by has returned to its queue.
+    # A letter that one redrive held while the other came by is in its queue again.
     assert redrive(world).wait(timeout=60) == 0
     until(lambda: count(world, "PAID") == len(ids), what="every order is paid")
     until(lambda: letters(world) == 0, what="no dead letter is left")
@@ -99,7 +99,7 @@ def test_15_a_redrive_interrupted_by_kill_9_and_repeated_twice_at_once_applies_e
 
 
 def early_approval(order_id: str, creation: str) -> tuple[str, str, dict[str, Any]]:
-    """The approval that the payment service will log for this order, once it runs, under the id that it will have."""
+    """The approval that the payment service is going to log for this order, under the same id."""
     created = derived_id(UUID(order_id), "OrderCreated", creation)
     approved = derived_id(UUID(order_id), "PaymentApproved", str(created))
     exchange, routing_key, message = payment_event("PaymentApproved", order_id, transactionId="t")
@@ -107,7 +107,7 @@ def early_approval(order_id: str, creation: str) -> tuple[str, str, dict[str, An
 
 
 def letters(world: World) -> int:
-    """Dead letters of the order service; those that a redrive has in its hands count as well."""
+    """The number of dead letters of the order service, including those that a redrive holds."""
 
     async def ask(channel: AbstractChannel) -> int:
         queue = await channel.declare_queue("order-service.dead-letters", passive=True)

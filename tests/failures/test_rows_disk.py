@@ -51,7 +51,7 @@ def stack(tmp_path: Path) -> Iterator[OwnStack]:
 
 
 class Clients:
-    """They place orders and read, and count what they are answered."""
+    """Clients that place orders and read, and count the answers."""
 
     def __init__(self, gateway: str) -> None:
         self.told, self.accepted = Counter[int](), list[str]()
@@ -74,7 +74,7 @@ class Clients:
 
 
 def test_51_a_full_disk_ends_nothing_for_good_answers_no_500_and_loses_no_order(stack: OwnStack) -> None:
-    """Our processes are started again at once, the servers when there is room, and every order comes to its end."""
+    """Processes are restarted at once, servers as soon as there is room, and every order ends."""
     clients = Clients(stack.urls["gateway"])
     with ThreadPoolExecutor(4) as pool:
         for _ in range(4):
@@ -118,7 +118,7 @@ def test_51_processes_whose_log_nobody_takes_go_on(world: World, tmp_path: Path)
 
 
 def test_51_a_queue_that_rabbitmq_cannot_recover_is_set_aside_and_what_was_in_it_told_again(stack: OwnStack) -> None:
-    """A queue with a hole in its log, as a full disk leaves it: the stack comes up all the same, and says so."""
+    """A full disk can leave a hole in the log of a queue. The stack comes up all the same, and says so."""
     known = stack.post(**BODY)
     stack.wait_over([known], "PAID")
     with frozen(stack.living()["payment"]):
@@ -144,13 +144,13 @@ def test_51_a_queue_that_rabbitmq_cannot_recover_is_set_aside_and_what_was_in_it
 
 
 def started_again(stack: OwnStack, killed: dict[str, int]) -> bool:
-    """Whether each of our own processes runs, as another than the one that was killed."""
+    """Whether each of our own processes runs again under another pid."""
     living = stack.living()
     return all(living.get(name, killed[name]) != killed[name] for name in SERVICES)
 
 
 def give_entries(stack: OwnStack, order_id: str, entries: int) -> None:
-    """Repeat an order's first event to the payment service, which it does not move; each is an entry of the log."""
+    """Send an order's first event to the payment service again and again: each is an entry of the queue's log."""
     chosen = ("--service", "order", "--order", order_id, "--type", "OrderCreated")  # the payment service is frozen
     listed = stack.saga("events", "list", *chosen, "--json")
     (created,) = json.loads(listed.stdout)["data"]
@@ -179,7 +179,7 @@ def login(stack: OwnStack) -> tuple[str, str]:
 
 
 def write_segments(stack: OwnStack) -> None:
-    """Have RabbitMQ alone start and stop: it writes to the queues' own files what a stop left in its common log."""
+    """Start and stop RabbitMQ alone, which moves the rest of its common log into the queues' own files."""
     servers = [sys.executable, "-m", "tests.support.servers", str(stack.data), str(stack.offset)]
     with subprocess.Popen(servers) as process:
         until(lambda: bool((state.read(stack.data) or {}).get("ready")), within=120, what="the servers are ready")
@@ -195,7 +195,7 @@ def segments(stack: OwnStack) -> list[Path]:
 
 
 def tear(stack: OwnStack) -> Path:
-    """Remove the oldest file, which has the entries that follow the snapshot; the folder that has a hole now."""
+    """Remove the oldest file, which has the entries behind the snapshot. Returns the damaged folder."""
     oldest, *others = segments(stack)
     assert others, "there is something behind the hole"
     oldest.unlink()

@@ -22,7 +22,7 @@ NOWHERE = "/nonexistent/by-another-program"
 
 
 class Recorder:
-    """A proxy that serves nobody and remembers what each connection said first."""
+    """A proxy that serves nobody, and remembers the first bytes of each connection."""
 
     def __init__(self) -> None:
         self.heard: list[bytes] = []
@@ -47,7 +47,7 @@ class Recorder:
         self._listener.close()
 
     def environ(self, scheme: str) -> dict[str, str]:
-        """What leads every library that looks to this proxy, or astray."""
+        """Variables that lead every library to this proxy, if it looks at them."""
         proxy = f"{scheme}://someone:secret@127.0.0.1:{self.port}"
         proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "GRPC_PROXY", "FTP_PROXY")
         return {
@@ -87,7 +87,7 @@ def recorder() -> Iterator[Recorder]:
 
 
 def saga(*arguments: str, env: Mapping[str, str]) -> str:
-    """What the command prints. It must succeed."""
+    """The output of a command that must succeed."""
     command = [str(Path(sys.executable).parent / "saga"), *arguments]
     ran = subprocess.run(command, env=dict(env), capture_output=True, text=True, timeout=150, check=False)
     assert ran.returncode == 0, (arguments, ran.stdout, ran.stderr)

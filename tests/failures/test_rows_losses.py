@@ -66,7 +66,7 @@ def test_38_connections_lost_under_load_make_neither_dead_letters_nor_copies(wor
 
 
 def test_38_a_message_that_ends_every_process_is_a_dead_letter_and_its_neighbours_are_not(world: World) -> None:
-    """The neighbours are being handled as well, each time that a process dies."""
+    """Each time that a process dies, the neighbours of the message are under way, too."""
     consume_in_a_process(world)  # it declares the queues
     killer, *others = [str(uuid4()) for _ in range(9)]
     world.publish(*map(cancel, others[:4]), cancel(killer), *map(cancel, others[4:]))
@@ -101,9 +101,9 @@ def is_same(one: DeadLetterRecord, other: DeadLetterRecord) -> bool:
 
 
 def consume_in_a_process(world: World, *, letters: int = 0, killer: str = "", crash_at: str = "") -> int | None:
-    """Run the order service's consumer in a process of its own, until there are so many dead letters; its exit code.
+    """Run the consumer of the order service in a process of its own until `letters` are dead. Returns its exit code.
 
-    A cancellation takes it a moment, and the killer's cancellation ends it.
+    Each cancellation takes a moment, and that of the order `killer` kills the process.
     """
 
     async def react(entry: Entry, _last: bool) -> Decision[Order]:

@@ -47,7 +47,7 @@ def test_30_old_messages_redriven_after_all_that_remembers_them_was_purged_chang
 
 
 def old_messages(world: World, order_id: str) -> list[tuple[str, dict[str, Any]]]:
-    """Copies of all that once led to where an order stands, each with the queue that it was for."""
+    """Copies of all messages that brought an order to its status, each with its queue."""
     order, payment = world.order(order_id), world.payment(order_id)
     found = [
         ("order-service", create(order_id, order["payment_method"])),
@@ -74,7 +74,7 @@ def created(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def bury(world: World, messages: list[tuple[str, dict[str, Any]]]) -> None:
-    """Put messages where a service's dead letters are."""
+    """Put messages among a service's dead letters."""
     world.publish(*(("dlx.exchange", queue, message) for queue, message in messages))
 
 

@@ -46,14 +46,14 @@ def place(world: World, coordinator: str, total: int = 999, method: str = "pm_ca
 
 
 def tell(world: World, event_type: str, order_id: str, **payload: object) -> None:
-    """As anybody can who may publish."""
+    """Publish an event as a stranger with the right to publish can."""
     key = "payment." + event_type.removeprefix("Payment").lower()
     world.publish(("payments.exchange", key, envelope(event_type, {"orderId": order_id, **payload})))
 
 
 @contextmanager
 def books_that_capture_when_told(world: World) -> Iterator[None]:
-    """Inside, a charge stands in the middle of its capture; behind it, it has captured."""
+    """Inside, a charge waits in the middle of its capture. Afterwards it has captured."""
     with (
         psycopg.connect(world.dsn("payments"), autocommit=True) as holder,
         books_that(world, "INSERT", "PERFORM pg_advisory_xact_lock(46); RETURN NEW;"),
@@ -67,7 +67,7 @@ def books_that_capture_when_told(world: World) -> Iterator[None]:
 
 
 def captures(world: World) -> bool:
-    """Whether a charge stands in the middle of its capture."""
+    """Whether a charge waits in the middle of its capture."""
     waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objid = 46 AND NOT granted"
     return bool(world.rows("payments", waiting))
 
@@ -141,7 +141,7 @@ def ended(world: World, order_id: str) -> bool:
 
 @contextmanager
 def books_that(world: World, event: str, what: str) -> Iterator[None]:
-    """The provider's books do something else than they were asked to: a trigger on what is written there."""
+    """Inside, a trigger changes what is written into the provider's books."""
     with psycopg.connect(world.dsn("payments"), autocommit=True) as books:
         books.execute(
             f"CREATE FUNCTION lie() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN {what} END';"

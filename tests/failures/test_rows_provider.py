@@ -43,7 +43,7 @@ def test_24_a_refund_that_gets_no_answer_is_asked_for_until_it_is_made_and_made_
 ) -> None:
     order_id = paid(paying, coordinator)
     with psycopg.connect(paying.dsn("payments")) as provider:
-        # The provider's books are held, so that it answers nobody.
+        # A lock on the provider's books keeps the provider from answering.
         provider.execute("SELECT 1 FROM provider_charges FOR UPDATE")
         cancel(paying, order_id)
         paying.wait_status(order_id, "CANCELLED", "APPROVED")
@@ -56,7 +56,7 @@ def test_24_a_refund_that_gets_no_answer_is_asked_for_until_it_is_made_and_made_
 
 
 def in_vain(world: World, coordinator: str) -> bool:
-    """Longer than a message is retried: from then on it is the mirror, or the workflow, that keeps on asking."""
+    """Whether the message's retries are used up. From then on the mirror or the workflow asks again."""
     if coordinator == "choreography":
         return bool(world.dead_letters())
     return world.log("payment").count("The books gave no answer on payment") >= 8

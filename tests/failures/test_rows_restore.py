@@ -39,14 +39,14 @@ def stack(tmp_path: Path) -> Iterator[OwnStack]:
 
 
 def follow(stack: OwnStack, section: str) -> list[str]:
-    """Run the commands of a section of the page, as it gives them; what each of them wrote."""
+    """Run the commands of a section of the page as they stand there. Returns the output of each."""
     (text,) = re.findall(rf"^## {section}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     (commands,) = re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     return [stack.saga(*shlex.split(line)[1:], check=False).stdout for line in commands.splitlines()]
 
 
 def test_50_a_broker_that_lost_its_store_is_told_again(stack: OwnStack) -> None:
-    """What waited for the payment service and for the mirrors, of both coordinators, comes to its end."""
+    """Sagas of both coordinators that waited for the payment service or for their mirrors end."""
     before = [stack.post(**PAID), stack.post(**ORCHESTRATED)]
     stack.wait_over(before, "PAID")
     with frozen(stack.living()["worker"]), frozen(stack.living()["payment"]):
@@ -68,7 +68,7 @@ def test_50_a_broker_that_lost_its_store_is_told_again(stack: OwnStack) -> None:
 def test_50_a_temporal_that_lost_its_store_has_its_mirrors_again_and_the_other_workflows_are_listed(
     stack: OwnStack,
 ) -> None:
-    """Mirrors are made anew; an orchestrated saga has no workflow any more, but its end and its timeline."""
+    """Mirrors are made anew. An orchestrated saga has lost its workflow, and still has its end and its timeline."""
     over, orchestrated = [stack.post(**PAID), stack.post(**DECLINED)], stack.post(**ORCHESTRATED)
     stack.wait_over([*over, orchestrated])
     with frozen(stack.living()["payment"]):
@@ -99,7 +99,7 @@ def test_50_a_temporal_that_lost_its_store_has_its_mirrors_again_and_the_other_w
 
 
 def test_50_payments_restored_from_an_older_copy_are_made_anew(stack: OwnStack) -> None:
-    """Those that were not there yet, and one that was refunded since; an orchestrated one is listed."""
+    """Payments newer than the copy are made anew, a refund is repeated, and an orchestrated saga is listed."""
     refunded = stack.post(**PAID)
     stack.wait_over([refunded], "PAID")
     restore = copied(stack, "payments")
@@ -150,7 +150,7 @@ def test_50_orders_restored_from_an_older_copy_reach_their_ends_and_the_rest_is_
 
 
 def copied(stack: OwnStack, database: str) -> Callable[[], None]:
-    """Copy a database as it is now; what is returned puts the copy in its place."""
+    """Copy a database as it is now. Call the result to put the copy in its place."""
     with superuser(stack) as admin:
         admin.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
         end_connections(admin, database)

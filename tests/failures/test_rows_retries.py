@@ -38,7 +38,7 @@ def test_12_a_strangers_message_in_a_retry_queue_holds_back_no_retry(
 
 
 def test_12_what_waits_in_a_retry_queue_of_the_version_before_comes_back(world: World) -> None:
-    """That version, which may still run, declares its queues without a time to live."""
+    """The version before, which may still run, declares its queues without a time to live."""
     old, order_id = f"{ORDER_QUEUE}.retry.{round(1000 * DELAY)}ms", str(uuid4())
     message = create(order_id)
 

@@ -31,7 +31,7 @@ MORE_THAN_ANY_DISK: Final = 10**18
 
 
 def in_broker(servers: Servers, module: str, function: str, arguments: str) -> None:
-    """Call a function in the broker, from a node beside it that leaves no trace."""
+    """Call a function in the broker from a hidden node beside it."""
     home = Path(servers.admin_dsn.partition("host=")[2].partition("/postgres ")[0]) / "rabbitmq" / "home"
     distribution = (urlsplit(servers.amqp_url).port or 0) - Ports().amqp + Ports().rabbitmq_distribution
     ran = subprocess.run(
@@ -86,7 +86,7 @@ def test_31_steps_that_outlast_the_brokers_patience_are_redelivered_without_a_se
 
 @contextmanager
 def full_disk(servers: Servers) -> Iterator[None]:
-    """The broker's disk is as good as full: it takes no message from any publisher."""
+    """The broker takes no message, because its disk has less room than it wants."""
     in_broker(servers, "rabbit_disk_monitor", "set_disk_free_limit", str(MORE_THAN_ANY_DISK))
     try:
         yield

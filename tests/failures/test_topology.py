@@ -38,7 +38,7 @@ def test_43_each_process_declares_the_queues_that_it_reads_and_no_others(world: 
 
 
 def test_43_bindings_that_go_missing_under_running_processes_are_declared_anew(world: World) -> None:
-    """All of them, while nothing is published that could tell anybody."""
+    """All bindings go missing while nothing is published, so that no failure tells of it."""
     world.start("order", "payment")
     wanted = {queue: world.bindings(queue) for queue in world.queues()}
     assert wanted[PAYMENT_QUEUE] == {*BINDINGS[PAYMENT_QUEUE]}
@@ -93,7 +93,7 @@ def test_43_a_queue_that_cannot_be_declared_makes_its_process_unready_and_is_nam
         await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "classic"})
 
     def unready() -> str | None:
-        # The service may have been the faster one to declare it.
+        # The service may have declared the queue first.
         if queue not in world.log("order"):
             world.amqp(declare_otherwise)
         answer = httpx.get(f"http://127.0.0.1:{world.ports['order']}/readyz", timeout=5)
@@ -139,7 +139,7 @@ def outbox(world: World, role: str = "orders") -> list[str]:
 def test_43_what_nobody_reads_yet_stays_in_the_outbox_and_is_published_when_its_reader_is_there(
     world: World, mirrored: bool
 ) -> None:
-    """With mirrors, RabbitMQ calls order.created routed, although no payment service has ever run."""
+    """With mirrors, RabbitMQ reports order.created as routed, although no payment service has ever run."""
     if mirrored:
         world.has_run("worker")
     world.start("order")
@@ -177,7 +177,7 @@ _LOG_ANOTHER = """
 
 
 def wait_for_many_sweeps(world: World) -> None:
-    """Wait until the relay has swept out twenty events that have a route, one after the other."""
+    """Wait until the relay has published twenty events that have a route, one after the other."""
     for _ in range(20):
         world.rows("orders", _LOG_ANOTHER)
         until(lambda: "OrderPaid" not in outbox(world), what="it is published although others can't be")
@@ -244,7 +244,7 @@ def test_48_nothing_fills_up_for_a_process_that_was_never_there_and_it_starts_wi
 def test_48_a_queue_that_filled_up_twice_over_for_an_absent_process_has_each_effect_once(
     world: World, absent: str
 ) -> None:
-    """Everything is delivered again and again while it is away: by clients, by a replay, by redeliveries."""
+    """While the process is away, clients, a replay and redeliveries send everything again and again."""
     world.has_run("order", "payment", "worker")
     other = {"order": "payment", "payment": "order"}[absent]
     world.start(other)

@@ -29,7 +29,7 @@ from tests.support.world import Servers
 
 @dataclass
 class Wire:
-    """An outlet that keeps what it is given until somebody delivers it."""
+    """An outlet that keeps the events until somebody delivers them."""
 
     events: list[Envelope] = field(default_factory=list)
 
@@ -54,11 +54,11 @@ class Sagas:
         )
 
     async def tell(self, message: Message, coordinator: Coordinator = Coordinator.CHOREOGRAPHY) -> None:
-        """Have a command carried out; its events wait."""
+        """Apply a command. Its events wait to be delivered."""
         await self._hear(Entry(message=message, event_id=uuid4(), correlation_id="c", coordinator=coordinator))
 
     async def deliver(self, *, published: bool = True) -> None:
-        """Deliver all events, and those that follow, until nothing is on its way."""
+        """Deliver all events, and those that follow from them, until none is left."""
         while self.wire.events:
             event = self.wire.events.pop(0)
             with suppress(ProviderUnavailable):  # what is due stays due
@@ -93,7 +93,7 @@ class Sagas:
         coordinator: Coordinator = Coordinator.CHOREOGRAPHY,
         currency: str = "USD",
     ) -> OrderId:
-        """An order as far as it gets by itself."""
+        """Create an order, and deliver everything until it stands still. Returns its id."""
         order_id = await self.create(method, coordinator, currency)
         await self.deliver()
         return order_id
@@ -109,7 +109,7 @@ class Sagas:
 
 
 def play(places: Places, act: Callable[[Sagas], Awaitable[Any]]) -> Any:
-    """What comes of an act on both services, started for it and stopped after it."""
+    """Run an act on both services, which are started before and stopped after it. Returns its result."""
 
     async def run() -> Any:
         orders, payments = Database(places.orders_db, name="o"), Database(places.payments_db, name="p")
@@ -152,7 +152,7 @@ def databases(servers: Servers, name: str) -> Iterator[Places]:
 
 
 class Kept:
-    """All rows of both databases, to put back whatever has been done to them."""
+    """A copy of all rows of both databases, to undo whatever a test does to them."""
 
     def __init__(self, places: Places) -> None:
         self._urls = {"orders": places.orders_db, "payments": places.payments_db}
@@ -173,7 +173,7 @@ class Kept:
 
 
 def execute(url: str, sql: str, *parameters: Any) -> int:
-    """Change something behind the services' backs; how many rows that were."""
+    """Change rows without the services. Returns the number of rows."""
     with psycopg.connect(url) as connection:
         return connection.execute(sql, parameters).rowcount
 

@@ -14,7 +14,7 @@ from tests.support.world import World
 
 
 def away_for(world: World, broker_proxy: Proxy, *, seconds: float) -> None:
-    """Cut the broker off while charges are under way; what comes of it must need nobody's help."""
+    """Cut the broker off during charges, and prove that everything recovers by itself."""
     world.start("order", "payment", "gateway", provider_latency_ms=500)
     ids = [str(uuid4()) for _ in range(40)]
     world.publish(*(create(order_id, METHODS[n % 4]) for n, order_id in enumerate(ids)))
@@ -28,7 +28,7 @@ def away_for(world: World, broker_proxy: Proxy, *, seconds: float) -> None:
     age(world, minutes=40)
     assert world.request("POST", "/orders", json={"userId": ids[0], "total": 1}).status_code == 503
     until(lambda: time.monotonic() - cut_at > seconds, within=seconds + 5, what="the broker was away for long")
-    # Tries are spaced out up to two seconds: at most a few in the beginning, then one in about 1.6 seconds.
+    # The pause between two tries grows to two seconds: a few tries in the beginning, then one in about 1.6 seconds.
     for process in ("order", "payment", "gateway"):
         assert world.processes[process].poll() is None
         tries = world.log(process).count('"event": "broker_unavailable"') / 2  # it has two connections

@@ -23,7 +23,7 @@ SERVICES = {
     "gateway", "order", "payment", "worker", "orders-db", "payments-db", "rabbitmq", "temporal", "temporal-ui",
 }  # fmt: skip
 SETTINGS = {
-    # None of the defaults: each of them must give way.
+    # No value is a default, so that each setting is seen to work.
     "SAGA_ORDERS_PASSWORD": "orders-of-the-test",
     "SAGA_PAYMENTS_PASSWORD": "payments-of-the-test",
     "SAGA_SUPERUSER_PASSWORD": "superuser-of-the-test",
@@ -86,7 +86,7 @@ class Containers(World):
         return self.execute("gateway", "saga", *arguments)
 
     def kill_container(self, service: str) -> None:
-        """Kill -9 the container's process from outside, where Docker does not take it for our wish; it comes back."""
+        """Kill -9 the container's process from the host, so that Docker restarts the container."""
         container = self.inspect()[service]
         kill = ("--pid=host", "--user=0", "--entrypoint=sh", self.inspect()["gateway"]["Image"], "-c")
         self.command("docker", "run", "--rm", *kill, f"kill -9 {container['State']['Pid']}")
@@ -95,7 +95,7 @@ class Containers(World):
         )
 
     def command(self, *command: str, check: bool = True) -> str:
-        """Run a command on the host; its output, with its errors if it may fail."""
+        """Run a command on the host. Returns its output, and its errors too if it may fail."""
         done = subprocess.run(command, env=self.env, cwd=ROOT, capture_output=True, text=True, check=False, timeout=540)
         assert done.returncode == 0 or not check, (command, done.stdout[-2000:], done.stderr[-2000:])
         return done.stdout if check else done.stdout + done.stderr
@@ -108,7 +108,7 @@ class Containers(World):
         return list(json.loads(answer))
 
     def prove_invariants(self) -> None:
-        """The audit, from a container of its own: no other may reach both databases."""
+        """Run the audit in a container of its own, since no other container may reach both databases."""
         addresses = (
             f"SAGA_{role.upper()}_DATABASE_URL="
             f"postgresql://{role}:{SETTINGS[f'SAGA_{role.upper()}_PASSWORD']}@{role}-db:5432/{role}"
@@ -129,7 +129,7 @@ class Containers(World):
         self.command("docker", "start", "--attach", audit)
 
     def statuses(self, order_id: str) -> tuple[str | None, str | None]:
-        """Of the order and of its payment, as the gateway tells them."""
+        """The statuses of the order and of its payment, as the gateway answers them."""
         order, payment = self.request("GET", f"/orders/{order_id}"), self.request("GET", f"/payments/order/{order_id}")
         return order.json().get("status"), payment.json().get("status")
 

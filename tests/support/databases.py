@@ -12,7 +12,7 @@ from tests.support.world import World
 
 @contextmanager
 def read_only(world: World) -> Iterator[None]:
-    """Both databases take no writes, in sessions of now and later."""
+    """Inside, both databases take no writes, in old and in new sessions."""
     with psycopg.connect(world.servers.admin_dsn, autocommit=True) as admin:
         set_read_only(world, admin, "on")
         try:

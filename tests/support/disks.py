@@ -15,7 +15,7 @@ _BLOCK: Final = b"\0" * 4096
 
 @contextmanager
 def small_disk(at: Path, mebibytes: int) -> Iterator[Path]:
-    """A file system in memory, which takes so much and no more. Needs root, or sudo that asks for nothing."""
+    """A file system in memory with a fixed size. Needs root, or sudo without a password."""
     at.mkdir(parents=True)
     sudo = () if os.geteuid() == 0 else ("sudo", "-n")
     owner = f"uid={os.getuid()},gid={os.getgid()},mode=755"
@@ -27,7 +27,7 @@ def small_disk(at: Path, mebibytes: int) -> Iterator[Path]:
 
 
 def fill(disk: Path) -> Callable[[], None]:
-    """Leave not a byte of room; what is returned makes room again."""
+    """Fill the disk to the last byte. Call the result to make room again."""
     ballast = disk / _BALLAST
     with ballast.open("wb", buffering=0) as file:
         for block in (_BLOCK * 256, _BLOCK):

@@ -11,7 +11,7 @@ import psutil
 
 
 def freeze(pid: int) -> Callable[[], None]:
-    """Stop a process, with all that it has started; what is returned has them go on."""
+    """Stop a process and all its children. Call the result to let them go on."""
     try:
         process = psutil.Process(pid)
         frozen = [process, *process.children(recursive=True)]
@@ -29,7 +29,7 @@ def freeze(pid: int) -> Callable[[], None]:
 
 @contextmanager
 def frozen(pid: int) -> Iterator[None]:
-    """The same, for as long as the block runs."""
+    """Freeze a process and all its children inside the block."""
     go_on = freeze(pid)
     try:
         yield

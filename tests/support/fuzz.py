@@ -13,7 +13,7 @@ _NOTHING_TO_GET_WRONG = {"GET /api/payments/stats", "GET /healthz", "GET /readyz
 
 
 def fuzz(operation: Any, mode: GenerationMode, *, examples: int) -> None:
-    """Fail on a 5xx, an undeclared answer, or bad input that is taken; the same requests every time."""
+    """Fail on a 5xx, an undeclared answer, or bad input that is accepted. The requests are the same in every run."""
 
     @given(case=operation.as_strategy(generation_mode=mode))
     @settings(
@@ -35,5 +35,5 @@ def fuzz(operation: Any, mode: GenerationMode, *, examples: int) -> None:
 
 
 def _has_float(case: Any) -> bool:
-    """To JSON Schema 999.0 is an integer, to money it is not: no document can say so."""
+    """Whether a body has a float: JSON Schema takes 999.0 for an integer, and money must not."""
     return isinstance(case.body, dict) and isinstance(case.body.get("total"), float)

@@ -15,7 +15,7 @@ PROBLEM = "application/problem+json"
 
 
 def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    """The problem details, checked for what all of them have."""
+    """The problem details of an answer, checked for the fields that all of them have."""
     assert (status, PROBLEM) == (answer.status_code, answer.headers["content-type"]), answer.text
     body: dict[str, Any] = answer.json()
     assert {"type", "title", "status", "detail", "instance", "correlationId"} == set(body) - {"errors"}

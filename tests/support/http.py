@@ -6,8 +6,8 @@ from api import http_clients
 
 
 def client(*, timeout: float) -> httpx.Client:
-    """For any thread. It keeps no connection, since whoever is there may be killed between two requests.
+    """A client for any thread. It keeps no connection, since the server may be killed between two requests.
 
-    `httpx.request` would do the same, but reads the certificates of all the world for each request: 20 ms of CPU.
+    `httpx.request` would do the same, but would load all certificates for each request: 20 ms of CPU.
     """
     return http_clients.client(timeout=timeout, limits=httpx.Limits(max_keepalive_connections=0))

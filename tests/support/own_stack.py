@@ -27,7 +27,7 @@ ROLES = {"postgres": "-D /proc/self/cwd", "rabbitmq": "beam.smp", "temporal": "s
 
 @dataclass(frozen=True)
 class OwnStack:
-    """What runs on one folder of data; nothing else does."""
+    """A stack on a folder of data that no other stack uses."""
 
     data: Path
     offset: int
@@ -63,7 +63,7 @@ class OwnStack:
         until(lambda: self.saga("status", check=False).returncode == 0, within=120, what="all of it is ready")
 
     def living(self) -> dict[str, int]:
-        """The processes that run now, by name, as the machine knows them: on a full disk the state is old."""
+        """The processes that run now, by name. The machine is asked, since the state on a full disk is old."""
         found = {}
         for process in psutil.Process(self._known()["pid"]).children():
             with suppress(psutil.Error):  # it has ended
@@ -74,7 +74,7 @@ class OwnStack:
         return found
 
     def said(self) -> str:
-        """What `saga up` has told meanwhile."""
+        """The output of `saga up` so far."""
         return (self.data / "logs" / "saga-up.log").read_text()
 
     def log(self, name: str) -> str:
@@ -105,7 +105,7 @@ class OwnStack:
         until(over, within=within, what=f"{len(order_ids)} orders are over")
 
     def audit(self, *options: str) -> tuple[int, dict[str, list[str]]]:
-        """The exit code, and whose ids each violated check names."""
+        """The exit code, and the ids that each violated check names."""
         done = self.saga("audit", "--json", *options, check=False)
         checks = json.loads(done.stdout)["checks"]
         found = {each["name"]: each for each in checks if each["state"] == "violated"}
@@ -114,7 +114,7 @@ class OwnStack:
         }
 
     def audit_holds(self, *options: str) -> None:
-        """Wait until nothing is under way and everything is as it must be."""
+        """Wait until nothing is under way and the audit finds no violation."""
 
         def holds() -> bool:
             assert self.audit("--at-rest", "--grace", "1", "--timelines", "0", *options) == (0, {})

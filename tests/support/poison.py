@@ -48,7 +48,7 @@ BROKEN: Final[Mapping[str, bytes]] = {
         PERSISTENT, (HEADERS, table((b"large", b"S" + (120_000).to_bytes(4, "big") + b"x" * 120_000), (BAD, b"t\1")))
     ),
 }
-# What the driver can decode, and what no process may believe, fail at, or be unable to write again.
+# The driver can decode these. No process may believe them, fail at them, or fail to write them again.
 STRANGE: Final[Mapping[str, bytes]] = {
     name: properties(PERSISTENT, (HEADERS, table(*fields)))
     for name, fields in {

@@ -16,7 +16,7 @@ _given: set[int] = set()  # ports, by us
 
 
 def free_port() -> int:
-    """A port that nobody has, nor gets while the process that it is for is killed and started again."""
+    """A port that stays free for its process, also while the process is killed and started again."""
     while True:
         # Below the ports of outgoing connections, and no part of a stack's, at the offsets of the tests.
         port = 23_000 + 3_500 * (_SIDE % 2) + secrets.randbelow(3_500)

@@ -10,7 +10,7 @@ from models.saga import PaymentId
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BookEntry:
-    """What the provider holds of one payment, in minor units of `currency`."""
+    """The provider's line for one payment, in minor units of `currency`."""
 
     currency: str
     outcome: str

@@ -23,7 +23,7 @@ _PIECE = 256 * 1024
 
 
 class Peer:
-    """A client that sends what it likes."""
+    """A client that sends any bytes."""
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
@@ -35,7 +35,7 @@ class Peer:
         self._socket.close()
 
     def send(self, *data: bytes) -> bool:
-        """Whether all of it could be sent: False once the other side has gone."""
+        """Send bytes. Returns False if the other side has gone before the end."""
         try:
             for each in data:
                 self._socket.sendall(each)
@@ -44,12 +44,12 @@ class Peer:
         return True
 
     def flood(self, piece: bytes, *, size: int) -> bool:
-        """Send a piece again and again, up to so many bytes; False if the other side has gone before."""
+        """Send a piece again and again, up to a number of bytes. Returns False if the other side has gone before."""
         many = piece * max(1, _PIECE // len(piece))
         return all(self.send(many) for _ in range(-(-size // len(many))))
 
     def trickle(self, data: bytes, *, every: float, within: float) -> None:
-        """Send byte by byte, starting over at the end, until an answer can be read or the time is up."""
+        """Send bytes one by one, again and again, until an answer can be read or the time is up."""
         deadline = time.monotonic() + within
         self._socket.settimeout(every)
         for n in range(sys.maxsize):
@@ -89,7 +89,7 @@ class Peer:
 
 
 def ask(port: int, *data: bytes) -> bytes:
-    """What is answered to these bytes, until the other side closes."""
+    """Send these bytes, and read until the other side closes."""
     with Peer(port) as peer:
         peer.send(*data)
         return peer.read_all()
@@ -113,7 +113,7 @@ class Alone:
         return self._log.read_text()
 
     def is_well(self) -> bool:
-        """Whether it answers anybody else at once."""
+        """Whether it answers another client at once."""
         answer = httpx.get(f"http://127.0.0.1:{self.port}/healthz", timeout=1.0)
         return answer.status_code == 200
 
@@ -122,7 +122,7 @@ class Alone:
 def gateway_alone(
     folder: Path, settings: Mapping[str, str], *, files: tuple[int, int] | None = None
 ) -> Iterator[Alone]:
-    """A gateway, started with a soft limit of 1024 open files, or with both of these limits."""
+    """A gateway with a soft limit of 1024 open files, or with the given soft and hard limits."""
     port, log = free_port(), folder / f"gateway-{len(list(folder.iterdir()))}.log"
     nobody = f"http://127.0.0.1:{free_port()}"
     env = {

@@ -23,7 +23,7 @@ _PROGRAMS: Final = ("postgres", "rabbitmq")
 
 @contextmanager
 def running(data: Path, offset: int) -> Iterator[Servers]:
-    """Both servers, with migrated databases, on ports moved by `offset`; what is killed is started again."""
+    """Both servers with migrated databases, on ports moved by `offset`. A supervisor restarts a killed one."""
     process = subprocess.Popen([sys.executable, "-m", "tests.support.servers", str(data), str(offset)])
     try:
 

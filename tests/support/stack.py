@@ -57,7 +57,7 @@ def run_saga(*arguments: str, check: bool = True, text: str | None = None) -> su
 
 
 def terminal(columns: int) -> tuple[int, int]:
-    """A terminal this wide: our side of it, and the one for a program."""
+    """A terminal with this width: the side of the test, and the side for a program."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     return ours, theirs

@@ -42,7 +42,7 @@ class Services:
         return await env.run(step, *arguments)
 
     async def create(self, payment_method: str = "pm_card_visa") -> Step:
-        """Create an order; the step that charges it."""
+        """Create an order. Returns the step that charges it."""
         return answer_to(await self.run(self.orders.create_order, create_step(payment_method)))
 
 

@@ -55,7 +55,7 @@ SWEEP = Sweep(payment_timeout=900, grace=60, payment_patience=300, compensation_
 
 
 class Nowhere:
-    """An outlet that takes everything and publishes nothing: no consumer is at it."""
+    """An outlet that takes everything and publishes nothing."""
 
     def offer(self, events: Sequence[tuple[int, Envelope]]) -> None: ...
 
@@ -75,7 +75,7 @@ class Stage:
     charging: Payments
 
     async def sweep(self, sweep: Sweep = SWEEP) -> SweepReport:
-        """What one sweep tells."""
+        """Run one sweep. Returns its report."""
         return await self.client.execute_workflow(
             Reconciler.run, sweep, id=f"sweep-{uuid4()}", task_queue=SAGA_TASK_QUEUE
         )
@@ -83,7 +83,7 @@ class Stage:
     # what may fall through
 
     async def create(self, coordinator: Coordinator = Coordinator.CHOREOGRAPHY, method: str = "pm_card_visa") -> Entry:
-        """An order that nobody has heard of; the message that tells of it."""
+        """Create an order that no other service has heard of. Returns its event."""
         order_id = OrderId(uuid7(datetime.now(UTC)))
         command = CreateOrderRequested(order_id=order_id, user_id=UserId(UUID(USER)), total=999, payment_method=method)
         applied = await self.orders.submit(entry_of(command, uuid4(), coordinator))
@@ -92,11 +92,11 @@ class Stage:
         return entry_of(created, applied.event.event_id, coordinator)
 
     async def begin(self, created: Entry) -> None:
-        """Have the payment service take note of the order, and go no further."""
+        """Create the payment of the order, and do not charge it."""
         await self.payments.submit(created)
 
     async def charge(self, created: Entry) -> None:
-        """Have the payment service charge the order, of which the order service doesn't hear."""
+        """Charge the order, and do not tell the order service."""
         await self.charging.apply(created, last_try=True)
 
     async def pay(self, created: Entry) -> None:
@@ -105,12 +105,12 @@ class Stage:
         await self.orders.submit(entry_of(message, uuid4(), created.coordinator))
 
     async def cancel(self, created: Entry) -> None:
-        """Cancel the order, of which the payment service doesn't hear."""
+        """Cancel the order, and do not tell the payment service."""
         message = OrderCancelRequested(order_id=created.message.order_id)
         await self.orders.submit(entry_of(message, uuid4(), created.coordinator))
 
     async def age(self, seconds: float = DAY, *, only: Entry | None = None) -> None:
-        """Let everything there is, or all that is known of one order, be older."""
+        """Make all rows, or those of one order, older."""
         shift, which = f"- make_interval(secs => {seconds})", [id_of(only)] if only else None
         for database, table, key in (
             (self.order_database, "orders", "id"),
@@ -144,12 +144,12 @@ class Stage:
         return rows[0]["cancel_reason"]
 
     async def books(self, created: Entry) -> tuple[int, int]:
-        """Captured and refunded, as the provider has it."""
+        """Captured and refunded money in the provider's books."""
         line = (await books(self.payment_database)).get(payment_id(created.message.order_id))
         return (line.captured, line.refunded) if line else (0, 0)
 
     async def events(self, created: Entry) -> list[tuple[str, UUID, str]]:
-        """What both event logs have of the order: type, cause and coordinator."""
+        """The type, cause and coordinator of each event in both event logs."""
         sql = "SELECT event_type, causation_id, coordinator FROM event_log WHERE order_id = %s ORDER BY seq"
         rows = [
             row

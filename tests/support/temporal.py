@@ -68,7 +68,7 @@ class TemporalServer:
         shutil.rmtree(self._data)
 
     def ask(self, question: Callable[[Client], Awaitable[Result]]) -> Result:
-        """The answer to a question that a client can ask."""
+        """Ask something through a client. Returns the answer."""
 
         async def run() -> Result:
             return await question(await Client.connect(self.address))
@@ -84,7 +84,7 @@ class TemporalServer:
         return self.ask(question)
 
     def timeline(self, order_id: str) -> Any:
-        """What the mirror of an order tells; its worker must be running."""
+        """The timeline that an order's workflow tells. Its worker must be running."""
 
         async def question(client: Client) -> Any:
             return await client.get_workflow_handle(workflow_id(order_id)).query("timeline")
@@ -92,7 +92,7 @@ class TemporalServer:
         return self.ask(question)
 
     def run_of(self, order_id: str) -> tuple[str, WorkflowExecutionStatus | None] | None:
-        """The last run of an order's workflow and how it stands, None if Temporal knows none."""
+        """The last run of an order's workflow and its status. None if Temporal knows no run."""
 
         async def describe(client: Client) -> tuple[str, WorkflowExecutionStatus | None] | None:
             try:

@@ -12,7 +12,7 @@ PATIENCE: Final = 60.0  # seconds: a busy machine takes several times what an id
 def until(
     condition: Callable[[], Result | Literal[False] | None], *, within: float = PATIENCE, what: str = ""
 ) -> Result:
-    """The first true answer of `condition`. Fails after `within` seconds, with the last answer or error."""
+    """Wait for a true answer of `condition`, and return it. Fails after `within` s, with the last answer or error."""
     deadline = time.monotonic() + within
     last: object = None
     while time.monotonic() < deadline:

@@ -33,7 +33,7 @@ from tests.support.waiting import PATIENCE, until
 
 Result = TypeVar("Result")
 
-# Quick where the defaults are patient; the same code otherwise.
+# Short times where the defaults are long.
 QUICK = {
     "SAGA_RETRY_DELAYS": "0.1,0.2,0.4",
     "SAGA_RELAY_GRACE": "0.3",
@@ -64,7 +64,7 @@ class Servers:
 
 
 class World:
-    """Two services, a gateway and a worker, started and killed at will, on nobody else's data."""
+    """The processes of one test, started and killed at will, on data that no other test uses."""
 
     _numbers = itertools.count(1)
 
@@ -133,7 +133,7 @@ class World:
         until(answered, within=4 * PATIENCE, what=f"{name} is ready")
 
     def has_run(self, *names: str) -> None:
-        """Leave at the broker what processes leave there that have run before: the queues that they read."""
+        """Declare the queues that these processes read, as if they had run before."""
         read = {"order": ORDER_QUEUE, "payment": PAYMENT_QUEUE, "worker": MIRROR_QUEUE}
         delays = tuple(map(float, self.env["SAGA_RETRY_DELAYS"].split(",")))
         topology = Topology(reads=tuple(read[name] for name in names), retry_delays=delays)
@@ -179,7 +179,7 @@ class World:
 
     @cached_property
     def _http(self) -> httpx.Client:
-        """One for all requests: each client reads the machine's certificates anew."""
+        """One client for all requests, since each new client loads the machine's certificates."""
         return http.client(timeout=40)
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -229,31 +229,31 @@ class World:
         return asyncio.run(DeadLetters(self.amqp_url).all())
 
     def waiting(self) -> int:
-        """Messages in the services' queues, retries included; neither dead letters nor what waits for mirrors."""
+        """The number of messages in the services' queues and retry queues, without dead letters and mirrors' events."""
         return sum(
             n for name, n in self.queues().items() if not name.endswith(".dead-letters") and name != MIRROR_QUEUE
         )
 
     def waiting_for_mirrors(self) -> int:
-        """Events that no mirror is sure to know yet."""
+        """The number of events that may not be with their mirrors yet."""
         return self.queues().get(MIRROR_QUEUE, 0)  # until a worker has run, nothing waits for it
 
     def purge(self, queue: str) -> None:
-        """Lose whatever waits in a queue."""
+        """Remove all messages that wait in a queue."""
         self._rabbitmq("DELETE", f"queues/{self.name}/{queue}/contents")
 
     def bindings(self, queue: str) -> set[tuple[str, str]]:
-        """What is routed into a queue: pairs of exchange and routing key, the default exchange's left out."""
+        """The bindings of a queue as pairs of exchange and routing key, without the default exchange."""
         found = self._rabbitmq("GET", f"queues/{self.name}/{queue}/bindings") or []
         return {(each["source"], each["routing_key"]) for each in found if each["source"]}
 
     def statistics(self, queue: str) -> Mapping[str, int]:
-        """What the broker has counted for a queue since its node started; some seconds old."""
+        """The broker's counts for a queue since its node started. They are some seconds old."""
         counted: Mapping[str, int] = self._rabbitmq("GET", f"queues/{self.name}/{queue}").get("message_stats", {})
         return counted
 
     def queues(self) -> dict[str, int]:
-        """Every queue there is, with the messages in it; the counts lag a little."""
+        """The number of messages in every queue. The counts lag a little."""
         found = self._rabbitmq("GET", f"queues/{self.name}?disable_stats=true&enable_queue_totals=true") or []
         return {queue["name"]: queue.get("messages", 0) for queue in found}
 
@@ -284,7 +284,7 @@ class World:
         return rows[0] if rows else None
 
     def books(self, order_id: str) -> tuple[int, int]:
-        """Captured and refunded, as the provider's own books have it."""
+        """Captured and refunded money in the provider's own books."""
         payment = self.find_payment(order_id)
         rows = payment and self.rows("payments", "SELECT * FROM provider_charges WHERE payment_id = %s", payment["id"])
         return (rows[0]["captured"], rows[0]["refunded"]) if rows else (0, 0)
@@ -317,7 +317,7 @@ class World:
             state = {"pending": pending, "due": due, "outbox": outbox, "unknown": len(set(order_ids) - known)}
             assert not any(state.values()), state
             assert self.waiting() == 0
-            # The broker's counts lag a little; what is really wrong at rest stays wrong.
+            # The broker's counts lag a little, so a finding may pass. A real one stays.
             self.prove_invariants()
             return True
 

@@ -55,7 +55,7 @@ class Started:
 
 
 class FakeOrchestration:
-    """Keeps what it is asked for, unless it is away or doesn't answer."""
+    """Keeps the requests that it gets, unless it is away or doesn't answer."""
 
     def __init__(self) -> None:
         self.started: list[Started] = []
@@ -83,7 +83,7 @@ class FakeOrchestration:
 
 
 class FakeTimelines:
-    """What workflows tell, unless Temporal is away or its worker doesn't answer."""
+    """The timelines that workflows tell, unless Temporal is away or its worker doesn't answer."""
 
     def __init__(self) -> None:
         self.told: dict[UUID, Any] = {}
@@ -115,7 +115,7 @@ class _Watcher:
 
 
 class FakeFeed:
-    """Delivers what is pushed to whoever is subscribed."""
+    """Delivers the events that a test pushes to all subscribers."""
 
     def __init__(self) -> None:
         self.away = False
@@ -207,7 +207,7 @@ class FakeService:
 
 @dataclass
 class Neighbours:
-    """Everything around a gateway, and the gateway."""
+    """Everything that a gateway talks to, and the gateway itself."""
 
     broker: FakeBroker = field(default_factory=FakeBroker)
     orchestration: FakeOrchestration = field(default_factory=FakeOrchestration)

@@ -44,7 +44,7 @@ class Story:
 
 
 class FakeOrderService:
-    """Answers the steps that mirrors ask for; remembers when each came."""
+    """Answers the steps that mirrors ask for, and remembers when each came."""
 
     def __init__(self) -> None:
         self.decision = "become"

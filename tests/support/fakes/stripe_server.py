@@ -31,7 +31,7 @@ Handler = Callable[["StripeServer", dict[str, str], Request], Answer]
 
 
 class StripeServer:
-    """Listens from construction on; `intents` and `refunds` are its books, `requests` what it was asked."""
+    """It listens as soon as it is made. `intents` and `refunds` are its books, `requests` the requests that it got."""
 
     def __init__(self) -> None:
         self.intents: dict[str, dict[str, Any]] = {}
@@ -58,7 +58,7 @@ class StripeServer:
         self._socket.close()
 
     def forget_keys(self) -> None:
-        """What 24 hours do."""
+        """Forget all idempotency keys, as Stripe does after 24 hours."""
         self._answers.clear()
 
     def new_id(self, prefix: str) -> str:
@@ -111,7 +111,7 @@ class StripeServer:
         if key not in self._answers:
             answer = handle()
             if answer[0] >= 500 or answer[1].get("error", {}).get("param"):
-                return answer  # what never began, and what failed validation, is not kept
+                return answer  # a request that never began, or failed validation, leaves no answer under its key
             self._answers[key] = (digest, (answer[0], json.loads(json.dumps(answer[1]))))
             self._answers[key][1][1].pop("first", None)
             return answer
