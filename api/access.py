@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import IPv6Address, ip_address
 from typing import Final
 
+from api.loopback import is_loopback
 from api.problems import Kind, Problem
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -34,7 +34,7 @@ class Access:
         if host in self._known:
             return
         name = name_of(host)
-        if name not in self._hosts and not _is_loopback(name):
+        if name not in self._hosts and not is_loopback(name.decode()):
             raise misdirected(name.decode())
         if len(self._known) < _MOST_REMEMBERED:
             self._known.add(host)
@@ -90,15 +90,3 @@ def name_of(host: bytes) -> bytes:
     if match is None or int(match[2] or 0) > 65_535:
         raise Problem(Kind.REFUSED, "The Host field must be a name or an address, with a port or without")
     return match[1].lower().rstrip(b".")
-
-
-def _is_loopback(name: bytes) -> bool:
-    if name == b"localhost":
-        return True
-    try:
-        address = ip_address(name.strip(b"[]").decode("ascii"))
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address):
-        return name.startswith(b"[") and (address.ipv4_mapped or address).is_loopback
-    return not name.startswith(b"[") and address.is_loopback

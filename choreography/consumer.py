@@ -32,8 +32,9 @@ class Consumer:
         self._subscription = Subscription(broker, queue, self._on_delivery, prefetch=prefetch)
 
     @property
-    def consuming(self) -> bool:
-        return self._subscription.consuming
+    def standing(self) -> str:
+        """Whether messages come, and if not, why not: `ok`, or a sentence for an operator."""
+        return self._subscription.standing
 
     async def drain(self, timeout: float) -> None:
         """Take nothing new, and finish within `timeout` seconds what was begun; the rest will be redelivered."""

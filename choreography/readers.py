@@ -70,7 +70,10 @@ class Readers:
             lasts = _FOUND_FOR
         else:
             lasts = min(2 * last.lasts, _LONGEST_MISSED_FOR) if last and last.queue is None else _MISSED_FOR
-        self._looks[queues] = _Look(queue=found, until=asyncio.get_running_loop().time() + lasts, lasts=lasts)
+        look = _Look(queue=found, until=asyncio.get_running_loop().time() + lasts, lasts=lasts)
+        self._looks[queues] = look
+        # Whoever is waited for with the same queue is there, too: an order's events go out together, as one story.
+        self._looks |= {others: look for others, old in self._looks.items() if old.queue is None and found in others}
 
     async def _first_of(self, queues: Iterable[str]) -> str | None:
         for queue in queues:

@@ -119,8 +119,15 @@ class Subscription:
         broker.on_connect(self._attach)
 
     @property
-    def consuming(self) -> bool:
-        return self._channel is not None and not self._channel.is_closed and self._broker.connected
+    def standing(self) -> str:
+        """Whether messages come, and if not, why not: `ok`, or a sentence for an operator."""
+        if not self._broker.connected:
+            return self._broker.standing
+        return "ok" if self._consuming else "connected, but not consuming"
+
+    @property
+    def _consuming(self) -> bool:
+        return self._channel is not None and not self._channel.is_closed
 
     async def _attach(self, connection: AbstractConnection) -> None:
         if self._ended:
@@ -155,7 +162,7 @@ class Subscription:
         """Take nothing new, and finish within so many seconds what `handle` has begun; the rest comes again."""
         self._ended = True
         deadline = asyncio.get_running_loop().time() + within
-        if self._channel is not None and self.consuming:
+        if self._channel is not None and self._consuming and self._broker.connected:
             # Given up, it goes on by itself: cancelled, the driver would ask a silent broker to close the channel.
             await asyncio.wait((asyncio.create_task(_cancel(self._channel, self._tag)),), timeout=within)
         if self._handling:

@@ -15,8 +15,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Final
+
+from api.loopback import is_loopback
 
 HEAD_LIMIT: Final = 64 * 1024  # bytes
 HEAD_WITHIN: Final = 10.0  # seconds
@@ -55,7 +56,8 @@ def admit(head: bytes, allowed: frozenset[str] = frozenset()) -> bytes:
     match = _HOST.fullmatch(host[0]) if len(host) == 1 else None
     if match is None:
         raise Refused("400 Bad Request", "A request names one Host")
-    if not _is_ours(match[1].lower().rstrip("."), allowed):
+    name = match[1].lower().rstrip(".")
+    if name not in allowed and not is_loopback(name):
         raise Refused("421 Misdirected Request", f"{match[1]} is not served here: use 127.0.0.1 or localhost")
     if any(each.partition("://")[2].lower() != host[0].lower() for each in origin):
         raise Refused("403 Forbidden", "A web page of another origin has no business here")
@@ -69,14 +71,6 @@ def admit(head: bytes, allowed: frozenset[str] = frozenset()) -> bytes:
 
 
 _HOP: Final = ("connection", "upgrade", "keep-alive", "proxy-connection")
-
-
-def _is_ours(name: str, allowed: frozenset[str]) -> bool:
-    if name == "localhost" or name in allowed:
-        return True
-    with suppress(ValueError):
-        return ip_address(name.strip("[]")).is_loopback
-    return False
 
 
 class Porter:

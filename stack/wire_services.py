@@ -142,7 +142,7 @@ async def _service(
         found, orchestrates = await asyncio.gather(_answers(database), worker.readiness())
         return {
             "database": found,
-            "broker": _consumes(publishing, consuming, consumer),
+            "broker": consumer.standing if publishing.connected else publishing.standing,
             "temporal": orchestrates if orchestrates == "ok" else f"{DEGRADED}{orchestrates}",
         }
 
@@ -228,10 +228,3 @@ async def _answers(database: Database) -> str:
     except Exception as error:
         return f"does not answer: {type(error).__name__}"
     return "ok"
-
-
-def _consumes(publishing: Broker, consuming: Broker, consumer: Consumer) -> str:
-    for broker in (publishing, consuming):
-        if not broker.connected:
-            return broker.standing
-    return "ok" if consumer.consuming else "connected, but not consuming"

@@ -9,6 +9,7 @@ from functools import partial
 from temporalio.client import Client
 
 from api.access import Access
+from api.health import Readiness
 from api.services.internal import create_health_app
 from choreography.broker import Broker
 from choreography.subscription import Subscription
@@ -17,9 +18,10 @@ from stack.process import Wired
 from stack.settings import Settings
 from workflows import worker
 from workflows.connection import connect
-from workflows.mirror_feed import MirrorFeed
+from workflows.mirror_feed import MirrorFeed, Repair
 from workflows.mirrors import SagaMirrors
 from workflows.reconciler_schedule import schedule_reconciler
+from workflows.serving import Serving
 from workflows.sweep import Sweep
 
 
@@ -32,6 +34,29 @@ async def wire_worker(settings: Settings) -> Wired:
         topology=Topology(reads=(MIRROR_QUEUE,)),
         declare_every=settings.topology_interval,
     )
+    prepare = _preparation(settings)
+    sagas, mirroring = worker.serving(client, prepare), worker.serving_mirrors(client)
+    feed = _feed(settings, client, broker, mirroring, repair=partial(prepare, client))
+
+    async def stop_serving(timeout: float) -> None:
+        await asyncio.gather(sagas.drain(timeout), mirroring.drain(timeout))
+
+    app = create_health_app(
+        name="Saga worker",
+        token=settings.internal_token.get_secret_value(),
+        readiness=_readiness(feed, sagas, mirroring),
+        access=Access(hosts=settings.allowed_hosts),
+    )
+    return Wired(
+        app=app,
+        background=[broker.run(), sagas.run(), mirroring.run(), worker.keep_prepared(client, prepare)],
+        finish=[feed.drain, stop_serving],
+        leaves_cycles=True,
+    )
+
+
+def _preparation(settings: Settings) -> worker.Prepare:
+    """What makes Temporal ready: search attributes, and the schedule of the reconciler."""
     sweep = Sweep(
         payment_timeout=settings.payment_timeout,
         grace=settings.reconcile_interval,
@@ -43,17 +68,17 @@ async def wire_worker(settings: Settings) -> Wired:
         await worker.register(temporal)
         await schedule_reconciler(temporal, sweep, every=settings.reconcile_interval)
 
-    async def repair() -> None:
-        await prepare(client)  # its store may have been wiped
+    return prepare
 
-    sagas, mirroring = worker.serving(client, prepare), worker.serving_mirrors(client)
+
+def _feed(settings: Settings, client: Client, broker: Broker, mirroring: Serving, *, repair: Repair) -> MirrorFeed:
     mirrors = SagaMirrors(
         client,
         payment_timeout=settings.payment_timeout,
         compensation_timeout=settings.compensation_timeout,
         beside=lambda: mirroring.client,
     )
-    feed = MirrorFeed(
+    return MirrorFeed(
         partial(Subscription, broker, MIRROR_QUEUE),
         mirrors,
         repair=repair,
@@ -62,29 +87,13 @@ async def wire_worker(settings: Settings) -> Wired:
         gather=settings.mirror_gather,
     )
 
+
+def _readiness(feed: MirrorFeed, sagas: Serving, mirroring: Serving) -> Readiness:
     async def readiness() -> Mapping[str, str]:
         temporal = await sagas.readiness()
         return {
-            "broker": "ok"
-            if feed.consuming
-            else "connected, but not consuming"
-            if broker.connected
-            else broker.standing,
+            "broker": feed.standing,
             "temporal": await mirroring.readiness() if temporal == "ok" else temporal,
         }
 
-    async def stop_serving(timeout: float) -> None:
-        await asyncio.gather(sagas.drain(timeout), mirroring.drain(timeout))
-
-    app = create_health_app(
-        name="Saga worker",
-        token=settings.internal_token.get_secret_value(),
-        readiness=readiness,
-        access=Access(hosts=settings.allowed_hosts),
-    )
-    return Wired(
-        app=app,
-        background=[broker.run(), sagas.run(), mirroring.run(), worker.keep_prepared(client, prepare)],
-        finish=[feed.drain, stop_serving],
-        leaves_cycles=True,
-    )
+    return readiness

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import structlog
 from temporalio.service import RPCError, RPCStatusCode
@@ -34,9 +34,8 @@ class Mirrors(Protocol):
         """Have the order's mirror take note of these events; raises what Temporal raises."""
 
 
-class Repair(Protocol):
-    async def __call__(self) -> None:
-        """Put right what Temporal may miss, after it has refused something."""
+# Puts right what Temporal may miss, after it has refused something.
+Repair: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class _Event(NamedTuple):
@@ -80,8 +79,9 @@ class MirrorFeed:
         self._subscription = subscribe(self._on_delivery, prefetch=prefetch, pause=_ACKNOWLEDGED_WITHIN, renew=renew)
 
     @property
-    def consuming(self) -> bool:
-        return self._subscription.consuming
+    def standing(self) -> str:
+        """Whether messages come, and if not, why not: `ok`, or a sentence for an operator."""
+        return self._subscription.standing
 
     async def drain(self, timeout: float) -> None:
         """Take nothing new, and finish within `timeout` seconds the calls under way; the rest comes again."""

@@ -120,7 +120,7 @@ def consume_in_a_process(world: World, *, letters: int = 0, killer: str = "", cr
         consumer = Consumer(broker, ORDER_QUEUE, reactions, suspects=Suspects(database), prefetch=100)
         running = asyncio.create_task(broker.run())
         async with asyncio.timeout(60):
-            while not consumer.consuming or await asyncio.to_thread(depth, world, LETTERS) < letters:  # noqa: ASYNC110
+            while consumer.standing != "ok" or await asyncio.to_thread(depth, world, LETTERS) < letters:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         await consumer.drain(30)
         running.cancel()

@@ -16,7 +16,7 @@ from tests.support.messages import BODY, ORDERS, USER, cancel, create, order_eve
 from tests.support.waiting import until
 from tests.support.world import World
 
-RETRIES = [f"retry.{delay}ms" for delay in (100, 200, 400)]
+RETRIES = [f"retry-after.{delay}ms" for delay in (100, 200, 400)]
 OWN = {
     "gateway": set(),
     "order": {ORDER_QUEUE, *(f"{ORDER_QUEUE}.{retry}" for retry in RETRIES), f"{ORDER_QUEUE}.dead-letters"},

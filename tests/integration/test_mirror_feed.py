@@ -63,7 +63,7 @@ async def feeding(world: World, mirrors: TellTale, *, gather: float) -> AsyncIte
     running = asyncio.create_task(broker.run())
     try:
         async with asyncio.timeout(60):
-            while not feed.consuming:  # noqa: ASYNC110 - it tells nobody
+            while feed.standing != "ok":  # noqa: ASYNC110 - it tells nobody
                 await asyncio.sleep(0.01)
             yield broker
     finally:
