@@ -26,7 +26,7 @@ class Lane(Enum):
 
 # One process of a service is busy with a handful of requests; more at once would only wait there, unseen.
 LANES: Final[Mapping[Lane, Bounds]] = {
-    Lane.QUERY: Bounds(at_once=16, waiting=1024, patience=1.0),
+    Lane.QUERY: Bounds(at_once=16, waiting=1024, patience=1.6),
     Lane.FOLLOW: Bounds(at_once=8, waiting=512, patience=1.0),
     Lane.COMMAND: Bounds(at_once=8, waiting=256, patience=1.0),
 }

@@ -8,6 +8,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from time import monotonic
+from typing import Final
+
+_LATE: Final = 0.8  # of its patience, after which somebody has waited for long
 
 
 class Crowded(Exception):
@@ -32,8 +35,9 @@ class _Waiter:
 class Gate:
     """Lets so many through at once; the others wait for their turn.
 
-    First come, first served, until the first has waited for half of its patience. Then the last one is first: on a
-    machine that can't keep up, those in the queue's order would all be served when their patience has just ended.
+    First come, first served, until the first has waited for four fifths of its patience. Then the last one is first: on
+    a machine that can't keep up, those in the queue's order would all be served when their patience has just ended. It
+    is not the first one sooner, for whoever is served and asks again would be served before those who have waited.
     """
 
     def __init__(self, bounds: Bounds, clock: Callable[[], float] = monotonic) -> None:
@@ -79,7 +83,7 @@ class Gate:
 
     def _release(self) -> None:
         """Give the place to whoever's turn it is."""
-        late = self._clock() - self._bounds.patience / 2
+        late = self._clock() - _LATE * self._bounds.patience
         while self._waiters:
             waiter = self._waiters.pop() if self._waiters[0].since < late else self._waiters.popleft()
             if not waiter.turn.done():

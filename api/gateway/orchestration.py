@@ -21,7 +21,8 @@ from workflows.saga_input import CANCEL, ORDER_SAGA, CancelRequest, NewOrder, Sa
 from workflows.story import headline
 
 _CALL: Final = timedelta(seconds=1.5)  # the gateway's own limit is no longer
-# Answers of a server that did nothing; of any other failure, the request may have been taken all the same.
+# Answers of a server that did nothing; of any other failure, the request may have been taken all the same. So may one
+# that is refused for want of resources: the client repeats it by itself, and an answer before that may have been lost.
 _REFUSALS: Final = frozenset(
     {
         RPCStatusCode.INVALID_ARGUMENT,
@@ -29,7 +30,6 @@ _REFUSALS: Final = frozenset(
         RPCStatusCode.PERMISSION_DENIED,
         RPCStatusCode.UNAUTHENTICATED,
         RPCStatusCode.FAILED_PRECONDITION,
-        RPCStatusCode.RESOURCE_EXHAUSTED,
         RPCStatusCode.UNIMPLEMENTED,
     }
 )

@@ -25,6 +25,7 @@ class Proxy:
         self._target_port = target_port
         self._delay = 0.0
         self._hanging_up = False
+        self._muted = False
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._loop = asyncio.new_event_loop()
@@ -34,6 +35,7 @@ class Proxy:
 
     def heal(self) -> None:
         """Accept connections, and forward at once."""
+        self._muted = False
         self._delay = 0.0
         self._hanging_up = False
         self._run(self._listen())
@@ -55,6 +57,10 @@ class Proxy:
     def delay(self, seconds: float) -> None:
         """Hold back whatever passes, both ways, until healed."""
         self._delay = seconds
+
+    def mute(self) -> None:
+        """Lose what the server says, until healed; it still hears everything. Connections must be reset then."""
+        self._muted = True
 
     def close(self) -> None:
         self.cut()
@@ -96,15 +102,19 @@ class Proxy:
             return
         self._open |= {writer, back}
         try:
-            await asyncio.gather(self._forward(reader, back), self._forward(onward, writer))
+            await asyncio.gather(self._forward(reader, back), self._forward(onward, writer, may_be_muted=True))
         finally:
             self._open -= {writer, back}
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _forward(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, may_be_muted: bool = False
+    ) -> None:
         try:
             while data := await reader.read(_CHUNK):
                 if self._delay:
                     await asyncio.sleep(self._delay)
+                if may_be_muted and self._muted:
+                    continue
                 writer.write(data)
                 await writer.drain()
         except OSError:

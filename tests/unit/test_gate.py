@@ -77,7 +77,7 @@ async def test_a_request_that_has_waited_too_long_is_refused_and_leaves_its_plac
     await visitors.visit(2)
 
 
-async def test_the_first_is_served_first_until_it_has_waited_for_half_its_patience() -> None:
+async def test_the_first_is_served_first_until_it_has_waited_for_most_of_its_patience() -> None:
     visitors = Visitors(Gate(Bounds(at_once=1, waiting=10, patience=LONG)))
     visitors.leave.set()
     async with visitors.gate.place():
@@ -94,7 +94,7 @@ async def test_where_the_first_has_waited_for_long_the_last_is_served_first() ->
     async with visitors.gate.place():
         early = [asyncio.create_task(visitors.visit(n)) for n in range(2)]
         await settle()
-        now = 0.6 * LONG
+        now = 0.9 * LONG
         late = asyncio.create_task(visitors.visit(2))
         await settle()
     await asyncio.gather(*early, late)
