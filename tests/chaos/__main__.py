@@ -18,7 +18,7 @@ from tests.support import servers
 
 def main() -> None:
     arguments = _arguments()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # told to stop, it stops what it has started
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM, too, stops what was started here
     folder = Path(tempfile.mkdtemp(prefix="chaos-"))
     folder.chmod(0o755)
     print(f"seed {arguments.seed}; data and logs in {folder}", flush=True)

@@ -24,7 +24,7 @@ METHODS: Final = (
 
 
 def sales(number: int, *, random: Random) -> Iterator[Sale]:
-    """So many wishes; the same for the same seed."""
+    """A number of orders to place. The same seed gives the same ones."""
     for _ in range(number):
         after = random.choice((0.0, random.uniform(0, 1), random.uniform(0, 15))) if random.random() < 0.35 else None
         yield Sale.of(

@@ -34,7 +34,7 @@ MISUSES: Final = {f"{name} with {given}": (name, given) for name, given in produ
 
 
 def misuse(address: str, what: str) -> None:
-    """Tell some running workflows nonsense, which none may heed. While Temporal is away, nothing is told."""
+    """Send nonsense to some running workflows, which must ignore it. While Temporal is away, nothing is sent."""
     name, given = MISUSES[what]
 
     async def tell() -> None:

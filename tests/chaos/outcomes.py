@@ -19,7 +19,7 @@ _ORDERS: Final = (
 
 
 def outcomes(system: System, load: Load) -> tuple[Mapping[str, int], list[str]]:
-    """How many orders ended how, and what must not be."""
+    """Count the orders by outcome, and find the wrong ones."""
     orders = {str(row["id"]): row for row in system.world.rows("orders", _ORDERS)}
     counts = Counter(_end(order) for order in orders.values())
     return counts, [*_improper(load, orders), *_twice(load, orders), *_too_few_paid(load, orders)]
@@ -44,7 +44,7 @@ def _improper(load: Load, orders: Mapping[str, Mapping[str, Any]]) -> Iterator[s
 
 
 def _twice(load: Load, orders: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """Who sends no key and loses the answer may have ordered twice; who sends one may not."""
+    """Find orders that were placed twice. Only a client without a key who lost the answer may have two."""
     without_key = {_asked(sale) for sale in load.accepted.values() if sale.key is None}
     for order_id in orders.keys() - load.accepted.keys():
         if _stored(orders[order_id]) not in without_key:
@@ -72,7 +72,7 @@ def _stored(order: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def repeated(load: Load, *, most: int) -> Iterable[str]:
-    """Send some requests with a key again: each must be answered with the order that it was answered with before."""
+    """Send some requests with a key again. Each must be answered with the same order as before."""
     keyed = [(order_id, sale) for order_id, sale in load.accepted.items() if sale.key is not None]
     for order_id, sale in keyed[:: max(1, len(keyed) // most)]:
         again = load.post(sale)

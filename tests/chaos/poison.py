@@ -22,12 +22,15 @@ KEYS: Final = (
     *("payment.approved", "payment.refunded"),
 )
 _SENT_WITHIN: Final = 120.0  # seconds
-_GIVES_UP_ON_OURS: Final = ("MALFORMED", "REDELIVERED")  # no message of ours is ever set aside for these
+_GIVES_UP_ON_OURS: Final = (
+    "MALFORMED",
+    "REDELIVERED",
+)  # none of our messages may be set aside for these
 
 
 @dataclass(frozen=True, kw_only=True)
 class Way:
-    """Where a message is sent, and the services among whose dead letters it must end."""
+    """A place to send a message to, and the services among whose dead letters it must end."""
 
     exchange: str
     routing_key: str
@@ -35,7 +38,7 @@ class Way:
 
 
 def ways(topology: Topology) -> Iterator[tuple[str, Way]]:
-    """The ways to every reader: by its bindings, into its queue, out of a retry queue, among its dead letters."""
+    """All ways to every reader: through its bindings, into its queue, out of a retry queue, among its dead letters."""
     bindings = [
         (exchange, pattern, queue.name)
         for queue in topology.queues
@@ -63,7 +66,7 @@ def _matches(key: str, pattern: str) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Bad:
-    """What is wrong with a message; `body` is made of a mark that tells it from all others."""
+    """What is wrong with a message. `body` makes its body from a mark that no other message has."""
 
     body: Callable[[str], str | bytes]
     properties: Sequence[tuple[int, bytes]] = ()
@@ -85,13 +88,13 @@ _FOREIGN: Final = table(
 )
 
 BAD: Final[Mapping[str, Bad]] = {
-    # What the driver can't decode, around what would otherwise be understood.
+    # The driver can't decode these properties. The body would be understood.
     "a timestamp in microseconds": Bad(
         body=_cancellation, properties=((TIMESTAMP, (1795853786000000).to_bytes(8, "big")),)
     ),
     "a correlation id that is no text": Bad(body=_cancellation, properties=((CORRELATION_ID, short(b"\xff")),)),
     "a header whose name is no text": Bad(body=_cancellation, properties=((HEADERS, table((b"\xff", b"t\1"))),)),
-    # What the driver can decode.
+    # The driver can decode these.
     "foreign headers": Bad(body=lambda mark: f"{{{mark}", properties=((HEADERS, _FOREIGN),)),
     "bytes that are no text": Bad(body=lambda mark: b"\xff\xfe" + mark.encode()),
     "half a message": Bad(body=lambda mark: _cancellation(mark)[:-2]),
@@ -116,7 +119,7 @@ BAD: Final[Mapping[str, Bad]] = {
 
 
 def kinds(topology: Topology) -> Iterator[tuple[str, tuple[Bad, Way]]]:
-    """Everything that can be wrong, by every way, each with a name."""
+    """Everything that can be wrong with a message, on every way, by name."""
     for (bad, wrong), (at, way) in product(BAD.items(), ways(topology)):
         yield f"{bad} {at}", (wrong, way)
 
@@ -131,7 +134,7 @@ class Dose:
 
 
 class Poison:
-    """Everything bad that was sent to a broker, and what became of it."""
+    """All poison that was sent to a broker, and what became of it."""
 
     def __init__(self, amqp_url: str, topology: Topology) -> None:
         self._url = amqp_url
@@ -158,11 +161,11 @@ class Poison:
             time.sleep(0.5)
 
     def holds(self, letter: DeadLetterRecord) -> bool:
-        """Whether a dead letter is something that was sent here, and nothing of ours."""
+        """Whether a dead letter is poison, and none of our own messages."""
         return any(letter.body == dose.body for dose in self.doses)
 
     def unaccounted(self, letters: Iterable[DeadLetterRecord]) -> Iterator[str]:
-        """What was sent and is no dead letter where it must be one, and what of ours became one for its sake."""
+        """Find poison that is missing among the dead letters, and messages of ours that are there because of it."""
         letters = list(letters)
         found = {(letter.queue, letter.body) for letter in letters}
         for dose in self.doses:

@@ -18,7 +18,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Proxy:
-    """Forwards a port of its own to another on loopback; runs in a thread of its own until closed."""
+    """Forwards its own port to another one on loopback, in a thread of its own, until it is closed."""
 
     def __init__(self, target_port: int) -> None:
         self.port = free_port()
@@ -55,7 +55,7 @@ class Proxy:
         self.reset()
 
     def delay(self, seconds: float) -> None:
-        """Hold back whatever passes, both ways, until healed."""
+        """Delay all bytes, both ways, until healed."""
         self._delay = seconds
 
     def mute(self) -> None:
@@ -118,6 +118,6 @@ class Proxy:
                 writer.write(data)
                 await writer.drain()
         except OSError:
-            pass  # the other direction notices, too
+            pass  # so that the other direction ends, too
         finally:
             writer.close()

@@ -16,7 +16,7 @@ from tests.support.load import Load
 
 @dataclass(frozen=True, kw_only=True)
 class Chaos:
-    """So many sagas, spread over `seconds`, with a strike about every `pause` seconds, all drawn from the seed."""
+    """A number of sagas over `seconds`, with a strike about every `pause` seconds. The seed decides everything."""
 
     sagas: int
     seconds: float
@@ -26,7 +26,7 @@ class Chaos:
 
 
 def unleash(chaos: Chaos, system: System, tell: Callable[[str], None]) -> list[str]:
-    """What was found; raises AssertionError when the system does not come to rest or an invariant does not hold."""
+    """Run it, and return the findings. Raises AssertionError if the system comes to no rest or breaks an invariant."""
     wishes = sales(chaos.sagas, random=Random(f"load {chaos.seed}"))
     gateways = [f"http://127.0.0.1:{system.world.ports[name]}" for name in GATEWAYS]
     load = Load(gateways, patient=True, timeout=5)

@@ -15,7 +15,7 @@ from tests.chaos.system import INSTANCES, POISONS, SERVERS, WAYS, System, Undo
 
 @dataclass(frozen=True, kw_only=True)
 class Strike:
-    """What is done to whom; it lasts between `shortest` and `longest` seconds."""
+    """An action on a victim, which lasts between `shortest` and `longest` seconds."""
 
     name: str
     targets: Sequence[str]
@@ -33,7 +33,7 @@ EVERYTHING: Final = (
     Strike(name="kill", targets=INSTANCES, act=System.kill, weight=8),
     Strike(name="restart", targets=INSTANCES, act=System.restart, weight=3),
     Strike(name="freeze", targets=INSTANCES, act=System.freeze, weight=4),
-    # After its kill a server needs some seconds until it is back; it is left alone for as long.
+    # A killed server needs some seconds to come back, and is left alone for so long.
     Strike(name="kill", targets=SERVERS, act=System.kill, weight=2, shortest=6, longest=10),
     Strike(name="freeze", targets=SERVERS, act=System.freeze, weight=2),
     Strike(name="cut", targets=WAYS, act=System.cut, weight=2),
@@ -46,7 +46,7 @@ KILLS: Final = (Strike(name="kill", targets=INSTANCES, act=System.kill, weight=1
 
 @dataclass(kw_only=True)
 class Strikes:
-    """Draws strikes from a seed, one about every `pause` seconds; the same seed draws the same ones."""
+    """Draws strikes from a seed, about one every `pause` seconds. The same seed gives the same strikes."""
 
     system: System
     kinds: Sequence[Strike]
@@ -59,7 +59,7 @@ class Strikes:
     _began: float = field(default_factory=time.monotonic)
 
     def strike_until(self, over: Callable[[], bool]) -> None:
-        """Strike until it is over, then make everything whole again."""
+        """Strike until the load is over, then undo every strike."""
         following = time.monotonic()
         while not over():
             if time.monotonic() >= following:
@@ -88,7 +88,7 @@ class Strikes:
                 del self._undo[target]
 
     def look_for_accidents(self) -> None:
-        """A process that ends though nobody struck it is a finding; it is started again, as a supervisor would."""
+        """Report each process that ended without a strike, and start it again, as a supervisor does."""
         for name in self.system.died_by_themselves(self._undo.__contains__):
             code = self.system.world.processes[name].returncode
             self.accidents.append(f"{name} ended by itself with {code}: {self.system.end_of(name)}")

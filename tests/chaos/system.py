@@ -30,7 +30,7 @@ WAYS: Final = ("to the broker", "to the orders", "to the payments", "to Temporal
 
 Undo: TypeAlias = Callable[[], object]
 
-# As patient as is needed for outages of seconds, and no more.
+# Just patient enough for outages of some seconds.
 SETTINGS: Final = {
     "SAGA_RETRY_DELAYS": "0.2,0.5,1,2,4",
     "SAGA_PROVIDER_LATENCY_MS": "300",
@@ -95,7 +95,7 @@ class System:
         return lambda: self.world.launch(name)
 
     def restart(self, name: str) -> Undo:
-        """Stop a process as an operator would; it has to end by itself, and well."""
+        """Stop a process as an operator does. It must end by itself, with exit code 0."""
         process, patience = self.world.processes[name], time.monotonic() + 30
         well = (0, -signal.SIGTERM) if self._is_young(process.pid) else (0,)
         process.send_signal(signal.SIGTERM)
@@ -113,14 +113,14 @@ class System:
 
     @staticmethod
     def _is_young(pid: int) -> bool:
-        """Whether it may still be loading its modules, and has nothing to finish."""
+        """Whether the process may still be loading its modules, with nothing to finish."""
         try:
             return time.time() - psutil.Process(pid).create_time() < LOADED_WITHIN
         except psutil.NoSuchProcess:
-            return False  # it has ended by itself, which is found elsewhere
+            return False  # it has ended by itself, which `died_by_themselves` reports
 
     def freeze(self, name: str) -> Undo:
-        """Stop a process in its tracks, with all that it has started."""
+        """Freeze a process and all its children."""
         pid = self._pid(name)
         return (lambda: None) if pid is None else freeze(pid)
 
@@ -135,16 +135,16 @@ class System:
         return lambda: None
 
     def slow_down(self, way: str) -> Undo:
-        """Hold back all that passes."""
+        """Delay all bytes."""
         self.ways[way].delay(0.2)
         return self.ways[way].heal
 
     def give_poison(self, name: str) -> Undo:
-        """Send a message that nobody can use; it is sent until the broker has it."""
+        """Send a message that nobody can use, again and again until the broker confirms it."""
         return _meanwhile(lambda: self.poison.send(name))
 
     def misuse(self, what: str) -> Undo:
-        """Tell running workflows what they can't take."""
+        """Send running workflows arguments that they can't take."""
         return _meanwhile(lambda: misuse(self.temporal.address, what))
 
     def _pid(self, name: str) -> int | None:
@@ -154,7 +154,7 @@ class System:
 
 
 def _meanwhile(work: Callable[[], None]) -> Undo:
-    """Begin the work, while others are struck; what is returned says whether it is done, and raises what it raised."""
+    """Begin work during other strikes. The result says whether the work is done, and raises its error."""
     failures: list[BaseException] = []
 
     def run() -> None:
@@ -176,7 +176,7 @@ def _meanwhile(work: Callable[[], None]) -> Undo:
 
 @contextmanager
 def running(servers: Servers, folder: Path) -> Iterator[System]:
-    """A system on databases and a virtual host of its own, started; nothing of it is left afterwards."""
+    """A started system on databases and a virtual host of its own, of which nothing is left afterwards."""
     world, temporal = World(servers, folder), TemporalServer(folder / "temporal")
     system = System(world, temporal)
     try:

@@ -23,7 +23,7 @@ _REPEATED: Final = 300  # requests
 
 
 def judge(system: System, load: Load, tell: Callable[[str], None]) -> list[str]:
-    """What is wrong, once all is at rest; raises AssertionError if it never is, or if an invariant does not hold."""
+    """Wait for rest, and return the findings. Raises AssertionError if there is no rest, or a broken invariant."""
     world = system.world
     for name in INSTANCES:
         world.wait_ready(name)
@@ -78,7 +78,7 @@ def _wait_for_workflows(system: System) -> None:
 
 
 def _unkept_cancellations(system: System, cancelled: Collection[str]) -> list[str]:
-    """A cancellation that was accepted is carried out, unless the saga failed first."""
+    """Find accepted cancellations that were not carried out, although the saga did not fail first."""
     rows = system.world.rows("orders", "SELECT id FROM orders WHERE status = 'PAID' AND id = ANY(%s)", list(cancelled))
     return [f"order {row['id']} is PAID, though its cancellation was accepted" for row in rows]
 
@@ -93,10 +93,10 @@ def _orchestrated(load: Load) -> set[str]:
 
 
 def _audited(system: System, unheard: Collection[str]) -> list[str]:
-    """What `saga audit --at-rest --timelines all` finds: databases, books, event logs, dead letters and timelines.
+    """The findings of `saga audit --at-rest --timelines all`.
 
-    What an operator sends back after an orchestrated saga has ended, that workflow no longer hears of: of such an order
-    the event logs tell.
+    An orchestrated saga that has ended does not hear of a dead letter that is redriven later. The event logs tell of
+    that order.
     """
     world = system.world
     places = Places(

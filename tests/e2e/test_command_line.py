@@ -152,7 +152,7 @@ def test_dead_letters_are_listed_shown_redriven_and_discarded(stack: Stack, saga
         ["dead-letters", "list", "--event-type", "PaymentApproved"],
         ["dead-letters", "list", "--order", order_id],
         ["dead-letters", "list", "--queue", "saga-mirror"],
-    ):  # the broker takes a moment to put back what was looked at
+    ):  # the broker takes a moment to put back the letters that were read
         until(lambda filters=filters: saga(*filters).stdout.endswith("\n1 dead letter\n"))  # type: ignore[misc]
     (letter,) = until(early)
     assert order_of(saga("dead-letters", "show", letter, "--json"))["body"]["payload"]["orderId"] == order_id
@@ -194,7 +194,7 @@ def test_a_running_stack_is_no_trouble_to_the_doctor(saga: Saga, stack: Stack) -
 def test_no_command_takes_another_stack_for_the_one_that_is_meant(
     stack: Stack, saga: Saga, arguments: tuple[str, ...]
 ) -> None:
-    """With the port offset of another stack, nothing is done."""
+    """With another stack's port offset, a command does nothing."""
     refused = saga(*arguments, "--port-offset", "1", code=2 if arguments == ("audit",) else 1)
     reason = f"has the port offset {stack.offset}, not 1; name the other's folder with --data"
     assert refused.stderr == f"saga: The stack on {stack.data} {reason}\n"

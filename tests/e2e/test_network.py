@@ -22,7 +22,7 @@ LISTENS = "0A"  # proc(5)
 
 
 def test_nothing_listens_beyond_loopback_and_nothing_is_left_in_the_end(tmp_path: Path) -> None:
-    """In a network of its own, where nobody else listens; whoever opens a port for a moment is seen, too."""
+    """The stack runs in a network of its own, and a port that is open for a moment only is seen, too."""
     data = tmp_path / "data"
     saga = Path(sys.executable).parent / "saga"
     up = f'ip link set lo up && exec "{saga}" up --data "{data}" --port-offset {OFFSET + 300}'
@@ -55,14 +55,14 @@ def own_network(pid: int) -> str | None:
 
 
 def listening(pid: int) -> set[tuple[IPv4Address | IPv6Address, int]]:
-    """Every address at which anybody listens in the network of this process."""
+    """Every address with a listener in the network of this process."""
     lines = [line for name in ("tcp", "tcp6") for line in Path(f"/proc/{pid}/net/{name}").read_text().splitlines()]
     rows = [line.split() for line in lines]
     return {_place(row[1]) for row in rows if row[3] == LISTENS}
 
 
 def _place(text: str) -> tuple[IPv4Address | IPv6Address, int]:
-    """An address as the kernel writes it: words in the machine's own order of bytes."""
+    """Read an address as the kernel writes it, in words of the machine's byte order."""
     address, port = text.split(":")
     words = [bytes.fromhex(address[n : n + 8])[::-1] for n in range(0, len(address), 8)]
     return ip_address(b"".join(words)), int(port, 16)

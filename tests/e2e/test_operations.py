@@ -23,7 +23,7 @@ def test_a_poisoned_queue_is_cleaned_by_redrive_and_discard(stack: Stack) -> Non
     publish(stack, "payment.approved", b"poison", approval)
     letters = until(lambda: found if len(found := dead_letters(stack)) == 3 else None, what="three dead letters")
     ids = {(letter["queue"], letter["reason"]): letter["id"] for letter in letters}
-    # The mirrors' queue hears what the order service's hears; an approval that comes first is no trouble to a mirror.
+    # The mirrors' queue gets the same messages as the order service's. A mirror can take an approval that comes first.
     assert ids.keys() == {
         ("order-service", "MALFORMED"), ("order-service", "TOO_EARLY"), ("saga-mirror", "MALFORMED"),
     }  # fmt: skip
@@ -32,7 +32,7 @@ def test_a_poisoned_queue_is_cleaned_by_redrive_and_discard(stack: Stack) -> Non
     assert order_id in shown
     assert "payment.approved" in shown
 
-    # What the message waited for is there now.
+    # Now the order that the message waited for is there.
     create = envelope(
         "CreateOrderRequested", {"orderId": order_id, "userId": USER, "total": 5, "paymentMethod": "pm_slow"}
     )
@@ -50,7 +50,7 @@ def test_a_poisoned_queue_is_cleaned_by_redrive_and_discard(stack: Stack) -> Non
 
 
 def told(stack: Stack, order_id: str) -> Any:
-    """The timeline, whoever tells it: a mirror may be a moment behind the event logs."""
+    """The timeline, told by a mirror or by the event logs. A mirror may be a moment behind."""
     timeline: dict[str, Any] = httpx.get(f"{stack.gateway}/api/orders/{order_id}/timeline").json()
     return {name: value for name, value in timeline.items() if name != "source"}
 

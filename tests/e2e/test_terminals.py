@@ -45,7 +45,7 @@ def foreign(stack: Stack) -> Iterator[str]:
 
 
 def shell(command: str, stack: Stack, **environ: str) -> subprocess.CompletedProcess[bytes]:
-    """What bash runs, with `saga` as a function, and where its data are."""
+    """Run a line in bash, with `saga` as a function and `$data` as the options for the stack."""
     prelude = f"set -o pipefail; saga() {{ {SAGA} \"$@\"; }}; data='--data {stack.data}'; "
     return subprocess.run(
         ["bash", "-c", prelude + command], capture_output=True, timeout=60, env={**os.environ, **environ}, check=False
@@ -105,7 +105,7 @@ def test_an_output_that_is_full_or_closed_is_told_without_a_traceback(
 
 
 def in_terminal(columns: int, arguments: list[str]) -> str:
-    """What a terminal this wide is sent."""
+    """The output of a program in a terminal of this width."""
     ours, theirs = terminal(columns)
     environ = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
@@ -165,7 +165,7 @@ cli.__main__.main()
 
 @pytest.mark.parametrize("arguments", [["audit"], ["dead-letters", "list"]], ids=" ".join)
 def test_ctrl_c_is_never_a_traceback(stack: Stack, arguments: list[str]) -> None:
-    """Whether it comes while the program is loaded, while it runs, or while it ends."""
+    """Ctrl-C may come while the program is loaded, while it runs, or while it ends."""
 
     def interrupted(after: float) -> tuple[int, str]:
         program = [sys.executable, "-c", INTERRUPTED.format(after=after), *arguments, "--data", str(stack.data)]

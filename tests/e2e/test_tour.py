@@ -42,7 +42,7 @@ def environ() -> dict[str, str]:
 
 
 def read_until(terminal: int, end: str) -> str:
-    """What comes from the terminal until it says so, or is closed."""
+    """Read from the terminal until a text appears, or until it is closed."""
     seen = b""
     while end.encode() not in seen:
         try:

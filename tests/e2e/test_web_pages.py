@@ -38,7 +38,7 @@ def running(stack: Stack) -> str:
 
 
 def test_53_no_web_page_reads_starts_or_ends_anything_by_any_port_of_the_servers(stack: Stack, running: str) -> None:
-    """Neither by a name that leads to loopback, nor from another origin; only counters of the server can be read."""
+    """A page tries it under a name that leads to loopback, and from another origin. It can read counters alone."""
     known = workflows(stack)
     ports = open_ports(stack)
     asked = [(port, each) for port in ports for each in (*rebound(port, running), *cross_site(port, running, stack))]
@@ -67,7 +67,7 @@ def test_53_the_web_uis_are_there_for_their_own_pages_and_for_links(stack: Stack
 
 
 def open_ports(stack: Stack) -> set[int]:
-    """Those of the supervisor and of the servers, at addresses that a page may know."""
+    """The open ports of the supervisor and of the servers, at the address that a page may know."""
     known = state.read(stack.data)
     assert known is not None
     pids = {known["pid"], *(each["pid"] for each in known["processes"] if each["name"] not in OURS)}
@@ -81,7 +81,7 @@ def open_ports(stack: Stack) -> set[int]:
 
 
 def rebound(port: int, order_id: str) -> Iterator[bytes]:
-    """What a page asks of its own origin, once its name leads here."""
+    """Requests of a page to its own origin, after its name was made to lead here."""
     paths = ("/", "/metrics", "/api/overview", "/api/v1/settings", WORKFLOWS, f"{WORKFLOWS}/order-{order_id}")
     for path in paths:
         yield written("GET", path, Host=f"{EVIL}:{port}", Sec_Fetch_Site="same-origin")
@@ -92,7 +92,7 @@ def rebound(port: int, order_id: str) -> Iterator[bytes]:
 
 
 def cross_site(port: int, order_id: str, stack: Stack) -> Iterator[bytes]:
-    """What a page of another origin can have sent: by a form, with the password that the browser remembers."""
+    """Requests that a page of another origin can cause by a form, with the password that the browser remembers."""
     user, password = urlsplit(stack.urls["amqp"]).netloc.partition("@")[0].split(":")
     remembered = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     for path, body in harm(order_id):
@@ -115,7 +115,7 @@ def harm(order_id: str) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def written(method: str, path: str, body: object = None, **fields: str) -> bytes:
-    """A request as a browser writes it: what a form sends is plain text, whatever is in it."""
+    """A request as a browser writes it. A form sends its content as plain text."""
     content = b"" if body is None else json.dumps(body).encode()
     names = {name.replace("_", "-"): value for name, value in fields.items()}
     head = {**names, **({"Content-Type": "text/plain", "Content-Length": str(len(content))} if content else {})}
@@ -124,7 +124,7 @@ def written(method: str, path: str, body: object = None, **fields: str) -> bytes
 
 
 def ask(port: int, request: bytes) -> bytes:
-    """What is answered until nothing comes for a second: a server may wait for more of what it understands."""
+    """The answer, read until nothing comes for a second, since a server may wait for more of the request."""
     answer = b""
     with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
         connection.sendall(request)
@@ -134,7 +134,7 @@ def ask(port: int, request: bytes) -> bytes:
 
 
 def status_of(answer: bytes) -> int | None:
-    """None for what is no answer to a browser."""
+    """The status of an answer. None if a browser could not read it as one."""
     return int(answer.split()[1]) if answer.startswith(b"HTTP/1.") else None
 
 
@@ -151,7 +151,7 @@ def workflow(stack: Stack, order_id: str) -> WorkflowExecutionStatus | None:
 
 
 def workflows(stack: Stack) -> set[str]:
-    """Those of sagas that somebody asked to run."""
+    """The ids of the orchestrated sagas that Temporal lists."""
 
     async def listed() -> set[str]:
         client = await Client.connect(stack.urls["temporal"])

@@ -242,7 +242,7 @@ def test_a_planted_violation_is_found_and_named(audited: Audited, check: str, wh
     assert report.exit_code == 1
 
 
-# Where each service keeps its totals, a status to spoil there, and how a finding names what it is about.
+# For each service: the table of its totals, a status to spoil in it, and the name in the finding.
 TOTALS = {"orders": ("order_totals", "PAID", "PAID"), "payments": ("payment_sums", "APPROVED", "APPROVED USD")}
 
 
@@ -271,7 +271,7 @@ def test_every_check_on_the_databases_has_a_planted_violation() -> None:
 
 
 async def half_done(sagas: Sagas) -> dict[str, OrderId]:
-    """One whose charge is due, one whose refund nobody has heard of, and one of which only the order service knows."""
+    """One saga whose charge is due, one whose refund nobody has heard of, and one that only the order service knows."""
     ids = {"charge due": await sagas.place("pm_unavailable"), "refund to come": await sagas.place()}
     ids["unheard"] = await sagas.create()
     await sagas.cancel(ids["refund to come"])
@@ -296,7 +296,7 @@ def test_sagas_under_way_are_counted_but_not_told_of_until_they_are_too_old(audi
 
 
 class Later(Reader):
-    """A reader whose first snapshot is taken only after something has happened."""
+    """A reader that takes its first snapshot after something has happened."""
 
     happens: Callable[[], None] = staticmethod(lambda: None)
 
@@ -318,7 +318,7 @@ def test_what_changes_between_the_two_snapshots_is_no_violation(audited: Audited
         payments.happens = lambda: play(audited.places, act)
         proof = Proof(orders=orders, payments=payments, scope=HURRIED, report=report)
         proof.run()
-    assert (report.seen["orders"], report.seen["payments"]) == (7, 8)  # it did happen in between
+    assert (report.seen["orders"], report.seen["payments"]) == (7, 8)  # the change came between the two snapshots
     assert report.tallies == {}
 
 

@@ -26,7 +26,7 @@ CLOSED = "ExecutionStatus = 'Completed'"
 
 @dataclass
 class Mirrored:
-    """Two sagas whose workflows have closed, and one whose mirror still waits for a late charge."""
+    """Two sagas with closed workflows, and one whose mirror still waits for a late charge."""
 
     world: World
     temporal: TemporalServer

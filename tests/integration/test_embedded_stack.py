@@ -47,14 +47,14 @@ SERVERS = {"postgres", "rabbitmq", "temporal"}
 
 def runs(process: psutil.Process) -> bool:
     try:
-        # An orphan waits as a zombie until init reaps it, which may take its time in a container.
+        # An orphan is a zombie until init reaps it, which may take a while in a container.
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 
 
 def file_limit(pid: int) -> int:
-    """How many files a process may have open; as anybody may read it, whoever's process it is."""
+    """The number of files that a process may have open, read where every user may read it."""
     limits = Path(f"/proc/{pid}/limits").read_text()
     (line,) = (line for line in limits.splitlines() if line.startswith("Max open files"))
     return int(line.split()[3])
@@ -106,7 +106,7 @@ class Stack:
         return urls(self.offset, Secrets.of(self.data))
 
     def processes(self) -> list[psutil.Process]:
-        """Everything that stands in the data or was told of them, whoever its parent is."""
+        """All processes that work in the folder of data or were told of it, whoever their parent is."""
         return [process for process in psutil.process_iter() if self._is_ours(process)]
 
     def _is_ours(self, process: psutil.Process) -> bool:
@@ -155,7 +155,7 @@ def free_offset() -> int:
 
 @pytest.fixture(scope="module")
 def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Stack, Stack]]:
-    """Two on empty data: under a folder closed to other users, and under a path too long for a unix socket."""
+    """Two stacks on empty data, one in a folder closed to other users, one under a path too long for a unix socket."""
     closed = tmp_path_factory.mktemp("closed")
     closed.chmod(0o700)
     first = Stack(closed / "data", free_offset())
@@ -190,7 +190,7 @@ def other(stacks: tuple[Stack, Stack]) -> Stack:
 
 
 def test_two_stacks_come_up_from_empty_data_side_by_side(stack: Stack, other: Stack) -> None:
-    """Each has servers and data of its own, open to the users it made."""
+    """Each stack has servers and data of its own, open to its own users."""
     assert SERVERS == stack.pids().keys() == other.pids().keys()
     assert not set(stack.pids().values()) & set(other.pids().values())
     for one in (stack, other):
@@ -205,7 +205,7 @@ def test_two_stacks_come_up_from_empty_data_side_by_side(stack: Stack, other: St
 
 
 def test_a_role_opens_its_own_database_alone(stack: Stack) -> None:
-    """Another's database, the superuser's, a wrong password: all closed."""
+    """A role can open neither the other's database nor the superuser's, nor its own with a wrong password."""
     assert stack.execute("SELECT current_user::text", "payments_db") == [("payments",)]
     mine = stack.urls["orders_db"]
     closed = [
@@ -221,7 +221,7 @@ def test_a_role_opens_its_own_database_alone(stack: Stack) -> None:
 
 
 def test_everything_listens_on_loopback_alone_and_secrets_are_private(stack: Stack) -> None:
-    """No port of any process is open to the network; what holds passwords is readable by its owner alone."""
+    """No process has a port open to the network, and only the owner can read files with passwords."""
     ours = {process.pid for process in stack.processes()}
     listening = [
         connection.laddr
@@ -235,14 +235,14 @@ def test_everything_listens_on_loopback_alone_and_secrets_are_private(stack: Sta
 
 
 def test_servers_may_have_as_many_connections_as_the_system_allows(stack: Stack) -> None:
-    """Not only 1,024 open files, which is what a shell begins with."""
+    """A shell begins with a limit of 1,024 open files, and the servers raise it."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     for pid in stack.pids().values():
         assert file_limit(pid) >= min(most, 65_536)
 
 
 def test_a_second_start_on_the_same_data_is_refused(stack: Stack) -> None:
-    """In one line, which says who runs there; the first is not disturbed."""
+    """One line says which process runs there, and the first stack goes on."""
     assert stack.supervisor is not None
     refusal = stack.refusal()
     assert f"already runs on {stack.data} (pid {stack.supervisor.pid})" in refusal
@@ -251,7 +251,7 @@ def test_a_second_start_on_the_same_data_is_refused(stack: Stack) -> None:
 
 
 def test_a_taken_port_is_named_with_its_holder(stack: Stack, tmp_path: Path) -> None:
-    """In one line, with the way out; nothing is left running."""
+    """One line says what to do, and nothing is left running."""
     newcomer = Stack(tmp_path / "data", stack.offset)
     refusal = newcomer.refusal()
     assert f"Port {Ports.shifted(stack.offset).amqp}, which rabbitmq needs, is taken by beam.smp" in refusal
@@ -261,7 +261,7 @@ def test_a_taken_port_is_named_with_its_holder(stack: Stack, tmp_path: Path) -> 
 
 
 def test_a_killed_server_is_restarted_with_its_data(stack: Stack) -> None:
-    """Each of them, all at once, after kill -9."""
+    """All servers are killed with kill -9 at once."""
     stack.execute("CREATE TABLE survivors (name text)")
     stack.execute("INSERT INTO survivors VALUES ('row')")
     stack.publish("survivor")
@@ -275,7 +275,7 @@ def test_a_killed_server_is_restarted_with_its_data(stack: Stack) -> None:
 
 
 def test_nothing_outlives_a_killed_supervisor_and_the_data_do(other: Stack) -> None:
-    """Not a grandchild either; the next start takes the data over as they were."""
+    """No grandchild is left either, and the next start finds the data as they were."""
     other.execute("CREATE TABLE outlive (name text)")
     other.execute("INSERT INTO outlive VALUES ('row')")
     other.publish("kept")
@@ -290,7 +290,7 @@ def test_nothing_outlives_a_killed_supervisor_and_the_data_do(other: Stack) -> N
 
 
 def test_a_stop_leaves_no_process_and_keeps_the_data(stack: Stack) -> None:
-    """Not even epmd; what was written is there at the next start."""
+    """Not even epmd is left, and the next start finds what was written."""
     stack.execute("CREATE TABLE stopped (name text)")
     stack.publish("stopped")
     ports = vars(Ports.shifted(stack.offset))

@@ -31,7 +31,7 @@ PAYMENT = {
 
 
 class KnowsEverything(dict[str, tuple[int, bytes]]):
-    """A service in which three ids of four lead to something, and not always to the same."""
+    """A service that knows three ids of four, with different answers."""
 
     def get(self, path: str, default: Any = None) -> Any:
         match path.strip("/").split("/"):
@@ -64,7 +64,7 @@ def _order(status: str) -> dict[str, Any]:
 def _document() -> Any:
     around = Neighbours()
     around.access = Access(hosts=["testserver"])
-    around.limits = Limits(longest_wait=0)  # nobody is there to bring a saga to its end
+    around.limits = Limits(longest_wait=0)  # nobody ends a saga here, so no request may wait for that
     around.orders.says = KnowsEverything()
     around.orders.log("order events", CREATED, PAID)
     around.orders.tell("list", {"data": [_order("PAID")], "meta": META})

@@ -24,7 +24,7 @@ UV: Final = str(Path(sys.executable).parent / "uv")
 
 
 def copied() -> list[str]:
-    """The names that the Dockerfile copies into the image's build, the lock apart."""
+    """The names that the Dockerfile copies into the image's build, without the lock."""
     lines = re.findall(r"^COPY (?!--)(.+) \S+$", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     return [name for line in lines for name in line.split() if name != "requirements-run.lock"]
 
@@ -125,7 +125,7 @@ def test_every_command_does_its_work_or_says_what_it_lacks(saga: str, running: W
 
 
 def _run(*command: str) -> None:
-    # The tests have forgotten the proxies and certificates that a registry may take: those of their start are needed.
+    # The tests have removed proxies and certificates from the environment, and a package registry may need them.
     first = Path("/proc/self/environ").read_bytes().decode().split("\0")
     environ = dict(each.split("=", 1) for each in first if each)
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environ)

@@ -199,7 +199,7 @@ def test_a_decision_that_raises_fails_its_message_alone(bench: Bench) -> None:
 
 @pytest.mark.parametrize("text", ["", "x" * 300, "x" * 5000, "a\0b", "\ud800", "😀" * 300, "é" * 128])
 def test_41_no_event_is_committed_that_its_readers_would_refuse(bench: Bench, text: str) -> None:
-    """Ids and texts as workflows and providers may give them: from the commit to what is published and mirrored."""
+    """Ids and texts from workflows and providers are readable from the commit to the publication and the mirror."""
     bench.clear()
     failed, declined, cancelled = IDS
     bench.apply(*map(entry, map(create, IDS)))
@@ -226,7 +226,7 @@ def test_41_no_event_is_committed_that_its_readers_would_refuse(bench: Bench, te
 
 
 def test_41_what_a_provider_answers_is_stored_whatever_it_says(servers: Servers) -> None:
-    """A payment is settled although its transaction's id, or why it was declined, is nothing that can be stored."""
+    """A payment is settled although PostgreSQL could not store its transaction id or the reason of its decline."""
     with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
         admin.execute("CREATE DATABASE ledger_41 OWNER payments TEMPLATE payments")
     password = servers.database_passwords["payments"]
@@ -259,7 +259,7 @@ def test_41_what_a_provider_answers_is_stored_whatever_it_says(servers: Servers)
 
 
 def test_a_message_that_the_database_refuses_fails_alone(bench: Bench) -> None:
-    """PostgreSQL stores no U+0000: the batch's transaction fails, and each message then has one of its own."""
+    """PostgreSQL stores no U+0000, so the transaction of the batch fails and each message gets its own."""
     bench.clear()
 
     async def submit() -> list[Any]:

@@ -40,7 +40,7 @@ def anyio_backend() -> str:
 
 
 class TellTale:
-    """Mirrors that note what they are told, and when."""
+    """Mirrors that note each call and its time."""
 
     def __init__(self) -> None:
         self.traced_by: list[str] = []
@@ -110,7 +110,7 @@ async def test_without_gathering_each_event_is_told_as_it_comes(world: World) ->
 
 
 async def test_47_an_original_services_event_is_told_with_what_traces_it(world: World) -> None:
-    """Its correlation id is a property alone, or nowhere, and mirrors get no properties."""
+    """The correlation id is in the AMQP property alone, or nowhere, and mirrors get no properties."""
     mirrors = TellTale()
     bare = {"eventType": "OrderPaid", "occurredAt": "2026-02-15T01:42:19.000Z", "payload": {"orderId": str(ORDER)}}
     ours = {"correlationId": None, "causationId": None, "schemaVersion": None, "coordinator": None}

@@ -45,7 +45,7 @@ class Stage:
     services: FakeServices
     orchestration: Orchestration
     order_id: OrderId
-    begin: Callable[[], Awaitable[None]]  # has the saga worker begin, if it is idle
+    begin: Callable[[], Awaitable[None]]  # starts the saga worker, unless it works already
 
     @property
     def client(self) -> Client:
@@ -61,7 +61,7 @@ class Stage:
         await self.orchestration.start(command, event_id=event_id, correlation_id="trace-7")
 
     async def result(self) -> Any:
-        """What the saga ends with; until then time passes as fast as nothing happens."""
+        """The result of the saga. Until then, time is skipped whenever nothing happens."""
         await self.client.test_service.unlock_time_skipping(UnlockTimeSkippingRequest())
         try:
             return await self.saga.result()

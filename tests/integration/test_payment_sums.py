@@ -20,7 +20,7 @@ from tests.support.world import Servers
 pytestmark = pytest.mark.anyio
 
 COUNTED = "SELECT status, currency, count(*), sum(amount)::bigint FROM payments GROUP BY 1, 2 ORDER BY 1, 2"
-# What the version before sends for one payment that is approved.
+# The statements of the version before for one payment that is approved.
 TALLIED_BEFORE = """
     WITH tallied AS (
         INSERT INTO payment_totals (shard, status, count, amount) SELECT pg_backend_pid() % 64, u.*
@@ -83,7 +83,7 @@ def test_the_version_before_reads_on_and_its_writes_wait_for_it_to_be_replaced(b
     migrate("payments", before)
 
     assert told == rows(before, READ_BEFORE)
-    # What is transient makes a ledger wait, and its messages with it, instead of failing them.
+    # A transient error makes the ledger and its messages wait, and fails none of them.
     with psycopg.connect(before) as connection, pytest.raises(TRANSIENT, match="payment_totals"):
         connection.execute(TALLIED_BEFORE)
     assert told == rows(before, READ_BEFORE)

@@ -56,7 +56,7 @@ def new_order_id(*, age: float = 0.0) -> UUID:
 
 
 class Books(Protocol):
-    """A provider under test, and what it took and gave back for a payment, in minor units."""
+    """A provider under test, with the money that it took and gave back for a payment, in minor units."""
 
     @property
     def provider(self) -> PaymentProvider: ...
@@ -141,7 +141,7 @@ async def stripe_books(anyio_backend: str, stripe_server: StripeServer) -> Async
 
 
 class ConformanceOfAProvider:
-    """Behaviour of the port; a subclass per implementation names its books."""
+    """The promises of the port. Each implementation has a subclass that names its books."""
 
     async def test_charging_twice_with_one_id_captures_once(self, open_books: Books) -> None:
         asked = payment()
@@ -317,13 +317,13 @@ class TestSimulatedProvider(ConformanceOfAProvider):
     async def test_an_answer_stands_when_the_server_dies_right_after_it(
         self, database: Database, servers: Servers
     ) -> None:
-        """A service that remembers an answer approves its payment, once the database is back."""
+        """Once the database is back, a service that remembers an answer approves its payment."""
         asked, open_books, killed = payment(), SimulatedBooks(database), servers.pids()["postgres"]
         with psycopg.connect(servers.admin_dsn) as admin:
             found = admin.execute("SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'").fetchone()
         assert found is not None
         (wal_writer,) = found
-        os.kill(wal_writer, signal.SIGSTOP)  # it must not make up for a commit that has not waited for the disk
+        os.kill(wal_writer, signal.SIGSTOP)  # so that it cannot repair a commit that did not wait for the disk
         try:
             async with running(open_books.provider):
                 await open_books.provider.charge(asked, correlation_id="c")

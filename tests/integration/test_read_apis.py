@@ -73,7 +73,7 @@ async def orders_database(servers: Servers) -> AsyncIterator[Database]:
                     BOB if number < 2 else ALICE,
                     number + 1,
                     "PAID" if number % 5 == 0 else "CANCELLED",
-                    # Two at a time: among contemporaries the id decides.
+                    # Always two orders of the same time: then their ids decide.
                     START + timedelta(seconds=number // 2),
                     START + timedelta(hours=1),
                 ),

@@ -65,7 +65,7 @@ def test_an_order_past_its_deadline_is_cancelled_and_its_payment_too(
         [straggler] = report.stragglers
         assert straggler.steps == ["cancel_order", "cancel_payment"]
         assert (straggler.order_id, straggler.over) == (str(id_of(created)), True)
-        # The very command that a mirror's or a saga's timer would have sent.
+        # The same command that the timer of a mirror or a saga would have sent.
         command = derived_id(id_of(created), "OrderCancelRequested", CancelReason.PAYMENT_TIMEOUT)
         [_, cancelled, payment_cancelled] = await stage.events(created)
         assert cancelled == ("OrderCancelled", command, coordinator)
@@ -102,7 +102,7 @@ def test_an_order_that_missed_how_its_payment_ended_is_told_instead_of_cancelled
 def test_an_order_within_its_deadline_by_either_clock_is_left_alone(on: On) -> None:
     async def test(stage: Stage) -> None:
         jumped = await stage.create()
-        # The database's clock was set forward since: by Temporal's, the order is new.
+        # The database's clock was set forward since then. By Temporal's clock the order is new.
         await stage.order_database.query("UPDATE orders SET created_at = created_at - interval '1 hour'")
         young = await stage.create()
         before = await stage.everything()
@@ -464,7 +464,7 @@ def test_a_scheduled_sweep_goes_on_where_the_one_before_it_ended(on: On) -> None
         assert second.checked.at > first.checked.at
         # Round and round: three of six orders in the first sweep, the other three in the second.
         assert (first.again is not None, second.again is not None) == (True, True)
-        # What a restored backup has undone is found by the round, far behind the last sweep.
+        # The round finds what a restored backup has undone, far behind the last sweep.
         await stage.payment_database.query("UPDATE payments SET status = 'APPROVED', due = NULL")
         third, fourth = await swept(3), await swept(4)
         assert third.found.get(Part.CANCELLED.value, 0) + fourth.found.get(Part.CANCELLED.value, 0) == 0

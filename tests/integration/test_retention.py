@@ -80,7 +80,7 @@ def log(places: Places, role: str, order_id: UUID) -> list[str]:
 
 
 def age(places: Places, *order_ids: UUID, seconds: float = DAY) -> None:
-    """Let all that is known of these orders be older."""
+    """Make all rows of these orders older."""
     shift = f"- make_interval(secs => {seconds})"
     for role, book in BOOKS.items():
         changed = f"created_at = created_at {shift}, updated_at = updated_at {shift}"
@@ -129,7 +129,7 @@ def test_the_events_of_a_saga_over_for_long_go_together_and_everything_else_stay
         "to charge": ["OrderCreated"],
         "pending": ["OrderCreated"],
     }
-    # The payment service has not heard of the cancellation: there, the saga is over.
+    # The payment service has not heard of the cancellation, so its part of the saga is over.
     assert {name: log(places, "payments", order_id) for name, order_id in ids.items()} == {
         "old": [], "young": ["PaymentApproved"], "changed": [], "to refund": ["PaymentApproved"], "to charge": [],
         "pending": []
@@ -386,7 +386,7 @@ def test_events_lost_otherwise_are_still_found(
         return {"old": await sagas.place(), "cancelled": await sagas.place(), "pending": await sagas.create()}
 
     ids = play(places, act)
-    # One whose events could not be removed, though it is older than another whose events were.
+    # This order's events could not be removed, though it is older than another order whose events were.
     execute(places.orders_db, LATE, ids["old"])
     sweep_both(places)
 

@@ -40,7 +40,7 @@ BOOKS: dict[str, Book[Any]] = {"orders": ORDERS, "payments": PAYMENTS}
 
 
 async def remove(database: Database, role: str) -> None:
-    """Everything that was published long ago, as a sweep would."""
+    """Remove everything that was published long ago, as a sweep does."""
     await database.query("DELETE FROM outbox")
     assert (await Retention(database, BOOKS[role], events=0.0).sweep()).events > 0
 
@@ -71,7 +71,7 @@ On = Callable[[Callable[[Services, Database], Awaitable[None]]], None]
 
 
 def beyond_tracing(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """All but what no row tells: the correlation id, and why an order failed."""
+    """An answer without what no row tells: the correlation id, and the reason for which an order failed."""
     kept = []
     for event in events:
         rest = {name: value for name, value in event.items() if name != "correlationId"}
@@ -199,7 +199,7 @@ def test_the_reconciler_pays_an_order_whose_payments_events_are_gone(servers: Se
 
 @dataclass
 class Kept:
-    """A system that removes what is older than an hour, four times a second."""
+    """A system that removes events older than an hour, four times a second."""
 
     world: World
     temporal: TemporalServer
@@ -212,7 +212,7 @@ class Kept:
         return str(answer.json()["orderId"])
 
     def outlive(self, order_id: str) -> None:
-        """Let this order be older than the retention, and wait until its events are gone."""
+        """Make this order older than the retention, and wait until its events are gone."""
         for role, book in BOOKS.items():
             url, older = self.world.dsn(role), "- interval '2 hours'"
             aged = f"created_at = created_at {older}, updated_at = updated_at {older}"
@@ -221,7 +221,7 @@ class Kept:
         until(lambda: not self.logged(order_id), what="its events are removed")
 
     def remove(self) -> None:
-        """Remove at once whatever a sweep would remove an hour later."""
+        """Remove at once what a sweep would remove an hour later."""
 
         async def sweep(role: str) -> None:
             database = Database(self.world.dsn(role), name="retention")

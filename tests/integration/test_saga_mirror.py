@@ -53,7 +53,7 @@ class Stage:
         return self.client.get_workflow_handle(workflow_id(story.order_id))
 
     async def end(self, story: Story) -> Any:
-        """What the mirror ends with, once it has been quiet."""
+        """The result of the mirror, once it has been quiet."""
         await self.env.sleep(timedelta(seconds=COMPENSATION_TIMEOUT + 5))
         return await self.mirror(story).result()
 
@@ -84,7 +84,7 @@ async def playing(env: WorkflowEnvironment) -> AsyncIterator[Stage]:
 
 @asynccontextmanager
 async def skipping() -> AsyncIterator[Stage]:
-    """Time passes as fast as nothing happens."""
+    """A stage on a server that skips time whenever nothing happens."""
     binary = str(BINARIES / "temporal-test-server")
     async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=binary) as env:
         await env.client.operator_service.add_search_attributes(
@@ -548,7 +548,7 @@ def test_a_mirror_flooded_with_events_continues_as_new_and_forgets_nothing() -> 
 
 
 def test_a_mirror_that_does_not_hear_how_its_saga_began_reads_it_in_the_event_logs() -> None:
-    """As for the cancellation of a paid order whose first mirror Temporal has forgotten since."""
+    """This happens when a paid order is cancelled after Temporal has forgotten its first mirror."""
 
     async def test(stage: Stage) -> None:
         story = await stage.story()

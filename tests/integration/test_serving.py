@@ -20,7 +20,7 @@ from workflows.serving import Serving
 
 @activity.defn(name="a_step")
 async def step() -> None:
-    """Nothing that is asked for here."""
+    """A step that no test asks for."""
 
 
 def steps(client: Client) -> Serving:

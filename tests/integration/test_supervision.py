@@ -50,7 +50,7 @@ def program(data: Path, port: int, stage: Stage) -> Program:
 
 
 def supervise(data: Path, port: int, stage: int) -> None:
-    """What runs in a process of its own: tells every change of state in a line."""
+    """Supervise in a process of its own, and print a line for every change of state."""
 
     def tell(event: Event) -> None:
         print(event.state, event.detail, flush=True)
@@ -112,7 +112,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_program_that_runs_and_answers_nothing_is_noticed_and_started_again(
     start: Callable[..., Supervised], tmp_path: Path
 ) -> None:
-    """It is told as silent first; nothing is wrong with the one that is started in its place."""
+    """The program is reported as silent first, and the one started in its place is well."""
     stack = start(tmp_path / "data")
     silent = stack.now()["pid"]
     freeze(silent)
@@ -136,7 +136,7 @@ def test_a_program_that_answers_again_in_time_is_left_alone(start: Callable[...,
 
 
 def test_a_machine_that_stood_still_is_no_programs_fault(start: Callable[..., Supervised], tmp_path: Path) -> None:
-    """Neither did the supervisor run in that time: for longer than a program may be silent, and nothing is killed."""
+    """The supervisor stood still, too, for longer than a program may be silent, and kills nothing."""
     stack = start(tmp_path / "data")
     pid = stack.now()["pid"]
     program_goes_on, supervisor_goes_on = freeze(pid), freeze(stack.process.pid)
@@ -160,7 +160,7 @@ def others(stack: Supervised, killed: int) -> bool:
 def test_a_process_that_ends_while_the_disk_is_full_is_started_again_at_once(
     disk: Path, start: Callable[..., Supervised]
 ) -> None:
-    """Though neither its log nor the stack's state can be written; once there is room, both are."""
+    """Neither the log nor the state can be written while the disk is full. Once there is room, both are."""
     stack = start(disk / "data", Stage.SERVICE)
     make_room = fill(disk)
     killed = stack.now()["pid"]
@@ -176,7 +176,7 @@ def test_a_process_that_ends_while_the_disk_is_full_is_started_again_at_once(
 def test_a_server_that_ends_while_the_disk_is_full_is_started_again_once_there_is_room(
     disk: Path, start: Callable[..., Supervised]
 ) -> None:
-    """Not before: a recovery that the disk cuts short may cost it what it has. Why it waits is said."""
+    """A recovery that a full disk cuts short may lose data, so the server waits, and the supervisor says why."""
     stack = start(disk / "data", Stage.SERVER)
     make_room = fill(disk)
     killed = stack.now()["pid"]

@@ -31,7 +31,7 @@ from workflows.naming import workflow_id
 
 @dataclass
 class Stage:
-    """Temporal with its worker, and a gateway whose services tell what they are told."""
+    """Temporal with its worker, and a gateway with fake services."""
 
     server: TemporalServer
     client: Client

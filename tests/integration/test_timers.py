@@ -42,7 +42,7 @@ RETRY_DELAYS = (0.5, 2.0, 8.0, 30.0, 120.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Timer:
-    """A timer of a history: what it was set to, when it was due, and what became of it."""
+    """A timer of a history: its duration, when it was due, and how it ended."""
 
     seconds: float
     due: datetime
@@ -66,7 +66,7 @@ def timers_of(events: Sequence[HistoryEvent]) -> list[Timer]:
 
 @dataclass
 class Timed(Stage):
-    """A stage whose time is skipped where nothing happens."""
+    """A stage on a server that skips time whenever nothing happens."""
 
     env: WorkflowEnvironment = field(kw_only=True)
 
@@ -74,11 +74,11 @@ class Timed(Stage):
         await self.saga.query("status")  # answered after all that came before it
 
     async def pass_time(self, until: datetime) -> None:
-        """To this moment; with a worker, the workflow has then done what follows from it."""
+        """Let time pass up to this moment. With a worker, the workflow has then done what follows."""
         await self.env.sleep(until - await self.env.get_current_time())
 
     async def result(self) -> Any:
-        """What the workflow ends with, whenever that is."""
+        """The result of the workflow."""
         service = self.client.test_service
         await service.unlock_time_skipping(UnlockTimeSkippingRequest())
         try:
@@ -179,7 +179,7 @@ def gaps(times: Sequence[datetime]) -> list[float]:
 
 
 async def limits(stage: Timed) -> dict[str, tuple[int, int]]:
-    """What a step may take, and how long it may give no sign of life (0 is for ever), in seconds."""
+    """The time limit of a step and of its heartbeats, in seconds. 0 is no limit."""
     events = (await stage.saga.fetch_history()).events
     asked = [event.activity_task_scheduled_event_attributes for event in events]
     return {
@@ -259,7 +259,7 @@ def test_22_timer_and_approval_in_one_task_cancel_nothing(first: str) -> None:
         await stage.tell(story.created)
         await stage.leave()
         deadline = story.begin + after(PAYMENT_TIMEOUT)
-        # A task that waits for a worker stops the server from skipping time: the last second passes as it does.
+        # The server skips no time while a task waits for a worker, so the last second passes in real time.
         await stage.pass_time(deadline - after(1))
         if first == "approval":
             await stage.signal(story.approved)
@@ -357,7 +357,7 @@ def test_a_compensation_is_waited_for_from_the_cancellations_own_time(late: int)
         [timer] = await stage.timers()
         if late < COMPENSATION_TIMEOUT:
             assert seconds(timer.due - story.begin) == 3 + COMPENSATION_TIMEOUT
-        else:  # the first try is due at once; but an outage doesn't use up the others
+        else:  # the first try is due at once, and an outage uses up no further try
             assert round(timer.seconds) == PAUSES[1]
 
     play(TimedMirror, act)

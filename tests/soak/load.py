@@ -11,7 +11,7 @@ from bench.workload import Kind, Sale
 from models.saga import Coordinator
 from tests.support.messages import USER
 
-# What settles by itself within a second or two; None: the coin.
+# These payments settle within a second or two. None leaves it to the coin.
 METHODS: Final = (
     *("pm_card_visa",) * 6,
     "pm_card_chargeDeclined",
@@ -28,7 +28,7 @@ CANCEL_WITHIN: Final = 5.0  # seconds
 
 
 def sales(random: Random) -> Iterator[Sale]:
-    """Without end, and the same for the same seed."""
+    """Endless orders. The same seed gives the same ones."""
     while True:
         after = random.uniform(0, CANCEL_WITHIN) if random.random() < CANCELLED else None
         orchestrated = random.random() < ORCHESTRATED

@@ -15,16 +15,16 @@ DAY: Final = 86_400.0  # seconds
 WARM_ORDERS: Final = 15_000
 WARM_SECONDS: Final = 300.0
 
-# What lasts for good, so that its table grows with the orders: as long as a row stays as large as it is, that is all.
+# These tables keep their rows for good and grow with the orders. Only the size of a row must not grow.
 GROWING: Final = ("orders.orders", "payments.payments", "payments.provider_charges")
-# What retention removes: it grows until the first of it is old enough, and no further.
+# Retention removes these rows: they grow until the first row is old enough, and no further.
 KEPT_FOR_A_WHILE: Final = ("orders.event_log", "payments.event_log", "orders.idempotency_keys")
 
 
 def rules(*, rate: float, kept: float) -> Callable[[str], Rule | None]:
-    """What a measure may do at `rate` orders a second, when what retention removes is gone after `kept` seconds.
+    """The rule of each measure at `rate` orders a second, when retention removes rows after `kept` seconds.
 
-    None for what is only told: what servers of others use, CPU, what grows by design.
+    None for measures that are only reported: what other people's servers use, CPU, and what grows by design.
     """
 
     warm = max(WARM_SECONDS, WARM_ORDERS / rate)
@@ -65,7 +65,7 @@ def _of_process(kind: str, warm: float) -> Rule:
 
 
 def _of_table(table: str, filled: float) -> Rule | None:
-    """A table's room on disk, indexes included; what rows have left is used again once it has been vacuumed."""
+    """The size of a table and its indexes on disk. The room of removed rows is used again after a vacuum."""
     if table in GROWING:
         return None
     return Rule(share=0.25, slack=MIB, after=filled)

@@ -31,7 +31,7 @@ Values = Iterator[tuple[str, float]]
 
 
 class Readings:
-    """Reads one system; what cannot be read is missing from the reading, and counted in `failed`."""
+    """Reads one system. A source that cannot be read is missing from the reading, and counted in `failed`."""
 
     def __init__(self, world: World, temporal: TemporalServer) -> None:
         self.failed: dict[str, str] = {}  # by source, its last error

@@ -14,7 +14,7 @@ from tests.soak.verdict import Judgement
 
 
 def table(judgements: Sequence[Judgement]) -> str:
-    """The medians of each third; what was judged comes first, what was 0 throughout is left out."""
+    """The medians of each third. Judged measures come first, and measures that were always 0 are left out."""
     shown = [each for each in judgements if each.state == "judged" or any((each.start, each.middle, each.end))]
     width = max((len(each.measure) for each in shown), default=0)
     lines = [f"{'':{width}} {'start':>12} {'middle':>12} {'end':>12}  verdict"]
@@ -29,7 +29,7 @@ def table(judgements: Sequence[Judgement]) -> str:
 
 
 def write(path: Path, plan: Plan, outcome: Outcome) -> None:
-    """Everything that was measured and found."""
+    """Write everything that was measured and found."""
     content: dict[str, Any] = {"plan": asdict(plan), "settings": SETTINGS, **asdict(outcome)}
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 

@@ -25,7 +25,7 @@ from tests.support.world import QUICK, Servers, World
 
 _RETENTION: Final = 300.0  # seconds; not less than what a saga may need with the timeouts below
 _SWEEP: Final = 30.0  # seconds between two removals
-# Otherwise as in production. What waits for nothing but its time is over soon enough to show up many times in a run.
+# Otherwise as in production, with waits that are short enough to end many times in a run.
 SETTINGS: Final = {
     "SAGA_INTERNAL_TOKEN": "internal",
     "SAGA_LOG_LEVEL": "warning",
@@ -39,10 +39,10 @@ SETTINGS: Final = {
     "SAGA_IDEMPOTENCY_RETENTION": f"{_RETENTION:g}",
     "SAGA_RETENTION_INTERVAL": f"{_SWEEP:g}",
 }
-# From then on as much is removed as is added: the first sweep that finds something has removed it, and was vacuumed up.
+# From then on as much is removed as is added: the first sweep has removed its rows, and a vacuum has freed them.
 FILLED_AFTER: Final = _RETENTION + 2 * _SWEEP + 60
 AT_REST_WITHIN: Final = 300.0  # seconds
-_BEHIND: Final = 10.0  # seconds of load that may wait for an answer; more, and the system does not keep up
+_BEHIND: Final = 10.0  # seconds of load that may wait for an answer; with more, the system does not keep up
 _SHOWN: Final = 20  # kinds of wrong answers
 _OPEN_SAGAS: Final = "WorkflowType IN ('OrderSaga', 'SagaMirror') AND ExecutionStatus = 'Running'"
 _FAILED: Final = "ExecutionStatus IN ('Failed', 'Terminated', 'TimedOut')"
@@ -68,7 +68,7 @@ class Outcome:
 
 
 def soak(plan: Plan, servers: Servers, folder: Path, tell: Callable[[str], None]) -> Outcome:
-    """Run it on a system of its own, of which nothing is left afterwards but its logs in `folder`."""
+    """Run the plan on a system of its own, of which only the logs in `folder` are left."""
     world, temporal = World(servers, folder), TemporalServer(folder / "temporal")
     try:
         temporal.start()
@@ -108,7 +108,7 @@ def _soak(plan: Plan, world: World, temporal: TemporalServer, tell: Callable[[st
 
 
 def _watch(readings: Readings, loading: Future[None], *, every: float) -> list[Sample]:
-    """A sample `every` so many seconds, until the load has ended."""
+    """Take a sample `every` so many seconds, until the load has ended."""
     samples: list[Sample] = []
     began = time.monotonic()
     while not loading.done():
@@ -119,7 +119,7 @@ def _watch(readings: Readings, loading: Future[None], *, every: float) -> list[S
 
 
 def _at_rest(world: World, temporal: TemporalServer, load: Load, tell: Callable[[str], None]) -> list[str]:
-    """What is wrong when nothing is under way any more."""
+    """The findings when nothing is under way any more."""
     try:
         world.wait_at_rest(load.accepted, within=AT_REST_WITHIN)
         until(lambda: _no_saga_is_open(world, temporal), within=AT_REST_WITHIN, what="every workflow has ended")

@@ -23,7 +23,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
-    """What a measure may do while the load stays the same.
+    """How a measure may change while the load stays the same.
 
     From the middle third of the samples to the last its median may rise by `share` of itself plus `slack`. No sample is
     above `most`. If it goes on rising, it must not double within `doubling` seconds. Samples before `after` don't
@@ -39,7 +39,7 @@ class Rule:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Judgement:
-    """A measure's medians over the thirds of its samples, None where there are none, and what is wrong with it."""
+    """The medians of a measure over the thirds of its samples, or None, and what is wrong with it."""
 
     measure: str
     start: float | None
@@ -53,7 +53,7 @@ Points: TypeAlias = Sequence[tuple[float, float]]  # seconds, value
 
 
 def judge(samples: Sequence[Sample], rule_of: Callable[[str], Rule | None]) -> list[Judgement]:
-    """Every measure of the samples, in alphabetical order; one without a rule is only told."""
+    """Judge every measure of the samples, in alphabetical order. A measure without a rule is only reported."""
     return [_judge(name, samples, rule_of(name)) for name in sorted({name for each in samples for name in each.values})]
 
 
@@ -85,7 +85,7 @@ def _fault(points: Points, rule: Rule) -> str:
 
 
 def _growth(before: Points, now: Points) -> float:
-    """By how much the level rises each second; 0 if the rise is no more than the values' own unrest."""
+    """The rise of the level a second. 0 if the rise is within the values' own unrest."""
     rise = _level(now) - _level(before)
     level = _level(before)
     # Within a steady rise this is a quarter of what one part rises above the part before.

@@ -24,7 +24,7 @@ def anyio_backend() -> str:
 def around() -> Neighbours:
     uuid7(
         LONG_AGO
-    )  # ids never grow older but for a large step back: without it, a test would go on from the last one's
+    )  # ids only grow, except after a large step back: without one, a test would go on from the ids of the test before
     return Neighbours()
 
 
@@ -36,5 +36,5 @@ async def client(around: Neighbours) -> AsyncIterator[httpx.AsyncClient]:
 
 @pytest.fixture(scope="session")
 def servers() -> NoReturn:
-    """A unit test that asks for servers says so at once, instead of making `make unit` slow."""
+    """Fail each unit test that asks for servers, since they would make `make unit` slow."""
     pytest.fail("Unit tests start no servers. Move this test to tests/integration, or fake what it needs of them.")

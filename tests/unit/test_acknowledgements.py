@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 class _Channel:
-    """As much of aiormq's channel as acknowledging touches: its number, its way out, and whether it is closed."""
+    """The part of aiormq's channel that acknowledging uses: its number, its write queue, and whether it is closed."""
 
     number = 1
 
@@ -26,7 +26,7 @@ class _Channel:
 
 
 class _Broker:
-    """The broker's side of a channel: what is unacknowledged, and RabbitMQ's rule for tags it doesn't know."""
+    """The broker's side of a channel: the unacknowledged tags, and RabbitMQ's rule for unknown tags."""
 
     def __init__(self, channel: _Channel, deliveries: int) -> None:
         self._channel = channel

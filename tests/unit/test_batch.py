@@ -63,7 +63,7 @@ async def test_after_a_crowd_the_next_ones_are_gathered(handled: Handled, monkey
 
 @pytest.fixture
 def endless_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only what has arrived ends the gathering."""
+    """With endless patience, only arrivals end the gathering."""
     monkeypatch.setattr("activities.batch._PATIENCE", 1e9)
     monkeypatch.setattr("activities.batch._LONGEST_PATIENCE", 60.0)
 

@@ -27,7 +27,7 @@ CANCELLED = Kind(payment_method="pm_card_visa", weight=1, cancel_after=0.0, ends
 
 
 class Gateway:
-    """Answers as the gateway does, when `answer` lets it; keeps what it was asked."""
+    """Answers as the gateway does, when `answer` lets it, and keeps the requests."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[float, str, bytes]] = []

@@ -66,7 +66,7 @@ def test_the_command_line_takes_a_cluster_and_looks_at_every_node() -> None:
 
 
 class Nodes:
-    """Servers that hang up on whoever comes, and the order in which they were asked."""
+    """Servers that hang up on every client, and the order in which they were asked."""
 
     def __init__(self) -> None:
         self.asked: asyncio.Queue[int] = asyncio.Queue()

@@ -27,7 +27,7 @@ ROW: dict[str, Any] = {
 
 
 def judged(*rows: dict[str, Any], key: str | None = "k", cancel_after: float | None = None) -> list[str]:
-    """What is found in these rows when one order, the first, was asked for."""
+    """The findings in these rows when a client has placed one order, the first."""
     kind = Kind(payment_method=rows[0]["payment_method"], cancel_after=cancel_after)
     load = Load(["http://127.0.0.1:1"], patient=True, timeout=5)
     load.accepted["1"] = Sale.of(kind, Coordinator.CHOREOGRAPHY, user_id=UUID(USER), total=999, key=key)

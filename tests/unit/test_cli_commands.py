@@ -55,7 +55,7 @@ class Asked:
 
 @dataclass
 class Answers:
-    """An HTTP server on loopback that gives each request the next of its route's answers, the last one for ever."""
+    """An HTTP server on loopback that gives each request the next answer of its route, and in the end the last one."""
 
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
@@ -104,7 +104,7 @@ def answers() -> Iterator[Answers]:
 
 
 class Heap:
-    """Dead letters in memory; as at a broker, the first look after a listing may find none."""
+    """Dead letters in memory. As at a broker, the first read after a listing may find none."""
 
     def __init__(self, *records: DeadLetterRecord) -> None:
         self.records = list(records)
@@ -190,7 +190,7 @@ def logged(arguments: str, answers: Answers) -> Result:
 
 
 def fails_with(line: str, result: Result) -> None:
-    """It ended with exit code 1 and this line alone on standard error."""
+    """Prove that a command ended with exit code 1, and with this line alone on standard error."""
     assert (f"saga: {line}\n", 1) == (result.stderr, result.exit_code)
 
 

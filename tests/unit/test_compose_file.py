@@ -8,7 +8,7 @@ from pathlib import Path
 from stack.settings import Settings
 
 FILE = Path(__file__).parents[2] / "docker-compose.yml"
-# What the file settles itself: where its own parts are, and how long a container has to stop.
+# Settings that the file makes itself: the addresses of its parts, and the time that a container has to stop.
 SETTLED = {
     *("host", "port", "amqp_url", "orders_database_url", "payments_database_url"),
     *("order_service_url", "payment_service_url", "temporal_address", "temporal_namespace", "shutdown_timeout"),

@@ -12,7 +12,7 @@ from pamqp.header import ContentHeader
 from choreography.frames import ack_frame, publish_frames
 from choreography.message import Outgoing
 
-_LARGEST = 4096  # bytes: the least that AMQP lets two ends agree upon, so all properties below fit
+_LARGEST = 4096  # bytes: the smallest frame size of AMQP, which all properties below fit
 _SHORT = st.text(max_size=60)
 _HEADERS = st.dictionaries(
     st.text(min_size=1, max_size=20), st.one_of(st.text(max_size=100), st.integers(0, 2**31 - 1)), max_size=3

@@ -15,7 +15,7 @@ LONG = 30.0  # seconds that no test takes
 
 
 class Visitors:
-    """Everybody who wants to pass, and stays inside until told to leave."""
+    """Requests that want to pass, and stay inside until they are told to leave."""
 
     def __init__(self, gate: Gate) -> None:
         self.gate = gate

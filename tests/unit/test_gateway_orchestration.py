@@ -190,7 +190,7 @@ async def test_with_the_order_service_down_the_saga_is_found_in_temporal(
 async def test_a_choreographed_order_is_cancelled_through_the_broker_whatever_temporal_does(
     client: httpx.AsyncClient, around: Neighbours, how: str
 ) -> None:
-    """Its id says that nobody needs to ask."""
+    """The order's id says who coordinates it, so nobody asks Temporal."""
     body = BODY | {"coordinator": "choreography"}
     order_id = (await client.post("/api/orders", json=body)).json()["orderId"]
     around.orders.away = True

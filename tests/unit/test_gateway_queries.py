@@ -355,7 +355,7 @@ async def test_the_timeline_is_put_together_from_both_event_logs(client: httpx.A
 
 async def test_an_effect_is_never_told_without_its_cause(client: httpx.AsyncClient, around: Neighbours) -> None:
     around.orders.log(f"/orders/{ORDER}/events", CREATED, PAID)
-    around.payments.log(f"/payments/order/{ORDER}/events")  # read a moment too early
+    around.payments.log(f"/payments/order/{ORDER}/events")  # the reply was read a moment too early
     asked: list[str] = []
 
     def payment_appears(request: Asked) -> None:

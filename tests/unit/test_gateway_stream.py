@@ -43,7 +43,7 @@ def around() -> Neighbours:
 
 
 async def follow(client: httpx.AsyncClient, around: Neighbours, *live: Envelope | None) -> httpx.Response:
-    """The whole stream, when this happens while it is open."""
+    """The whole stream, when these events come while it is open."""
     reading = asyncio.create_task(client.get(STREAM))
     await around.feed.subscribed(ORDER)
     around.feed.push(ORDER, *live)

@@ -13,7 +13,7 @@ from api.environment import forget_strangers, forget_ways_out
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ("models", "activities", "choreography", "workflows", "api", "audit", "embedded", "stack", "cli", "bench")
-# Which file may make a client of which library. Stripe is outside this system, so that its client may take a proxy.
+# The files that may make clients, by library. Stripe is outside this system, so its client may use a proxy.
 MAKERS: dict[str, set[str]] = {
     "httpx": {"api/http_clients.py"},
     "aiohttp": {"api/gateway/service_client.py"},
@@ -27,7 +27,7 @@ VALUES = {"Limits", "Request", "Response", "Timeout", "URL"}  # of httpx: they r
 
 
 def made(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    """What is called, or derived from, of these libraries: (library, name), however it was imported."""
+    """The (library, name) of everything that a file calls or derives from these libraries, however it is imported."""
     names: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -45,7 +45,7 @@ def made(tree: ast.AST) -> Iterator[tuple[str, str]]:
 
 
 def forgetful(source: str, file: str) -> list[str]:
-    """Where this file makes a client that it may not make."""
+    """The lines in which this file makes a client that it must not make."""
     return [
         f"{file}: {library}.{name}"
         for library, name in made(ast.parse(source))

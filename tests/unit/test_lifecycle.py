@@ -58,7 +58,7 @@ def payment_in(status: PaymentStatus, due: Due | None) -> Payment:
 
 
 def lives(told: Sequence[str]) -> set[tuple[tuple[EventType, ...], str, str]]:
-    """What the log can tell of an order or a payment, its status then, and its reason or what is due."""
+    """Each possible log of an order or a payment, with its status and its reason or what is due."""
     parts = (life.split("|") for life in told)
     return {(tuple(EventType(name) for name in chain.split(",") if name), *rest) for chain, *rest in parts}  # type: ignore[misc]
 
@@ -110,7 +110,7 @@ def test_in_every_life_a_payment_is_settled_where_nothing_is_due() -> None:
 def test_each_event_tells_the_status_that_its_life_has_then() -> None:
     for chain, status, _ in lives(order_lives()):
         assert told_by(chain[-1]).status == status
-    # What becomes of a payment without an event (a charge begins, a void is due) is told by none.
+    # No event tells of a change of a payment that has no event: a charge begins, or a void is due.
     for chain, status, due in lives(payment_lives()):
         if chain and not due:
             assert told_by(chain[-1]).status == status

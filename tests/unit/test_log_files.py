@@ -13,7 +13,7 @@ FULL = Path("/dev/full")  # takes nothing: No space left on device
 
 
 def test_a_log_is_rotated_while_it_is_written_and_no_line_is_torn(tmp_path: Path) -> None:
-    """One older file is kept; both are bounded, and begin and end with a whole line."""
+    """One older file is kept. Both files are bounded, and begin and end with a whole line."""
     path = tmp_path / "server.log"
     log = LogFile(path, rotate_above=1000)
     for number in range(200):
@@ -54,7 +54,7 @@ def test_the_oldest_lines_are_dropped_when_too_many_wait_and_the_log_says_so(tmp
 
 
 def test_an_output_that_takes_nothing_stops_no_process(tmp_path: Path) -> None:
-    """A full disk, a reader that has left, a stream that is closed."""
+    """The output is a full disk, a pipe without a reader, or a closed stream."""
     reader, writer = os.pipe()
     os.close(reader)
     closed = (tmp_path / "closed").open("w")

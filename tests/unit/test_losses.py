@@ -31,7 +31,7 @@ async def test_a_cancelled_task_stays_cancelled() -> None:
 
 
 async def test_a_cancellation_that_comes_as_the_driver_fails_is_not_lost() -> None:
-    """Up to Python 3.11 `asyncio.wait_for` forgets it, and raises what it waited for."""
+    """Up to Python 3.11 `asyncio.wait_for` forgets the cancellation, and raises the error that it waited for."""
     failing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def connect() -> None:

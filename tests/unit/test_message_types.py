@@ -123,7 +123,7 @@ def payment_side(status: PaymentStatus | None) -> PaymentSide | None:
 
 
 def strings(path: Path) -> Iterator[tuple[int, str]]:
-    """The string literals of a module, with their lines; docstrings are for readers."""
+    """The string literals of a module with their lines, without docstrings."""
     tree = ast.parse(path.read_text())
     documented = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):

@@ -53,13 +53,13 @@ def operations(document: Any = DOCUMENT) -> Iterator[tuple[str, str, Any]]:
 
 
 def answer_of(operation: Any, status: int) -> Any:
-    """What the document says of this answer."""
+    """The document's description of this answer."""
     answer = operation["responses"][str(status)]
     return DOCUMENT["components"]["responses"][answer["$ref"].rpartition("/")[2]] if "$ref" in answer else answer
 
 
 def places_of_examples(node: Any, where: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Each example of a document: where it is, the schema it is one of, itself."""
+    """Each example of a document: its place, its schema, and the example itself."""
     if isinstance(node, dict):
         examples = node.get("examples")
         if isinstance(examples, dict) and "schema" in node:
@@ -145,7 +145,7 @@ async def test_an_order_that_is_paid_has_no_reason_for_its_cancellation() -> Non
         assert (order["cancelReason"] is None) == (order["status"] == "PAID")
 
 
-# What each of these requests is answered with is what the document shows for it.
+# The document shows the answer that each of these requests really gets.
 PROBLEMS: list[tuple[str, str, int, dict[str, Any], str | None]] = [
     ("get", "/api/orders", 400, {"headers": [("Host", "localhost"), ("Host", "localhost")]}, None),
     ("get", "/api/orders", 421, {"headers": {"Host": "shop.example"}}, None),

@@ -29,7 +29,7 @@ def test_every_gateway_with_the_same_secret_knows_an_id_as_ours() -> None:
 
 
 def test_an_id_that_others_minted_is_not_taken_for_ours() -> None:
-    """One forged id of 65,536 would be; of two hundred, none but by a one in 300 chance for a single one."""
+    """One forged id in 65,536 is taken for ours: with a chance of 1 in 300, one of these two hundred is."""
     strangers = [uuid7(NOW) for _ in range(200)]
     other_secret = [OrderIds(b"another").mint(NOW, orchestrated=False) for _ in range(200)]
 

@@ -8,7 +8,7 @@ from workflows.pace import Pace
 
 
 def run(pace: Pace, seconds: Callable[[int], float], *, calls: int, now: float = 0.0) -> float:
-    """Make calls at the pace, each as long as the server takes with so many at once; the time afterwards."""
+    """Make calls at the pace, each as long as the server takes with so many at once. Returns the time afterwards."""
     for _ in range(calls):
         took = seconds(pace.at_once)
         rest = pace.took(took, under_way=pace.at_once, now=now)

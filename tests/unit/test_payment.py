@@ -133,7 +133,7 @@ def test_the_same_order_has_the_same_payment_id_everywhere() -> None:
 
 @dataclass
 class Books:
-    """A provider reduced to its promises: one capture at most, none after a void, a refund of what was captured."""
+    """A provider reduced to its promises: at most one capture, none after a void, and a refund of the captured sum."""
 
     captured: int = 0
     refunded: int = 0

@@ -27,11 +27,11 @@ def head(*fields: str, line: str = "GET /namespaces HTTP/1.1", host: str | None 
         head("Origin: http://127.0.0.1:8233", "Sec-Fetch-Site: same-origin", line="DELETE /api/v1/x HTTP/1.1"),
         head("Sec-Fetch-Site: none", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document"),
         head(*LINK),
-        head("Content-Type: application/json", line="POST /api/v1/x HTTP/1.1"),  # a program: it says of no page
+        head("Content-Type: application/json", line="POST /api/v1/x HTTP/1.1"),  # a program names no page
     ],
 )
 def test_a_request_for_this_machine_is_let_in(request_head: bytes) -> None:
-    """By any of its names, from the UI's own pages, by a link, or as a program."""
+    """The request comes by any name of the machine, from the UI's own pages, by a link, or from a program."""
     assert admit(request_head, ALLOWED).endswith(b"\r\nConnection: close\r\n\r\n")
 
 

@@ -56,7 +56,7 @@ def test_prefer_wait_is_read_as_rfc_7240_says(fields: list[str], seconds: int | 
 
 @pytest.mark.parametrize("hostile", ['a="' + '\\"' * 30_000, '"a' * 30_000, "a " * 30_000, ", " * 30_000, "a" * 60_000])
 def test_a_hostile_prefer_takes_no_time(hostile: str) -> None:
-    """Were it quadratic, this would take minutes."""
+    """With quadratic time this would take minutes."""
     assert preferred_wait(Request({"type": "http", "headers": [(b"prefer", hostile.encode())]}), LONGEST) is None
 
 

@@ -92,7 +92,7 @@ def test_a_retention_is_a_number_of_seconds(monkeypatch: pytest.MonkeyPatch, nam
         settings.load()
 
 
-# What a row still tells; that it is what was logged, tests/integration/test_retention.py shows
+# What a row still tells. tests/integration/test_retention.py proves that the log has told the same.
 
 ORDER = Order(
     id=OrderId(UUID("01945e5a-0000-7000-8000-000000000001")),
@@ -141,7 +141,7 @@ def test_a_payment_in_any_status_tells_what_brought_it_there(status: PaymentStat
 
 
 def as_ours(*events: Envelope) -> Iterator[Envelope]:
-    """The same events, under the ids that our services would have given them."""
+    """The same events under the ids that our services give."""
     known: dict[UUID, UUID] = {}
     for event in events:
         assert event.causation_id is not None

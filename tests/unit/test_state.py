@@ -62,7 +62,7 @@ def test_a_folder_that_cannot_be_used_is_an_error_that_says_what_to_do(tmp_path:
 
 @pytest.mark.parametrize("start", [up.attached, up.detached])
 def test_a_start_that_is_refused_leaves_no_folder(tmp_path: Path, start: Callable[..., None]) -> None:
-    """Neither does one that asks for ports which there are not."""
+    """A start that asks for impossible ports leaves none, either."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", port := free_port()))
         holder.listen()

@@ -40,10 +40,10 @@ def record_of(*events: Envelope) -> MirrorRecord:
         ([CREATED, CANCELLED_BY_USER], "cancel_payment", CANCELLED_BY_USER),
         ([CREATED, APPROVED, CANCELLED_BY_USER], "cancel_payment", CANCELLED_BY_USER),
         ([CREATED, APPROVED, PAID, CANCELLED_BY_USER], "cancel_payment", CANCELLED_BY_USER),
-        # Told to fail by somebody else, while its charge was under way, or went well.
+        # A stranger made the order fail while its charge was under way, or after it went well.
         ([CREATED, ORDER_FAILED], "cancel_payment", ORDER_FAILED),
         ([CREATED, APPROVED, ORDER_FAILED], "cancel_payment", ORDER_FAILED),
-        # Its void may still be due: the events don't tell.
+        # Its void may still be due, which no event tells.
         ([CREATED, CANCELLED_BY_USER, PAYMENT_CANCELLED], "cancel_payment", CANCELLED_BY_USER),
     ],
 )

@@ -12,7 +12,7 @@ TESTS = Path(__file__).parents[1]
 
 
 def imported(path: Path) -> Iterator[str]:
-    """Every module that a file imports, and every name from a module as if it were one."""
+    """The modules that a file imports, and the names that it imports from modules, since these may be modules."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)

@@ -35,7 +35,7 @@ ORDER = OrderId(UUID("11c4a663-47fd-4590-9c2d-ee72cc58bbbd"))
 USER = UserId(UUID("d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"))
 NOW = datetime(2026, 2, 15, 1, 42, 19, tzinfo=UTC)
 
-# Whatever Python can hold, halves of surrogate pairs included, and lengths around every bound.
+# Every text that Python can hold, with halves of surrogate pairs, and lengths around every bound.
 HALVES = st.characters(categories=["Cs", "Lu", "So", "Cc"])
 ANY_TEXT = st.one_of(st.text(HALVES, max_size=40), st.sampled_from(["x", "\0", "\ud800", "é", "😀", ""])).flatmap(
     lambda text: st.sampled_from([1, 127, 128, 255, 256, 300, 999, 1000, 1001, 5000]).map(lambda n: text * n)
