@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
-from typing import Any, Protocol, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar, Unpack
 
 import psycopg
 import structlog
@@ -23,10 +23,10 @@ from activities.providers import PaymentProvider
 from activities.providers.simulated import SimulatedProvider
 from activities.retention import Retention
 from api.access import Access
-from api.health import DEGRADED, Readiness
+from api.health import DEGRADED
 from api.services.order_service import create_orders_app
 from api.services.payment_service import create_payments_app
-from api.services.reads import Replayer
+from api.services.reads import Given
 from choreography.broker import Broker
 from choreography.consumer import Consumer
 from choreography.publisher import Publisher
@@ -56,9 +56,7 @@ Steps: TypeAlias = tuple[Reactions, Sequence[Callable[..., Any]]]
 
 
 class _CreateApp(Protocol):
-    def __call__(
-        self, *, database: Database, token: str, access: Access, readiness: Readiness, replay: Replayer
-    ) -> FastAPI: ...
+    def __call__(self, **given: Unpack[Given]) -> FastAPI: ...
 
 
 class _NewServing(Protocol):

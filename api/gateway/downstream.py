@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from api.gateway.gate import Bounds, Crowded, Gate
-from api.gateway.needs import QueryClient
+from api.gateway.needs import Answer, QueryClient, Question
 
 log = structlog.get_logger()
 
@@ -31,6 +31,7 @@ LANES: Final[Mapping[Lane, Bounds]] = {
     Lane.COMMAND: Bounds(at_once=8, waiting=256, patience=1.0),
 }
 _TELL_EVERY: Final = 1.0  # seconds
+_TRACED_BY: Final = "X-Correlation-Id"
 
 
 class ServiceAway(Exception):
@@ -57,45 +58,35 @@ class Service:
         lane: Lane = Lane.QUERY,
     ) -> bytes | None:
         """The JSON at this path, None if there is none. Raises ServiceAway after `timeout` seconds."""
-        status, content = await self._request("GET", path, correlation_id, timeout, lane, params=params)
-        if status == 404:
+        headers = {_TRACED_BY: correlation_id}
+        answer = await self._ask(Question(method="GET", path=path, params=params, headers=headers), timeout, lane)
+        if answer.status_code == 404:
             return None
-        if status == 200:
-            return content
-        raise self._misunderstood(status)
+        if answer.status_code == 200:
+            return answer.content
+        raise self._misunderstood(answer.status_code)
 
     async def put(self, path: str, content: bytes, *, correlation_id: str, timeout: float) -> bytes:
         """The JSON that a PUT, made for a command, answers with. Raises ServiceAway after `timeout` seconds."""
-        status, answer = await self._request("PUT", path, correlation_id, timeout, Lane.COMMAND, content=content)
-        if status == 200:
-            return answer
-        raise self._misunderstood(status)
+        headers = {_TRACED_BY: correlation_id, "Content-Type": "application/json"}
+        question = Question(method="PUT", path=path, content=content, headers=headers)
+        answer = await self._ask(question, timeout, Lane.COMMAND)
+        if answer.status_code == 200:
+            return answer.content
+        raise self._misunderstood(answer.status_code)
 
-    async def _request(
-        self,
-        method: str,
-        path: str,
-        correlation_id: str,
-        timeout: float,
-        lane: Lane,
-        *,
-        params: Mapping[str, Any] | None = None,
-        content: bytes | None = None,
-    ) -> tuple[int, bytes]:
-        """Status and body. Raises ServiceAway after `timeout` seconds, whatever it is that takes so long."""
-        headers = {"X-Correlation-Id": correlation_id}
-        if content is not None:
-            headers["Content-Type"] = "application/json"
+    async def _ask(self, question: Question, timeout: float, lane: Lane) -> Answer:
+        """Raises ServiceAway after `timeout` seconds, whatever it is that takes so long."""
         try:
             async with asyncio.timeout(timeout), self._gates[lane].place():
-                answer = await self._client.request(method, path, params=params, content=content, headers=headers)
+                return await self._client.request(question)
         except Crowded as crowded:
             self._tell_of_refusals(lane, str(crowded))
             raise ServiceAway(f"The {self.name} is asked for more than it can answer") from crowded
         except OSError as error:  # TimeoutError is one, too
-            log.warning("service_away", service=self.name, path=path, error=f"{type(error).__name__}: {error}")
+            told = f"{type(error).__name__}: {error}"
+            log.warning("service_away", service=self.name, path=question.path, error=told)
             raise ServiceAway(f"The {self.name} does not answer") from error
-        return answer.status_code, answer.content
 
     def _tell_of_refusals(self, lane: Lane, why: str) -> None:
         """One line a second: whoever asks too much must not fill the log as well."""

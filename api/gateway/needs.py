@@ -61,6 +61,17 @@ class EventFeed(Protocol):
         """
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What a service is asked."""
+
+    method: str
+    path: str
+    params: Mapping[str, Any] | None = None
+    content: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
 class Answer(NamedTuple):
     """What a service answered."""
 
@@ -71,15 +82,7 @@ class Answer(NamedTuple):
 class QueryClient(Protocol):
     """Reaches one service; where that is, and the token that opens it, are known to whoever made it."""
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        content: bytes | None = None,
-        headers: Mapping[str, str],
-    ) -> Answer:
+    async def request(self, question: Question) -> Answer:
         """The answer, whatever its status; nothing is repeated that isn't idempotent. Raises OSError without one."""
 
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 from urllib.parse import urlencode
 from uuid import UUID
 
 import aiohttp
 from yarl import URL
 
-from api.gateway.needs import Answer
+from api.gateway.needs import Answer, Question
 
 _CONNECT: Final = 2.0  # seconds
 # uvicorn closes a connection that has been idle for 5 s; one that we close first is never found closed.
@@ -49,20 +48,12 @@ class ServiceClient:
     ) -> None:
         await self._session.close()
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        content: bytes | None = None,
-        headers: Mapping[str, str],
-    ) -> Answer:
-        query = f"?{urlencode(params)}" if params else ""
-        url = URL(f"{self._base}{path}{query}", encoded=True)
+    async def request(self, question: Question) -> Answer:
+        query = f"?{urlencode(question.params)}" if question.params else ""
+        url = URL(f"{self._base}{question.path}{query}", encoded=True)
         try:
             async with self._session.request(
-                method, url, data=content, headers=headers, allow_redirects=False
+                question.method, url, data=question.content, headers=question.headers, allow_redirects=False
             ) as answer:
                 return Answer(answer.status, await answer.read())
         except aiohttp.ClientError as error:
@@ -72,7 +63,7 @@ class ServiceClient:
         """Whether a query would be answered: "ok", or what is wrong. `collection` is a path such as `/orders`."""
         try:
             async with asyncio.timeout(_PROBE):
-                answer = await self.request("GET", f"{collection}/{_NOBODY}", headers={})
+                answer = await self.request(Question(method="GET", path=f"{collection}/{_NOBODY}"))
         except OSError as error:  # TimeoutError is one, too
             return f"does not answer: {type(error).__name__}"
         match answer.status_code:

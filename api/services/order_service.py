@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Unpack
 from uuid import UUID
 
 from fastapi import APIRouter, FastAPI, Query
@@ -11,13 +11,11 @@ from sqlmodel import col, func, select
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import Access
 from api.fields import OrderIdInPath
-from api.health import Readiness
 from api.openapi import answers, problems, takes
 from api.requests import read_body
 from api.schemas import NoQuery, OrderBody, OrdersPage, Paged
-from api.services.reads import Lifespan, Replayer, Row, create_read_app, found, json_response, newest, offset, paged
+from api.services.reads import Given, Row, create_read_app, found, json_response, newest, offset, paged
 from api.services.schemas import KeepKey, KeptKey
 from models.database import Database, sql_of
 from models.tables import OrderEventRow, OrderRow, OrderTotalRow
@@ -37,29 +35,11 @@ _KEEP_KEY: Final = """
 """
 
 
-def create_orders_app(
-    *,
-    database: Database,
-    token: str,
-    access: Access | None = None,
-    readiness: Readiness,
-    replay: Replayer | None = None,
-    lifespan: Lifespan | None = None,
-) -> FastAPI:
+def create_orders_app(**given: Unpack[Given]) -> FastAPI:
     """The order service's application."""
-    app = create_read_app(
-        name="order service",
-        token=token,
-        access=access,
-        database=database,
-        log_model=OrderEventRow,
-        log_path="/orders/{orderId}/events",
-        readiness=readiness,
-        replay=replay,
-        lifespan=lifespan,
-    )
-    app.include_router(_order_routes(database))
-    app.include_router(_key_routes(database))
+    app = create_read_app("order service", log_model=OrderEventRow, log_path="/orders/{orderId}/events", **given)
+    app.include_router(_order_routes(given["database"]))
+    app.include_router(_key_routes(given["database"]))
     return app
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Unpack
 
 from fastapi import APIRouter, FastAPI, Query
 from sqlalchemy import bindparam
 from sqlmodel import col, func, select
 from starlette.responses import Response
 
-from api.access import Access
 from api.fields import OrderIdInPath, PaymentIdInPath
-from api.health import Readiness
 from api.openapi import answers, problems, takes
 from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
-from api.services.reads import Lifespan, Replayer, Row, create_read_app, found, json_response, newest, offset, paged
+from api.services.reads import Given, Row, create_read_app, found, json_response, newest, offset, paged
 from models.database import Database, sql_of
 from models.tables import PaymentEventRow, PaymentRow, PaymentSumRow
 from models.times import wire_time
@@ -25,29 +23,13 @@ _ONE: Final = sql_of(select(PaymentRow).where(col(PaymentRow.id) == bindparam("p
 _OF_ORDER: Final = sql_of(select(PaymentRow).where(col(PaymentRow.order_id) == bindparam("order_id")))
 
 
-def create_payments_app(
-    *,
-    database: Database,
-    token: str,
-    access: Access | None = None,
-    readiness: Readiness,
-    replay: Replayer | None = None,
-    lifespan: Lifespan | None = None,
-) -> FastAPI:
+def create_payments_app(**given: Unpack[Given]) -> FastAPI:
     """The payment service's application."""
     app = create_read_app(
-        name="payment service",
-        token=token,
-        access=access,
-        database=database,
-        log_model=PaymentEventRow,
-        log_path="/payments/order/{orderId}/events",
-        readiness=readiness,
-        replay=replay,
-        lifespan=lifespan,
+        "payment service", log_model=PaymentEventRow, log_path="/payments/order/{orderId}/events", **given
     )
-    app.include_router(_overview_routes(database))
-    app.include_router(_look_up_routes(database))
+    app.include_router(_overview_routes(given["database"]))
+    app.include_router(_look_up_routes(given["database"]))
     return app
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from importlib.metadata import version
-from typing import Annotated, Any, Final, Protocol, TypeAlias
+from typing import Annotated, Any, Final, NotRequired, Protocol, TypeAlias, TypedDict, Unpack
 from uuid import UUID
 
 import msgspec
@@ -53,37 +53,38 @@ class Replayer(Protocol):
         """Publish the logged events that match once more, in order; answers how many."""
 
 
-def create_read_app(
-    *,
-    name: str,
-    token: str,
-    access: Access | None,
-    database: Database,
-    log_model: EventRow,
-    log_path: str,
-    readiness: Readiness,
-    replay: Replayer | None,
-    lifespan: Lifespan | None,
-) -> FastAPI:
+class Given(TypedDict):
+    """What the application of either service is made of."""
+
+    database: Database
+    token: str
+    readiness: Readiness
+    access: NotRequired[Access]
+    replay: NotRequired[Replayer]
+    lifespan: NotRequired[Lifespan]
+
+
+def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: Unpack[Given]) -> FastAPI:
     """A service's application: errors are problems, nobody gets in without the token; health, and replay if any.
 
     `log_path` is where the events of one order are, with its `{orderId}`.
     """
+    guard = Middleware(InternalToken, token=given["token"], access=given.get("access") or Access())
     app = FastAPI(
         title=f"Payment saga: {name}",
         description="What the gateway asks; it answers nobody without the internal token.",
         version=version("payment-saga"),
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
-        middleware=[Middleware(Edge), Middleware(InternalToken, token=token, access=access or Access())],
-        lifespan=lifespan,
+        middleware=[Middleware(Edge), guard],
+        lifespan=given.get("lifespan"),
     )
     install(app)
     for error in TRANSIENT:
         app.add_exception_handler(error, _on_database_away)
-    app.include_router(health_routes(readiness))
-    app.include_router(_event_routes(database, log_model, log_path))
-    if replay is not None:
+    app.include_router(health_routes(given["readiness"]))
+    app.include_router(_event_routes(given["database"], log_model, log_path))
+    if (replay := given.get("replay")) is not None:
         app.include_router(_replay_routes(replay))
     describe(app, KeepKey, Replay, for_pages=False)
     return app

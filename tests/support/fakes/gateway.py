@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -18,7 +18,15 @@ from fastapi import FastAPI
 
 from api.access import Access
 from api.gateway.app import create_gateway
-from api.gateway.needs import Answer, GatewaySettings, Limits, NotTaken, OrchestratorUnavailable, TimelineSource
+from api.gateway.needs import (
+    Answer,
+    GatewaySettings,
+    Limits,
+    NotTaken,
+    OrchestratorUnavailable,
+    Question,
+    TimelineSource,
+)
 from choreography.message import BrokerUnavailable, NotStored
 from models.messages import Envelope, encode
 from models.saga import Coordinator, CreateOrderRequested
@@ -182,17 +190,10 @@ class FakeService:
     def log(self, path: str, *events: Envelope) -> None:
         self.says[path] = (200, b'{"data":[%s]}' % b",".join(map(encode, events)))
 
-    async def request(
-        self,
-        method: str,
-        path: str,
-        *,
-        params: Mapping[str, Any] | None = None,
-        content: bytes | None = None,
-        headers: Mapping[str, str],
-    ) -> Answer:
-        body = json.loads(content or b"{}")
-        asked = Asked(method, path, dict(params or {}), body, headers["X-Correlation-Id"])
+    async def request(self, question: Question) -> Answer:
+        path, body = question.path, json.loads(question.content or b"{}")
+        traced_by = question.headers["X-Correlation-Id"]
+        asked = Asked(question.method, path, dict(question.params or {}), body, traced_by)
         self.asked.append(asked)
         self.on_request(asked)
         if self.away:
