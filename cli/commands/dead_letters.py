@@ -70,7 +70,7 @@ def _at_broker(url: str) -> DeadLetterStore:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ports:
+class Wiring:
     """How the commands reach dead letters; another one can be given as the context's object."""
 
     open_store: Callable[[str], DeadLetterStore] = _at_broker
@@ -172,7 +172,7 @@ def discard(
 
 
 def _store(context: typer.Context, data: Path | None, port_offset: int | None) -> DeadLetterStore:
-    return context.ensure_object(Ports).open_store(find(data, "amqp_url", port_offset=port_offset).amqp_url)
+    return context.ensure_object(Wiring).open_store(find(data, "amqp_url", port_offset=port_offset).amqp_url)
 
 
 def _finish(done: str, act: Act, selection: Selection, chosen: Sequence[DeadLetterRecord]) -> None:

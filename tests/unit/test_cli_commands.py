@@ -176,7 +176,7 @@ def letters(arguments: str, heap: Heap) -> Result:
         dead_letters.app,
         arguments,
         env={"SAGA_AMQP_URL": "amqp://u:p@broker/"},
-        obj=dead_letters.Ports(open_store=heap.open),
+        obj=dead_letters.Wiring(open_store=heap.open),
     )
 
 
