@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Generic, Protocol, TypeVar, get_args, get_type_hints
 from uuid import UUID
 
+from sqlmodel import SQLModel
+
+from models.columns import columns_of
 from models.messages import Envelope
 from models.saga import Coordinator, Decision, OrderId
 from models.texts import as_id
@@ -47,23 +52,55 @@ class Applied(Generic[State]):
 
 @dataclass(frozen=True, kw_only=True)
 class Book(Generic[State]):
-    """How a service keeps its rows: the table, its columns with their types, and who decides."""
+    """How a service keeps its rows: the state that they hold, their table, and who decides.
 
-    table: str
+    The state is a dataclass, and each of its fields is a column of the same name.
+    """
+
+    state: type[State]
+    rows: type[SQLModel]
     key: str  # the column that holds the order's id
-    columns: Mapping[str, str]  # name to type, in the order in which `dump` gives and `load` takes their values
     mutable: Sequence[str]
-    load: Callable[[Sequence[Any]], State]
-    dump: Callable[[State], tuple[Any, ...]]
     decide: Callable[[State | None, Any, Coordinator], Decision[State]]
     totals: str
     totals_by: Sequence[str]  # columns, in the order in which `tally` gives their values
     tally: Callable[[State], tuple[tuple[str, ...], int]]  # under which of them the totals count a row, and its amount
 
+    @cached_property
+    def table(self) -> str:
+        return str(self.rows.__tablename__)
+
+    @cached_property
+    def columns(self) -> Mapping[str, str]:
+        """Name to PostgreSQL type, in the order in which `dump` gives and `load` takes their values."""
+        types = columns_of(self.rows)
+        return {name: types[name] for name in get_type_hints(self.state)}
+
+    @cached_property
+    def _enums(self) -> Mapping[str, type[StrEnum]]:
+        """The columns whose text stands for a member of an enumeration."""
+        return {
+            name: kind
+            for name, hint in get_type_hints(self.state).items()
+            for kind in (get_args(hint) or (hint,))
+            if isinstance(kind, type) and issubclass(kind, StrEnum)
+        }
+
+    def load(self, row: Sequence[Any]) -> State:
+        """The state that a row holds."""
+        values = dict(zip(self.columns, row, strict=True))
+        for name, enum in self._enums.items():
+            if values[name] is not None:
+                values[name] = enum(values[name])
+        return self.state(**values)
+
+    def dump(self, state: State) -> tuple[Any, ...]:
+        """The row that holds a state."""
+        return tuple(getattr(state, name) for name in self.columns)
+
     def changes(self, state: State) -> tuple[Any, ...]:
-        """The key, and what of the row can change."""
-        names, values = tuple(self.columns), self.dump(state)
-        return tuple(values[names.index(name)] for name in (self.key, *self.mutable))
+        """The key, and the values of the columns that can change."""
+        return tuple(getattr(state, name) for name in (self.key, *self.mutable))
 
 
 class Outlet(Protocol):

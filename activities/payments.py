@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import structlog
 
@@ -15,7 +14,8 @@ from activities.ledger import Ledger
 from activities.providers import ForeignAnswer, Mischarged, PaymentProvider, ProviderUnavailable
 from models.outcome import Charged, Outcome, Refused, Unanswered
 from models.payment import Due, Payment, PaymentStatus, decide
-from models.saga import Become, Coordinator, Decision, Illegal, PaymentId
+from models.saga import Become, Decision, Illegal, PaymentId
+from models.tables import PaymentRow
 
 log = structlog.get_logger()
 
@@ -115,59 +115,15 @@ class Payments:
         return Refused(order_id=order_id, error=f"{answer.why}; it was given back")
 
 
-def _load(row: Sequence[Any]) -> Payment:
-    payment_id, order_id, amount, currency, payment_method, coordinator, status, due, transaction_id, reason = row
-    return Payment(
-        id=payment_id,
-        order_id=order_id,
-        amount=amount,
-        currency=currency,
-        payment_method=payment_method,
-        coordinator=Coordinator(coordinator),
-        status=PaymentStatus(status),
-        due=None if due is None else Due(due),
-        transaction_id=transaction_id,
-        reason=reason,
-    )
-
-
-def _dump(payment: Payment) -> tuple[Any, ...]:
-    return (
-        payment.id,
-        payment.order_id,
-        payment.amount,
-        payment.currency,
-        payment.payment_method,
-        payment.coordinator,
-        payment.status,
-        payment.due,
-        payment.transaction_id,
-        payment.reason,
-    )
-
-
 def _tally(payment: Payment) -> tuple[tuple[str, ...], int]:
     return (payment.status, payment.currency), payment.amount
 
 
 PAYMENTS: Final = Book[Payment](
-    table="payments",
+    state=Payment,
+    rows=PaymentRow,
     key="order_id",
-    columns={
-        "id": "uuid",
-        "order_id": "uuid",
-        "amount": "bigint",
-        "currency": "text",
-        "payment_method": "text",
-        "coordinator": "text",
-        "status": "text",
-        "due": "text",
-        "transaction_id": "text",
-        "reason": "text",
-    },
     mutable=("status", "due", "transaction_id", "reason"),
-    load=_load,
-    dump=_dump,
     decide=decide,
     totals="payment_sums",
     totals_by=("status", "currency"),

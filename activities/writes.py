@@ -14,6 +14,7 @@ from psycopg import AsyncCursor
 from activities.book import Book, State
 from models.arrays import array
 from models.database import Connection
+from models.event_log import LOGGED, logged_row
 from models.messages import Envelope
 
 
@@ -100,19 +101,9 @@ def logged(events: Sequence[Envelope], order_ids: Sequence[UUID]) -> Write | Non
         return None
     return Write(
         "logged",
-        "INSERT INTO event_log (event_id, order_id, event_type, occurred_at, correlation_id, causation_id,"
-        " coordinator, payload) SELECT u.* FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::timestamptz[],"
-        " %s::text[], %s::uuid[], %s::text[], %s::jsonb[]) u RETURNING seq, order_id",
-        [
-            array(event.event_id for event in events),
-            array(order_ids),
-            array(event.event_type for event in events),
-            array(event.occurred_at for event in events),
-            array(event.correlation_id for event in events),
-            array(event.causation_id for event in events),
-            array(event.coordinator for event in events),
-            array(event.payload for event in events),
-        ],
+        f"INSERT INTO event_log ({', '.join(LOGGED)}) SELECT u.* FROM unnest({_arrays(LOGGED.values())}) u"
+        " RETURNING seq, order_id",
+        _transposed(map(logged_row, events, order_ids)),
     )
 
 

@@ -23,7 +23,7 @@ from audit.proof import Scope
 from audit.removed import Removed, difference_of
 from audit.snapshot import Reader, Unread
 from audit.statements import UNTIL
-from models.event_log import EVENT_COLUMNS, logged_envelope
+from models.event_log import ENVELOPE_COLUMNS, EVENT_COLUMNS, logged_envelope
 from models.message_types import EventType
 from models.messages import Envelope
 from workflows.naming import workflow_id
@@ -97,7 +97,7 @@ class Timelines:
 
     async def _wrong(self, client: Client, order_ids: Sequence[UUID]) -> Mapping[str, Finding]:
         logged: dict[UUID, list[Envelope]] = {order_id: [] for order_id in order_ids}
-        names = ("order_id", *(column.removeprefix("e.") for column in EVENT_COLUMNS.split(", ")))
+        names = ("order_id", *ENVELOPE_COLUMNS)
         for reader in (self.orders, self.payments):
             for row in reader.all(_EVENTS, {"ids": list(order_ids)}):
                 logged[row[0]].append(logged_envelope(dict(zip(names, row, strict=True))))

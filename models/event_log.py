@@ -1,20 +1,30 @@
-"""Read events back from an event log, as they were first published."""
+"""Write events to an event log, and read them back as they were first published."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC
 from typing import Any, Final
+from uuid import UUID
 
+from models.columns import columns_of
 from models.message_types import UnknownType, known_type
 from models.messages import Envelope
 from models.saga import Coordinator
+from models.tables import OrderEventRow
 from models.texts import as_id, readable
 
+# Every column but the one that the database numbers: to its PostgreSQL type, in the order in which `logged_row` has
+# their values. Both services' event logs have the same.
+LOGGED: Final = columns_of(OrderEventRow, but=("seq",))
 # Of `event_log e`: what an envelope is made of.
-EVENT_COLUMNS: Final = (
-    "e.event_type, e.event_id, e.occurred_at, e.correlation_id, e.causation_id, e.coordinator, e.payload"
-)
+ENVELOPE_COLUMNS: Final = tuple(name for name in LOGGED if name != "order_id")
+EVENT_COLUMNS: Final = ", ".join(f"e.{name}" for name in ENVELOPE_COLUMNS)
+
+
+def logged_row(event: Envelope, order_id: UUID) -> tuple[Any, ...]:
+    """The values of an event's row, in the order of `LOGGED`."""
+    return tuple(order_id if name == "order_id" else getattr(event, name) for name in LOGGED)
 
 
 def logged_envelope(row: Mapping[str, Any]) -> Envelope:

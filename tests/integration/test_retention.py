@@ -24,7 +24,7 @@ from audit.findings import Report
 from audit.proof import Scope
 from audit.run import Places, audit
 from models.database import Database
-from models.event_log import EVENT_COLUMNS, logged_envelope
+from models.event_log import ENVELOPE_COLUMNS, EVENT_COLUMNS, logged_envelope
 from models.saga import CreateOrderRequested, OrderId, UserId
 from tests.support.audited import Sagas, Wire, databases, every_kind, execute, play
 from tests.support.waiting import until
@@ -310,8 +310,8 @@ def test_a_cancellation_published_again_while_events_are_removed_finds_all_or_no
 def test_late_duplicates_are_still_recognised_and_change_and_log_nothing(places: Places) -> None:
     ids = play(places, every_kind)
     sql = f"SELECT {EVENT_COLUMNS} FROM event_log e ORDER BY e.seq"
-    names = [column.removeprefix("e.") for column in EVENT_COLUMNS.split(", ")]
-    events = [logged_envelope(dict(zip(names, row, strict=True))) for role in BOOKS for row in rows(places, role, sql)]
+    logged = [dict(zip(ENVELOPE_COLUMNS, row, strict=True)) for role in BOOKS for row in rows(places, role, sql)]
+    events = [logged_envelope(row) for row in logged]
     sweep_both(places)
     before = everything(places)
     assert before["orders.event_log"] == before["payments.event_log"] == []
