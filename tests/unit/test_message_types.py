@@ -14,7 +14,7 @@ from audit.sagas import OrderSide, PaymentSide, Saga, Standing, standing
 from choreography.reactions import order_reactions, payment_reactions
 from choreography.topology import BINDINGS, ORDER_QUEUE, PAYMENT_QUEUE
 from models.lifecycle import OrderStatus, PaymentStatus, at_rest
-from models.message_types import MESSAGE_TYPES, ROUTES, CommandType, EventType
+from models.message_types import MESSAGE_TYPES, ROUTES, CommandType, EventType, Route
 from models.order import OrderMessage
 from models.payment import PaymentMessage
 from models.saga import CancelReason, Command, Event, OrderCancelRequested
@@ -38,6 +38,17 @@ def test_a_message_is_named_after_its_class(name: CommandType | EventType) -> No
 
 def test_no_two_messages_are_published_alike() -> None:
     assert len(set(ROUTES.values())) == len(ROUTES)
+
+
+def test_the_specification_has_every_message_with_its_route() -> None:
+    text = (HERE / "docs" / "specification.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.splitlines() if line.count("|") == 5]
+    told = {
+        (name, Route(f"{exchange}.exchange", key))
+        for _, keys, exchange, names, *_ in rows
+        for name, key in zip(names.split(", "), keys.split(", "), strict=False)
+    }
+    assert told >= {*ROUTES.items()}
 
 
 def test_the_order_service_reacts_to_what_an_order_decides_on() -> None:

@@ -1,6 +1,7 @@
 """Every status and message of an order is classified, and no sequence of them breaks the lifecycle."""
 
 from dataclasses import replace
+from typing import get_args
 from uuid import UUID
 
 import pytest
@@ -70,6 +71,7 @@ def test_every_status_and_message_is_classified(name: str, column: int) -> None:
 
 def test_the_table_names_every_message_and_status() -> None:
     assert TABLE.keys() == MESSAGES.keys()
+    assert {type(message) for message in MESSAGES.values()} == {*get_args(OrderMessage)}
     assert {len(row) for row in TABLE.values()} == {1 + len(OrderStatus)}
 
 

@@ -1,6 +1,7 @@
 """Every status and message of a payment is classified, and no interleaving with the provider keeps or doubles money."""
 
 from dataclasses import dataclass, field, replace
+from typing import get_args
 from uuid import UUID
 
 import pytest
@@ -14,6 +15,7 @@ from models.saga import (
     Illegal,
     OrderCancelled,
     OrderCreated,
+    OrderFailed,
     OrderId,
     PaymentApproved,
     PaymentCancelled,
@@ -40,6 +42,7 @@ MESSAGES: dict[str, PaymentMessage] = {
     "created": CREATED,
     "created otherwise": replace(CREATED, total=1000),
     "cancelled": CANCELLED,
+    "order failed": OrderFailed(order_id=ID, reason="no such card"),
     **OUTCOMES,
 }
 
@@ -89,6 +92,8 @@ TABLE = {
         NEW, Illegal, Illegal, Illegal, Illegal, Illegal, Illegal, Stale, SAME, SAME, Illegal),
     "cancelled": (
         TOMBSTONE, CANCELLING, CANCELLING, GIVE_BACK, SAME, Stale, Stale, Stale, SAME, SAME, Stale),
+    "order failed": (
+        TOMBSTONE, CANCELLING, CANCELLING, GIVE_BACK, SAME, Stale, Stale, Stale, SAME, SAME, Stale),
     "charged": (
         TooEarly, APPROVED, APPROVED, Stale, Stale, Illegal, Illegal, TO_REFUND, TO_REFUND, Stale, Stale),
     "declined": (
@@ -117,6 +122,7 @@ def test_every_state_and_message_is_classified(name: str, column: int) -> None:
 
 def test_the_table_names_every_message_and_state() -> None:
     assert TABLE.keys() == MESSAGES.keys()
+    assert {type(message) for message in MESSAGES.values()} == {*get_args(PaymentMessage)}
     assert {len(row) for row in TABLE.values()} == {len(STATES)}
 
 
