@@ -54,7 +54,7 @@ _REMOVE_KEYS: Final = """
 
 
 @dataclass(frozen=True, kw_only=True)
-class Removed:
+class Removal:
     """What a sweep removed."""
 
     events: int
@@ -94,14 +94,14 @@ class Retention:
                 pause = min(pause, _RETRY)
             await asyncio.sleep(pause)
 
-    async def sweep(self) -> Removed:
+    async def sweep(self) -> Removal:
         """Remove all that is due, a batch a transaction; what another instance is at, or has locked, is left.
 
         Raises what TRANSIENT names when the database goes away; the batches before stay removed.
         """
         events = await self._remove_events(self._events) if self._events is not None else 0
         keys = await self._remove_keys(self._keys) if self._keys is not None else 0
-        return Removed(events=events, keys=keys)
+        return Removal(events=events, keys=keys)
 
     async def _remove_events(self, keep: float) -> int:
         """From the oldest event on, as far as there are any that are old enough."""

@@ -11,7 +11,7 @@ from uuid import UUID
 from audit.checks import ORDERS_STORED
 from audit.findings import Finding, Report
 from audit.proof import Scope
-from audit.snapshot import Reader, Unread
+from audit.snapshot import NotRead, Snapshot
 from choreography import losses
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
 from models.messages import MalformedMessage, decode, parse
@@ -21,21 +21,21 @@ _KNOWN: Final = "SELECT id FROM orders WHERE id = ANY(%(ids)s)"
 
 
 async def all_of(amqp_url: str) -> Sequence[DeadLetterRecord]:
-    """The dead letters of all services. Raises Unread, without the password in the URL."""
+    """The dead letters of all services. Raises NotRead, without the password in the URL."""
     for name in ("aio_pika", "aiormq"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they warn of is told once, by us
     try:
         return await DeadLetters(amqp_url).all()
     except ValueError:
-        raise Unread("dead letters", "SAGA_AMQP_URL is not the URL of a broker") from None
+        raise NotRead("dead letters", "SAGA_AMQP_URL is not the URL of a broker") from None
     except losses.LOST as error:
-        raise Unread("dead letters", losses.explain(error) or type(error).__name__) from None
+        raise NotRead("dead letters", losses.explain(error) or type(error).__name__) from None
 
 
 async def check(
-    orders: Reader, read: Callable[[], Awaitable[Sequence[DeadLetterRecord]]], scope: Scope, report: Report
+    orders: Snapshot, read: Callable[[], Awaitable[Sequence[DeadLetterRecord]]], scope: Scope, report: Report
 ) -> None:
-    """A dead letter harms no invariant unless it is an order's only trace; the others are noted. Raises Unread."""
+    """A dead letter harms no invariant unless it is an order's only trace; the others are noted. Raises NotRead."""
     records = await read()
     report.count("dead letters", len(records))
     if records:

@@ -54,20 +54,20 @@ _Decide: TypeAlias = Callable[[Any, Any], Any]
 @cache
 def order_lives() -> tuple[str, ...]:
     """Each as `events|status|cancel_reason`: what the log tells, and where the row then stands."""
-    return _told(_explore(order.decide, ORDER_MESSAGES), _of_order)
+    return _as_lines(_explore(order.decide, ORDER_MESSAGES), _of_order)
 
 
 @cache
 def payment_lives() -> tuple[str, ...]:
     """Each as `events|status|due`."""
-    return _told(_explore(payment.decide, PAYMENT_MESSAGES), _of_payment)
+    return _as_lines(_explore(payment.decide, PAYMENT_MESSAGES), _of_payment)
 
 
 @cache
 def rests_of_order_lives() -> tuple[str, ...]:
     """The same, of orders whose events retention has removed: what is logged since, if anything."""
     over = {state for state, _ in _explore(order.decide, ORDER_MESSAGES) if state.status.over}
-    return _told(_explore(order.decide, ORDER_MESSAGES, over), _of_order)
+    return _as_lines(_explore(order.decide, ORDER_MESSAGES, over), _of_order)
 
 
 @cache
@@ -75,7 +75,7 @@ def rests_of_payment_lives() -> tuple[str, ...]:
     """The same, of payments."""
     reached = _explore(payment.decide, PAYMENT_MESSAGES)
     over = {state for state, _ in reached if state.status is not PaymentStatus.PROCESSING and state.due is None}
-    return _told(_explore(payment.decide, PAYMENT_MESSAGES, over), _of_payment)
+    return _as_lines(_explore(payment.decide, PAYMENT_MESSAGES, over), _of_payment)
 
 
 def _explore(decide: _Decide, messages: Sequence[Any], begins: Iterable[Any] = (None,)) -> set[tuple[Any, str]]:
@@ -104,5 +104,5 @@ def _of_payment(state: payment.Payment) -> tuple[str, str]:
     return state.status, state.due or ""
 
 
-def _told(lives: set[tuple[Any, str]], standing: Callable[[Any], tuple[str, str]]) -> tuple[str, ...]:
+def _as_lines(lives: set[tuple[Any, str]], standing: Callable[[Any], tuple[str, str]]) -> tuple[str, ...]:
     return tuple(sorted({"|".join((chain, *standing(state))) for state, chain in lives}))

@@ -12,7 +12,7 @@ from audit.checks import CHECKS
 from audit.findings import Comparison, Finding, Query, Report, Service
 from audit.lives import order_lives, payment_lives, rests_of_order_lives, rests_of_payment_lives
 from audit.sagas import OrderSide, PaymentSide, Saga, Standing, standing
-from audit.snapshot import Reader
+from audit.snapshot import Snapshot
 from audit.statements import AT_STRIPE, ORDER_SIDES, PAYMENT_SIDES, REMOVED
 
 _SUSPECTS: Final = 500  # looked at again together
@@ -49,15 +49,15 @@ class Proof:
     later. What only that one shows, such as an order cancelled in between, is what is read again.
     """
 
-    orders: Reader
-    payments: Reader
+    orders: Snapshot
+    payments: Snapshot
     scope: Scope
     report: Report
     _suspects: list[Finding] = field(default_factory=list)
     _taken: float = 0.0
 
     def run(self) -> None:
-        """Raises Unread."""
+        """Raises NotRead."""
         self._take()
         for what in ("orders", "payments", "sagas under way"):
             self.report.count(what, 0)
@@ -121,7 +121,7 @@ class Proof:
             return list(_merged(before, payments.sides(PAYMENT_SIDES, "p.order_id", order_ids)))
 
 
-def _waiting(reader: Reader) -> int:
+def _waiting(reader: Snapshot) -> int:
     return reader.number("SELECT count(*) FROM outbox")
 
 

@@ -14,7 +14,7 @@ _BEYOND_DOUBT: Final = ("eventId", "eventType", "at", "actor", "summary")  # wha
 
 
 @dataclass(frozen=True, kw_only=True)
-class Removed:
+class RemovedUntil:
     """Up to when each service may have removed events; None: it never has."""
 
     orders: datetime | None
@@ -28,7 +28,7 @@ class Removed:
         return all(other["actor"] != entry["actor"] or _at(other) > _at(entry) for other in logged.values())
 
 
-def difference_of(told: Mapping[str, Any], logged: Mapping[str, Any], removed: Removed) -> str | None:
+def difference_of(told: Mapping[str, Any], logged: Mapping[str, Any], removed: RemovedUntil) -> str | None:
     """How a workflow's timeline differs from the one of the event logs; None if it tells no more than it may."""
     there, here = _by_event(told), _by_event(logged)
     if missing := [entry["eventType"] for event_id, entry in here.items() if event_id not in there]:

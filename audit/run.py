@@ -9,7 +9,7 @@ from typing import Final
 
 from audit.findings import Report
 from audit.proof import Proof, Scope
-from audit.snapshot import Reader, Unread
+from audit.snapshot import NotRead, Snapshot
 
 SAMPLE: Final = 200  # sagas whose timelines are read unless all are asked for
 
@@ -33,10 +33,10 @@ def audit(places: Places, scope: Scope, *, sample: int | None = SAMPLE) -> Repor
     report = Report()
     with ExitStack() as stack:
         try:
-            orders = stack.enter_context(Reader("orders", places.orders_db))
-            payments = stack.enter_context(Reader("payments", places.payments_db))
+            orders = stack.enter_context(Snapshot("orders", places.orders_db))
+            payments = stack.enter_context(Snapshot("payments", places.payments_db))
             Proof(orders=orders, payments=payments, scope=scope, report=report).run()
-        except Unread as error:
+        except NotRead as error:
             # What was found before is still true; what follows needs both databases.
             report.unread[error.source] = error.why
             report.left_out |= dict.fromkeys(("dead letters", "timelines"), "a database could not be read")
@@ -46,7 +46,7 @@ def audit(places: Places, scope: Scope, *, sample: int | None = SAMPLE) -> Repor
     return report
 
 
-def _dead_letters(places: Places, orders: Reader, scope: Scope, report: Report) -> None:
+def _dead_letters(places: Places, orders: Snapshot, scope: Scope, report: Report) -> None:
     if not places.amqp:
         report.left_out["dead letters"] = "the broker's address is not known"
         return
@@ -54,20 +54,20 @@ def _dead_letters(places: Places, orders: Reader, scope: Scope, report: Report) 
 
     try:
         asyncio.run(letters.check(orders, lambda: letters.all_of(places.amqp), scope, report))
-    except Unread as error:
+    except NotRead as error:
         report.unread[error.source] = error.why
 
 
 def _timelines(
-    places: Places, orders: Reader, payments: Reader, scope: Scope, sample: int | None, report: Report
+    places: Places, orders: Snapshot, payments: Snapshot, scope: Scope, sample: int | None, report: Report
 ) -> None:
     if not places.temporal or sample == 0:
         why = "Temporal's address is not known" if not places.temporal else "not asked for"
         report.left_out["timelines"] = why
         return
-    from audit.timelines import Timelines
+    from audit.timelines import TimelineAudit
 
-    asked = Timelines(
+    asked = TimelineAudit(
         orders=orders,
         payments=payments,
         address=places.temporal,
@@ -78,5 +78,5 @@ def _timelines(
     )
     try:
         asyncio.run(asked.run())
-    except Unread as error:
+    except NotRead as error:
         report.unread[error.source] = error.why

@@ -136,22 +136,22 @@ def unfinished(saga: Saga, patience: float) -> str | None:
     """A saga that nothing has happened to for `patience` seconds, though something is outstanding."""
     if standing(saga) is not Standing.UNDER_WAY or saga.age < patience:
         return None
-    return f"{_told(saga)}; nothing has changed for {saga.age:.0f} s"
+    return f"{_described(saga)}; nothing has changed for {saga.age:.0f} s"
 
 
 def unpaid(saga: Saga, _patience: float) -> str | None:
     """A PAID order without an APPROVED payment."""
-    return _told(saga) if _at_odds(saga, OrderStatus.PAID) else None
+    return _described(saga) if _at_odds(saga, OrderStatus.PAID) else None
 
 
 def uncompensated(saga: Saga, _patience: float) -> str | None:
     """An order that is off, with a payment that does not belong to such an order."""
-    return _told(saga) if _at_odds(saga, OrderStatus.CANCELLED, OrderStatus.FAILED) else None
+    return _described(saga) if _at_odds(saga, OrderStatus.CANCELLED, OrderStatus.FAILED) else None
 
 
 def unasked(saga: Saga, _patience: float) -> str | None:
     """A payment that no order has asked for, or that was called off though its order was not."""
-    return _told(saga) if _at_odds(saga, None, OrderStatus.PENDING_PAYMENT) else None
+    return _described(saga) if _at_odds(saga, None, OrderStatus.PENDING_PAYMENT) else None
 
 
 def unequal(saga: Saga, _patience: float) -> str | None:
@@ -192,7 +192,7 @@ def _at_odds(saga: Saga, *statuses: str | None) -> bool:
     return status in statuses and standing(saga) is Standing.AT_ODDS
 
 
-def _told(saga: Saga) -> str:
+def _described(saga: Saga) -> str:
     order = "no order" if saga.order is None else f"order {saga.order.status}"
     if saga.order and saga.order.cancel_reason:
         order += f" ({saga.order.cancel_reason})"

@@ -23,7 +23,7 @@ _PREPARE: Final = (
 _NOTHING_FILTERED: Final = {"those": "", "of_those": ""}
 
 
-class Unread(Exception):
+class NotRead(Exception):
     """A source could not be read: which one, and why."""
 
     def __init__(self, source: str, why: str) -> None:
@@ -32,10 +32,10 @@ class Unread(Exception):
         self.why = why
 
 
-class Reader:
+class Snapshot:
     """A connection to one service's database that can only read; every snapshot is of the moment it is taken.
 
-    Whatever the server or the connection refuses is raised as Unread, without a password.
+    Whatever the server or the connection refuses is raised as NotRead, without a password.
     """
 
     def __init__(self, service: Service, url: str) -> None:
@@ -46,7 +46,7 @@ class Reader:
             for statement in _PREPARE:
                 self._connection.execute(statement)
         except psycopg.ProgrammingError:  # its message would show the URL, and the password in it
-            raise Unread(service, "its address is not one that PostgreSQL knows") from None
+            raise NotRead(service, "its address is not one that PostgreSQL knows") from None
         except psycopg.Error as error:
             raise self._unread(error) from None
 
@@ -56,9 +56,9 @@ class Reader:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def another(self) -> Reader:
+    def another(self) -> Snapshot:
         """A second connection to the same database, which sees what has happened since."""
-        return Reader(self._service, self._url)
+        return Snapshot(self._service, self._url)
 
     def take(self) -> None:
         """Take a snapshot of this moment; the server keeps what it shows until `leave`."""
@@ -106,5 +106,5 @@ class Reader:
         except psycopg.Error as error:
             raise self._unread(error) from None
 
-    def _unread(self, error: psycopg.Error) -> Unread:
-        return Unread(self._service, (str(error).strip() or type(error).__name__).splitlines()[-1])
+    def _unread(self, error: psycopg.Error) -> NotRead:
+        return NotRead(self._service, (str(error).strip() or type(error).__name__).splitlines()[-1])

@@ -20,8 +20,8 @@ from api.gateway.workflow_timelines import WorkflowTimelines
 from audit.checks import ORDERS_STORED, TIMELINES_CLOSED, TIMELINES_EQUAL, TIMELINES_EXIST
 from audit.findings import Finding, Report
 from audit.proof import Scope
-from audit.removed import Removed, difference_of
-from audit.snapshot import Reader, Unread
+from audit.removed import RemovedUntil, difference_of
+from audit.snapshot import NotRead, Snapshot
 from audit.statements import UNTIL
 from models.event_log import ENVELOPE_COLUMNS, EVENT_COLUMNS, logged_envelope
 from models.message_types import EventType
@@ -45,14 +45,14 @@ _KNOWN: Final = "SELECT id FROM orders WHERE id = ANY(%(ids)s)"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timelines:
+class TimelineAudit:
     """Asks Temporal about sagas that have been at rest for the grace, `sample` of them at random or, with None, all.
 
     A worker must run: it is what answers. What ended longer ago than Temporal keeps closed workflows is left out.
     """
 
-    orders: Reader
-    payments: Reader
+    orders: Snapshot
+    payments: Snapshot
     address: str
     namespace: str
     scope: Scope
@@ -60,7 +60,7 @@ class Timelines:
     report: Report
 
     async def run(self) -> None:
-        """Raises Unread when Temporal, or the worker that answers for the workflows, can't be asked."""
+        """Raises NotRead when Temporal, or the worker that answers for the workflows, can't be asked."""
         try:
             client = await Client.connect(self.address, namespace=self.namespace)
             kept = await _kept(client)
@@ -69,9 +69,9 @@ class Timelines:
             if self.sample is None:
                 await self._check_accepted(client)
         except (RPCError, RuntimeError, OSError, ValueError) as error:
-            raise Unread("timelines", f"Temporal at {self.address} does not answer: {error}") from error
+            raise NotRead("timelines", f"Temporal at {self.address} does not answer: {error}") from error
         except OrchestratorUnavailable as error:
-            raise Unread("timelines", f"{error}; is the worker running?") from error
+            raise NotRead("timelines", f"{error}; is the worker running?") from error
 
     def _pages(self, since: datetime) -> Iterator[Sequence[UUID]]:
         parameters: dict[str, Any] = {"grace": self.scope.grace, "since": since, "after": UUID(int=0)}
@@ -102,7 +102,7 @@ class Timelines:
             for row in reader.all(_EVENTS, {"ids": list(order_ids)}):
                 logged[row[0]].append(logged_envelope(dict(zip(names, row, strict=True))))
         # Read after the events: whatever retention has taken of them by then, it has noted by now.
-        removed = Removed(orders=self.orders.all(UNTIL, {})[0][0], payments=self.payments.all(UNTIL, {})[0][0])
+        removed = RemovedUntil(orders=self.orders.all(UNTIL, {})[0][0], payments=self.payments.all(UNTIL, {})[0][0])
         slots = asyncio.Semaphore(_AT_ONCE)
         expected = [build(events) for events in logged.values()]
         found = await asyncio.gather(
@@ -146,7 +146,7 @@ async def _paged(client: Client, query: str) -> AsyncIterator[list[UUID]]:
 
 
 async def _compared(
-    client: Client, slots: asyncio.Semaphore, order_id: UUID, logged: Timeline, removed: Removed
+    client: Client, slots: asyncio.Semaphore, order_id: UUID, logged: Timeline, removed: RemovedUntil
 ) -> Finding | None:
     """What is wrong with the order's workflow, compared with a timeline made of the logs."""
     async with slots:
@@ -157,7 +157,7 @@ async def _compared(
                 raise
             detail = f"Temporal has no workflow {workflow_id(order_id)}"
             return Finding(check=TIMELINES_EXIST, id=str(order_id), detail=detail)
-        told = await _told(client, order_id)
+        told = await _told_by_workflow(client, order_id)
     difference = difference_of(told, msgspec.to_builtins(timeline_as_json(logged)), removed)
     if difference is not None:
         return Finding(check=TIMELINES_EQUAL, id=str(order_id), detail=difference)
@@ -169,7 +169,7 @@ async def _compared(
     return None
 
 
-async def _told(client: Client, order_id: UUID) -> Mapping[str, Any]:
+async def _told_by_workflow(client: Client, order_id: UUID) -> Mapping[str, Any]:
     """The workflow's own timeline. A query has a second, which a busy worker may need more than once."""
     for left in reversed(range(_TRIES)):
         try:

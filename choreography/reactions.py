@@ -21,8 +21,8 @@ from models.saga import (
 )
 
 # Takes the message and whether it is the last try that a step of several may make.
-Step: TypeAlias = Callable[[Entry, bool], Awaitable[Decision[Any]]]
-Reactions: TypeAlias = Mapping[type[Message], Step]
+Reaction: TypeAlias = Callable[[Entry, bool], Awaitable[Decision[Any]]]
+Reactions: TypeAlias = Mapping[type[Message], Reaction]
 
 
 def order_reactions(orders: Orders) -> Reactions:

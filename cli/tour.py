@@ -144,7 +144,7 @@ def _drive(client: httpx.Client, stop: Stop, user: str) -> tuple[str, ...]:
         time.sleep(0.05)  # a compensation follows its cancellation a moment later
         found = _standing(client, order_id)
     if found != wanted:
-        raise StackError(f"Order {order_id} should have ended as {_told(wanted)}, not as {_told(found)}")
+        raise StackError(f"Order {order_id} should have ended as {_in_words(wanted)}, not as {_in_words(found)}")
     took = f"{time.monotonic() - began:.1f} s"
     return stop.coordinator, stop.title, *found, took, order_id
 
@@ -155,7 +155,7 @@ def _standing(client: httpx.Client, order_id: str) -> tuple[str, str, str]:
     return order["status"], order["cancelReason"] or "", payment["status"]
 
 
-def _told(standing: tuple[str, str, str]) -> str:
+def _in_words(standing: tuple[str, str, str]) -> str:
     order, reason, payment = standing
     return f"{order}{f' ({reason})' if reason else ''}, its payment {payment}"
 

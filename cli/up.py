@@ -23,7 +23,7 @@ from cli.tour import Plan, drive
 from embedded import state
 from embedded.errors import StackError
 from embedded.ports import require_free
-from embedded.supervisor import Event, Supervisor
+from embedded.supervisor import StateChange, Supervisor
 from stack import local
 from stack.addresses import Ports
 from stack.settings import load
@@ -154,7 +154,7 @@ def _readiness(urls: dict[str, str]) -> str:
     return f"[bold yellow]Ready for commands, not for reads[/] ({'; '.join(found)}; see the gateway's log)"
 
 
-def _tell(console: Console, event: Event) -> None:
+def _tell(console: Console, event: StateChange) -> None:
     match event.state:
         case "ready":
             console.print(f"  [green]✓[/] {event.name:<10} {event.seconds:5.1f} s")

@@ -22,7 +22,7 @@ WRITE_AGAIN = 1.0  # seconds until a state that could not be written is tried ag
 
 
 @dataclass(frozen=True)
-class Event:
+class StateChange:
     """A program changed its state, to one of those that Child names."""
 
     name: str
@@ -41,7 +41,7 @@ class Supervisor:
         data: Path,
         programs: Sequence[Program],
         urls: Mapping[str, str] | None = None,
-        on_event: Callable[[Event], None] = lambda _: None,
+        on_event: Callable[[StateChange], None] = lambda _: None,
         dead_after: float = DEAD_AFTER,
     ) -> None:
         """`on_event` is called on every change of a program's state, in the event loop."""
@@ -132,7 +132,7 @@ class Supervisor:
         if self._writing is None or self._writing.done():
             self._write()
         with contextlib.suppress(OSError):  # nobody may be there to be told, and a disk may be full
-            self._on_event(Event(child.program.name, what, seconds, child.log.path, detail))
+            self._on_event(StateChange(child.program.name, what, seconds, child.log.path, detail))
 
     def _write(self) -> None:
         """Write the state for others to read. A full disk keeps it from them, and nothing else from happening."""

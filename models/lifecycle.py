@@ -147,34 +147,34 @@ def uncompensated(payment: PaymentStatus | None, due: Due | None) -> bool:
     return payment is PaymentStatus.APPROVED and due is None
 
 
-class Told(NamedTuple):
+class Stage(NamedTuple):
     """What an event tells: the status that its order, or payment, has then, and its place in that lifecycle."""
 
     status: OrderStatus | PaymentStatus
     place: int
 
 
-def told_by(event: EventType) -> Told:
+def stage_of(event: EventType) -> Stage:
     """What an event of this type tells. Of two events of one service, the one with the smaller place came first."""
     match event:
         case EventType.ORDER_CREATED:
-            return Told(OrderStatus.PENDING_PAYMENT, 0)
+            return Stage(OrderStatus.PENDING_PAYMENT, 0)
         case EventType.ORDER_PAID:
-            return Told(OrderStatus.PAID, 1)
+            return Stage(OrderStatus.PAID, 1)
         case EventType.ORDER_FAILED:
-            return Told(OrderStatus.FAILED, 1)
+            return Stage(OrderStatus.FAILED, 1)
         case EventType.ORDER_CANCELLED:
-            return Told(OrderStatus.CANCELLED, 2)
+            return Stage(OrderStatus.CANCELLED, 2)
         case EventType.PAYMENT_APPROVED:
-            return Told(PaymentStatus.APPROVED, 0)
+            return Stage(PaymentStatus.APPROVED, 0)
         case EventType.PAYMENT_DECLINED:
-            return Told(PaymentStatus.DECLINED, 0)
+            return Stage(PaymentStatus.DECLINED, 0)
         case EventType.PAYMENT_FAILED:
-            return Told(PaymentStatus.FAILED, 0)
+            return Stage(PaymentStatus.FAILED, 0)
         case EventType.PAYMENT_CANCELLED:
-            return Told(PaymentStatus.CANCELLED, 0)
+            return Stage(PaymentStatus.CANCELLED, 0)
         case EventType.PAYMENT_REFUNDED:
-            return Told(PaymentStatus.REFUNDED, 1)
+            return Stage(PaymentStatus.REFUNDED, 1)
         case _ as never:
             assert_never(never)
 

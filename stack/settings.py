@@ -217,10 +217,10 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        faults = "; ".join(_told(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False))
+        faults = "; ".join(_described_fault(fault["loc"], fault["msg"]) for fault in error.errors(include_input=False))
         raise StackError(f"The configuration is not valid. {faults}. See docs/configuration.md") from None
 
 
-def _told(location: tuple[int | str, ...], message: str) -> str:
+def _described_fault(location: tuple[int | str, ...], message: str) -> str:
     name = f"SAGA_{str(location[0]).upper()}: " if location else ""
     return name + message.removeprefix("Value error, ")

@@ -9,7 +9,7 @@ from heapq import heapify, heappop, heappush
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from models.lifecycle import OrderStatus, PaymentStatus, Told, command_behind, over, told_by
+from models.lifecycle import OrderStatus, PaymentStatus, Stage, command_behind, over, stage_of
 from models.message_types import CommandType, EventType, MessageType
 from models.messages import Envelope
 from models.saga import Coordinator
@@ -58,7 +58,7 @@ class _Known(NamedTuple):
 
     event: Envelope
     type: EventType
-    told: Told
+    told: Stage
 
 
 def build(events: Iterable[Envelope], *, source: str = "event logs") -> Timeline:
@@ -141,7 +141,7 @@ def _by_id(events: Iterable[Envelope]) -> dict[UUID, _Known]:
         twin = known.get(event.event_id)
         # Copies are equal; should they ever differ, the choice must not depend on which came first.
         if twin is None or _tie_break(event) < _tie_break(twin.event):
-            known[event.event_id] = _Known(event, event.event_type, told_by(event.event_type))
+            known[event.event_id] = _Known(event, event.event_type, stage_of(event.event_type))
     return known
 
 

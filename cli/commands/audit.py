@@ -26,7 +26,7 @@ Grace = Annotated[
     float, typer.Option(min=0, max=31_536_000, help="Seconds without a change after which a saga counts as stuck.")
 ]
 AtRest = Annotated[bool, typer.Option("--at-rest", help="Nothing may be under way, however young.")]
-Timelines = Annotated[
+TimelinesOption = Annotated[
     str, typer.Option(metavar="N|all", help="Sagas whose workflows are compared with the logs, at random; 0: none.")
 ]
 Examples = Annotated[int, typer.Option(min=1, max=1000, help="Ids that are shown of each violation.")]
@@ -36,7 +36,7 @@ Examples = Annotated[int, typer.Option(min=1, max=1000, help="Ids that are shown
 def audit(
     grace: Grace = 1800.0,
     at_rest: AtRest = False,
-    timelines: Timelines = "200",
+    timelines: TimelinesOption = "200",
     examples: Examples = 10,
     as_json: AsJson = False,
     data: Data = None,

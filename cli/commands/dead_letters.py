@@ -34,9 +34,9 @@ app = typer.Typer(
 Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Ids or unique beginnings of them.")]
 All = Annotated[bool, typer.Option("--all", help="All that the filters let through.")]
 Reason = Annotated[str | None, typer.Option(help="Only those given up for this reason, such as MALFORMED.")]
-Queue = Annotated[str | None, typer.Option(help="Only those that failed in this queue.")]
-EventType = Annotated[str | None, typer.Option(help="Only messages of this type, such as OrderCreated.")]
-Order = Annotated[
+QueueOption = Annotated[str | None, typer.Option(help="Only those that failed in this queue.")]
+TypeOption = Annotated[str | None, typer.Option(help="Only messages of this type, such as OrderCreated.")]
+AnOrder = Annotated[
     UUID | None, typer.Option(parser=uuid_of("an order"), metavar="ID", help="Only messages about this order.")
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
@@ -81,9 +81,9 @@ class Wiring:
 def list_dead_letters(
     context: typer.Context,
     reason: Reason = None,
-    queue: Queue = None,
-    event_type: EventType = None,
-    order: Order = None,
+    queue: QueueOption = None,
+    event_type: TypeOption = None,
+    order: AnOrder = None,
     as_json: AsJson = False,
     data: Data = None,
     port_offset: PortOffset = None,
@@ -130,9 +130,9 @@ def redrive(
     ids: Ids = None,
     every: All = False,
     reason: Reason = None,
-    queue: Queue = None,
-    event_type: EventType = None,
-    order: Order = None,
+    queue: QueueOption = None,
+    event_type: TypeOption = None,
+    order: AnOrder = None,
     data: Data = None,
     port_offset: PortOffset = None,
 ) -> None:
@@ -155,9 +155,9 @@ def discard(
     ids: Ids = None,
     every: All = False,
     reason: Reason = None,
-    queue: Queue = None,
-    event_type: EventType = None,
-    order: Order = None,
+    queue: QueueOption = None,
+    event_type: TypeOption = None,
+    order: AnOrder = None,
     yes: Yes = False,
     data: Data = None,
     port_offset: PortOffset = None,

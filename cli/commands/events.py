@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Read the event logs, and publish from them again.", no_args_is_help=True, rich_markup_mode=None)
 
 
-class Service(StrEnum):
+class WhoseLog(StrEnum):
     """Whose event log."""
 
     ORDER = "order"
@@ -35,10 +35,10 @@ class Service(StrEnum):
 
 
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_NEEDS: Final[dict[Service, tuple[Need, ...]]] = {
-    Service.ORDER: ("order_service",),
-    Service.PAYMENT: ("payment_service",),
-    Service.BOTH: ("order_service", "payment_service"),
+_NEEDS: Final[dict[WhoseLog, tuple[Need, ...]]] = {
+    WhoseLog.ORDER: ("order_service",),
+    WhoseLog.PAYMENT: ("payment_service",),
+    WhoseLog.BOTH: ("order_service", "payment_service"),
 }
 _OF_ORDER: Final[dict[Need, str]] = {
     "order_service": "/orders/{}/events",
@@ -55,11 +55,11 @@ _COLUMNS: Final = (
 _NONE_LOGGED: Final = "Nothing here fits; if the saga has ended, its events may be kept no longer: see `saga order get`"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-OrderId = Annotated[
+AnOrder = Annotated[
     UUID | None,
     typer.Option("--order", parser=uuid_of("an order"), metavar="ID", help="Only events about this order."),
 ]
-EventType = Annotated[str | None, typer.Option("--type", help="Only events of this type, such as OrderPaid.")]
+TypeOption = Annotated[str | None, typer.Option("--type", help="Only events of this type, such as OrderPaid.")]
 _TIME_HELP: Final = "ISO 8601 (UTC unless it has an offset), or how long ago: 15m, 2h, 1d."
 Since = Annotated[str | None, typer.Option(help=f"From this time on: {_TIME_HELP}")]
 Until = Annotated[str | None, typer.Option(help=f"Before this time: {_TIME_HELP}")]
@@ -68,14 +68,14 @@ Until = Annotated[str | None, typer.Option(help=f"Before this time: {_TIME_HELP}
 @app.command("list")
 @one_line_errors
 def list_events(
-    order: OrderId = None,
-    event_type: EventType = None,
+    order: AnOrder = None,
+    event_type: TypeOption = None,
     since: Since = None,
     until: Until = None,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="Events of each service at most.")] = 100,
     service: Annotated[
-        Service, typer.Option(metavar="NAME", help="Whose event log: order, payment or both.")
-    ] = Service.BOTH,
+        WhoseLog, typer.Option(metavar="NAME", help="Whose event log: order, payment or both.")
+    ] = WhoseLog.BOTH,
     as_json: AsJson = False,
     data: Data = None,
     port_offset: PortOffset = None,
@@ -98,13 +98,13 @@ def list_events(
 @app.command("replay")
 @one_line_errors
 def replay(
-    order: OrderId = None,
-    event_type: EventType = None,
+    order: AnOrder = None,
+    event_type: TypeOption = None,
     since: Since = None,
     until: Until = None,
     service: Annotated[
-        Service, typer.Option(metavar="NAME", help="Whose event log: order, payment or both.")
-    ] = Service.BOTH,
+        WhoseLog, typer.Option(metavar="NAME", help="Whose event log: order, payment or both.")
+    ] = WhoseLog.BOTH,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before replaying whole event logs.")] = False,
     data: Data = None,
     port_offset: PortOffset = None,

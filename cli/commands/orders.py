@@ -23,7 +23,7 @@ from models.saga import Coordinator
 
 app = typer.Typer(help="Create orders and follow their sagas.", no_args_is_help=True, rich_markup_mode=None)
 
-OrderId = Annotated[
+TheOrder = Annotated[
     UUID,
     typer.Argument(metavar="ID", parser=uuid_of("an order"), help="The order's id, a full UUID.", show_default=False),
 ]
@@ -120,7 +120,7 @@ def list_orders(
 
 @app.command("get")
 @one_line_errors
-def get(order_id: OrderId, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
+def get(order_id: TheOrder, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
     """Show an order. For example: `saga order get 019c5ef4-0d8f-7a3c-9f1e-5b1d2c3e4f50`."""
     target = find(data, "gateway", port_offset=port_offset)
     answer = ask("GET", _url(target, order_id))
@@ -133,7 +133,7 @@ def get(order_id: OrderId, as_json: AsJson = False, data: Data = None, port_offs
 
 @app.command("cancel")
 @one_line_errors
-def cancel(order_id: OrderId, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
+def cancel(order_id: TheOrder, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
     """Ask for an order to be cancelled and its payment refunded. For example: `saga order cancel ID`."""
     target = find(data, "gateway", port_offset=port_offset)
     answer = ask("PATCH", _url(target, order_id) + "/cancel")
@@ -147,7 +147,7 @@ def cancel(order_id: OrderId, as_json: AsJson = False, data: Data = None, port_o
 
 @app.command("timeline")
 @one_line_errors
-def timeline(order_id: OrderId, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
+def timeline(order_id: TheOrder, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
     """Show what happened to an order, by whom, why and when. For example: `saga order timeline ID`."""
     target = find(data, "gateway", port_offset=port_offset)
     answer = ask("GET", _url(target, order_id) + "/timeline")
@@ -163,7 +163,7 @@ def timeline(order_id: OrderId, as_json: AsJson = False, data: Data = None, port
 
 @app.command("watch")
 @one_line_errors
-def watch(order_id: OrderId, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
+def watch(order_id: TheOrder, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
     """Follow an order live until its saga is over; Ctrl-C leaves it alone. For example: `saga order watch ID`."""
     events = events_of(find(data, "gateway", port_offset=port_offset), order_id)
     if as_json:

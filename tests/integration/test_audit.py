@@ -19,7 +19,7 @@ from audit.findings import Asked, Report
 from audit.lives import order_lives, payment_lives
 from audit.proof import Proof, Scope
 from audit.run import Places, audit
-from audit.snapshot import Reader
+from audit.snapshot import Snapshot
 from cli.app import app
 from cli.commands.audit import find
 from models.saga import OrderId
@@ -295,7 +295,7 @@ def test_sagas_under_way_are_counted_but_not_told_of_until_they_are_too_old(audi
     assert {"sagas end"} == violated(too_old)
 
 
-class Later(Reader):
+class Later(Snapshot):
     """A reader that takes its first snapshot after something has happened."""
 
     happens: Callable[[], None] = staticmethod(lambda: None)
@@ -313,7 +313,7 @@ def test_what_changes_between_the_two_snapshots_is_no_violation(audited: Audited
 
     report = Report()
     with ExitStack() as stack:
-        orders = stack.enter_context(Reader("orders", audited.places.orders_db))
+        orders = stack.enter_context(Snapshot("orders", audited.places.orders_db))
         payments = stack.enter_context(Later("payments", audited.places.payments_db))
         payments.happens = lambda: play(audited.places, act)
         proof = Proof(orders=orders, payments=payments, scope=HURRIED, report=report)

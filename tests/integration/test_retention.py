@@ -18,7 +18,7 @@ from activities.ledger import Ledger
 from activities.order_activities import OrderActivities
 from activities.orders import ORDERS, Orders
 from activities.payments import PAYMENTS
-from activities.retention import Removed, Retention
+from activities.retention import Removal, Retention
 from activities.steps import Step, StepResult
 from audit.findings import Report
 from audit.proof import Scope
@@ -32,7 +32,7 @@ from tests.support.world import Servers, World
 
 HOUR, DAY = 3600.0, 86_400.0
 AT_REST = Scope(at_rest=True, pause=0.0)
-NOTHING = Removed(events=0, keys=0)
+NOTHING = Removal(events=0, keys=0)
 BOOKS: dict[str, Book[Any]] = {"orders": ORDERS, "payments": PAYMENTS}
 
 
@@ -56,8 +56,8 @@ async def retention(places: Places, role: str, **settings: Any) -> AsyncIterator
         await database.close()
 
 
-def sweep(places: Places, role: str, **settings: Any) -> Removed:
-    async def run() -> Removed:
+def sweep(places: Places, role: str, **settings: Any) -> Removal:
+    async def run() -> Removal:
         async with retention(places, role, **settings) as each:
             return await each.sweep()
 
@@ -119,8 +119,8 @@ def test_the_events_of_a_saga_over_for_long_go_together_and_everything_else_stay
     execute(places.payments_db, "UPDATE payments SET due = 'refund' WHERE order_id = %s", ids["to refund"])
     before = everything(places)
 
-    assert sweep(places, "orders", events=HOUR) == Removed(events=4, keys=0)
-    assert sweep(places, "payments", events=HOUR) == Removed(events=2, keys=0)
+    assert sweep(places, "orders", events=HOUR) == Removal(events=4, keys=0)
+    assert sweep(places, "payments", events=HOUR) == Removal(events=2, keys=0)
     assert {name: log(places, "orders", order_id) for name, order_id in ids.items()} == {
         "old": [],
         "young": ["OrderCreated", "OrderPaid"],
@@ -174,7 +174,7 @@ def bulk(places: Places, *, pending: int, paid: int) -> None:
 
 def test_more_events_than_a_page_holds_go_page_by_page_past_what_stays(places: Places) -> None:
     bulk(places, pending=1200, paid=700)
-    assert sweep(places, "orders", events=HOUR) == Removed(events=1400, keys=0)
+    assert sweep(places, "orders", events=HOUR) == Removal(events=1400, keys=0)
     assert rows(places, "orders", "SELECT event_type, count(*) FROM event_log GROUP BY 1") == [("OrderCreated", 1200)]
     assert rows(places, "orders", "SELECT events FROM removed_events") == [(1400,)]
     assert sweep(places, "orders", events=HOUR) == NOTHING
@@ -211,7 +211,7 @@ def test_idempotency_keys_go_by_their_age_wherever_they_are_stored(places: Place
     assert execute(places.orders_db, KEYS, 15_000) == 15_000
     [(blocks,)] = rows(places, "orders", "SELECT pg_relation_size('idempotency_keys') / 8192")
     assert blocks > 128  # several batches
-    assert sweep(places, "orders", keys=1.5 * HOUR) == Removed(events=0, keys=5000)
+    assert sweep(places, "orders", keys=1.5 * HOUR) == Removal(events=0, keys=5000)
     ages = "SELECT count(*), bool_and(created_at > now() - interval '90 minutes') FROM idempotency_keys"
     assert rows(places, "orders", ages) == [(10_000, True)]
     assert sweep(places, "orders", keys=1.5 * HOUR) == NOTHING
@@ -227,7 +227,7 @@ def test_one_instance_removes_and_the_others_stand_by(places: Places) -> None:
     with psycopg.connect(places.orders_db) as another:
         another.execute("SELECT pg_try_advisory_xact_lock(%s)", [0x5A6C])
         assert sweep(places, "orders", events=0.0, keys=0.0) == NOTHING
-    assert sweep(places, "orders", events=0.0, keys=0.0) == Removed(events=2, keys=3)
+    assert sweep(places, "orders", events=0.0, keys=0.0) == Removal(events=2, keys=3)
 
 
 def test_an_order_that_somebody_is_at_is_left_for_the_next_sweep(places: Places) -> None:

@@ -18,7 +18,7 @@ import pytest
 from embedded import state
 from embedded.errors import StackError
 from embedded.program import Program, Stage, http_ok
-from embedded.supervisor import Event, Supervisor
+from embedded.supervisor import StateChange, Supervisor
 from tests.support.disks import fill, small_disk
 from tests.support.freezing import freeze
 from tests.support.ports import free_port
@@ -52,7 +52,7 @@ def program(data: Path, port: int, stage: Stage) -> Program:
 def supervise(data: Path, port: int, stage: int) -> None:
     """Supervise in a process of its own, and print a line for every change of state."""
 
-    def tell(event: Event) -> None:
+    def tell(event: StateChange) -> None:
         print(event.state, event.detail, flush=True)
 
     programs = [program(data, port, Stage(stage))]

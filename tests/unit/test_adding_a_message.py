@@ -38,9 +38,9 @@ TOLD_APART = {
         case EventType.PAYMENT_DISPUTED:
             return PaymentDisputed, Route(PAYMENTS_EXCHANGE, "payment.disputed")
 """,
-    "models/lifecycle.py told_by": """
+    "models/lifecycle.py stage_of": """
         case EventType.PAYMENT_DISPUTED:
-            return Told(PaymentStatus.REFUNDED, 1)
+            return Stage(PaymentStatus.REFUNDED, 1)
 """,
     "models/lifecycle.py command_behind": """
         case EventType.PAYMENT_DISPUTED:

@@ -21,7 +21,7 @@ from models.lifecycle import (
     command_behind,
     over,
     settled,
-    told_by,
+    stage_of,
     uncompensated,
 )
 from models.message_types import MESSAGE_TYPES, CommandType, EventType
@@ -109,23 +109,23 @@ def test_in_every_life_a_payment_is_settled_where_nothing_is_due() -> None:
 
 def test_each_event_tells_the_status_that_its_life_has_then() -> None:
     for chain, status, _ in lives(order_lives()):
-        assert told_by(chain[-1]).status == status
+        assert stage_of(chain[-1]).status == status
     # No event tells of a change of a payment that has no event: a charge begins, or a void is due.
     for chain, status, due in lives(payment_lives()):
         if chain and not due:
-            assert told_by(chain[-1]).status == status
+            assert stage_of(chain[-1]).status == status
 
 
 def test_the_places_of_events_are_those_of_every_life() -> None:
     for chain, *_ in lives(order_lives()) | lives(payment_lives()):
-        places = [told_by(event).place for event in chain]
+        places = [stage_of(event).place for event in chain]
         assert places == sorted(set(places))
 
 
 @pytest.mark.parametrize("event", EventType)
 def test_an_event_tells_of_its_own_service(event: EventType) -> None:
     own = OrderStatus if MESSAGE_TYPES[event] in OrderEvent.__args__ else PaymentStatus
-    assert isinstance(told_by(event).status, own)
+    assert isinstance(stage_of(event).status, own)
     assert (own is PaymentStatus) is (MESSAGE_TYPES[event] in PaymentEvent.__args__)
 
 

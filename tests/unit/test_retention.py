@@ -14,7 +14,7 @@ import pytest
 
 from activities.recall import recall
 from audit.lives import order_lives, payment_lives, rests_of_order_lives, rests_of_payment_lives
-from audit.removed import Removed, difference_of
+from audit.removed import RemovedUntil, difference_of
 from embedded.errors import StackError
 from models.messages import Envelope
 from models.order import Order, OrderStatus
@@ -152,7 +152,7 @@ def as_ours(*events: Envelope) -> Iterator[Envelope]:
 
 SAGA = tuple(as_ours(CREATED, APPROVED, PAID, CANCELLED_BY_USER, REFUNDED))
 CREATED, APPROVED, PAID, CANCELLED_BY_USER, REFUNDED = SAGA
-NEVER = Removed(orders=None, payments=None)
+NEVER = RemovedUntil(orders=None, payments=None)
 
 
 def told(*events: Any) -> Any:
@@ -165,19 +165,19 @@ def until(event: Any) -> datetime:
 
 
 WITHOUT = [
-    pytest.param((), Removed(orders=until(REFUNDED), payments=until(REFUNDED)), id="all are removed"),
+    pytest.param((), RemovedUntil(orders=until(REFUNDED), payments=until(REFUNDED)), id="all are removed"),
     pytest.param(
-        (CREATED, PAID, CANCELLED_BY_USER), Removed(orders=None, payments=until(REFUNDED)), id="the payment's"
+        (CREATED, PAID, CANCELLED_BY_USER), RemovedUntil(orders=None, payments=until(REFUNDED)), id="the payment's"
     ),
-    pytest.param((APPROVED, REFUNDED), Removed(orders=until(CANCELLED_BY_USER), payments=None), id="the order's"),
+    pytest.param((APPROVED, REFUNDED), RemovedUntil(orders=until(CANCELLED_BY_USER), payments=None), id="the order's"),
     pytest.param(
-        (CANCELLED_BY_USER, REFUNDED), Removed(orders=until(PAID), payments=until(APPROVED)), id="cancelled afterwards"
+        (CANCELLED_BY_USER, REFUNDED), RemovedUntil(orders=until(PAID), payments=until(APPROVED)), id="cancelled afterwards"
     ),
 ]
 
 
 @pytest.mark.parametrize(("left", "removed"), WITHOUT)
-def test_a_workflow_may_tell_what_retention_has_taken_from_the_logs(left: tuple[Any, ...], removed: Removed) -> None:
+def test_a_workflow_may_tell_what_retention_has_taken_from_the_logs(left: tuple[Any, ...], removed: RemovedUntil) -> None:
     assert difference_of(told(*SAGA), told(*left), removed) is None
     assert "which no event log has" in str(difference_of(told(*SAGA), told(*left), NEVER))
 
@@ -188,16 +188,16 @@ BEFORE_ALL = until(CREATED) - timedelta(seconds=1)
 @pytest.mark.parametrize(
     ("left", "removed"),
     [
-        pytest.param((CREATED, APPROVED, PAID), Removed(orders=until(PAID), payments=until(APPROVED)), id="younger"),
+        pytest.param((CREATED, APPROVED, PAID), RemovedUntil(orders=until(PAID), payments=until(APPROVED)), id="younger"),
         pytest.param(
             (CREATED, APPROVED, CANCELLED_BY_USER, REFUNDED),
-            Removed(orders=until(REFUNDED), payments=until(REFUNDED)),
+            RemovedUntil(orders=until(REFUNDED), payments=until(REFUNDED)),
             id="out of the middle",
         ),
-        pytest.param((), Removed(orders=BEFORE_ALL, payments=BEFORE_ALL), id="before any of them"),
+        pytest.param((), RemovedUntil(orders=BEFORE_ALL, payments=BEFORE_ALL), id="before any of them"),
     ],
 )
-def test_an_event_that_retention_cannot_have_removed_is_reported(left: tuple[Any, ...], removed: Removed) -> None:
+def test_an_event_that_retention_cannot_have_removed_is_reported(left: tuple[Any, ...], removed: RemovedUntil) -> None:
     assert "which no event log has" in str(difference_of(told(*SAGA), told(*left), removed))
 
 
@@ -229,7 +229,7 @@ def test_an_orders_own_event_must_be_logged_although_a_payment_answered_it() -> 
 
 
 def test_events_that_are_left_must_still_be_told_in_the_same_words() -> None:
-    removed, left = Removed(orders=until(PAID), payments=until(APPROVED)), told(CANCELLED_BY_USER, REFUNDED)
+    removed, left = RemovedUntil(orders=until(PAID), payments=until(APPROVED)), told(CANCELLED_BY_USER, REFUNDED)
     twisted = told(*SAGA)
     twisted["entries"][-1]["summary"] = "nothing of the kind"
     assert "with other words" in str(difference_of(twisted, left, removed))
