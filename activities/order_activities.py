@@ -15,8 +15,8 @@ from activities.steps import Step, StepResult
 from activities.stragglers import Place, Search
 from activities.temporal import accepted, entry_of
 from models.database import Database
+from models.lifecycle import OrderStatus
 from models.messages import wire_form
-from models.order import OrderStatus
 from models.saga import (
     Become,
     CreateOrderRequested,

@@ -12,8 +12,9 @@ from activities.book import Applied, Book, Entry
 from activities.faults import crash_point
 from activities.ledger import Ledger
 from activities.providers import ForeignAnswer, Mischarged, PaymentProvider, ProviderUnavailable
+from models.lifecycle import Due, PaymentStatus
 from models.outcome import Charged, Outcome, Refused, Unanswered
-from models.payment import Due, Payment, PaymentStatus, decide
+from models.payment import Payment, decide
 from models.saga import Become, Decision, Illegal, PaymentId
 from models.tables import PaymentRow
 

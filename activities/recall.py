@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import assert_never
 from uuid import UUID
 
+from models.lifecycle import OrderStatus, PaymentStatus
 from models.messages import Envelope, envelope_of
-from models.order import Order, OrderStatus
-from models.payment import Payment, PaymentStatus
+from models.order import Order
+from models.payment import Payment
 from models.saga import (
     CancelReason,
     Event,

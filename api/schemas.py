@@ -11,8 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from api import examples
 from api.fields import PageLimit, PageNumber
-from models.order import OrderStatus
-from models.payment import PaymentStatus
+from models.lifecycle import OrderStatus, PaymentStatus
 from models.saga import CancelReason, Coordinator
 
 Row = TypeVar("Row")

@@ -8,9 +8,9 @@ from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from models import order, payment
+from models.lifecycle import PaymentStatus
 from models.message_types import type_of
 from models.outcome import Charged, Declined, Refunded, Refused, Unanswered, Voided
-from models.payment import PaymentStatus
 from models.saga import (
     Become,
     CancelReason,

@@ -6,12 +6,12 @@ import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final
 from uuid import UUID
 
 from bench.reader import Reader, Row
-from models.order import OrderStatus
-from models.payment import PaymentStatus
+from models.conditions import ORDER_OVER, ORDER_WAITS, PAYMENT_SETTLED
+from models.lifecycle import Due, OrderStatus, PaymentStatus, at_rest
 
 _POLL: Final = 0.05  # seconds
 
@@ -19,18 +19,17 @@ _POLL: Final = 0.05  # seconds
 # flushes the commit. Where it doesn't keep those times, the row's own, which was read before the row was written.
 _COMMITTED: Final = "extract(epoch FROM pg_xact_commit_timestamp({table}.xmin))::float8"
 _UPDATED: Final = "extract(epoch FROM {table}.updated_at)::float8"
-_OVER: Final = "SELECT coalesce(sum(count), 0)::bigint FROM order_totals WHERE status <> 'PENDING_PAYMENT'"
+_OVER: Final = f"SELECT coalesce(sum(count), 0)::bigint FROM order_totals WHERE {ORDER_OVER}"
 _UNSETTLED_ORDERS: Final = (
     "SELECT (SELECT coalesce(sum(count), 0)::bigint FROM order_totals),"
-    " (SELECT coalesce(sum(count), 0)::bigint FROM order_totals WHERE status = 'PENDING_PAYMENT'),"
+    f" (SELECT coalesce(sum(count), 0)::bigint FROM order_totals WHERE {ORDER_WAITS}),"
     " (SELECT count(*) FROM outbox)"
 )
 _UNSETTLED_PAYMENTS: Final = (
     "SELECT (SELECT coalesce(sum(count), 0)::bigint FROM payment_sums),"
-    " (SELECT count(*) FROM payments WHERE due IS NOT NULL OR status = 'PROCESSING'),"
+    f" (SELECT count(*) FROM payments WHERE NOT ({PAYMENT_SETTLED})),"
     " (SELECT count(*) FROM outbox)"
 )
-_SETTLED: Final = frozenset(PaymentStatus) - {PaymentStatus.PROCESSING, PaymentStatus.APPROVED}
 _PROVIDER: Final = "LEFT JOIN provider_charges c ON c.payment_id = p.id"
 
 
@@ -50,15 +49,7 @@ class End:
     @property
     def over(self) -> bool:
         """Whether the order is over, its payment settled to match, and nothing is due at the provider."""
-        match self.order:
-            case OrderStatus.PENDING_PAYMENT:
-                return False
-            case OrderStatus.PAID:
-                return self.payment is PaymentStatus.APPROVED and self.due is None
-            case OrderStatus.CANCELLED | OrderStatus.FAILED:
-                return self.payment in _SETTLED and self.due is None
-            case _ as never:
-                assert_never(never)
+        return at_rest(self.order, self.payment, Due(self.due) if self.due else None)
 
     @property
     def at(self) -> float:

@@ -14,10 +14,11 @@ from aiormq.abc import DeliveredMessage
 
 from choreography.topology import EVERY_EVENT
 from models.glance import glance_at
+from models.message_types import EventType
 
 _POLL: Final = 0.05  # seconds
 # Of a saga that ends PAID: each is caused by the one before it.
-STORY: Final[Sequence[str]] = ("OrderCreated", "PaymentApproved", "OrderPaid")
+STORY: Final[Sequence[str]] = (EventType.ORDER_CREATED, EventType.PAYMENT_APPROVED, EventType.ORDER_PAID)
 
 
 class Watcher:

@@ -10,8 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from models.order import OrderStatus
-from models.payment import PaymentStatus
+from models.lifecycle import OrderStatus, PaymentStatus
 from models.saga import Coordinator
 
 Ends = frozenset[tuple[OrderStatus, PaymentStatus]]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
-from models.lifecycle import OrderStatus as OrderStatus
-from models.lifecycle import cancellable
+from models.lifecycle import OrderStatus, cancellable
 from models.saga import (
     Become,
     CancelReason,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TypeAlias, assert_never
 
-from models.lifecycle import Due as Due
-from models.lifecycle import PaymentStatus as PaymentStatus
+from models.lifecycle import Due, PaymentStatus
 from models.outcome import Charged, Declined, Outcome, Refunded, Refused, Unanswered, Voided
 from models.saga import (
     Become,

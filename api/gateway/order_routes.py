@@ -31,7 +31,7 @@ from api.gateway.schemas import Accepted, CancelAccepted, CancelOrder, CreateOrd
 from api.openapi import answers, problems, takes
 from api.requests import read_body, read_optional_body
 from api.schemas import NoQuery, OrderBody, OrdersPage, Paged
-from models.order import OrderStatus
+from models.lifecycle import OrderStatus
 
 _JSON: Final = "application/json"
 _KEY: Final[dict[str, Any]] = {

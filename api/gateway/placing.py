@@ -16,7 +16,7 @@ from api.gateway.schemas import CreateOrder
 from api.gateway.undertaking import PLACED, in_time
 from api.problems import Problem, unavailable
 from choreography.message import BrokerUnavailable
-from models.order import OrderStatus
+from models.lifecycle import OrderStatus
 from models.saga import OrderId
 
 

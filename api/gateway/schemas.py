@@ -12,8 +12,7 @@ from api import examples
 from api.fields import Currency, MinorUnits
 from api.gateway.examples import ACCEPTED, CANCEL_ACCEPTED, TIMELINE
 from api.schemas import Camel, Strict, like
-from models.order import OrderStatus
-from models.payment import PaymentStatus
+from models.lifecycle import OrderStatus, PaymentStatus
 from models.saga import Coordinator
 from models.texts import PAYMENT_METHOD
 

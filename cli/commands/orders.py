@@ -17,8 +17,8 @@ from cli.commands.target import Target, ask, content, find, given
 from cli.hints import saga
 from cli.tables import Column, echo_table, fit, framed, short_time, text
 from cli.terminal import columns, console, say, say_json
+from models.lifecycle import OrderStatus
 from models.money import MAX_TOTAL
-from models.order import OrderStatus
 from models.saga import Coordinator
 
 app = typer.Typer(help="Create orders and follow their sagas.", no_args_is_help=True, rich_markup_mode=None)

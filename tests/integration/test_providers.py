@@ -21,8 +21,9 @@ from activities.providers import ForeignAnswer, Mischarged, PaymentProvider, Pro
 from activities.providers.simulated import SimulatedProvider
 from activities.providers.stripe import StripeProvider
 from models.database import TRANSIENT, Database
+from models.lifecycle import PaymentStatus
 from models.outcome import Charged, Declined, Refunded, Refused, Voided
-from models.payment import Payment, PaymentStatus, payment_id
+from models.payment import Payment, payment_id
 from models.saga import Coordinator, OrderId, PaymentId
 from tests.support.fakes.stripe_server import TEST_KEY, StripeServer
 from tests.support.provider_books import BookEntry, books

@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Any, Final
 
 from activities.orders import ORDERS
-from models.order import OrderStatus
+from models.lifecycle import Due, OrderStatus, PaymentStatus
 from models.outcome import Charged, Unanswered
-from models.payment import Due, PaymentStatus
 from models.saga import (
     Become,
     OrderCancelled,

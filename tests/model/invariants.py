@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import msgspec
 
-from models.order import Order, OrderStatus
-from models.payment import Payment, PaymentStatus
+from models.lifecycle import OrderStatus, PaymentStatus
+from models.order import Order
+from models.payment import Payment
 from models.saga import CancelReason
 from tests.model.messages import TOTAL, Messages
 from tests.model.state import GONE, Books, Queue, Slot, State, Store, Temporal

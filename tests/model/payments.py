@@ -9,8 +9,9 @@ from typing import Any
 from activities.book import Entry
 from activities.payments import ContradictoryOutcome
 from activities.providers import VOIDED, ProviderUnavailable, RefundRefused
+from models.lifecycle import Due
 from models.outcome import Charged, Declined, Outcome, Refunded, Refused, Unanswered, Voided
-from models.payment import Due, Payment
+from models.payment import Payment
 from models.saga import Become, Illegal, Stale
 from tests.model.messages import ORDER
 from tests.model.services import Memories, Service

@@ -17,8 +17,7 @@ from bench.facts import End
 from bench.http_client import HttpClient
 from bench.load import Placed, accepted, at_rate, saturate
 from bench.workload import MIX, Kind, Sale, sales
-from models.order import OrderStatus
-from models.payment import PaymentStatus
+from models.lifecycle import OrderStatus, PaymentStatus
 from models.saga import Coordinator
 from tests.support.load import Load
 

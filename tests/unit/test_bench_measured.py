@@ -30,9 +30,8 @@ from bench.targets import TARGETS, rows
 from bench.trials import PAID, Trial, steady_rate
 from bench.watcher import misordered
 from bench.workload import sales
+from models.lifecycle import OrderStatus, PaymentStatus
 from models.messages import decode
-from models.order import OrderStatus
-from models.payment import PaymentStatus
 from models.saga import Coordinator
 
 

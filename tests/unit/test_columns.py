@@ -11,9 +11,10 @@ from activities.orders import ORDERS
 from activities.payments import PAYMENTS
 from models.columns import columns_of
 from models.event_log import ENVELOPE_COLUMNS, LOGGED, logged_envelope, logged_row
+from models.lifecycle import Due, OrderStatus, PaymentStatus
 from models.messages import envelope_of
-from models.order import Order, OrderStatus
-from models.payment import Due, Payment, PaymentStatus
+from models.order import Order
+from models.payment import Payment
 from models.saga import CancelReason, Coordinator, OrderId, OrderPaid, PaymentId, UserId
 from models.tables import PaymentEventRow
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.order import Order, OrderMessage, OrderStatus, decide
+from models.lifecycle import OrderStatus
+from models.order import Order, OrderMessage, decide
 from models.saga import (
     Become,
     CancelReason,

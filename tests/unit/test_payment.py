@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.lifecycle import Due, PaymentStatus
 from models.outcome import Charged, Declined, Outcome, Refunded, Refused, Unanswered, Voided
-from models.payment import Due, Payment, PaymentMessage, PaymentStatus, decide, payment_id
+from models.payment import Payment, PaymentMessage, decide, payment_id
 from models.saga import (
     Become,
     Illegal,

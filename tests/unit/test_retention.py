@@ -16,9 +16,10 @@ from activities.recall import recall
 from audit.lives import order_lives, payment_lives, rests_of_order_lives, rests_of_payment_lives
 from audit.removed import RemovedUntil, difference_of
 from embedded.errors import StackError
+from models.lifecycle import OrderStatus, PaymentStatus
 from models.messages import Envelope
-from models.order import Order, OrderStatus
-from models.payment import Payment, PaymentStatus, payment_id
+from models.order import Order
+from models.payment import Payment, payment_id
 from models.saga import Coordinator, OrderId, UserId, derived_id
 from stack import settings
 from tests.support.events import APPROVED, CANCELLED_BY_USER, CREATED, DECLINED, ORDER_FAILED, PAID, REFUNDED

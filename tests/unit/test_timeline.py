@@ -13,9 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.lifecycle import OrderStatus, PaymentStatus
 from models.messages import Envelope
-from models.order import OrderStatus
-from models.payment import PaymentStatus
 from tests.support.events import (
     APPROVED,
     CANCELLED_AS_DECLINED,

@@ -18,10 +18,11 @@ from activities.steps import Step, StepResult
 from activities.temporal import entry_of
 from models import order as orders
 from models import payment as payments
+from models.lifecycle import Due
 from models.messages import Envelope, envelope_of, wire_form
 from models.order import Order
 from models.outcome import Charged, Declined, Outcome, Refunded, Refused, Unanswered, Voided
-from models.payment import Due, Payment
+from models.payment import Payment
 from models.saga import (
     Become,
     CreateOrderRequested,
