@@ -172,13 +172,17 @@ WITHOUT = [
     ),
     pytest.param((APPROVED, REFUNDED), RemovedUntil(orders=until(CANCELLED_BY_USER), payments=None), id="the order's"),
     pytest.param(
-        (CANCELLED_BY_USER, REFUNDED), RemovedUntil(orders=until(PAID), payments=until(APPROVED)), id="cancelled afterwards"
+        (CANCELLED_BY_USER, REFUNDED),
+        RemovedUntil(orders=until(PAID), payments=until(APPROVED)),
+        id="cancelled afterwards",
     ),
 ]
 
 
 @pytest.mark.parametrize(("left", "removed"), WITHOUT)
-def test_a_workflow_may_tell_what_retention_has_taken_from_the_logs(left: tuple[Any, ...], removed: RemovedUntil) -> None:
+def test_a_workflow_may_tell_what_retention_has_taken_from_the_logs(
+    left: tuple[Any, ...], removed: RemovedUntil
+) -> None:
     assert difference_of(told(*SAGA), told(*left), removed) is None
     assert "which no event log has" in str(difference_of(told(*SAGA), told(*left), NEVER))
 
@@ -189,7 +193,9 @@ BEFORE_ALL = until(CREATED) - timedelta(seconds=1)
 @pytest.mark.parametrize(
     ("left", "removed"),
     [
-        pytest.param((CREATED, APPROVED, PAID), RemovedUntil(orders=until(PAID), payments=until(APPROVED)), id="younger"),
+        pytest.param(
+            (CREATED, APPROVED, PAID), RemovedUntil(orders=until(PAID), payments=until(APPROVED)), id="younger"
+        ),
         pytest.param(
             (CREATED, APPROVED, CANCELLED_BY_USER, REFUNDED),
             RemovedUntil(orders=until(REFUNDED), payments=until(REFUNDED)),
