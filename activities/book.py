@@ -1,4 +1,4 @@
-"""What a ledger is given and what it answers: entries, the book they go into, and the way out for their events."""
+"""What a ledger is given and what it answers: submissions, the book they go into, and the way out for their events."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class AboutOrder(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
+class Submission:
     """A message to apply, and what events that follow from it are to carry: its own id as their cause.
 
     A correlation id that no reader could take is made one: nothing may be logged that can't be read.

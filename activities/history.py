@@ -6,7 +6,7 @@ from datetime import UTC
 from typing import Any, Final
 from uuid import UUID
 
-from activities.book import Book, Entry, State
+from activities.book import Book, State, Submission
 from activities.recall import recall
 from activities.steps import StepResult
 from models.database import Database
@@ -53,19 +53,19 @@ class History:
             )
         ]
 
-    async def result(self, entry: Entry, decision: Decision[State]) -> StepResult:
+    async def result(self, submission: Submission, decision: Decision[State]) -> StepResult:
         """What the step answers: the events that follow from its message, whichever attempt logged them."""
         table, key = self._book.table, self._book.key
         sql = (
             f"SELECT t.status, {EVENT_COLUMNS} FROM {table} t"
             f" LEFT JOIN event_log e ON e.order_id = t.{key} AND e.causation_id = %s WHERE t.{key} = %s ORDER BY e.seq"
         )
-        rows = await self._database.query(sql, [entry.event_id, entry.message.order_id])
+        rows = await self._database.query(sql, [submission.event_id, submission.message.order_id])
         events = [wire_form(logged_envelope(row)) for row in rows if row["event_id"] is not None]
         if rows and not events:
             # Nothing followed from this message, or what did has been removed since.
-            known = await self.events(entry.message.order_id)
-            events = [event for event in known if event["causationId"] == str(entry.event_id)]
+            known = await self.events(submission.message.order_id)
+            events = [event for event in known if event["causationId"] == str(submission.event_id)]
         return StepResult(
             decision=_NAMES[type(decision)],
             why=None if isinstance(decision, Become) else decision.why,

@@ -14,7 +14,7 @@ from psycopg import AsyncCursor
 
 from activities import writes
 from activities.batch import Batcher
-from activities.book import Applied, Book, Entry, Outlet, State
+from activities.book import Applied, Book, Outlet, State, Submission
 from activities.faults import crash_point
 from models.database import TRANSIENT, Connection, Database
 from models.messages import Envelope, envelope_of
@@ -32,24 +32,24 @@ class Ledger(Generic[State]):
         self._database = database
         self._book = book
         self._outlet = outlet
-        self._batcher: Batcher[Entry, Applied[State]] = Batcher(self._handle, limit=limit)
+        self._batcher: Batcher[Submission, Applied[State]] = Batcher(self._handle, limit=limit)
 
-    def submit(self, entry: Entry) -> asyncio.Future[Applied[State]]:
-        """What became of the entry, once that is committed; waits as long as the database is away.
+    def submit(self, submission: Submission) -> asyncio.Future[Applied[State]]:
+        """What became of the submission, once that is committed; waits as long as the database is away.
 
-        The future raises what applying this entry alone raised; its neighbours don't notice.
+        The future raises what applying this submission alone raised; its neighbours don't notice.
         """
-        return self._batcher.submit(entry)
+        return self._batcher.submit(submission)
 
     async def run(self) -> None:
         """Apply until cancelled."""
         await self._batcher.run()
 
-    async def _handle(self, entries: Sequence[Entry]) -> Sequence[Applied[State] | Exception]:
+    async def _handle(self, submissions: Sequence[Submission]) -> Sequence[Applied[State] | Exception]:
         pause = 0.05
         while True:
             try:
-                return await apply(self._database, self._book, self._outlet, entries)
+                return await apply(self._database, self._book, self._outlet, submissions)
             except psycopg.errors.UniqueViolation as error:
                 # Another instance has just inserted the same row: it is there to be locked now.
                 log.info("ledger_raced", table=self._book.table, error=str(error).splitlines()[0])
@@ -59,25 +59,25 @@ class Ledger(Generic[State]):
                 await self._database.check()
                 pause = min(pause * 2, _LONGEST_PAUSE)
             except psycopg.Error as error:
-                if len(entries) == 1:
+                if len(submissions) == 1:
                     return [error]
                 # One of them is at fault: alone, each fails or succeeds for itself.
-                return [result for entry in entries for result in await self._handle([entry])]
+                return [result for submission in submissions for result in await self._handle([submission])]
             await asyncio.sleep(pause)
 
 
 async def apply(
-    database: Database, book: Book[State], outlet: Outlet, entries: Sequence[Entry]
+    database: Database, book: Book[State], outlet: Outlet, submissions: Sequence[Submission]
 ) -> list[Applied[State] | Exception]:
     """Apply these messages in order, in one transaction; on return it is committed and its events are offered.
 
-    An entry whose decision raises answers with that exception and changes nothing. Raises psycopg.Error when the
+    A submission whose decision raises answers with that exception and changes nothing. Raises psycopg.Error when the
     transaction failed, after which nothing has changed.
     """
-    keys = sorted({entry.message.order_id for entry in entries})
+    keys = sorted({submission.message.order_id for submission in submissions})
     async with database.transaction() as connection:
         page = await _Page.lock(connection, book, keys)
-        results = [page.decide(entry) for entry in entries]
+        results = [page.decide(submission) for submission in submissions]
         written = await page.save(connection, outlet)
     crash_point("ledger.committed")
     events = await page.logged(written)
@@ -120,33 +120,33 @@ class _Page(Generic[State]):
                 page._unpublished.setdefault(order_id, []).append(seq)
         return page
 
-    def decide(self, entry: Entry) -> Applied[State] | Exception:
-        order_id = entry.message.order_id
+    def decide(self, submission: Submission) -> Applied[State] | Exception:
+        order_id = submission.message.order_id
         try:
-            decision = self._book.decide(self._after.get(order_id), entry.message, entry.coordinator)
+            decision = self._book.decide(self._after.get(order_id), submission.message, submission.coordinator)
         except Exception as error:
-            log.exception("decision_failed", **_about(entry), message=type(entry.message).__name__)
+            log.exception("decision_failed", **_about(submission), message=type(submission.message).__name__)
             return error
         if not isinstance(decision, Become):
             if isinstance(decision, Illegal):
-                log.warning("message_illegal", **_about(entry), why=decision.why)
+                log.warning("message_illegal", **_about(submission), why=decision.why)
             else:
-                log.info("message_ignored", **_about(entry), kind=type(decision).__name__, why=decision.why)
+                log.info("message_ignored", **_about(submission), kind=type(decision).__name__, why=decision.why)
             return Applied(decision=decision)
         self._after[order_id] = decision.state
-        return Applied(decision=decision, event=self._record(entry, decision))
+        return Applied(decision=decision, event=self._record(submission, decision))
 
-    def _record(self, entry: Entry, decision: Become[State]) -> Envelope | None:
+    def _record(self, submission: Submission, decision: Become[State]) -> Envelope | None:
         if decision.emit is None:
             return None
         order_id = decision.emit.order_id
         event = envelope_of(
             decision.emit,
-            event_id=event_id(order_id, type(decision.emit), entry.event_id),
+            event_id=event_id(order_id, type(decision.emit), submission.event_id),
             occurred_at=self._now,
-            correlation_id=entry.correlation_id,
-            causation_id=entry.event_id,
-            coordinator=entry.coordinator,
+            correlation_id=submission.correlation_id,
+            causation_id=submission.event_id,
+            coordinator=submission.coordinator,
         )
         self._events.append(event)
         self._event_orders.append(order_id)
@@ -186,5 +186,5 @@ class _Page(Generic[State]):
         return [(seq, event) for (seq, deferred), event in zip(rows, self._events, strict=True) if not deferred]
 
 
-def _about(entry: Entry) -> dict[str, str]:
-    return {"order_id": str(entry.message.order_id), "correlation_id": entry.correlation_id}
+def _about(submission: Submission) -> dict[str, str]:
+    return {"order_id": str(submission.message.order_id), "correlation_id": submission.correlation_id}

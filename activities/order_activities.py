@@ -11,9 +11,9 @@ from temporalio import activity
 from activities.history import History
 from activities.order_stragglers import OrderStragglers
 from activities.orders import ORDERS, Orders
-from activities.steps import Step, StepResult
+from activities.steps import StepInput, StepResult
 from activities.stragglers import Place, Search
-from activities.temporal import accepted, entry_of
+from activities.temporal import accepted, submission_of
 from models.database import Database
 from models.lifecycle import OrderStatus
 from models.messages import wire_form
@@ -57,32 +57,32 @@ class OrderActivities:
         )
 
     @activity.defn
-    async def create_order(self, step: Step) -> StepResult:
+    async def create_order(self, step: StepInput) -> StepResult:
         return await self._apply(step, CreateOrderRequested)
 
     @activity.defn
-    async def pay_order(self, step: Step) -> StepResult:
+    async def pay_order(self, step: StepInput) -> StepResult:
         return await self._apply(step, PaymentApproved)
 
     @activity.defn
-    async def decline_order(self, step: Step) -> StepResult:
+    async def decline_order(self, step: StepInput) -> StepResult:
         return await self._apply(step, PaymentDeclined)
 
     @activity.defn
-    async def fail_order(self, step: Step) -> StepResult:
+    async def fail_order(self, step: StepInput) -> StepResult:
         return await self._apply(step, PaymentFailed)
 
     @activity.defn
-    async def cancel_order(self, step: Step) -> StepResult:
+    async def cancel_order(self, step: StepInput) -> StepResult:
         return await self._apply(step, OrderCancelRequested)
 
     @activity.defn
-    async def republish_cancellation(self, step: Step) -> StepResult:
+    async def republish_cancellation(self, step: StepInput) -> StepResult:
         """Leave the order's order.cancelled to the relay once more; `decision` is stale if none was ever logged."""
-        entry = entry_of(step, OrderCancelled)
-        if await self._orders.republish_cancellation(entry.message.order_id):
+        submission = submission_of(step, OrderCancelled)
+        if await self._orders.republish_cancellation(submission.message.order_id):
             return StepResult(decision="become", why=None, status=OrderStatus.CANCELLED, events=[])
-        why = f"Order {entry.message.order_id} has no order.cancelled to publish again"
+        why = f"Order {submission.message.order_id} has no order.cancelled to publish again"
         return StepResult(decision="stale", why=why, status=None, events=[])
 
     @activity.defn
@@ -102,10 +102,10 @@ class OrderActivities:
     async def find_not_off(self, order_ids: list[str]) -> list[str]:
         return await self._stragglers.not_off(order_ids)
 
-    async def _apply(self, step: Step, kind: type[Message]) -> StepResult:
-        entry = entry_of(step, kind)
-        applied = await self._orders.apply(entry)
+    async def _apply(self, step: StepInput, kind: type[Message]) -> StepResult:
+        submission = submission_of(step, kind)
+        applied = await self._orders.apply(submission)
         if isinstance(applied.decision, Become) and applied.event is not None:
             status, events = applied.decision.state.status, [wire_form(applied.event)]
             return StepResult(decision="become", why=None, status=status, events=events)
-        return await self._history.result(entry, accepted(applied.decision))
+        return await self._history.result(submission, accepted(applied.decision))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from activities.book import Applied, Book, Entry
+from activities.book import Applied, Book, Submission
 from activities.ledger import Ledger
 from models.database import Database
 from models.message_types import EventType
@@ -44,9 +44,9 @@ class Orders:
         self._database = database
         self._ledger = ledger
 
-    async def apply(self, entry: Entry) -> Applied[Order]:
+    async def apply(self, submission: Submission) -> Applied[Order]:
         """Apply a message, in one batch with whatever else arrives; committed on return."""
-        return await self._ledger.submit(entry)
+        return await self._ledger.submit(submission)
 
     async def republish_cancellation(self, order_id: UUID) -> bool:
         """Leave the order's order.cancelled to the relay once more; False if none was ever logged."""

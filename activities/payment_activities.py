@@ -9,14 +9,14 @@ from uuid import UUID
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.book import Entry
+from activities.book import Submission
 from activities.history import History
 from activities.payment_stragglers import PaymentStragglers
 from activities.payments import PAYMENTS, ContradictoryOutcome, Payments
 from activities.providers import ProviderUnavailable, RefundRefused
-from activities.steps import Step, StepResult
+from activities.steps import StepInput, StepResult
 from activities.stragglers import Place, Search
-from activities.temporal import accepted, entry_of, for_good, heartbeats
+from activities.temporal import accepted, for_good, heartbeats, submission_of
 from models.database import Database
 from models.saga import OrderCancelled, OrderCreated, OrderFailed
 
@@ -45,14 +45,14 @@ class PaymentActivities:
         )
 
     @activity.defn
-    async def charge_payment(self, step: Step, tries: int = 6) -> StepResult:
+    async def charge_payment(self, step: StepInput, tries: int = 6) -> StepResult:
         """From the attempt number `tries` on, a charge without an answer is voided and the payment fails."""
-        return await self._apply(entry_of(step, OrderCreated), last_try=activity.info().attempt >= tries)
+        return await self._apply(submission_of(step, OrderCreated), last_try=activity.info().attempt >= tries)
 
     @activity.defn
-    async def cancel_payment(self, step: Step) -> StepResult:
+    async def cancel_payment(self, step: StepInput) -> StepResult:
         """Void or refund, whatever it takes that no money is kept."""
-        return await self._apply(entry_of(step, OrderCancelled, OrderFailed), last_try=False)
+        return await self._apply(submission_of(step, OrderCancelled, OrderFailed), last_try=False)
 
     @activity.defn
     async def read_payment_events(self, order_id: str) -> list[dict[str, Any]]:
@@ -71,12 +71,12 @@ class PaymentActivities:
     async def find_uncompensated(self, cancelled: list[str]) -> list[str]:
         return await self._stragglers.uncompensated(cancelled)
 
-    async def _apply(self, entry: Entry, *, last_try: bool) -> StepResult:
+    async def _apply(self, submission: Submission, *, last_try: bool) -> StepResult:
         async with heartbeats():
             try:
-                decision = await self._payments.apply(entry, last_try=last_try)
+                decision = await self._payments.apply(submission, last_try=last_try)
             except ProviderUnavailable as error:
                 raise ApplicationError(str(error), type="ProviderUnavailable") from error
             except (ContradictoryOutcome, RefundRefused) as error:
                 raise for_good(str(error), type(error).__name__) from error
-            return await self._history.result(entry, accepted(decision))
+            return await self._history.result(submission, accepted(decision))

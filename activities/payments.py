@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 import structlog
 
-from activities.book import Applied, Book, Entry
+from activities.book import Applied, Book, Submission
 from activities.faults import crash_point
 from activities.ledger import Ledger
 from activities.providers import ForeignAnswer, Mischarged, PaymentProvider, ProviderUnavailable
@@ -35,7 +35,7 @@ class Payments:
         self._provider = provider
         self._in_flight: _InFlight = {}
 
-    async def apply(self, entry: Entry, *, last_try: bool = False) -> Decision[Payment]:
+    async def apply(self, submission: Submission, *, last_try: bool = False) -> Decision[Payment]:
         """Apply a message and do what is then due at the provider; on return nothing is due any more.
 
         Raises ProviderUnavailable when the provider gave no answer: what is due stays with the payment, and applying
@@ -43,35 +43,35 @@ class Payments:
         payment fails. Raises ContradictoryOutcome when the provider's answer cannot be true.
         """
         while True:
-            applied = await self._ledger.submit(entry)
+            applied = await self._ledger.submit(submission)
             if not isinstance(applied.decision, Become) or applied.decision.state.due is None:
                 return applied.decision
-            if await self._settle_once(applied.decision.state, entry, last_try):
+            if await self._settle_once(applied.decision.state, submission, last_try):
                 return applied.decision
             # Somebody else has settled it meanwhile, and may have left something due that nobody is there to do.
 
-    async def _settle_once(self, payment: Payment, entry: Entry, last_try: bool) -> bool:
+    async def _settle_once(self, payment: Payment, submission: Submission, last_try: bool) -> bool:
         """A duplicate that arrives while the provider works waits for the same answer instead of asking again."""
         assert payment.due is not None  # noqa: S101 - the caller has checked it
         key = (payment.id, payment.due)
         task = self._in_flight.get(key)
         if task is None:
-            task = asyncio.create_task(self._settle(payment, entry, last_try))
+            task = asyncio.create_task(self._settle(payment, submission, last_try))
             self._in_flight[key] = task
             task.add_done_callback(lambda _: self._in_flight.pop(key, None))
         return await asyncio.shield(task)
 
-    async def _settle(self, payment: Payment, entry: Entry, last_try: bool) -> bool:
+    async def _settle(self, payment: Payment, submission: Submission, last_try: bool) -> bool:
         """Whether nothing is due any more; False: an answer came too late to say."""
         while payment.due is not None:
             crash_point("payment.due")
-            outcome = await self._ask(payment, entry, last_try)
+            outcome = await self._ask(payment, submission, last_try)
             crash_point("payment.answered")
-            answer = Entry(
+            answer = Submission(
                 message=outcome,
-                event_id=entry.event_id,
-                correlation_id=entry.correlation_id,
-                coordinator=entry.coordinator,
+                event_id=submission.event_id,
+                correlation_id=submission.correlation_id,
+                coordinator=submission.coordinator,
             )
             applied: Applied[Payment] = await self._ledger.submit(answer)
             if isinstance(applied.decision, Illegal):
@@ -81,11 +81,11 @@ class Payments:
             payment = applied.decision.state
         return True
 
-    async def _ask(self, payment: Payment, entry: Entry, last_try: bool) -> Outcome:
+    async def _ask(self, payment: Payment, submission: Submission, last_try: bool) -> Outcome:
         try:
-            answer = await self._provider_on(payment, entry.correlation_id)
+            answer = await self._provider_on(payment, submission.correlation_id)
             if isinstance(answer, Mischarged):
-                return await self._undone(payment, answer, entry.correlation_id)
+                return await self._undone(payment, answer, submission.correlation_id)
         except ForeignAnswer as error:
             raise ContradictoryOutcome(str(error)) from error
         except ProviderUnavailable as error:

@@ -7,7 +7,7 @@ from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class StepInput:
     """A message for a service's ledger; `payload` is in wire form, `event_id` becomes the cause of what follows."""
 
     event_type: str

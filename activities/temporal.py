@@ -11,14 +11,14 @@ from uuid import UUID
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from activities.book import Entry, State
-from activities.steps import Step
+from activities.book import State, Submission
+from activities.steps import StepInput
 from models.message_types import MESSAGE_TYPES, known_type
 from models.messages import Envelope, MalformedMessage, parse
 from models.saga import Coordinator, Decision, Illegal, Message
 
 
-def entry_of(step: Step, *kinds: type[Message]) -> Entry:
+def submission_of(step: StepInput, *kinds: type[Message]) -> Submission:
     """The step's message as the ledger takes it. Raises ApplicationError, for good, unless it is of these kinds."""
     event_type = known_type(step.event_type)
     if event_type is None or MESSAGE_TYPES[event_type] not in kinds:
@@ -32,7 +32,7 @@ def entry_of(step: Step, *kinds: type[Message]) -> Entry:
             correlation_id=step.correlation_id,
             payload=step.payload,
         )
-        return Entry(
+        return Submission(
             message=parse(envelope),
             event_id=envelope.event_id,
             correlation_id=envelope.correlation_id,

@@ -7,7 +7,7 @@ from typing import Any, assert_never
 import structlog
 from aiormq.abc import DeliveredMessage
 
-from activities.book import Entry
+from activities.book import Submission
 from activities.faults import crash_point
 from choreography.broker import Broker
 from choreography.disposition import Ack, DeadLetter, Disposition, RetryAfter, dispose
@@ -78,13 +78,13 @@ class Consumer:
         step = self._reactions.get(type(message))
         if step is None:
             raise MalformedMessage(f"{envelope.event_type} has no reaction in {self._queue}; it was misrouted")
-        entry = Entry(
+        submission = Submission(
             message=message,
             event_id=envelope.event_id,
             correlation_id=envelope.correlation_id,
             coordinator=envelope.coordinator,
         )
-        return await step(entry, attempt > len(self._delays))
+        return await step(submission, attempt > len(self._delays))
 
     async def _set_aside(
         self, delivery: Delivery, envelope: Envelope | None, attempt: int, disposition: RetryAfter | DeadLetter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
-from activities.book import Entry
+from activities.book import Submission
 from activities.orders import Orders
 from activities.payments import Payments
 from models.saga import (
@@ -21,15 +21,15 @@ from models.saga import (
 )
 
 # Takes the message and whether it is the last try that a step of several may make.
-Reaction: TypeAlias = Callable[[Entry, bool], Awaitable[Decision[Any]]]
+Reaction: TypeAlias = Callable[[Submission, bool], Awaitable[Decision[Any]]]
 Reactions: TypeAlias = Mapping[type[Message], Reaction]
 
 
 def order_reactions(orders: Orders) -> Reactions:
     """What the order service does on what it hears."""
 
-    async def apply(entry: Entry, _last_try: bool) -> Decision[Any]:
-        return (await orders.apply(entry)).decision
+    async def apply(submission: Submission, _last_try: bool) -> Decision[Any]:
+        return (await orders.apply(submission)).decision
 
     return {
         CreateOrderRequested: apply,
@@ -43,7 +43,7 @@ def order_reactions(orders: Orders) -> Reactions:
 def payment_reactions(payments: Payments) -> Reactions:
     """What the payment service does on what it hears."""
 
-    async def apply(entry: Entry, last_try: bool) -> Decision[Any]:
-        return await payments.apply(entry, last_try=last_try)
+    async def apply(submission: Submission, last_try: bool) -> Decision[Any]:
+        return await payments.apply(submission, last_try=last_try)
 
     return {OrderCreated: apply, OrderCancelled: apply}

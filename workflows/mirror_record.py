@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from activities.steps import Step
+from activities.steps import StepInput
 from models.lifecycle import OrderStatus
 from models.message_types import CommandType, EventType
 from models.messages import Envelope, MalformedMessage, read_wire
@@ -112,14 +112,14 @@ class MirrorRecord:
         return next((e for e in reversed(self._events.values()) if e.event_type == event_type), None)
 
 
-def timeout_of(created: Envelope) -> Step:
+def timeout_of(created: Envelope) -> StepInput:
     """The command that cancels an order whose payment took too long; its id is derived, so asking twice is once."""
     return cancellation_of(created, CancelReason.PAYMENT_TIMEOUT, Coordinator.CHOREOGRAPHY)
 
 
-def cancellation_of(created: Envelope, reason: CancelReason, coordinator: Coordinator) -> Step:
+def cancellation_of(created: Envelope, reason: CancelReason, coordinator: Coordinator) -> StepInput:
     """The command that cancels this order for that reason; its id is derived, too."""
-    return Step(
+    return StepInput(
         event_type=CommandType.ORDER_CANCEL_REQUESTED,
         payload={"orderId": created.order_id, "reason": reason},
         event_id=str(cancel_id(UUID(created.order_id), reason)),
@@ -128,9 +128,9 @@ def cancellation_of(created: Envelope, reason: CancelReason, coordinator: Coordi
     )
 
 
-def repetition_of(event: Envelope) -> Step:
+def repetition_of(event: Envelope) -> StepInput:
     """The event itself, to be published once more."""
-    return Step(
+    return StepInput(
         event_type=event.event_type,
         payload=dict(event.payload),
         event_id=str(event.event_id),

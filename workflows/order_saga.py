@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 with workflow.unsafe.imports_passed_through():
     import msgspec
 
-    from activities.steps import Step
+    from activities.steps import StepInput
     from models.lifecycle import BEYOND_CANCELLING, OrderStatus, cancellable
     from models.message_types import EventType
     from models.messages import Envelope
@@ -217,7 +217,7 @@ class OrderSaga:
         if off is not None and not self._timeline.over:
             await self._do(COMPENSATIONS[CHARGE_PAYMENT], answer_to(off))
 
-    async def _do(self, step: SagaStep, message: Step, *, within: timedelta | None = None) -> Envelope | None:
+    async def _do(self, step: SagaStep, message: StepInput, *, within: timedelta | None = None) -> Envelope | None:
         """Run the step, until it is done; the last event that it logged, if it did. Raises what `run_step` raises."""
         delays, here = self._saga.retry_delays, step.queue == self._local
         return self._take((await run_step(step, message, delays=delays, here=here, within=within)).events)

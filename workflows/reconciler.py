@@ -20,7 +20,7 @@ from temporalio.exceptions import (
 )
 
 with workflow.unsafe.imports_passed_through():
-    from activities.steps import Step, StepResult
+    from activities.steps import StepInput, StepResult
     from activities.stragglers import Place, Search
     from models.message_types import EventType
     from workflows.arguments import Refused, the_argument
@@ -154,7 +154,7 @@ class Reconciler:
             trouble=trouble,
         )
 
-    def _next_step(self, part: Part, record: MirrorRecord) -> tuple[SagaStep, Step] | None:
+    def _next_step(self, part: Part, record: MirrorRecord) -> tuple[SagaStep, StepInput] | None:
         return next_step(record, unpaid=self._unpaid(part, record), due=part is Part.DUE)
 
     def _unpaid(self, part: Part, record: MirrorRecord) -> SagaStep | None:
@@ -179,7 +179,7 @@ class Reconciler:
         if record.last(EventType.ORDER_CREATED) is None:
             raise ApplicationError("the order service's event log knows no such order")
 
-    async def _take(self, record: MirrorRecord, step: SagaStep, message: Step) -> None:
+    async def _take(self, record: MirrorRecord, step: SagaStep, message: StepInput) -> None:
         pays = step.queue == PAYMENT_TASK_QUEUE
         arguments = (message, _TRIES) if step is CHARGE_PAYMENT else (message,)
         summary = f"order {message.payload['orderId']}, because of {message.event_type}"

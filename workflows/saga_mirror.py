@@ -14,7 +14,7 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     import msgspec
 
-    from activities.steps import Step, StepResult
+    from activities.steps import StepInput, StepResult
     from models.message_types import EventType
     from workflows import search_attributes
     from workflows.arguments import Refused, check_workflow_id, own_order_id, the_argument
@@ -192,7 +192,7 @@ class SagaMirror:
             self._republished += 1
             self._next_try = workflow.now() + self._compensation_timeout * 2**self._republished
 
-    async def _take_step(self, name: str, step: Step, summary: str, watch: Watch) -> bool:
+    async def _take_step(self, name: str, step: StepInput, summary: str, watch: Watch) -> bool:
         """Whether the step was taken: it may become pointless, or be refused for good, which an operator is told."""
         self._waiting_for = f"the step {name}"
         self._show()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, assert_never
 from uuid import UUID
 
-from activities.steps import Step
+from activities.steps import StepInput
 from models.message_types import CommandType, EventType
 from models.messages import Envelope
 from models.saga import Coordinator, cancel_id
@@ -67,7 +67,7 @@ READ_EVENTS: Final[Mapping[str, str]] = {
 }
 
 
-def create_command(saga: SagaInput, order: NewOrder) -> Step:
+def create_command(saga: SagaInput, order: NewOrder) -> StepInput:
     """The command that creates the order."""
     payload = {"orderId": saga.order_id, "userId": order.user_id, "total": order.total, "currency": order.currency}
     if order.payment_method is not None:
@@ -75,20 +75,20 @@ def create_command(saga: SagaInput, order: NewOrder) -> Step:
     return _step(CommandType.CREATE_ORDER_REQUESTED, payload, order.event_id, saga.correlation_id)
 
 
-def cancel_command(order_id: str, request: CancelRequest) -> Step:
+def cancel_command(order_id: str, request: CancelRequest) -> StepInput:
     """The command that cancels the order."""
     event_id = cancel_id(UUID(order_id), request.reason)
     payload = {"orderId": order_id, "reason": request.reason}
     return _step(CommandType.ORDER_CANCEL_REQUESTED, payload, str(event_id), request.correlation_id)
 
 
-def answer_to(event: Envelope) -> Step:
+def answer_to(event: Envelope) -> StepInput:
     """What the next step is given: the event that it answers."""
     return _step(event.event_type, dict(event.payload), str(event.event_id), event.correlation_id)
 
 
-def _step(event_type: str, payload: dict[str, Any], event_id: str, correlation_id: str) -> Step:
-    return Step(
+def _step(event_type: str, payload: dict[str, Any], event_id: str, correlation_id: str) -> StepInput:
+    return StepInput(
         event_type=event_type,
         payload=payload,
         event_id=event_id,

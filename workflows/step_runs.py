@@ -9,7 +9,7 @@ from typing import Final, cast
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, RetryState, TimeoutError, TimeoutType
 
-from activities.steps import Step, StepResult
+from activities.steps import StepInput, StepResult
 from workflows.naming import PAYMENT_TASK_QUEUE
 from workflows.retries import LOCAL_RETRIES_WITHIN, ORDER_RETRIES, payment_retries
 from workflows.saga_steps import CHARGE_PAYMENT, SagaStep
@@ -20,7 +20,7 @@ _HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)  # a service that died is notic
 
 
 async def run_step(
-    step: SagaStep, message: Step, *, delays: Sequence[float], here: bool, within: timedelta | None
+    step: SagaStep, message: StepInput, *, delays: Sequence[float], here: bool, within: timedelta | None
 ) -> StepResult:
     """What the step answers once it is done; `here`: as a local activity of the worker that runs the workflow.
 

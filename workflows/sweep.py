@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from activities.steps import Step
+from activities.steps import StepInput
 from activities.stragglers import Place
 from models.lifecycle import OrderStatus
 from models.message_types import EventType
@@ -111,7 +111,7 @@ class Sweep:
             raise ValueError(f"page is {self.page}; it must be 1 … {_LARGEST_PAGE} orders")
 
 
-def next_step(record: MirrorRecord, *, unpaid: SagaStep | None, due: bool = False) -> tuple[SagaStep, Step] | None:
+def next_step(record: MirrorRecord, *, unpaid: SagaStep | None, due: bool = False) -> tuple[SagaStep, StepInput] | None:
     """The step that brings a saga on from where its event logs say that it stands; None if there is nothing to do.
 
     Every message is the one that the saga's own coordinator would have sent, with its id: a step that was taken before,
@@ -133,7 +133,7 @@ def next_step(record: MirrorRecord, *, unpaid: SagaStep | None, due: bool = Fals
     return (CHARGE_PAYMENT, repetition_of(created)) if due else None
 
 
-def _settling(record: MirrorRecord, created: Envelope, unpaid: SagaStep | None) -> tuple[SagaStep, Step] | None:
+def _settling(record: MirrorRecord, created: Envelope, unpaid: SagaStep | None) -> tuple[SagaStep, StepInput] | None:
     """The step for an order that waits for its payment."""
     payment = record.timeline.payment_status
     called_off = payment is not None and payment.called_off

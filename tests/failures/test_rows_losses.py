@@ -14,7 +14,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from activities import faults
-from activities.book import Entry
+from activities.book import Submission
 from choreography.broker import Broker
 from choreography.consumer import Consumer
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
@@ -106,7 +106,7 @@ def consume_in_a_process(world: World, *, letters: int = 0, killer: str = "", cr
     Each cancellation takes a moment, and that of the order `killer` kills the process.
     """
 
-    async def react(entry: Entry, _last: bool) -> Decision[Order]:
+    async def react(entry: Submission, _last: bool) -> Decision[Order]:
         if str(entry.message.order_id) == killer:
             os.kill(os.getpid(), SIGKILL)
         await asyncio.sleep(0.1)  # as a provider would take

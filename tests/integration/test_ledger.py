@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from activities.book import Applied, Entry
+from activities.book import Applied, Submission
 from activities.ledger import Ledger, apply
 from activities.orders import ORDERS
 from activities.payments import PAYMENTS
@@ -68,7 +68,7 @@ class Bench:
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return self._runner.run(work)
 
-    def apply(self, *entries: Entry, outlet: Nowhere | None = None) -> list[Applied[Order] | Exception]:
+    def apply(self, *entries: Submission, outlet: Nowhere | None = None) -> list[Applied[Order] | Exception]:
         return self.run(apply(self.database, ORDERS, outlet or Nowhere(), entries))
 
     def rows(self, sql: str, *params: Any) -> list[dict[str, Any]]:
@@ -92,8 +92,8 @@ def bench(servers: Servers) -> Iterator[Bench]:
 IDS = [OrderId(UUID(int=n << 80)) for n in range(1, 4)]
 
 
-def entry(message: OrderMessage) -> Entry:
-    return Entry(message=message, event_id=uuid4(), correlation_id="c")
+def entry(message: OrderMessage) -> Submission:
+    return Submission(message=message, event_id=uuid4(), correlation_id="c")
 
 
 def create(order_id: OrderId, payment_method: str | None = None) -> CreateOrderRequested:
@@ -209,7 +209,7 @@ def test_41_no_event_is_committed_that_its_readers_would_refuse(bench: Bench, te
         OrderCancelRequested(order_id=cancelled),
     )
     outlet = Nowhere()
-    entries = [Entry(message=message, event_id=uuid4(), correlation_id=text) for message in messages]
+    entries = [Submission(message=message, event_id=uuid4(), correlation_id=text) for message in messages]
     assert all(isinstance(answer, Applied) for answer in bench.apply(*entries, outlet=outlet))
 
     rows = bench.rows("SELECT * FROM event_log WHERE event_type <> 'OrderCreated' ORDER BY seq")
@@ -245,7 +245,7 @@ def test_41_what_a_provider_answers_is_stored_whatever_it_says(servers: Servers)
         try:
             created = [OrderCreated(order_id=each, user_id=UserId(UUID(int=7)), total=1) for each in ids]
             for batch in (created, answers):
-                entries = [Entry(message=message, event_id=uuid4(), correlation_id="c") for message in batch]
+                entries = [Submission(message=message, event_id=uuid4(), correlation_id="c") for message in batch]
                 found = await apply(database, PAYMENTS, Nowhere(), entries)
                 assert all(isinstance(answer, Applied) for answer in found), found
             return await database.query("SELECT * FROM event_log ORDER BY seq")

@@ -18,7 +18,7 @@ from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSki
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle, WorkflowUpdateFailedError
 from temporalio.testing import WorkflowEnvironment
 
-from activities.book import Entry
+from activities.book import Submission
 from api.gateway.orchestration import Orchestration
 from models.ids import uuid7
 from models.message_types import EventType
@@ -308,7 +308,7 @@ def test_starting_or_cancelling_twice_changes_nothing() -> None:
 def test_a_cancellation_that_reaches_the_order_some_other_way_is_seen_to_its_end() -> None:
     async def act(stage: Stage) -> None:
         stage.services.on_pay = lambda: stage.services.apply_to_order(
-            Entry(
+            Submission(
                 message=OrderCancelRequested(order_id=stage.order_id),
                 event_id=derived_id(stage.order_id, "OrderCancelRequested", "USER_REQUESTED"),
                 correlation_id="trace-9",

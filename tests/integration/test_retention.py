@@ -19,7 +19,7 @@ from activities.order_activities import OrderActivities
 from activities.orders import ORDERS, Orders
 from activities.payments import PAYMENTS
 from activities.retention import Removal, Retention
-from activities.steps import Step, StepResult
+from activities.steps import StepInput, StepResult
 from audit.findings import Report
 from audit.proof import Scope
 from audit.run import Places, audit
@@ -279,7 +279,7 @@ def test_a_cancellation_published_again_while_events_are_removed_finds_all_or_no
         await database.open()
         try:
             event = ("OrderCancelled", {"orderId": str(order_id), "reason": "USER_REQUESTED"})
-            step = Step(
+            step = StepInput(
                 event_type=event[0],
                 payload=event[1],
                 event_id=str(order_id),

@@ -14,7 +14,7 @@ from uuid import UUID
 import pytest
 from typer.testing import CliRunner
 
-from activities.book import Book, Entry
+from activities.book import Book, Submission
 from activities.orders import ORDERS
 from activities.payments import PAYMENTS
 from activities.retention import Retention
@@ -153,7 +153,9 @@ def test_an_orchestrated_order_cancelled_after_the_removal_is_refunded(servers: 
 
         await orchestration.cancel(order_id, correlation_id="c")
         assert await stage.client.get_workflow_handle(workflow_id(order_id)).result() == "CANCELLED"
-        of_order = Entry(message=command, event_id=event_id, correlation_id="c", coordinator=Coordinator.ORCHESTRATION)
+        of_order = Submission(
+            message=command, event_id=event_id, correlation_id="c", coordinator=Coordinator.ORCHESTRATION
+        )
         assert await stage.statuses(of_order) == ("CANCELLED", "REFUNDED")
         assert await stage.books(of_order) == (999, 999)
         assert [event[0] for event in await stage.events(of_order)] == ["OrderCancelled", "PaymentRefunded"]

@@ -21,7 +21,7 @@ from temporalio.api.testservice.v1 import LockTimeSkippingRequest, UnlockTimeSki
 from temporalio.client import WorkflowExecutionStatus
 from temporalio.testing import WorkflowEnvironment
 
-from activities.steps import Step, StepResult
+from activities.steps import StepInput, StepResult
 from tests.replay.mirror_stage import MirrorStage, PatientOrderService
 from tests.replay.saga_stage import SagaStage
 from tests.replay.stage import Stage, temporal
@@ -106,7 +106,7 @@ class NotingOrderService(PatientOrderService):
         super().__init__()
         self.attempts: list[datetime] = []
 
-    def _answer(self, step: Step) -> StepResult:
+    def _answer(self, step: StepInput) -> StepResult:
         self.attempts.append(activity.info().started_time)
         return super()._answer(step)
 

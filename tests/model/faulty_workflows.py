@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from temporalio import workflow
 
-from activities.steps import Step
+from activities.steps import StepInput
 from models.message_types import EventType
 from models.messages import Envelope
 from workflows.order_saga import OrderSaga
@@ -65,7 +65,7 @@ class ForgetsTheDecline(OrderSaga):
     async def run(self, saga: SagaInput) -> str | None:
         return await super().run(saga)
 
-    async def _do(self, step: SagaStep, message: Step, *, within: timedelta | None = None) -> Envelope | None:
+    async def _do(self, step: SagaStep, message: StepInput, *, within: timedelta | None = None) -> Envelope | None:
         return None if step is DECLINE_ORDER else await super()._do(step, message, within=within)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.model.activations import Asked, Done
 from tests.model.services import Memories, Service
 from tests.model.state import Copy, Label, Memory, Slot, Store, Temporal
-from tests.model.steps import Step, places, with_memory
+from tests.model.steps import Draft, places, with_memory
 from tests.model.temporal import Workflows
 
 
@@ -18,7 +18,7 @@ class LocalSteps:
         self._workflows = workflows
         self._orders = orders
 
-    def steps(self, temporal: Temporal, store: Store, memories: Memories) -> Iterator[Step]:
+    def steps(self, temporal: Temporal, store: Store, memories: Memories) -> Iterator[Draft]:
         """A local step commits, and the task goes on with its answer; or that answer comes too late for it."""
         if temporal.task is None:
             return
@@ -27,8 +27,8 @@ class LocalSteps:
                 done, after, memory = self._run(asked, store, memories[place])
                 sets = {Slot.ORDERS: after, Slot.ORDER_MEMORY: with_memory(memories, place, memory)}
                 on = self._workflows.comes_to(temporal, self._workflows.runs.go_on(temporal.task, (done,)))
-                yield Step(Label("local step", "order", detail=asked.activity), {**sets, Slot.TEMPORAL: on})
-                yield Step(Label("step in vain", "order", detail=asked.activity), sets).at_a_cost("incomplete")
+                yield Draft(Label("local step", "order", detail=asked.activity), {**sets, Slot.TEMPORAL: on})
+                yield Draft(Label("step in vain", "order", detail=asked.activity), sets).at_a_cost("incomplete")
 
     def _run(self, asked: Asked, store: Store, memory: Memory) -> tuple[Done, Store, Memory]:
         activity = self._workflows.activity(asked.activity, asked.argument)
@@ -36,13 +36,13 @@ class LocalSteps:
             return self._workflows.read(activity, store, Store()), store, memory
         return self._workflows.order_step(activity, store, memory)
 
-    def cut_short(self, temporal: Temporal, memories: Memories) -> Iterator[Step]:
+    def cut_short(self, temporal: Temporal, memories: Memories) -> Iterator[Draft]:
         """The task is lost, with all that it learned; what its local steps have committed is not."""
         if temporal.task is None:
             return
         lost = {Slot.TEMPORAL: temporal._replace(task=None, taken=0)}
-        yield Step(Label("lose the task", "workflow"), lost).at_a_cost("incomplete")
+        yield Draft(Label("lose the task", "workflow"), lost).at_a_cost("incomplete")
         for place in places(memories):
             back = [(Slot.ORDER_QUEUE, Copy(each.number, each.attempt)) for each in memories[place].held]
             dead = {**lost, Slot.ORDER_MEMORY: with_memory(memories, place, Memory())}
-            yield Step(Label("crash", "order", detail="in a task"), dead, puts=back).at_a_cost("crashes")
+            yield Draft(Label("crash", "order", detail="in a task"), dead, puts=back).at_a_cost("crashes")

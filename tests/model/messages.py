@@ -7,8 +7,8 @@ from functools import cache
 from typing import Final
 from uuid import UUID
 
-from activities.book import Entry
-from activities.steps import Step
+from activities.book import Submission
+from activities.steps import StepInput
 from choreography.outgoing import outgoing
 from choreography.topology import BINDINGS, MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE
 from models.message_types import UnknownType, known_type
@@ -55,7 +55,7 @@ class Messages:
             self._messages.append(parse(received))
         return self._numbers[body]
 
-    def number_of_step(self, step: Step) -> int:
+    def number_of_step(self, step: StepInput) -> int:
         """The number of a message that an orchestrator gives to a step: it is never published."""
         envelope = Envelope(
             event_type=known_type(step.event_type) or UnknownType(step.event_type),
@@ -85,10 +85,10 @@ class Messages:
         events = [self._envelopes[number] for number in log]
         return tuple(f"{each.event_type} because of {types.get(each.causation_id or each.event_id)}" for each in events)
 
-    def entry(self, number: int) -> Entry:
+    def entry(self, number: int) -> Submission:
         """The message as a ledger takes it (as `Consumer._react` makes it)."""
         envelope = self._envelopes[number]
-        return Entry(
+        return Submission(
             message=self._messages[number],
             event_id=envelope.event_id,
             correlation_id=envelope.correlation_id,

@@ -17,7 +17,7 @@ from tests.model.activations import Signal, data_of, value_of
 from tests.model.messages import ORDER, Messages
 from tests.model.rules import Discipline
 from tests.model.state import Label, Queue, Slot, Temporal
-from tests.model.steps import Step, without
+from tests.model.steps import Draft, without
 from tests.model.temporal import Workflows
 from tests.model.workflow_runs import Run, Runs
 from workflows.mirrors import SagaMirrors
@@ -35,7 +35,7 @@ class Mirror:
         self._loop = asyncio.new_event_loop()
         self._told: dict[tuple[Temporal, tuple[int, ...]], list[Temporal]] = {}
 
-    def feed(self, queue: Queue, temporal: Temporal) -> Iterator[Step]:
+    def feed(self, queue: Queue, temporal: Temporal) -> Iterator[Draft]:
         """`MirrorFeed`: one event, or all that have arrived, in one call; acknowledged once the mirror knows them."""
         numbers = sorted({copy.number for copy in queue.waiting})
         together = [tuple(numbers)] if len(numbers) > 1 else []
@@ -44,11 +44,11 @@ class Mirror:
             for copy in queue.waiting:
                 rest = rest._replace(waiting=without(rest.waiting, copy)) if copy.number in told else rest
             for after in self._tell(temporal, told):
-                yield Step(Label("tell", "worker", told), {Slot.MIRROR_QUEUE: rest, Slot.TEMPORAL: after})
+                yield Draft(Label("tell", "worker", told), {Slot.MIRROR_QUEUE: rest, Slot.TEMPORAL: after})
                 if self._discipline.feed_tells_before_ack:
-                    yield Step(Label("tell in vain", "worker", told), {Slot.TEMPORAL: after}).at_a_cost("crashes")
+                    yield Draft(Label("tell in vain", "worker", told), {Slot.TEMPORAL: after}).at_a_cost("crashes")
             if not self._discipline.feed_tells_before_ack:
-                yield Step(Label("forget to tell", "worker", told), {Slot.MIRROR_QUEUE: rest}).at_a_cost("crashes")
+                yield Draft(Label("forget to tell", "worker", told), {Slot.MIRROR_QUEUE: rest}).at_a_cost("crashes")
 
     def _tell(self, temporal: Temporal, numbers: tuple[int, ...]) -> list[Temporal]:
         envelopes = [self._messages.envelope(number) for number in numbers]

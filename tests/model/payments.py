@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from activities.book import Entry
+from activities.book import Submission
 from activities.payments import ContradictoryOutcome
 from activities.providers import VOIDED, ProviderUnavailable, RefundRefused
 from models.lifecycle import Due
@@ -16,7 +16,7 @@ from models.saga import Become, Illegal, Stale
 from tests.model.messages import ORDER
 from tests.model.services import Memories, Service
 from tests.model.state import Books, Held, Kind, Label, Line, Memory, Slot, Store, Work
-from tests.model.steps import Step, bag, places, with_memory, without
+from tests.model.steps import Draft, bag, places, with_memory, without
 
 _TRANSACTION = "txn_model"
 _ANSWERS: dict[str, Outcome] = {
@@ -97,7 +97,7 @@ class PaymentService(Service):
 
     # what the tasks do: `Payments._settle`
 
-    def work(self, store: Store, memories: Memories, books: Books) -> Iterator[Step]:
+    def work(self, store: Store, memories: Memories, books: Books) -> Iterator[Draft]:
         for place in places(memories):
             for each in dict.fromkeys(memories[place].works):
                 if each.answer is None:
@@ -106,14 +106,14 @@ class PaymentService(Service):
                     yield self._record(store, memories, place, each)
                     yield self._record(store, memories, place, each, again=True).at_a_cost("recommits")
 
-    def _ask(self, memories: Memories, place: int, work: Work, books: Books) -> Iterator[Step]:
+    def _ask(self, memories: Memories, place: int, work: Work, books: Books) -> Iterator[Draft]:
         payment, verb = work.payment, _verb(work.payment)
         key = self._key(payment, books)
 
-        def step(what: str, answer: object, after: Memory, books: Books) -> Step:
+        def step(what: str, answer: object, after: Memory, books: Books) -> Draft:
             sets = {self.memory: with_memory(memories, place, after), Slot.PROVIDER: books}
             told = f"{verb}: {type(answer).__name__}" if answer else verb
-            return Step(Label(what, "provider", detail=told), sets)
+            return Draft(Label(what, "provider", detail=told), sets)
 
         for after, answer in self.provider.acts(books, verb, key, payment.amount):
             told = self._told(memories[place], work, answer)
@@ -139,9 +139,9 @@ class PaymentService(Service):
             return self._done(memory, work, answer)
         return memory._replace(works=bag([*without(memory.works, work), work._replace(answer=answer)]))
 
-    def _record(self, store: Store, memories: Memories, place: int, work: Work, *, again: bool = False) -> Step:
+    def _record(self, store: Store, memories: Memories, place: int, work: Work, *, again: bool = False) -> Draft:
         cause = self.messages.entry(work.number)
-        entry = Entry(
+        entry = Submission(
             message=work.answer,  # type: ignore[arg-type]
             event_id=cause.event_id,
             correlation_id=cause.correlation_id,
@@ -159,7 +159,7 @@ class PaymentService(Service):
             memory = self._done(memory, work, result)
         sets = {self.store: after, self.memory: with_memory(memories, place, memory)}
         told = f"{type(work.answer).__name__}: {type(result).__name__}"
-        return Step(Label("record again" if again else "record", self.side, detail=told), sets)
+        return Draft(Label("record again" if again else "record", self.side, detail=told), sets)
 
     def _done(self, memory: Memory, work: Work, result: Any) -> Memory:
         """The task ends; whoever waited for it learns the result."""
@@ -177,14 +177,14 @@ class PaymentService(Service):
         asked = {(_verb(each.payment), self._key(each.payment, books)) for each in memory.works if each.answer is None}
         return {Slot.PROVIDER: books._replace(late=bag({*books.late, *asked}))}
 
-    def be_late(self, books: Books, amount: int) -> Iterator[Step]:
+    def be_late(self, books: Books, amount: int) -> Iterator[Draft]:
         """The provider acts on a request whose caller has gone."""
         for verb, key in books.late:
             for after, answer in self.provider.acts(books, verb, key, amount):
                 if not isinstance(answer, Exception):
                     done = after._replace(late=without(after.late, (verb, key)))
                     label = Label("act late", "provider", detail=f"{verb}: {type(answer).__name__}")
-                    yield Step(label, {Slot.PROVIDER: done}, kind=Kind.WHIM)
+                    yield Draft(label, {Slot.PROVIDER: done}, kind=Kind.WHIM)
 
 
 def _verb(payment: Payment) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from activities import ledger
-from activities.book import Applied, Book, Entry
+from activities.book import Applied, Book, Submission
 from activities.orders import ORDERS
 from activities.payments import PAYMENTS
 from choreography.reactions import order_reactions, payment_reactions
@@ -72,7 +72,7 @@ class Ledger:
         self._rows: Atlas[Any] = Atlas()
         self._decided: dict[tuple[Any, ...], Applied[Any] | Exception] = {}
 
-    def decide(self, side: str, row: Any, entry: Entry) -> Applied[Any] | Exception:
+    def decide(self, side: str, row: Any, entry: Submission) -> Applied[Any] | Exception:
         """What `activities.ledger` makes of this message on this row; its page decides, and makes the event."""
         key = (side, self._rows.number(row), entry.message, entry.event_id, entry.coordinator)
         if key not in self._decided:
@@ -83,7 +83,7 @@ class Ledger:
         return self._decided[key]
 
     def commit(
-        self, side: str, store: Store, memory: Memory, entry: Entry, *, again: bool = False
+        self, side: str, store: Store, memory: Memory, entry: Submission, *, again: bool = False
     ) -> tuple[Any, Store, Memory]:
         """The decision (or what deciding raised), the store after the transaction, and the memory after `offer`.
 

@@ -27,7 +27,7 @@ from tests.model.state import (
     Slot,
     Store,
 )
-from tests.model.steps import Step, bag, places, with_memory, without
+from tests.model.steps import Draft, bag, places, with_memory, without
 
 Memories = tuple[Memory, ...]
 
@@ -49,7 +49,7 @@ class Service:
 
     # from the queue to the acknowledgement: `Consumer._handle`
 
-    def consume(self, store: Store, memories: Memories, queue: Queue) -> Iterator[Step]:
+    def consume(self, store: Store, memories: Memories, queue: Queue) -> Iterator[Draft]:
         for copy in dict.fromkeys(queue.waiting):
             rest = queue._replace(waiting=without(queue.waiting, copy))
             for place in places(memories):
@@ -61,7 +61,7 @@ class Service:
                     label = Label(
                         "take again" if again else "take", self.side, (copy.number,), f"attempt {copy.attempt}: {taken}"
                     )
-                    step = Step(label, sets, sends=self._too_soon(taken, store, copy))
+                    step = Draft(label, sets, sends=self._too_soon(taken, store, copy))
                     yield step.at_a_cost("recommits") if again else step
 
     def _react(self, store: Store, memory: Memory, copy: Copy, again: bool) -> tuple[str, Store, Memory]:
@@ -109,7 +109,7 @@ class Service:
 
     # what the process does with what it holds
 
-    def settle(self, store: Store, memories: Memories) -> Iterator[Step]:
+    def settle(self, store: Store, memories: Memories) -> Iterator[Draft]:
         """`Consumer._settle`, and what faults do in its place."""
         for place in places(memories):
             memory = memories[place]
@@ -117,7 +117,7 @@ class Service:
                 rest = memory._replace(held=without(memory.held, held))
                 for what, after, then, puts, buries in self._next(store, rest, held):
                     sets = {self.store: after, self.memory: with_memory(memories, place, then)}
-                    yield Step(Label(what, self.side, (held.number,)), sets, puts=puts, buries=buries)
+                    yield Draft(Label(what, self.side, (held.number,)), sets, puts=puts, buries=buries)
 
     def _next(self, store: Store, rest: Memory, held: Held) -> Iterator[tuple[str, Store, Memory, Any, Any]]:
         match held.then.split(" "):
@@ -143,7 +143,7 @@ class Service:
 
     # from the event log to the exchange: `Publisher` and `Relay`
 
-    def publish(self, store: Store, memories: Memories) -> Iterator[Step]:
+    def publish(self, store: Store, memories: Memories) -> Iterator[Draft]:
         for place in places(memories):
             memory = memories[place]
             for at, phase in self._first_of_each_phase(memory):
@@ -159,13 +159,13 @@ class Service:
             firsts.setdefault(phase, at)
         return [(at, phase) for phase, at in firsts.items() if phase in (OFFERED, CONFIRMED)]
 
-    def _fast_path(self, store: Store, memories: Memories, place: int, at: int, phase: str) -> Iterator[Step]:
+    def _fast_path(self, store: Store, memories: Memories, place: int, at: int, phase: str) -> Iterator[Draft]:
         memory, number = memories[place], store.log[at]
         gone = with_path(memory, drop=[(at, phase)])
 
-        def step(what: str, store: Store, memory: Memory, sends: tuple[int, ...] = ()) -> Step:
+        def step(what: str, store: Store, memory: Memory, sends: tuple[int, ...] = ()) -> Draft:
             sets = {self.store: store, self.memory: with_memory(memories, place, memory)}
-            return Step(Label(what, self.side, (number,)), sets, sends=sends)
+            return Draft(Label(what, self.side, (number,)), sets, sends=sends)
 
         first = OFFERED if self.discipline.confirm_before_forgetting else CONFIRMED
         if phase == first:
@@ -178,7 +178,7 @@ class Service:
             after = gone if first == OFFERED else with_path(gone, add=[(at, CONFIRMED)])
             yield step("forget", _marked(store, [at], gone=True), after)
 
-    def _sweep(self, store: Store, memories: Memories, place: int) -> Iterator[Step]:
+    def _sweep(self, store: Store, memories: Memories, place: int) -> Iterator[Draft]:
         """All rows of the order, once one is deferred or old: what no fast path carries will be old in time."""
         rows = [at for at, mark in enumerate(store.marks) if mark not in (GONE, LOST)]
         if not rows:
@@ -191,41 +191,41 @@ class Service:
         numbers = tuple(store.log[at] for at in rows)
         if self.discipline.relay_deletes_after_publishing:
             sets = {self.store: _marked(store, rows, published=True), self.memory: with_memory(memories, place, swept)}
-            sweep = Step(Label("sweep", self.side, numbers), sets, sends=numbers)
+            sweep = Draft(Label("sweep", self.side, numbers), sets, sends=numbers)
         else:
             sets = {self.store: _marked(store, rows, gone=True), self.memory: with_memory(memories, place, swept)}
-            sweep = Step(Label("sweep", self.side, numbers), sets)
+            sweep = Draft(Label("sweep", self.side, numbers), sets)
         # A fast path that takes longer than the relay's grace has its events published twice.
         yield sweep if left else sweep.at_a_cost("repeats")
 
-    def _end_sweep(self, store: Store, memories: Memories, place: int) -> Iterator[Step]:
+    def _end_sweep(self, store: Store, memories: Memories, place: int) -> Iterator[Draft]:
         rows = [at for at, phase in memories[place].path if phase == RELAYED]
         if not rows:
             return
         after = with_memory(memories, place, with_path(memories[place], drop=[(at, RELAYED) for at in rows]))
         if self.discipline.relay_deletes_after_publishing:
             sets = {self.store: _marked(store, rows, gone=True), self.memory: after}
-            yield Step(Label("end sweep", self.side), sets)
+            yield Draft(Label("end sweep", self.side), sets)
         else:
             numbers = tuple(store.log[at] for at in rows)
             sets = {self.store: _marked(store, rows, published=True), self.memory: after}
-            yield Step(Label("end sweep", self.side, numbers), sets, sends=numbers)
+            yield Draft(Label("end sweep", self.side, numbers), sets, sends=numbers)
 
     # what goes wrong
 
-    def fail(self, memories: Memories, books: Books) -> Iterator[Step]:
+    def fail(self, memories: Memories, books: Books) -> Iterator[Draft]:
         for place in places(memories):
             memory = memories[place]
             held = [each for each in memory.held if self._is_unacknowledged(each)]
             back = [(self.queue, Copy(each.number, each.attempt)) for each in held]
             if memory != Memory():
                 dead = {self.memory: with_memory(memories, place, Memory()), **self.left_behind(memory, books)}
-                yield Step(Label("crash", self.side), dead, puts=back, kind=Kind.FAULT, cost="crashes")
+                yield Draft(Label("crash", self.side), dead, puts=back, kind=Kind.FAULT, cost="crashes")
             if held:
                 # The process goes on, and can acknowledge nothing any more; the broker delivers it all again.
                 rest = memory._replace(held=tuple(each for each in memory.held if each not in held))
                 cut = {self.memory: with_memory(memories, place, rest)}
-                yield Step(Label("disconnect", self.side), cut, puts=back, kind=Kind.FAULT, cost="disconnects")
+                yield Draft(Label("disconnect", self.side), cut, puts=back, kind=Kind.FAULT, cost="disconnects")
 
     def left_behind(self, _memory: Memory, _books: Books) -> dict[Slot, Hashable]:
         """What a crash of this process leaves elsewhere."""

@@ -10,7 +10,7 @@ from tests.model.state import Copy, Kind, Label, Memory, Slot
 Each = TypeVar("Each")
 
 
-class Step(NamedTuple):
+class Draft(NamedTuple):
     """`sends` are published to whoever is bound, `puts` go into one queue, `buries` are dead letters with reasons."""
 
     label: Label
@@ -21,7 +21,7 @@ class Step(NamedTuple):
     kind: Kind = Kind.PROGRESS
     cost: str | None = None
 
-    def at_a_cost(self, cost: str, kind: Kind = Kind.FAULT) -> Step:
+    def at_a_cost(self, cost: str, kind: Kind = Kind.FAULT) -> Draft:
         """The same step, bounded by a budget."""
         return self._replace(kind=kind, cost=cost)
 

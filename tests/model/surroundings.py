@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from activities.temporal import entry_of
+from activities.temporal import submission_of
 from models.saga import CancelReason, Coordinator, OrderCancelRequested, derived_id
 from tests.model.messages import ORDER, Messages
 from tests.model.rules import Discipline, Ledger
 from tests.model.services import Memories
 from tests.model.state import DEFERRED, GONE, PUBLISHED, Copy, Kind, Label, Queue, Slot, Store
-from tests.model.steps import Step, places, with_memory, without
+from tests.model.steps import Draft, places, with_memory, without
 from workflows.mirror_record import timeout_of
 
 
@@ -23,38 +23,38 @@ class Surroundings:
         self._messages = messages
         self._discipline = discipline
 
-    def cancel(self) -> Iterator[Step]:
+    def cancel(self) -> Iterator[Draft]:
         """The user cancels; the gateway publishes the command."""
         number = self._messages.cancel()
-        yield Step(Label("cancel", "client", (number,)), puts=[(Slot.ORDER_QUEUE, Copy(number))]).at_a_cost(
+        yield Draft(Label("cancel", "client", (number,)), puts=[(Slot.ORDER_QUEUE, Copy(number))]).at_a_cost(
             "cancels", Kind.WHIM
         )
 
-    def time_out(self, store: Store, memories: Memories) -> Iterator[Step]:
+    def time_out(self, store: Store, memories: Memories) -> Iterator[Draft]:
         """A mirror's payment timer: its step cancel_order runs on the order service's ledger."""
         created = next((each for each in store.log if self._messages.name(each) == "OrderCreated"), None)
         if created is None:
             return
         number = self._messages.cancel(CancelReason.PAYMENT_TIMEOUT)
-        entry = entry_of(timeout_of(self._messages.envelope(created)), OrderCancelRequested)
+        entry = submission_of(timeout_of(self._messages.envelope(created)), OrderCancelRequested)
         for place in places(memories):
             result, after, memory = self._ledger.commit("order", store, memories[place], entry)
             sets = {Slot.ORDERS: after, Slot.ORDER_MEMORY: with_memory(memories, place, memory)}
-            yield Step(Label("time out", "order", (number,), type(result).__name__), sets).at_a_cost(
+            yield Draft(Label("time out", "order", (number,), type(result).__name__), sets).at_a_cost(
                 "timeouts", Kind.WHIM
             )
 
-    def republish(self, store: Store) -> Iterator[Step]:
+    def republish(self, store: Store) -> Iterator[Draft]:
         """A mirror's compensation timer: its step leaves order.cancelled to the relay once more."""
         if (after := requeued(self._messages, store)) != store:
-            yield Step(Label("republish", "order"), {Slot.ORDERS: after}).at_a_cost("republications", Kind.WHIM)
+            yield Draft(Label("republish", "order"), {Slot.ORDERS: after}).at_a_cost("republications", Kind.WHIM)
 
-    def repeat(self, orders: Store, payments: Store) -> Iterator[Step]:
+    def repeat(self, orders: Store, payments: Store) -> Iterator[Draft]:
         """An operator replays an event; a client repeats a command."""
         for number in (*orders.log, *payments.log):
-            yield Step(Label("replay", "operator", (number,)), sends=[self._again(number)]).at_a_cost("repeats")
+            yield Draft(Label("replay", "operator", (number,)), sends=[self._again(number)]).at_a_cost("repeats")
         create = self._messages.create(Coordinator.CHOREOGRAPHY)
-        yield Step(Label("send again", "client", (create,)), puts=[(Slot.ORDER_QUEUE, Copy(create))]).at_a_cost(
+        yield Draft(Label("send again", "client", (create,)), puts=[(Slot.ORDER_QUEUE, Copy(create))]).at_a_cost(
             "repeats"
         )
 
@@ -65,13 +65,13 @@ class Surroundings:
         envelope = self._messages.envelope(number)
         return self._messages.number(replace(envelope, event_id=derived_id(ORDER, "again", str(envelope.event_id))))
 
-    def redrive(self, slot: Slot, queue: Queue) -> Iterator[Step]:
+    def redrive(self, slot: Slot, queue: Queue) -> Iterator[Draft]:
         """An operator redrives a dead letter: it comes back with a fresh count of attempts."""
         if queue.waiting:
             return  # an operator lets the dust settle first
         for letter in dict.fromkeys(queue.dead):
             after = queue._replace(dead=without(queue.dead, letter))
-            yield Step(
+            yield Draft(
                 Label("redrive", "operator", letter[:1], letter[1]), {slot: after}, puts=[(slot, Copy(letter[0]))]
             )
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from activities import history
-from activities.steps import Step as SagaStep
-from activities.steps import StepResult
-from activities.temporal import entry_of
+from activities.steps import StepInput, StepResult
+from activities.temporal import submission_of
 from models.messages import wire_form
 from models.saga import (
     Become,
@@ -28,7 +27,7 @@ from tests.model.messages import ORDER, Messages
 from tests.model.payments import PaymentService
 from tests.model.services import Memories, Service
 from tests.model.state import Activity, Held, Kind, Label, Memory, Slot, Store, Temporal
-from tests.model.steps import Step, bag, places, with_memory, without
+from tests.model.steps import Draft, bag, places, with_memory, without
 from tests.model.surroundings import requeued
 from tests.model.workflow_runs import Run, Runs
 from workflows.saga_steps import READ_EVENTS
@@ -131,8 +130,8 @@ class Workflows:
         return Activity(name, self._numbers[name, argument])
 
     def _number(self, name: str, argument: bytes) -> int:
-        step = value_of(argument, SagaStep)
-        entry_of(step, _TAKES[name])  # as the activity does; raises if it can't take the message
+        step = value_of(argument, StepInput)
+        submission_of(step, _TAKES[name])  # as the activity does; raises if it can't take the message
         number = self._messages.number_of_step(step)
         self._arguments[number] = argument
         return number
@@ -140,12 +139,12 @@ class Workflows:
     def argument(self, activity: Activity) -> bytes:
         return data_of(str(ORDER)) if activity.number is None else self._arguments[activity.number]
 
-    def task(self, temporal: Temporal) -> Iterator[Step]:
+    def task(self, temporal: Temporal) -> Iterator[Draft]:
         begun = temporal.run is not None and bool(self.run(temporal).history)
         if temporal.task is None and (temporal.unseen or not begun) and temporal.run is not None:
-            yield Step(Label("learn", "workflow"), {Slot.TEMPORAL: self.goes_on(temporal)})
+            yield Draft(Label("learn", "workflow"), {Slot.TEMPORAL: self.goes_on(temporal)})
 
-    def timers(self, temporal: Temporal) -> Iterator[Step]:
+    def timers(self, temporal: Temporal) -> Iterator[Draft]:
         heard = {each.timer for each in temporal.unseen if isinstance(each, Fired)}
         timers = self.run(temporal).timers if temporal.run is not None else ()
         for summary in [each for each in timers if each not in heard]:
@@ -153,7 +152,7 @@ class Workflows:
             if cost and not self.budget.allows(cost):
                 continue  # what never fires need not be played
             for after in self.learns(temporal, Fired(summary)):
-                step = Step(Label("timer", "workflow", detail=summary), {Slot.TEMPORAL: after})
+                step = Draft(Label("timer", "workflow", detail=summary), {Slot.TEMPORAL: after})
                 yield step.at_a_cost(cost, Kind.WHIM) if cost else step
 
     def run(self, temporal: Temporal) -> Run:
@@ -162,7 +161,7 @@ class Workflows:
 
     # activities of the order service: a transaction, and its answer
 
-    def order_steps(self, temporal: Temporal, store: Store, memories: Memories) -> Iterator[Step]:
+    def order_steps(self, temporal: Temporal, store: Store, memories: Memories) -> Iterator[Draft]:
         for activity in temporal.activities:
             if activity.name in _PAYS or activity.number is None:
                 continue
@@ -170,8 +169,8 @@ class Workflows:
                 done, after, memory = self.order_step(activity, store, memories[place])
                 sets = {Slot.ORDERS: after, Slot.ORDER_MEMORY: with_memory(memories, place, memory)}
                 for learnt in self.learns(temporal, done):
-                    yield Step(Label("step", "order", detail=activity.name), {**sets, Slot.TEMPORAL: learnt})
-                yield Step(Label("step in vain", "order", detail=activity.name), sets).at_a_cost("incomplete")
+                    yield Draft(Label("step", "order", detail=activity.name), {**sets, Slot.TEMPORAL: learnt})
+                yield Draft(Label("step in vain", "order", detail=activity.name), sets).at_a_cost("incomplete")
 
     def order_step(self, activity: Activity, store: Store, memory: Memory) -> tuple[Done, Store, Memory]:
         assert activity.number is not None
@@ -202,32 +201,32 @@ class Workflows:
     def _completed(self, activity: Activity, result: StepResult) -> Done:
         return Done(activity.name, self.argument(activity), data_of(result))
 
-    def reads(self, temporal: Temporal, orders: Store, payments: Store) -> Iterator[Step]:
+    def reads(self, temporal: Temporal, orders: Store, payments: Store) -> Iterator[Draft]:
         for activity in temporal.activities:
             if activity.number is None:
                 for after in self.learns(temporal, self.read(activity, orders, payments)):
                     side = "order" if activity.name == "read_order_events" else "payment"
-                    yield Step(Label("step", side, detail=activity.name), {Slot.TEMPORAL: after})
+                    yield Draft(Label("step", side, detail=activity.name), {Slot.TEMPORAL: after})
 
     def read(self, activity: Activity, orders: Store, payments: Store) -> Done:
         log = orders.log if activity.name == "read_order_events" else payments.log
         events = [wire_form(self._messages.envelope(number)) for number in log]
         return Done(activity.name, self.argument(activity), data_of(events))
 
-    def deadlines(self, temporal: Temporal) -> Iterator[Step]:
+    def deadlines(self, temporal: Temporal) -> Iterator[Draft]:
         """The deadline of the payment, which the charge carries: its attempt goes on, and nobody waits for it."""
         for activity in temporal.activities:
             if activity.name == "charge_payment" and self.budget.allows("timeouts"):
                 yield from self._gives_up(temporal, activity, EXPIRED)
 
-    def _gives_up(self, temporal: Temporal, activity: Activity, why: str) -> Iterator[Step]:
+    def _gives_up(self, temporal: Temporal, activity: Activity, why: str) -> Iterator[Draft]:
         for after in self.learns(temporal, Done(activity.name, self.argument(activity), None, why)):
             label = Label("expire", "workflow", detail=f"{activity.name}: {why}")
-            yield Step(label, {Slot.TEMPORAL: after}).at_a_cost("timeouts", Kind.WHIM)
+            yield Draft(label, {Slot.TEMPORAL: after}).at_a_cost("timeouts", Kind.WHIM)
 
     # activities of the payment service: the provider works in between
 
-    def payment_steps(self, temporal: Temporal, store: Store, memories: Memories) -> Iterator[Step]:
+    def payment_steps(self, temporal: Temporal, store: Store, memories: Memories) -> Iterator[Draft]:
         for activity in temporal.activities:
             if activity.name in _PAYS and not activity.started:
                 for place in places(memories):
@@ -237,7 +236,7 @@ class Workflows:
                 if held.activity is not None:
                     yield from self._end(temporal, store, memories, place, held)
 
-    def _begin(self, temporal: Temporal, store: Store, memories: Memories, place: int, activity: Activity) -> Step:
+    def _begin(self, temporal: Temporal, store: Store, memories: Memories, place: int, activity: Activity) -> Draft:
         assert activity.number is not None
         held = Held(activity.number, activity.attempt, "", activity.name)
         taken, after, memory = self._payments.apply(store, memories[place], held)
@@ -248,15 +247,15 @@ class Workflows:
             Slot.TEMPORAL: temporal._replace(activities=started),
         }
         told = f"{activity.name}, attempt {activity.attempt}: {taken}"
-        return Step(Label("begin", "payment", detail=told), sets)
+        return Draft(Label("begin", "payment", detail=told), sets)
 
-    def _end(self, temporal: Temporal, store: Store, memories: Memories, place: int, held: Held) -> Iterator[Step]:
+    def _end(self, temporal: Temporal, store: Store, memories: Memories, place: int, held: Held) -> Iterator[Draft]:
         memory = memories[place]
         rest = with_memory(memories, place, memory._replace(held=without(memory.held, held)))
         mine = Activity(str(held.activity), held.number, held.attempt, started=True)
         if mine not in temporal.activities:
             if held.then in ("report", "fail", "refuse"):  # nobody waits for it any more
-                yield Step(Label("report in vain", "payment", detail=mine.name), {Slot.PAYMENT_MEMORY: rest})
+                yield Draft(Label("report in vain", "payment", detail=mine.name), {Slot.PAYMENT_MEMORY: rest})
             return
         ended = {Slot.PAYMENT_MEMORY: rest, Slot.TEMPORAL: self._again(temporal, mine)}
         match held.then:
@@ -265,22 +264,22 @@ class Workflows:
                 decision: Any = Become(state=row) if held.then == "report" else RuntimeError("refused for good")
                 for after in self.learns(temporal, self._answer(mine, decision, store)):
                     label = Label(held.then, "payment", detail=mine.name)
-                    yield Step(label, {Slot.PAYMENT_MEMORY: rest, Slot.TEMPORAL: after})
+                    yield Draft(label, {Slot.PAYMENT_MEMORY: rest, Slot.TEMPORAL: after})
             case "fail":
-                yield Step(Label("fail", "payment", detail=mine.name), ended)
+                yield Draft(Label("fail", "payment", detail=mine.name), ended)
                 if mine.name == "charge_payment":
                     for late in self._gives_up(temporal, mine, NO_TIME_LEFT):
                         yield late._replace(sets={**late.sets, Slot.PAYMENT_MEMORY: rest})
         # Temporal hears nothing of it for too long; the attempt itself goes on.
-        yield Step(Label("give up", "workflow", detail=mine.name), ended).at_a_cost("incomplete")
+        yield Draft(Label("give up", "workflow", detail=mine.name), ended).at_a_cost("incomplete")
 
-    def notices(self, temporal: Temporal, memories: Memories) -> Iterator[Step]:
+    def notices(self, temporal: Temporal, memories: Memories) -> Iterator[Draft]:
         """An attempt whose process has died beats no heart any more."""
         held = {(each.activity, each.number) for memory in memories for each in memory.held}
         for activity in temporal.activities:
             if activity.started and (activity.name, activity.number) not in held:
                 label = Label("notice", "workflow", detail=activity.name)
-                yield Step(label, {Slot.TEMPORAL: self._again(temporal, activity)})
+                yield Draft(label, {Slot.TEMPORAL: self._again(temporal, activity)})
 
     def _again(self, temporal: Temporal, activity: Activity) -> Temporal:
         tries = len(self._payments.delays) + 1

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from activities.book import Applied, Entry
+from activities.book import Applied, Submission
 from activities.payments import Payments
 from activities.providers import ProviderUnavailable
 from models.outcome import Outcome
@@ -22,7 +22,7 @@ from tests.model.messages import Messages
 from tests.model.payments import PaymentService
 from tests.model.rules import Discipline, Rules
 from tests.model.state import Books, Copy, Held, Memory, Queue, Slot, Store
-from tests.model.steps import Step
+from tests.model.steps import Draft
 from tests.model.world import World
 
 _LATER = ("retry", "bury", "ack")
@@ -32,10 +32,10 @@ class _Surroundings:
     """Ledger and provider of a `Payments`: whatever it asks for waits for the walk to answer."""
 
     def __init__(self) -> None:
-        self.submitted: list[tuple[Entry, asyncio.Future[Any]]] = []
+        self.submitted: list[tuple[Submission, asyncio.Future[Any]]] = []
         self.asked: list[tuple[str, asyncio.Future[Any]]] = []
 
-    def submit(self, entry: Entry) -> asyncio.Future[Any]:
+    def submit(self, entry: Submission) -> asyncio.Future[Any]:
         future = asyncio.get_running_loop().create_future()
         self.submitted.append((entry, future))
         return future
@@ -90,12 +90,12 @@ class _Walk:
         self._compare(step)
         return True
 
-    def _steps(self) -> Iterator[Step]:
+    def _steps(self) -> Iterator[Draft]:
         yield from self._service.consume(self._store, (self._memory,), self._queue)
         yield from self._service.work(self._store, (self._memory,), self._books)
         yield from self._service.settle(self._store, (self._memory,))
 
-    async def _follow(self, step: Step, before: Memory, row: Any) -> None:
+    async def _follow(self, step: Draft, before: Memory, row: Any) -> None:
         ended = [each for each in before.works if each not in self._memory.works]
         match step.label.what:
             case "take":
@@ -124,7 +124,7 @@ class _Walk:
             if work.answer is None and (work.key, work.number) not in self._calls:
                 self._calls[work.key, work.number] = self._surroundings.asked.pop()[1]
 
-    def _commit(self, row: Any, entry: Entry) -> None:
+    def _commit(self, row: Any, entry: Submission) -> None:
         """Answers what was submitted as the model's ledger does."""
         place = next(place for place, (submitted, _) in enumerate(self._surroundings.submitted) if submitted == entry)
         _, future = self._surroundings.submitted.pop(place)
@@ -132,7 +132,7 @@ class _Walk:
         assert isinstance(applied, Applied)
         future.set_result(applied)
 
-    def _compare(self, step: Step) -> None:
+    def _compare(self, step: Draft) -> None:
         assert not self._surroundings.asked, f"after {step.label}: the provider was asked where the model asks nobody"
         answered = [work for work in self._memory.works if work.answer is not None]
         again = [held for held in self._memory.held if held.then == "again"]
@@ -141,7 +141,7 @@ class _Walk:
         assert sorted(map(repr, submitted)) == sorted(map(repr, expected)), f"after {step.label}"
         self._compare_waiting(step)
 
-    def _compare_waiting(self, step: Step) -> None:
+    def _compare_waiting(self, step: Draft) -> None:
         """Who waits in the model waits in production; who is done is done with the same result."""
         waiting = [(held.number, held.attempt) for held in self._memory.held if held.then.split(" ")[0] not in _LATER]
         going = [(held.number, held.attempt) for held, task in self._applying if not task.done()]

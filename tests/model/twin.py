@@ -9,7 +9,7 @@ from models.saga import Coordinator
 from tests.model.activations import Cancelled, Signal, data_of
 from tests.model.messages import CORRELATION, ORDER, TOTAL, USER, Messages
 from tests.model.state import Kind, Label, Slot, Temporal
-from tests.model.steps import Step
+from tests.model.steps import Draft
 from tests.model.temporal import Workflows
 from workflows.saga_input import CANCEL, ORDER_SAGA, CancelRequest, NewOrder, SagaInput
 
@@ -33,7 +33,7 @@ class Twin:
         )
         return Temporal(self._workflows.runs.fresh(ORDER_SAGA, self._input(order)))
 
-    def cancel(self, temporal: Temporal) -> Iterator[Step]:
+    def cancel(self, temporal: Temporal) -> Iterator[Draft]:
         """As `Orchestration.cancel` does: the run that is open learns of it, or another one takes up what is left."""
         if not self._workflows.budget.allows("cancels"):
             return  # what never happens need not be played
@@ -58,5 +58,5 @@ class Twin:
         )
 
 
-def _by(who: str, after: Temporal) -> Step:
-    return Step(Label("signal", who, detail="cancel"), {Slot.TEMPORAL: after}).at_a_cost("cancels", Kind.WHIM)
+def _by(who: str, after: Temporal) -> Draft:
+    return Draft(Label("signal", who, detail="cancel"), {Slot.TEMPORAL: after}).at_a_cost("cancels", Kind.WHIM)

@@ -15,7 +15,7 @@ from tests.model.payments import PaymentService, Provider
 from tests.model.rules import Ledger, Rules
 from tests.model.services import Service
 from tests.model.state import Atlas, Books, Copy, Kind, Memory, Move, Queue, Slot, State, Store, Temporal
-from tests.model.steps import Step, bag
+from tests.model.steps import Draft, bag
 from tests.model.surroundings import Surroundings
 from tests.model.temporal import Workflows
 from tests.model.twin import Twin
@@ -30,7 +30,7 @@ _SLOT_OF_QUEUE: Final = dict(zip(QUEUES, (Slot.ORDER_QUEUE, Slot.PAYMENT_QUEUE, 
 class Actor:
     """Something that moves, and what of the state its moves depend on."""
 
-    def __init__(self, reads: tuple[Slot, ...], steps: Callable[..., Iterator[Step]]) -> None:
+    def __init__(self, reads: tuple[Slot, ...], steps: Callable[..., Iterator[Draft]]) -> None:
         self.reads = reads
         self.key: Callable[[State], Any] = itemgetter(*reads) if reads else lambda _: ()
         self.steps = steps
@@ -189,7 +189,7 @@ class World:
         waiting, dead = self._bags[more]
         return self.atlas[slot].number(Queue(bag([*before.waiting, *waiting]), bag([*before.dead, *dead])))
 
-    def _move(self, step: Step) -> Move:
+    def _move(self, step: Draft) -> Move:
         waiting: dict[Slot, list[Copy]] = {}
         dead: dict[Slot, list[tuple[int, str]]] = {}
         for number in step.sends:

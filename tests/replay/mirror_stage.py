@@ -12,7 +12,7 @@ from temporalio import activity
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from activities.steps import Step, StepResult
+from activities.steps import StepInput, StepResult
 from tests.replay.stage import Stage
 from tests.support.fakes.sagas import FakeOrderService, FakePaymentService, Story
 from workflows.mirrors import SagaMirrors
@@ -46,7 +46,7 @@ class PatientOrderService(FakeOrderService):
         self.gate.set()
 
     @activity.defn(name="cancel_order")
-    async def cancel_order(self, step: Step) -> StepResult:
+    async def cancel_order(self, step: StepInput) -> StepResult:
         await self.gate.wait()
         return self._answer(step)
 

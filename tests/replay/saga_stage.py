@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 
 from temporalio.worker import Worker
 
-from activities.book import Entry
+from activities.book import Submission
 from api.gateway.orchestration import Orchestration
 from models.saga import CreateOrderRequested, OrderId, PaymentApproved, UserId, derived_id
 from tests.replay.stage import Stage, eventually
@@ -74,7 +74,7 @@ class SagaStage(Stage):
         """Have the order paid by somebody who has read that its payment was approved, such as the reconciler."""
         order_id, cause = OrderId(self.order_id), derived_id(self.order_id, "somebody else's word")
         message = PaymentApproved(order_id=order_id, transaction_id="t-1")
-        self.services.apply_to_order(Entry(message=message, event_id=cause, correlation_id="somebody else"))
+        self.services.apply_to_order(Submission(message=message, event_id=cause, correlation_id="somebody else"))
 
     async def let_the_charge_go(self) -> None:
         """Once the payment is cancelled."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from activities.book import Entry
+from activities.book import Submission
 from models.saga import OrderCancelled, OrderCancelRequested, OrderId, PaymentFailed, derived_id
 from tests.replay.saga_stage import SagaStage
 from workflows.saga_input import CANCEL, ORDER_SAGA
@@ -106,7 +106,7 @@ async def cancelled_by_temporals_own_request(stage: SagaStage) -> None:
 async def cancelled_some_other_way(stage: SagaStage) -> None:
     request = OrderCancelRequested(order_id=OrderId(stage.order_id))
     event_id = derived_id(stage.order_id, "OrderCancelRequested", "USER_REQUESTED")
-    entry = Entry(message=request, event_id=event_id, correlation_id=stage.by_user.correlation_id)
+    entry = Submission(message=request, event_id=event_id, correlation_id=stage.by_user.correlation_id)
     stage.services.on_pay = lambda: stage.services.apply_to_order(entry)
     await paid(stage)
 
@@ -115,7 +115,7 @@ async def cancelled_while_it_reads_the_event_logs(stage: SagaStage) -> None:
     order_id = OrderId(stage.order_id)
     stray = OrderCancelled(order_id=order_id, reason="USER_REQUESTED", total=999, currency="USD")
     event_id = derived_id(stage.order_id, "a stray event")
-    stage.services.stray = Entry(message=stray, event_id=event_id, correlation_id=stage.by_user.correlation_id)
+    stage.services.stray = Submission(message=stray, event_id=event_id, correlation_id=stage.by_user.correlation_id)
     stage.services.failures["read_order_events"] = 3
     await stage.start()  # finds its payment cancelled, and nothing left to do
     await stage.happened("TIMER_STARTED")  # a pause between two attempts of read_order_events
@@ -126,7 +126,7 @@ async def cancelled_while_it_reads_the_event_logs(stage: SagaStage) -> None:
 async def failed_some_other_way(stage: SagaStage) -> None:
     message = PaymentFailed(order_id=OrderId(stage.order_id), error="told so by somebody else")
     event_id = derived_id(stage.order_id, "a foreign event")
-    entry = Entry(message=message, event_id=event_id, correlation_id=stage.by_user.correlation_id)
+    entry = Submission(message=message, event_id=event_id, correlation_id=stage.by_user.correlation_id)
     stage.services.on_pay = lambda: stage.services.apply_to_order(entry)
     await paid(stage)
 

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 
 import psycopg
 
-from activities.book import Entry
+from activities.book import Submission
 from activities.ledger import Ledger
 from activities.orders import ORDERS, Orders
 from activities.payments import PAYMENTS, Payments
@@ -55,7 +55,7 @@ class Sagas:
 
     async def tell(self, message: Message, coordinator: Coordinator = Coordinator.CHOREOGRAPHY) -> None:
         """Apply a command. Its events wait to be delivered."""
-        await self._hear(Entry(message=message, event_id=uuid4(), correlation_id="c", coordinator=coordinator))
+        await self._hear(Submission(message=message, event_id=uuid4(), correlation_id="c", coordinator=coordinator))
 
     async def deliver(self, *, published: bool = True) -> None:
         """Deliver all events, and those that follow from them, until none is left."""
@@ -63,7 +63,7 @@ class Sagas:
             event = self.wire.events.pop(0)
             with suppress(ProviderUnavailable):  # what is due stays due
                 await self._hear(
-                    Entry(
+                    Submission(
                         message=parse(event),
                         event_id=event.event_id,
                         correlation_id=event.correlation_id,
@@ -101,7 +101,7 @@ class Sagas:
     async def cancel(self, order_id: OrderId) -> None:
         await self.tell(OrderCancelRequested(order_id=order_id))
 
-    async def _hear(self, entry: Entry) -> None:
+    async def _hear(self, entry: Submission) -> None:
         message: Any = entry.message
         for reactions in self._reactions:
             if step := reactions.get(type(message)):

@@ -18,7 +18,7 @@ from activities.orders import ORDERS, Orders
 from activities.payment_activities import PaymentActivities
 from activities.payments import PAYMENTS, Payments
 from activities.providers.simulated import SimulatedProvider
-from activities.steps import Step, StepResult
+from activities.steps import StepInput, StepResult
 from models.database import Database
 from models.ids import uuid7
 from models.saga import derived_id
@@ -41,7 +41,7 @@ class Services:
         env.info = replace(ActivityEnvironment.default_info(), attempt=attempt)
         return await env.run(step, *arguments)
 
-    async def create(self, payment_method: str = "pm_card_visa") -> Step:
+    async def create(self, payment_method: str = "pm_card_visa") -> StepInput:
         """Create an order. Returns the step that charges it."""
         return answer_to(await self.run(self.orders.create_order, create_step(payment_method)))
 
@@ -72,18 +72,18 @@ async def services(servers: Servers) -> AsyncIterator[Services]:
         await asyncio.gather(of_orders.close(), of_payments.close())
 
 
-def create_step(payment_method: str = "pm_card_visa") -> Step:
+def create_step(payment_method: str = "pm_card_visa") -> StepInput:
     order_id = uuid7(NOW)
     payload = {"orderId": str(order_id), "userId": USER, "total": 999, "paymentMethod": payment_method}
     return step_of("CreateOrderRequested", payload)
 
 
-def cancel_step(order_id: str, reason: str = "USER_REQUESTED") -> Step:
+def cancel_step(order_id: str, reason: str = "USER_REQUESTED") -> StepInput:
     return step_of("OrderCancelRequested", {"orderId": order_id, "reason": reason}, reason)
 
 
-def step_of(event_type: str, payload: dict[str, Any], *names: str) -> Step:
-    return Step(
+def step_of(event_type: str, payload: dict[str, Any], *names: str) -> StepInput:
+    return StepInput(
         event_type=event_type,
         payload=payload,
         event_id=str(derived_id(UUID(payload["orderId"]), event_type, *names)),
@@ -92,9 +92,9 @@ def step_of(event_type: str, payload: dict[str, Any], *names: str) -> Step:
     )
 
 
-def answer_to(result: StepResult) -> Step:
+def answer_to(result: StepResult) -> StepInput:
     [event] = result.events
-    return Step(
+    return StepInput(
         event_type=event["eventType"],
         payload=event["payload"],
         event_id=event["eventId"],

@@ -19,7 +19,7 @@ from temporalio.client import (
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from activities.book import Entry
+from activities.book import Submission
 from activities.ledger import Ledger
 from activities.order_activities import OrderActivities
 from activities.orders import ORDERS, Orders
@@ -82,7 +82,9 @@ class Stage:
 
     # what may fall through
 
-    async def create(self, coordinator: Coordinator = Coordinator.CHOREOGRAPHY, method: str = "pm_card_visa") -> Entry:
+    async def create(
+        self, coordinator: Coordinator = Coordinator.CHOREOGRAPHY, method: str = "pm_card_visa"
+    ) -> Submission:
         """Create an order that no other service has heard of. Returns its event."""
         order_id = OrderId(uuid7(datetime.now(UTC)))
         command = CreateOrderRequested(order_id=order_id, user_id=UserId(UUID(USER)), total=999, payment_method=method)
@@ -91,25 +93,25 @@ class Stage:
         created = OrderCreated(order_id=order_id, user_id=command.user_id, total=999, payment_method=method)
         return entry_of(created, applied.event.event_id, coordinator)
 
-    async def begin(self, created: Entry) -> None:
+    async def begin(self, created: Submission) -> None:
         """Create the payment of the order, and do not charge it."""
         await self.payments.submit(created)
 
-    async def charge(self, created: Entry) -> None:
+    async def charge(self, created: Submission) -> None:
         """Charge the order, and do not tell the order service."""
         await self.charging.apply(created, last_try=True)
 
-    async def pay(self, created: Entry) -> None:
+    async def pay(self, created: Submission) -> None:
         await self.charge(created)
         message = PaymentApproved(order_id=created.message.order_id, transaction_id="t")
         await self.orders.submit(entry_of(message, uuid4(), created.coordinator))
 
-    async def cancel(self, created: Entry) -> None:
+    async def cancel(self, created: Submission) -> None:
         """Cancel the order, and do not tell the payment service."""
         message = OrderCancelRequested(order_id=created.message.order_id)
         await self.orders.submit(entry_of(message, uuid4(), created.coordinator))
 
-    async def age(self, seconds: float = DAY, *, only: Entry | None = None) -> None:
+    async def age(self, seconds: float = DAY, *, only: Submission | None = None) -> None:
         """Make all rows, or those of one order, older."""
         shift, which = f"- make_interval(secs => {seconds})", [id_of(only)] if only else None
         for database, table, key in (
@@ -129,26 +131,26 @@ class Stage:
 
     # what became of it
 
-    async def statuses(self, created: Entry) -> tuple[str | None, str | None]:
+    async def statuses(self, created: Submission) -> tuple[str | None, str | None]:
         order = await self.order_database.query("SELECT status FROM orders WHERE id = %s", [id_of(created)])
         payment = await self.payment(created)
         return order[0]["status"] if order else None, payment["status"] if payment else None
 
-    async def payment(self, created: Entry) -> dict[str, Any] | None:
+    async def payment(self, created: Submission) -> dict[str, Any] | None:
         sql = "SELECT status, due, reason FROM payments WHERE order_id = %s"
         rows = await self.payment_database.query(sql, [id_of(created)])
         return rows[0] if rows else None
 
-    async def cancel_reason(self, created: Entry) -> Any:
+    async def cancel_reason(self, created: Submission) -> Any:
         rows = await self.order_database.query("SELECT cancel_reason FROM orders WHERE id = %s", [id_of(created)])
         return rows[0]["cancel_reason"]
 
-    async def books(self, created: Entry) -> tuple[int, int]:
+    async def books(self, created: Submission) -> tuple[int, int]:
         """Captured and refunded money in the provider's books."""
         line = (await books(self.payment_database)).get(payment_id(created.message.order_id))
         return (line.captured, line.refunded) if line else (0, 0)
 
-    async def events(self, created: Entry) -> list[tuple[str, UUID, str]]:
+    async def events(self, created: Submission) -> list[tuple[str, UUID, str]]:
         """The type, cause and coordinator of each event in both event logs."""
         sql = "SELECT event_type, causation_id, coordinator FROM event_log WHERE order_id = %s ORDER BY seq"
         rows = [
@@ -170,11 +172,11 @@ class Stage:
         ]
 
 
-def entry_of(message: Any, event_id: UUID, coordinator: Coordinator) -> Entry:
-    return Entry(message=message, event_id=event_id, correlation_id="trace-7", coordinator=coordinator)
+def entry_of(message: Any, event_id: UUID, coordinator: Coordinator) -> Submission:
+    return Submission(message=message, event_id=event_id, correlation_id="trace-7", coordinator=coordinator)
 
 
-def id_of(created: Entry) -> UUID:
+def id_of(created: Submission) -> UUID:
     return created.message.order_id
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.book import Entry
+from activities.book import Submission
 from models.event_log import logged_envelope
 from models.messages import MalformedMessage, decode, encode, envelope_of, parse, wire_form
 from models.outcome import Charged, Declined, Refused, Unanswered
@@ -68,7 +68,7 @@ def test_every_event_can_be_read_whatever_its_texts_and_its_correlation_id(text:
 
 @given(ANY_TEXT)
 def test_an_entry_is_traced_by_an_id_that_every_reader_takes(correlation_id: str) -> None:
-    entry = Entry(message=OrderPaid(order_id=ORDER), event_id=uuid4(), correlation_id=correlation_id)
+    entry = Submission(message=OrderPaid(order_id=ORDER), event_id=uuid4(), correlation_id=correlation_id)
     assert is_id(entry.correlation_id)
 
 

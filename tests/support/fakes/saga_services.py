@@ -13,9 +13,9 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from activities.book import Entry
-from activities.steps import Step, StepResult
-from activities.temporal import entry_of
+from activities.book import Submission
+from activities.steps import StepInput, StepResult
+from activities.temporal import submission_of
 from models import order as orders
 from models import payment as payments
 from models.lifecycle import Due
@@ -66,7 +66,7 @@ class FakeServices:
         self.create_gate.set()
         self.charge_gate.set()
         self.charging = asyncio.Event()
-        self.stray: Entry | None = None  # what the payment service is told before it is to charge
+        self.stray: Submission | None = None  # what the payment service is told before it is to charge
         self.on_pay: Callable[[], object] = lambda: None  # done just before the order is paid
         self.on_cancel: Callable[[], object] = lambda: None  # done just before the order is cancelled
 
@@ -93,7 +93,7 @@ class FakeServices:
 
     def _order_step(self, name: str, kind: type[Message]) -> Callable[..., Any]:
         @activity.defn(name=name)
-        async def run(step: Step) -> StepResult:
+        async def run(step: StepInput) -> StepResult:
             await self._begin(name)
             if name == "create_order":
                 await self.create_gate.wait()
@@ -101,13 +101,13 @@ class FakeServices:
                 self.on_pay()
             if name == "cancel_order":
                 self.on_cancel()
-            entry = entry_of(step, kind)
+            entry = submission_of(step, kind)
             decision = self.apply_to_order(entry)
             return self._result(decision, self.order.status if self.order else None, self.order_log, entry)
 
         return run
 
-    def apply_to_order(self, entry: Entry) -> Decision[Order]:
+    def apply_to_order(self, entry: Submission) -> Decision[Order]:
         decision = orders.decide(self.order, entry.message, entry.coordinator)  # type: ignore[arg-type]
         if isinstance(decision, Become):
             self.order = decision.state
@@ -122,30 +122,30 @@ class FakeServices:
     # the payment service
 
     @activity.defn
-    async def charge_payment(self, step: Step, tries: int) -> StepResult:
+    async def charge_payment(self, step: StepInput, tries: int) -> StepResult:
         await self._begin("charge_payment")
         if self.stray is not None:
             self.apply_to_payment(self.stray.message, self.stray)
-        return await self._pay(entry_of(step, OrderCreated), last_try=activity.info().attempt >= tries)
+        return await self._pay(submission_of(step, OrderCreated), last_try=activity.info().attempt >= tries)
 
     @activity.defn
-    async def cancel_payment(self, step: Step) -> StepResult:
+    async def cancel_payment(self, step: StepInput) -> StepResult:
         await self._begin("cancel_payment")
-        return await self._pay(entry_of(step, OrderCancelled, OrderFailed), last_try=False)
+        return await self._pay(submission_of(step, OrderCancelled, OrderFailed), last_try=False)
 
     @activity.defn
     async def read_payment_events(self, order_id: str) -> list[dict[str, Any]]:
         await self._begin("read_payment_events")
         return [wire_form(event) for event in self.payment_log if str(event.order_id) == order_id]
 
-    async def _pay(self, entry: Entry, *, last_try: bool) -> StepResult:
+    async def _pay(self, entry: Submission, *, last_try: bool) -> StepResult:
         decision = self.apply_to_payment(entry.message, entry)
         first, outcome = decision, decision
         while isinstance(outcome, Become) and outcome.state.due is not None:
             outcome = self.apply_to_payment(await self._ask(outcome.state, last_try), entry)
         return self._result(first, self.payment.status if self.payment else None, self.payment_log, entry)
 
-    def apply_to_payment(self, message: Any, entry: Entry) -> Decision[Payment]:
+    def apply_to_payment(self, message: Any, entry: Submission) -> Decision[Payment]:
         decision = payments.decide(self.payment, message, entry.coordinator)
         if isinstance(decision, Become):
             self.payment = decision.state
@@ -183,7 +183,7 @@ class FakeServices:
             self.failures[name] -= 1
             raise ConnectionError(f"{name} fails once more")
 
-    def _record(self, log: list[Envelope], entry: Entry, decision: Become[Any]) -> None:
+    def _record(self, log: list[Envelope], entry: Submission, decision: Become[Any]) -> None:
         if decision.emit is not None:
             log.append(
                 envelope_of(
@@ -196,6 +196,8 @@ class FakeServices:
                 )
             )
 
-    def _result(self, decision: Decision[Any], status: str | None, log: list[Envelope], entry: Entry) -> StepResult:
+    def _result(
+        self, decision: Decision[Any], status: str | None, log: list[Envelope], entry: Submission
+    ) -> StepResult:
         events = [wire_form(event) for event in log if event.causation_id == entry.event_id]
         return StepResult(decision=type(decision).__name__.lower(), why=None, status=status, events=events)

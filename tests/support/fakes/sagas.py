@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
-from activities.steps import Step, StepResult
+from activities.steps import StepInput, StepResult
 from models.times import wire_time
 from tests.support.messages import USER, envelope
 from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE
@@ -50,7 +50,7 @@ class FakeOrderService:
         self.decision = "become"
         self.events: list[dict[str, Any]] = []
         self.failures = 0  # of the next attempts
-        self.steps: list[tuple[str, datetime, Step]] = []
+        self.steps: list[tuple[str, datetime, StepInput]] = []
         self.logged: list[dict[str, Any]] = []
 
     def worker(self, client: Client) -> Worker:
@@ -66,18 +66,18 @@ class FakeOrderService:
         return [round((at - begin).total_seconds()) for _, at, _ in self.steps]
 
     @activity.defn(name="cancel_order")
-    async def cancel_order(self, step: Step) -> StepResult:
+    async def cancel_order(self, step: StepInput) -> StepResult:
         return self._answer(step)
 
     @activity.defn(name="republish_cancellation")
-    async def republish_cancellation(self, step: Step) -> StepResult:
+    async def republish_cancellation(self, step: StepInput) -> StepResult:
         return self._answer(step)
 
     @activity.defn(name="read_order_events")
     async def read_order_events(self, _order_id: UUID) -> list[dict[str, Any]]:
         return self.logged
 
-    def _answer(self, step: Step) -> StepResult:
+    def _answer(self, step: StepInput) -> StepResult:
         info = activity.info()
         if self.failures:
             self.failures -= 1
