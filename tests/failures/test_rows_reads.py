@@ -1,4 +1,4 @@
-"""FAILURES.md, row 52: as many clients as there may be read as fast as they can."""
+"""docs/failures.md, row 52: as many clients as there may be read as fast as they can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FAILURES.md, row 18: a command that is refused while the answer that would have accepted it is lost."""
+"""docs/failures.md, row 18: a command that is refused while the answer that would have accepted it is lost."""
 
 from __future__ import annotations
 
