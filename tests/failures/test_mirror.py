@@ -120,7 +120,7 @@ def test_26_sagas_end_without_temporal_and_mirrors_catch_up_when_it_is_there(
     mirrored.launch("worker")
     orders = create_each(mirrored, 10)
     mirrored.wait_at_rest(orders)
-    until(lambda: mirrored.waiting_for_mirrors() == 3 * len(orders), what="the broker keeps all events")
+    until(lambda: mirrored.waiting_for_mirrors() >= 3 * len(orders), what="the broker keeps all events")
     temporal.start()
     mirrored.wait_ready("worker")
     wait_mirrored(mirrored, temporal, len(orders))
