@@ -49,7 +49,15 @@ def test_what_is_explored_alone_leaves_nothing_out(scenario: Scenario) -> None:
 
 
 @pytest.mark.parametrize(
-    "scenario", [each for each in QUICK if each.name in ("mirror", "twin")], ids=lambda each: each.name
+    "scenario",
+    [
+        Scenario(name="mirror", mirror=True, budget=Budget(cancels=1)),
+        Scenario(name="mirror, its timer", mirror=True, budget=Budget(timeouts=1)),
+        Scenario(
+            name="twin", coordinator=Coordinator.ORCHESTRATION, publishes=False, budget=Budget(cancels=1, timeouts=1)
+        ),
+    ],
+    ids=lambda each: each.name,
 )
 def test_histories_that_are_taken_for_one_go_on_alike(scenario: Scenario) -> None:
     world = World(replace(scenario, verdicts=("Charged",)), Rules())

@@ -17,6 +17,7 @@ from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, Telemetr
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
+from tests.support.waiting import PATIENCE
 from workflows import worker
 from workflows.naming import SAGA_TASK_QUEUE, workflow_id
 
@@ -24,7 +25,6 @@ Run: TypeAlias = WorkflowHandle[Any, Any]
 
 IDENTITY: Final = "recorder"  # instead of a process and a machine
 _NAMES: Final = UUID("5a6a0f5e-6d0b-4c53-9a53-0a3f8f0f4d11")
-_PATIENCE: Final = 30.0  # seconds
 _QUIET: Final = TelemetryConfig(logging=LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR")))
 # So that a mirror continues as new after a hundred events instead of thousands.
 _SMALL_HISTORIES: Final = ("--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=100")
@@ -154,8 +154,8 @@ class Stage(ABC):
 async def eventually(condition: Callable[[], Awaitable[Any]], what: str) -> None:
     """Wait until it is so."""
     try:
-        async with asyncio.timeout(_PATIENCE):
+        async with asyncio.timeout(PATIENCE):
             while not await condition():  # noqa: ASYNC110 - a server tells nobody
                 await asyncio.sleep(0.02)
     except TimeoutError:
-        raise AssertionError(f"not within {_PATIENCE:g} s: {what}") from None
+        raise AssertionError(f"not within {PATIENCE:g} s: {what}") from None

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,7 +25,7 @@ from audit.proof import Scope
 from audit.run import Places, audit
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
 from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, Topology, declare
-from tests.support import http
+from tests.support import forking, http
 from tests.support.messages import USER
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, until
@@ -71,9 +70,9 @@ class World:
     def __init__(self, servers: Servers, logs: Path) -> None:
         self.servers = servers
         self.name = f"world{os.getpid()}_{next(World._numbers)}"
-        self.program: Sequence[str] = (sys.executable, "-m", "cli")
+        self.program: Sequence[str] = forking.SAGA
         self._logs = logs
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.processes: dict[str, forking.Forked | subprocess.Popen[bytes]] = {}
         self.ports: dict[str, int] = {}
         with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
             for role in ("orders", "payments"):
@@ -115,9 +114,7 @@ class World:
                 "SAGA_PAYMENT_SERVICE_URL": f"http://127.0.0.1:{self._port_of('payment')}",
             }
             with (self._logs / f"{name}.log").open("ab") as log:
-                self.processes[name] = subprocess.Popen(
-                    [*self.program, "run", process], env=env, stdout=log, stderr=log
-                )
+                self.processes[name] = forking.start(self.program, process, env=env, log=log)
 
     def wait_ready(self, name: str) -> None:
         def ready() -> bool:
