@@ -26,7 +26,7 @@ from tests.model.world import World
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
-    """What one scenario came to, and the story of the violation if there is one."""
+    """The result of one scenario, with the story of a violation."""
 
     scenario: Scenario
     report: Report
@@ -34,7 +34,7 @@ class Found:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 if no invariant is broken, 1 if one is, 2 if the limit of states ended the search."""
+    """Returns the exit status: 0 if no invariant is broken, 1 if one is, 2 if the limit of states ended the search."""
     parser = _parser()
     asked = parser.parse_args(arguments)
     if asked.table:
@@ -85,7 +85,7 @@ def _tell_all(scenarios: Sequence[Scenario], rules: Rules, asked: argparse.Names
 
 
 def _tell_differences() -> int:
-    """Invariant 6, for every combination of inputs."""
+    """Check invariant 6 for every combination of inputs."""
     found = [f"  {inputs}: {each}" for inputs in INPUTS for each in differences(inputs)]
     print(f"{len(INPUTS)} combinations of inputs: both coordinators " + ("leave the same" if not found else "differ"))
     print("\n".join(found), end="")
@@ -93,7 +93,7 @@ def _tell_differences() -> int:
 
 
 class _InThisProcess:
-    """What a pool of processes does, without any."""
+    """A pool that works in this process."""
 
     map = staticmethod(map)
 
@@ -111,7 +111,7 @@ def _line(found: Found) -> str:
 
 
 def bounds(scenario: Scenario) -> str:
-    """What may happen how often, and what else limits the world."""
+    """How often each event may happen, and what else limits the world."""
     budget = [
         f"{each.name} {count}" for each, count in zip(fields(Budget), scenario.budget.left(), strict=True) if count
     ]

@@ -50,7 +50,7 @@ NO_TIME_LEFT: Final = "there is no time for another attempt"
 
 
 class Done(NamedTuple):
-    """An activity has completed; None: it has failed for good, with an error of this type."""
+    """An activity has completed. Without a result, it has failed for good with an error of this type."""
 
     activity: str
     argument: bytes
@@ -63,7 +63,7 @@ class Fired(NamedTuple):
 
 
 class Cancelled(NamedTuple):
-    """Somebody has asked Temporal itself to cancel the workflow."""
+    """Temporal itself was asked to cancel the workflow."""
 
     reason: str
 
@@ -95,7 +95,7 @@ class Instance:
         self._start = [WorkflowActivationJob(initialize_workflow=begins)]
 
     def learn(self, inputs: Sequence[Input]) -> None:
-        """Have it learn all of these in one workflow task."""
+        """Give the workflow all of these in one workflow task."""
         jobs = [*self._start, *(self._job(each) for each in inputs)]
         self._start = []
         completion = self._activate(jobs)
@@ -106,13 +106,13 @@ class Instance:
             self._obey(command)
 
     def told(self) -> tuple[bytes, ...]:
-        """What it answers to its queries."""
+        """The answers to its queries."""
         queries = [WorkflowActivationJob(query_workflow=QueryWorkflow(query_id=q, query_type=q)) for q in _QUERIES]
         commands = self._activate(queries).successful.commands
         return tuple(each.respond_to_query.succeeded.response.data for each in commands)
 
     def forget(self) -> None:
-        """Take it out of memory, as a worker does whose cache is full."""
+        """Evict the workflow, as a worker with a full cache does."""
         self._activate([WorkflowActivationJob(remove_from_cache=RemoveFromCache())])
 
     def _job(self, happened: Input) -> WorkflowActivationJob:
@@ -176,7 +176,7 @@ def data_of(value: Any) -> bytes:
 
 
 def value_of(data: bytes, kind: type[Any]) -> Any:
-    """What the converter reads."""
+    """A value as Temporal's converter reads it."""
     return _CONVERTER.from_payloads([_payload(data)], [kind])[0]
 
 

@@ -16,7 +16,7 @@ from tests.model.world import World
 
 @dataclass(frozen=True, kw_only=True)
 class Inputs:
-    """What happens to an order whoever coordinates it; when it happens is explored."""
+    """What happens to an order under either coordinator. The exploration tries every moment for it."""
 
     verdict: str  # the provider's
     cancels: int
@@ -30,7 +30,7 @@ INPUTS = tuple(
 
 
 def left(inputs: Inputs, coordinator: Coordinator) -> frozenset[Any]:
-    """All that a run of these inputs may leave; where inputs race, that is more than one thing."""
+    """Everything that a run of these inputs may leave. Where inputs race, there are several possibilities."""
     scenario = Scenario(
         name="alike",
         coordinator=coordinator,
@@ -44,7 +44,7 @@ def left(inputs: Inputs, coordinator: Coordinator) -> frozenset[Any]:
 
 
 def differences(inputs: Inputs) -> Iterator[str]:
-    """What only one of them may leave."""
+    """What only one of the coordinators may leave."""
     choreographed, orchestrated = (left(inputs, coordinator) for coordinator in Coordinator)
     yield from (f"only choreography leaves {each}" for each in choreographed - orchestrated)
     yield from (f"only orchestration leaves {each}" for each in orchestrated - choreographed)

@@ -10,7 +10,7 @@ from models.saga import Coordinator
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Budget:
-    """How often what needn't happen may happen in one run; exploring is exhaustive within."""
+    """How often each optional event may happen in one run. Within that, the exploration is exhaustive."""
 
     crashes: int = 0  # kill -9 of a service's process, or of the worker
     disconnects: int = 0  # a consumer loses its connection: what it holds comes again, while it goes on
@@ -47,7 +47,7 @@ COSTS: Final = {each.name: place for place, each in enumerate(fields(Budget))}
 
 @dataclass(frozen=True, kw_only=True)
 class Scenario:
-    """What there is in the world, and the bounds within which all of it is explored."""
+    """What a world contains, and the bounds of its exploration."""
 
     name: str
     coordinator: Coordinator = Coordinator.CHOREOGRAPHY

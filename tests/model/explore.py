@@ -17,7 +17,7 @@ from tests.model.world import World
 
 @dataclass(frozen=True, kw_only=True)
 class Violation:
-    """What was broken, and the shortest way there."""
+    """The broken invariant, and the shortest way to it."""
 
     broken: Broken
     trace: tuple[tuple[Move, State], ...]
@@ -25,7 +25,7 @@ class Violation:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What was explored; `exhaustive` unless a violation, or the limit of states, ended it early."""
+    """What was explored. `exhaustive` is False if a violation or the limit of states ended the search early."""
 
     states: int
     transitions: int
@@ -48,13 +48,13 @@ class Explorer:
         self._transitions = 0
         self._resting = array("i")
         self._left: set[Any] = set()
-        # Moves that happen sooner or later, backwards: for each state a list of whence, linked through `_older`.
+        # For each state, those from which a move leads to it that is sure to happen: a list linked through `_older`.
         self._newest = array("i")
         self._older = array("i")
         self._whence = array("i")
 
     def run(self, limit: int | None = None) -> Report:
-        """Explore until there is nothing new, a violation, or more states than the limit."""
+        """Explore until nothing is new, an invariant is broken, or the limit of states is passed."""
         began = time.process_time()
         with capture_logs():  # what the ledger logs about messages that change nothing
             depth, broken, exhaustive = self._search(limit)

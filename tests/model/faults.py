@@ -24,12 +24,12 @@ from tests.model.rules import Discipline, Rules
 from workflows.order_saga import OrderSaga
 from workflows.saga_mirror import SagaMirror
 
-# From the state, the message and the right decision to another one.
+# Takes the state, the message and the right decision, and makes a wrong one.
 Twist: TypeAlias = Callable[[Any, Any, Any], Any]
 
 
 class Fault(NamedTuple):
-    """What is wrong, where it shows, and the invariant that then breaks; None: it is tolerated, and that is meant."""
+    """A fault, the scenario that shows it, and the invariant that it breaks: None if the system tolerates it."""
 
     name: str
     rules: Rules

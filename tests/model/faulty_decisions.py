@@ -53,7 +53,7 @@ def unanswered_is_declined(state: Any, message: Any, decision: Any) -> Any:
 
 
 def captured_is_failed(state: Any, message: Any, decision: Any) -> Any:
-    """The void came too late, and is taken for a success."""
+    """The void came too late, and the payment fails although its money was captured."""
     giving_up = state is not None and state.status is PaymentStatus.PROCESSING and state.due is Due.VOID
     if not (giving_up and isinstance(message, Charged)):
         return decision

@@ -23,7 +23,7 @@ from workflows.saga_steps import (
 
 @workflow.defn(name="OrderSaga")
 class CancelsTheOrderAlone(OrderSaga):
-    """Leaves it to the end of the saga to see what else a cancellation asks for."""
+    """Cancels the order alone, and leaves its payment to the end of the saga."""
 
     @workflow.run
     async def run(self, saga: SagaInput) -> str | None:
@@ -36,7 +36,7 @@ class CancelsTheOrderAlone(OrderSaga):
 
 @workflow.defn(name="OrderSaga")
 class ForgetsThePayment(CancelsTheOrderAlone):
-    """Does not look at the end either."""
+    """Does not look at the payment at the end of the saga, either."""
 
     @workflow.run
     async def run(self, saga: SagaInput) -> str | None:

@@ -52,7 +52,7 @@ _COMPENSATED: Final = {PaymentStatus.CANCELLED, PaymentStatus.DECLINED, PaymentS
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Broken:
-    """An invariant, and in what way it does not hold."""
+    """A broken invariant, and the reason."""
 
     invariant: str
     why: str
@@ -62,7 +62,7 @@ Verdict = Broken | None
 
 
 class Invariants:
-    """Checks states of one world, remembering what it has seen of their parts."""
+    """Checks the states of one world, and remembers the parts that it has checked."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -71,7 +71,7 @@ class Invariants:
         ]
 
     def broken(self, state: State) -> Verdict:
-        """The first invariant that does not hold here, among those that hold at every moment."""
+        """The first broken invariant among those that hold at every moment."""
         for slots, check, known in self._checks:
             key = tuple([state[slot] for slot in slots])
             if key not in known:
@@ -81,7 +81,7 @@ class Invariants:
         return None
 
     def broken_at_rest(self, state: State) -> Verdict:
-        """The first invariant that does not hold where nothing more is to come."""
+        """The first broken invariant among those that hold at rest."""
         value = {slot: self._world.value(state, slot) for slot in Slot}
         orders, payments, books = value[Slot.ORDERS], value[Slot.PAYMENTS], value[Slot.PROVIDER]
         return (
@@ -148,7 +148,7 @@ def _money(orders: Store, payments: Store, books: Books) -> Verdict:
 
 
 def _log_tells(messages: Messages, store: Store) -> Verdict:
-    """The row is what its own events say; each event is there once."""
+    """Check that the row is what its own events say, and that each event is there once."""
     events = [messages.envelope(number) for number in store.log]
     names = [event.event_type for event in events]
     if len({event.event_id for event in events}) < len(events) or len({*names}) < len(names):

@@ -32,12 +32,12 @@ CORRELATION: Final = "model"
 QUEUES: Final = (ORDER_QUEUE, PAYMENT_QUEUE, MIRROR_QUEUE)
 
 NOW: Final = datetime(2030, 1, 1, 12, tzinfo=UTC)
-# The payment service's clock is an hour behind: no order of events may come from comparing clocks.
+# The payment service's clock is an hour behind, so that comparing clocks gives no order of events.
 CLOCKS: Final = {"order": NOW, "payment": NOW - timedelta(hours=1)}
 
 
 class Messages:
-    """Every message that has been sent so far, by number; one that says the same under the same id is the same."""
+    """Every message that was sent so far, by number. Messages with the same id and content have one number."""
 
     def __init__(self) -> None:
         self._numbers: dict[bytes, int] = {}
@@ -48,7 +48,7 @@ class Messages:
         """The number of a message that travels as this envelope."""
         body = outgoing(envelope).body
         if body not in self._numbers:
-            # What its receivers decide upon is what they read, not what was written.
+            # Receivers decide on what they read, not on what was written.
             received = decode(body)
             self._numbers[body] = len(self._envelopes)
             self._envelopes.append(received)
@@ -56,7 +56,7 @@ class Messages:
         return self._numbers[body]
 
     def number_of_step(self, step: StepInput) -> int:
-        """The number of a message that an orchestrator gives to a step: it is never published."""
+        """The number of a message that an orchestrator gives to a step, and that is never published."""
         envelope = Envelope(
             event_type=known_type(step.event_type) or UnknownType(step.event_type),
             event_id=UUID(step.event_id),
@@ -80,13 +80,13 @@ class Messages:
         return not isinstance(self._messages[number], Command)
 
     def causes(self, log: tuple[int, ...]) -> tuple[str, ...]:
-        """What is comparable of an event log: the events' types, each with the type of its cause."""
+        """The comparable part of an event log: the types of the events and of their causes."""
         types = {each.event_id: each.event_type for each in self._envelopes}
         events = [self._envelopes[number] for number in log]
         return tuple(f"{each.event_type} because of {types.get(each.causation_id or each.event_id)}" for each in events)
 
     def entry(self, number: int) -> Submission:
-        """The message as a ledger takes it (as `Consumer._react` makes it)."""
+        """The message as `Consumer._react` gives it to a ledger."""
         envelope = self._envelopes[number]
         return Submission(
             message=self._messages[number],
@@ -96,7 +96,7 @@ class Messages:
         )
 
     def queues(self, number: int) -> tuple[str, ...]:
-        """The queues that get a copy when it is published."""
+        """The queues that get a copy when the message is published."""
         route = self._envelopes[number].route
         return bound_queues(route.exchange, route.routing_key) if route else ()
 
@@ -130,6 +130,6 @@ def bound_queues(exchange: str, routing_key: str) -> tuple[str, ...]:
 
 
 def _fits(pattern: str, routing_key: str) -> bool:
-    """As a topic exchange compares them; our bindings use no wildcard but `*`."""
+    """Compare as a topic exchange does. Our bindings use no wildcard but `*`."""
     wanted, words = pattern.split("."), routing_key.split(".")
     return len(wanted) == len(words) and all(want in ("*", word) for want, word in zip(wanted, words, strict=True))

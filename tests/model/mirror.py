@@ -26,7 +26,7 @@ _COMPENSATION_TIMEOUT = 7200.0  # seconds; longer than the services' clocks are 
 
 
 class Mirror:
-    """What the worker does with the events in its queue."""
+    """The worker's part for the events in its queue."""
 
     def __init__(self, workflows: Workflows, messages: Messages, discipline: Discipline) -> None:
         self._workflows = workflows
@@ -36,7 +36,7 @@ class Mirror:
         self._told: dict[tuple[Temporal, tuple[int, ...]], list[Temporal]] = {}
 
     def feed(self, queue: Queue, temporal: Temporal) -> Iterator[Draft]:
-        """`MirrorFeed`: one event, or all that have arrived, in one call; acknowledged once the mirror knows them."""
+        """`MirrorFeed` tells one event, or all that have arrived, in one call, and then acknowledges them."""
         numbers = sorted({copy.number for copy in queue.waiting})
         together = [tuple(numbers)] if len(numbers) > 1 else []
         for told in [*((each,) for each in numbers), *together]:
@@ -78,7 +78,7 @@ class Mirror:
 
 
 class _Client:
-    """As much of Temporal's client as SagaMirrors uses: it notes what was asked for, and refuses as the server does."""
+    """The part of Temporal's client that SagaMirrors uses. It notes the requests, and refuses as the server does."""
 
     def __init__(self, runs: Runs, number: int | None) -> None:
         self._run = None if number is None else runs[number]

@@ -30,13 +30,13 @@ _ANSWERS: dict[str, Outcome] = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Provider:
-    """The provider as its port promises it; `verdicts` are what a charge may come to, "silence" among them."""
+    """The provider as its port promises it. `verdicts` are the possible results of a charge, "silence" among them."""
 
     verdicts: tuple[str, ...]
     one_refund_a_key: bool = True
 
     def acts(self, books: Books, verb: str, key: Hashable, amount: int) -> Iterator[tuple[Books, Outcome | Exception]]:
-        """What the books may be after this request, and the answer to it."""
+        """The possible books after this request, each with its answer."""
         line = next((each for each in books.lines if each.key == key), None)
         match verb:
             case Due.CHARGE if line is None:
@@ -68,21 +68,21 @@ def _with_line(books: Books, line: Line) -> Books:
 
 
 class PaymentService(Service):
-    """The payment service: what is due is committed first, done at the provider next, and its answer committed then."""
+    """The payment service commits what is due, does it at the provider, and then commits the answer."""
 
     side = "payment"
     store, memory, queue = Slot.PAYMENTS, Slot.PAYMENT_MEMORY, Slot.PAYMENT_QUEUE
     provider: Provider
 
     def apply(self, store: Store, memory: Memory, held: Held, *, again: bool = False) -> tuple[str, Store, Memory]:
-        """`Payments.apply`: what the message leaves due is taken up, or waited for if it is under way."""
+        """`Payments.apply` takes up what the message leaves due, or waits for it if it is under way."""
         entry = self.messages.entry(held.number)
         result, after, memory = self.ledger.commit(self.side, store, memory, entry, again=again)
         due = result.state.due if isinstance(result, Become) else None
         if due is None or not (self.discipline.takes_up_what_is_due or result.state != store.row):
             return type(result).__name__, after, self.hold(memory, held._replace(then=self.disposed(held, result)))
         if all(each.key != due for each in memory.works):
-            # From the last attempt on, a charge without an answer is given up.
+            # The last attempt gives up a charge without an answer.
             begun = Work(due, held.number, held.attempt > len(self.delays), result.state)
             memory = memory._replace(works=bag([*memory.works, begun]))
         return type(result).__name__, after, self.hold(memory, held._replace(then=due))
@@ -131,7 +131,7 @@ class PaymentService(Service):
         return payment.id
 
     def _told(self, memory: Memory, work: Work, answer: Outcome | Exception) -> Memory:
-        """`Payments._ask`: an answer is decided upon; without one, the last try of a charge gives it up."""
+        """`Payments._ask` decides on the answer. Without one, the last try of a charge gives it up."""
         gives_up = work.last_try and self.discipline.last_try_voids and _verb(work.payment) == Due.CHARGE
         if isinstance(answer, ProviderUnavailable) and gives_up:
             answer = Unanswered(order_id=ORDER, error="no answer")
@@ -162,7 +162,7 @@ class PaymentService(Service):
         return Draft(Label("record again" if again else "record", self.side, detail=told), sets)
 
     def _done(self, memory: Memory, work: Work, result: Any) -> Memory:
-        """The task ends; whoever waited for it learns the result."""
+        """The task ends, and all that waited for it learn the result."""
         overtaken = isinstance(result, Stale) and self.discipline.asks_again_when_overtaken
         held = bag(
             each._replace(then="again" if overtaken else self.disposed(each, result)) if each.then == work.key else each
@@ -173,7 +173,7 @@ class PaymentService(Service):
     # what goes wrong
 
     def left_behind(self, memory: Memory, books: Books) -> dict[Slot, Hashable]:
-        """The provider may still act on what it was asked for."""
+        """A crash leaves requests on which the provider may still act."""
         asked = {(_verb(each.payment), self._key(each.payment, books)) for each in memory.works if each.answer is None}
         return {Slot.PROVIDER: books._replace(late=bag({*books.late, *asked}))}
 

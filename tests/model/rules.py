@@ -26,7 +26,7 @@ REACTIONS: Final = {"order": {*order_reactions(_NOBODY)}, "payment": {*payment_r
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Discipline:
-    """In what order effects happen. The defaults are production's, where the comment says; all else is a fault."""
+    """The order of the effects. The defaults are those of production, where the comment says. Others are faults."""
 
     log_with_state: bool = True  # `_Page.save`: row, event and outbox row in one transaction
     outbox_with_log: bool = True  # `_Page._log`: one statement writes both
@@ -51,7 +51,7 @@ class Discipline:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Books that decide, and the discipline; `workflows` says which classes run as which workflow."""
+    """The deciding functions and the discipline. `workflows` names the classes that run as each workflow."""
 
     order_book: Book[Order] = ORDERS
     payment_book: Book[Payment] = PAYMENTS
@@ -63,7 +63,7 @@ class Rules:
 
 
 class Ledger:
-    """Applies messages to a store as the ledger's transaction does, remembering what it has worked out before."""
+    """Applies messages to a store as the ledger's transaction does, and remembers each result."""
 
     def __init__(self, rules: Rules, messages: Messages, *, publishes: bool) -> None:
         self._rules = rules
@@ -73,7 +73,7 @@ class Ledger:
         self._decided: dict[tuple[Any, ...], Applied[Any] | Exception] = {}
 
     def decide(self, side: str, row: Any, entry: Submission) -> Applied[Any] | Exception:
-        """What `activities.ledger` makes of this message on this row; its page decides, and makes the event."""
+        """The decision and the event that `activities.ledger` makes for this message and this row."""
         key = (side, self._rows.number(row), entry.message, entry.event_id, entry.coordinator)
         if key not in self._decided:
             page: Any = ledger._Page(self._rules.book(side), CLOCKS[side])
@@ -87,7 +87,7 @@ class Ledger:
     ) -> tuple[Any, Store, Memory]:
         """The decision (or what deciding raised), the store after the transaction, and the memory after `offer`.
 
-        `again`: the confirmation of the commit was lost, and `Ledger._handle` has applied the message once more; what
+        `again`: the confirmation of the commit was lost, and `Ledger._handle` has applied the message once more. What
         the first time logged is offered to nobody.
         """
         if again:
@@ -103,7 +103,7 @@ class Ledger:
         return applied.decision, *self.log(side, changed, memory, applied.event)
 
     def log(self, side: str, store: Store, memory: Memory, event: Envelope) -> tuple[Store, Memory]:
-        """The event in event log and outbox, and on its way if it may leave by the fast path (as `_Page._log`)."""
+        """Log the event and put it into the outbox, and let it leave by the fast path if it may (as `_Page._log`)."""
         number = self._messages.number(event)
         place = len(store.log)
         logged = store._replace(log=(*store.log, number), marks=(*store.marks, GONE))
@@ -119,6 +119,6 @@ class Ledger:
 
 
 def with_path(memory: Memory, *, add: Iterable[tuple[int, str]] = (), drop: Iterable[tuple[int, str]] = ()) -> Memory:
-    """The memory with other events on their way."""
+    """The memory with these events on their way instead."""
     gone = {*drop}
     return memory._replace(path=tuple(sorted({*(each for each in memory.path if each not in gone), *add})))

@@ -33,7 +33,7 @@ Memories = tuple[Memory, ...]
 
 
 class Service:
-    """What both services do alike; the payment service works at the provider besides (`payments.py`)."""
+    """The part that both services share. The payment service also works at the provider (`payments.py`)."""
 
     side = "order"
     store, memory, queue = Slot.ORDERS, Slot.ORDER_MEMORY, Slot.ORDER_QUEUE
@@ -65,7 +65,7 @@ class Service:
                     yield step.at_a_cost("recommits") if again else step
 
     def _react(self, store: Store, memory: Memory, copy: Copy, again: bool) -> tuple[str, Store, Memory]:
-        """What a delivery leads to: `Consumer._react`; taking and committing are one step, nobody sees in between."""
+        """Take and commit a delivery in one step (`Consumer._react`), since nobody can see the state in between."""
         number, attempt = copy
         if self._is_orchestrated(number):
             return "not for me", store, self.hold(memory, Held(number, attempt, "ack"))
@@ -82,13 +82,13 @@ class Service:
         return orchestrated and self.discipline.ignores_orchestrated
 
     def apply(self, store: Store, memory: Memory, held: Held, *, again: bool = False) -> tuple[str, Store, Memory]:
-        """Commit what the message leads to; what comes next is held."""
+        """Commit the result of the message, and hold the next step."""
         entry = self.messages.entry(held.number)
         result, after, memory = self.ledger.commit(self.side, store, memory, entry, again=again)
         return type(result).__name__, after, self.hold(memory, held._replace(then=self.disposed(held, result)))
 
     def disposed(self, held: Held, result: Any) -> str:
-        """What comes next for a delivery (`dispose`), or for an attempt of an activity, with this result."""
+        """The next step of a delivery (`dispose`), or of an attempt of an activity, after this result."""
         if held.activity is not None:
             return "refuse" if isinstance(result, Illegal) else "report"
         disposition = dispose(result, held.attempt, self.delays)
@@ -100,7 +100,7 @@ class Service:
         return memory._replace(held=bag([*memory.held, held]))
 
     def _too_soon(self, taken: str, store: Store, copy: Copy) -> tuple[int, ...]:
-        """Under the fault that publishes before the commit: the event that is to be committed."""
+        """The event that is published before its commit, under the fault that does so."""
         if taken != "published":
             return ()
         applied = self.ledger.decide(self.side, store.row, self.messages.entry(copy.number))
@@ -179,7 +179,7 @@ class Service:
             yield step("forget", _marked(store, [at], gone=True), after)
 
     def _sweep(self, store: Store, memories: Memories, place: int) -> Iterator[Draft]:
-        """All rows of the order, once one is deferred or old: what no fast path carries will be old in time."""
+        """All rows of the order, once one row is deferred or old. A row that no fast path carries gets old in time."""
         rows = [at for at, mark in enumerate(store.marks) if mark not in (GONE, LOST)]
         if not rows:
             return
@@ -222,13 +222,13 @@ class Service:
                 dead = {self.memory: with_memory(memories, place, Memory()), **self.left_behind(memory, books)}
                 yield Draft(Label("crash", self.side), dead, puts=back, kind=Kind.FAULT, cost="crashes")
             if held:
-                # The process goes on, and can acknowledge nothing any more; the broker delivers it all again.
+                # The process goes on, but can no longer acknowledge anything. The broker delivers everything again.
                 rest = memory._replace(held=tuple(each for each in memory.held if each not in held))
                 cut = {self.memory: with_memory(memories, place, rest)}
                 yield Draft(Label("disconnect", self.side), cut, puts=back, kind=Kind.FAULT, cost="disconnects")
 
     def left_behind(self, _memory: Memory, _books: Books) -> dict[Slot, Hashable]:
-        """What a crash of this process leaves elsewhere."""
+        """The traces that a crash of this process leaves elsewhere."""
         return {}
 
     def _is_unacknowledged(self, held: Held) -> bool:

@@ -34,7 +34,7 @@ State: TypeAlias = tuple[int, ...]  # by slot, the number of the component's val
 # that its row is gone although it never was.
 GONE, WAITING, DEFERRED, PUBLISHED, LOST = 0, 1, 2, 4, 8
 
-# How far an event is on its way out of a process.
+# How far an event has come on its way out of a process.
 OFFERED, CONFIRMED, RELAYED = "offered", "confirmed", "relayed"
 
 
@@ -47,7 +47,7 @@ class Store(NamedTuple):
 
 
 class Held(NamedTuple):
-    """A delivery, or an attempt of an activity, that a process has taken and not answered; `then` is what's next."""
+    """A delivery, or an attempt of an activity, that a process holds without an answer. `then` is the next step."""
 
     number: int
     attempt: int
@@ -56,7 +56,7 @@ class Held(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A task of `Payments`: it has asked the provider for what is due, or has the answer in hand."""
+    """A task of `Payments` that has asked the provider, or has the provider's answer."""
 
     key: str  # what was due when it began
     number: int  # the message that began it
@@ -66,7 +66,7 @@ class Work(NamedTuple):
 
 
 class Memory(NamedTuple):
-    """What a process forgets when it crashes."""
+    """The memory of a process, which a crash loses."""
 
     path: tuple[tuple[int, str], ...] = ()  # events on their way out: place in the log, and how far
     held: tuple[Held, ...] = ()
@@ -81,7 +81,7 @@ class Copy(NamedTuple):
 
 
 class Queue(NamedTuple):
-    """A bag: any copy may be next. Dead letters have a reason."""
+    """A bag, since any copy may be next. Dead letters have a reason."""
 
     waiting: tuple[Copy, ...] = ()
     dead: tuple[tuple[int, str], ...] = ()
@@ -98,14 +98,14 @@ class Line(NamedTuple):
 
 
 class Books(NamedTuple):
-    """The provider: its books, and requests that it may still act on although nobody waits for the answer."""
+    """The provider's books, and the requests that it may still act on although nobody waits for the answer."""
 
     lines: tuple[Line, ...] = ()
     late: tuple[tuple[str, Hashable], ...] = ()
 
 
 class Activity(NamedTuple):
-    """An activity that a workflow waits for; `started`: an attempt of it is under way."""
+    """An activity that a workflow waits for. It is `started` while an attempt is under way."""
 
     name: str
     number: int | None  # its message
@@ -114,7 +114,7 @@ class Activity(NamedTuple):
 
 
 class Temporal(NamedTuple):
-    """The saga's workflow: how far its newest run is, what has happened that it doesn't know yet, what it waits for.
+    """The saga's workflow: how far its newest run has come, the news that it doesn't know yet, and what it waits for.
 
     `task` is how far a workflow task has come that waits for local steps; it has `taken` the first of what is unseen.
     Only its end makes that part of the history: until then a worker that dies, or is too slow, has done it in vain.
@@ -128,7 +128,7 @@ class Temporal(NamedTuple):
 
 
 class Kind(IntEnum):
-    """PROGRESS happens sooner or later; WHIM may happen (a user, a timer, a late request); a FAULT is paid for."""
+    """PROGRESS happens sooner or later, WHIM may happen (a user, a timer, a late request), a FAULT costs budget."""
 
     PROGRESS = 0
     WHIM = 1
@@ -136,7 +136,7 @@ class Kind(IntEnum):
 
 
 class Label(NamedTuple):
-    """What a move is: who does what, with which messages, and what came of it (`telling.py` makes sentences of it)."""
+    """Who does what in a move, with which messages, and the result (`telling.py` makes sentences of it)."""
 
     what: str
     who: str = ""

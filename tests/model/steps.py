@@ -11,7 +11,7 @@ Each = TypeVar("Each")
 
 
 class Draft(NamedTuple):
-    """`sends` are published to whoever is bound, `puts` go into one queue, `buries` are dead letters with reasons."""
+    """`sends` go to all bound queues, `puts` into one queue, `buries` are dead letters with their reasons."""
 
     label: Label
     sets: Mapping[Slot, Hashable] = {}
@@ -22,7 +22,7 @@ class Draft(NamedTuple):
     cost: str | None = None
 
     def at_a_cost(self, cost: str, kind: Kind = Kind.FAULT) -> Draft:
-        """The same step, bounded by a budget."""
+        """The step at the cost of some budget."""
         return self._replace(kind=kind, cost=cost)
 
 
@@ -33,12 +33,12 @@ def without(values: tuple[Each, ...], one: Each) -> tuple[Each, ...]:
 
 
 def bag(values: Iterable[Any]) -> tuple[Any, ...]:
-    """The values in an order of their own, whatever order they came in."""
+    """The values in a canonical order."""
     return tuple(sorted(values, key=repr))
 
 
 def places(memories: tuple[Memory, ...]) -> list[int]:
-    """One of every set of instances that are alike: they are interchangeable."""
+    """One instance of every set of equal ones, since these are interchangeable."""
     return [place for place, memory in enumerate(memories) if memory not in memories[:place]]
 
 

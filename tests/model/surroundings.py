@@ -16,7 +16,7 @@ from workflows.mirror_record import timeout_of
 
 
 class Surroundings:
-    """Whatever may happen to a choreographed saga at any moment."""
+    """Events from outside that may happen to a choreographed saga at any moment."""
 
     def __init__(self, ledger: Ledger, messages: Messages, discipline: Discipline) -> None:
         self._ledger = ledger
@@ -59,16 +59,16 @@ class Surroundings:
         )
 
     def _again(self, number: int) -> int:
-        """`logged_envelope`: the one that was published first."""
+        """The envelope that was published first, as `logged_envelope` makes it."""
         if self._discipline.repeats_original_ids:
             return number
         envelope = self._messages.envelope(number)
         return self._messages.number(replace(envelope, event_id=derived_id(ORDER, "again", str(envelope.event_id))))
 
     def redrive(self, slot: Slot, queue: Queue) -> Iterator[Draft]:
-        """An operator redrives a dead letter: it comes back with a fresh count of attempts."""
+        """An operator redrives a dead letter, which comes back with a new count of attempts."""
         if queue.waiting:
-            return  # an operator lets the dust settle first
+            return  # an operator waits first until nothing else moves
         for letter in dict.fromkeys(queue.dead):
             after = queue._replace(dead=without(queue.dead, letter))
             yield Draft(

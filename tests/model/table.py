@@ -10,7 +10,7 @@ _explored: dict[str, Report] = {}
 
 
 def table() -> str:
-    """The rows, as Markdown; faults that no single order can show are named with the test that finds them."""
+    """The rows as Markdown. A fault that no single order can show has the name of the test that finds it."""
     rows = ["| seeded fault | found by | broken | moves |", "|---|---|---|---|"]
     for fault in FAULTS:
         report = explored(fault)
@@ -20,7 +20,7 @@ def table() -> str:
 
 
 def explored(fault: Fault) -> Report:
-    """What the fault's own scenario comes to under its rules."""
+    """The result of the fault's own scenario under its rules."""
     if fault.name not in _explored:
         _explored[fault.name] = Explorer(World(fault.scenario, fault.rules)).run()
     return _explored[fault.name]

@@ -12,7 +12,7 @@ from tests.model.world import World
 
 
 class _Telling(NamedTuple):
-    """A sentence for a kind of move, and its arrow; `who` stands for whoever does it."""
+    """A sentence and an arrow for a kind of move. `who` stands for the actor."""
 
     sentence: str
     source: str = "who"
@@ -83,7 +83,7 @@ _TELLINGS: Final = {
 
 
 def story(world: World, violation: Violation) -> str:
-    """The trace, a numbered sentence a move, with what has changed in order, payment and books."""
+    """The trace as numbered sentences, one a move, with the changes of order, payment and books."""
     broken = violation.broken
     lines = [f"Broken: {TEXTS[broken.invariant]} ({broken.invariant}).", f"Here: {broken.why}.", ""]
     before = world.start()
@@ -98,7 +98,7 @@ def story(world: World, violation: Violation) -> str:
 
 
 def diagram(world: World, violation: Violation) -> str:
-    """The same as the text of a Mermaid sequence diagram."""
+    """The trace as the text of a Mermaid sequence diagram."""
     arrows: list[str] = []
     actors = {"broker"}
     before = world.start()

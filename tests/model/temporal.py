@@ -44,7 +44,7 @@ _TAKES: Final[dict[str, type[Message]]] = {
     "cancel_payment": OrderCancelled,
 }
 _PAYS: Final = ("charge_payment", "cancel_payment")
-# What a timer that fires is paid with, by the beginning of its summary; the last one is only waited for.
+# The budget that a firing timer costs, by the beginning of its summary. None costs nothing.
 _TIMERS: Final = {
     "wait for the payment": "timeouts",
     "cancel the order": None,  # of a charge that was given up before its deadline, which is paid already
@@ -55,7 +55,7 @@ _TIMERS: Final = {
 
 
 class Workflows:
-    """One workflow and what it has the services do."""
+    """One workflow, and the activities that it asks of the services."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class Workflows:
         return self.goes_on(Temporal(self.runs.fresh(name, argument), signals))
 
     def learns(self, temporal: Temporal, *inputs: Input) -> Iterator[Temporal]:
-        """The worker takes the news at once, or (one piece of it) together with what comes next."""
+        """The worker takes the news at once, or one piece of it together with what comes next."""
         going = self._besides(inputs, temporal.activities)
         told = temporal._replace(unseen=(*temporal.unseen, *inputs), activities=going)
         if temporal.task is not None:
@@ -117,7 +117,7 @@ class Workflows:
         return tuple(each for each in activities if (each.name, self.argument(each)) not in ended)
 
     def is_at(self, number: int, before: tuple[Activity, ...] = ()) -> Temporal:
-        """Temporal when a run has come this far; what it still waits for goes on."""
+        """Temporal once a run has come this far. Activities that the run still waits for go on."""
         under_way = {(each.name, each.number): each for each in before}
         asked = [self.activity(each.activity, each.argument) for each in self.runs[number].asked]
         return Temporal(number, (), bag(under_way.get((each.name, each.number), each) for each in asked))
@@ -184,7 +184,7 @@ class Workflows:
         return self._answer(activity, decision, after), after, memory
 
     def _answer(self, activity: Activity, decision: Any, store: Store) -> Done:
-        """`OrderActivities._apply`: the events that follow from the message, whoever logged them."""
+        """The events that follow from the message, whoever logged them (`OrderActivities._apply`)."""
         assert activity.number is not None
         if isinstance(decision, Illegal | Exception):
             return Done(activity.name, self.argument(activity), None, type(decision).__name__)
@@ -270,11 +270,11 @@ class Workflows:
                 if mine.name == "charge_payment":
                     for late in self._gives_up(temporal, mine, NO_TIME_LEFT):
                         yield late._replace(sets={**late.sets, Slot.PAYMENT_MEMORY: rest})
-        # Temporal hears nothing of it for too long; the attempt itself goes on.
+        # Temporal hears nothing of the attempt for too long, and the attempt goes on.
         yield Draft(Label("give up", "workflow", detail=mine.name), ended).at_a_cost("incomplete")
 
     def notices(self, temporal: Temporal, memories: Memories) -> Iterator[Draft]:
-        """An attempt whose process has died beats no heart any more."""
+        """An attempt whose process has died sends no heartbeats any more."""
         held = {(each.activity, each.number) for memory in memories for each in memory.held}
         for activity in temporal.activities:
             if activity.started and (activity.name, activity.number) not in held:

@@ -29,7 +29,7 @@ _LATER = ("retry", "bury", "ack")
 
 
 class _Surroundings:
-    """Ledger and provider of a `Payments`: whatever it asks for waits for the walk to answer."""
+    """Ledger and provider of a `Payments`. Each request waits until the walk answers it."""
 
     def __init__(self) -> None:
         self.submitted: list[tuple[Submission, asyncio.Future[Any]]] = []
@@ -57,7 +57,7 @@ class _Surroundings:
 
 
 class _Walk:
-    """Takes a step in the model, and the same one in production's code; then both must wait for the same."""
+    """Takes the same step in the model and in production's code. Then both must wait for the same requests."""
 
     def __init__(self, seed: int, rules: Rules) -> None:
         self._random = random.Random(seed)
@@ -75,7 +75,7 @@ class _Walk:
         self._calls: dict[tuple[str, int], asyncio.Future[Any]] = {}
 
     async def take(self) -> bool:
-        """One step of each; False when there is none left."""
+        """Take one step in both. Returns False when no step is left."""
         steps = [step for step in self._steps() if step.cost != "recommits"]
         if not steps:
             return False
@@ -125,7 +125,7 @@ class _Walk:
                 self._calls[work.key, work.number] = self._surroundings.asked.pop()[1]
 
     def _commit(self, row: Any, entry: Submission) -> None:
-        """Answers what was submitted as the model's ledger does."""
+        """Answer a submitted message as the model's ledger does."""
         place = next(place for place, (submitted, _) in enumerate(self._surroundings.submitted) if submitted == entry)
         _, future = self._surroundings.submitted.pop(place)
         applied = self._service.ledger.decide("payment", row, entry)
@@ -142,7 +142,7 @@ class _Walk:
         self._compare_waiting(step)
 
     def _compare_waiting(self, step: Draft) -> None:
-        """Who waits in the model waits in production; who is done is done with the same result."""
+        """Prove that the same callers wait in model and production, and that the others have the same results."""
         waiting = [(held.number, held.attempt) for held in self._memory.held if held.then.split(" ")[0] not in _LATER]
         going = [(held.number, held.attempt) for held, task in self._applying if not task.done()]
         assert sorted(waiting) == sorted(going), f"after {step.label}"
@@ -174,7 +174,7 @@ def _result(task: asyncio.Task[Any]) -> Any:
 
 
 async def _settle() -> None:
-    """Let everything run that can; nothing here waits for time."""
+    """Let all tasks run as far as they can. None of them waits for time."""
     for _ in range(20):
         await asyncio.sleep(0)
 

@@ -26,7 +26,7 @@ _RACES = [each for each in INPUTS if each.cancels and each.timeouts and each.ver
 
 @pytest.mark.parametrize("inputs", _RACES, ids=lambda each: each.verdict)
 def test_both_coordinators_leave_the_same_whatever_the_order_of_events(inputs: Inputs) -> None:
-    """Invariant 6: where inputs race, each may leave one of several things, but both the same ones."""
+    """Invariant 6: where inputs race, several results are possible, and they are the same for both coordinators."""
     assert not [*differences(inputs)]
     assert len(left(inputs, Coordinator.CHOREOGRAPHY)) > 2
 
@@ -41,7 +41,7 @@ def test_both_coordinators_leave_the_same_whatever_the_order_of_events(inputs: I
     ids=lambda each: each.name,
 )
 def test_what_is_explored_alone_leaves_nothing_out(scenario: Scenario) -> None:
-    """With and without the reductions, the same is found at rest; without, on more ways."""
+    """The reductions lose no state at rest, although they leave out many ways to it."""
     reduced, full = _assert_sound(scenario), _assert_sound(replace(scenario, reduced=False))
     assert reduced.at_rest == full.at_rest
     assert reduced.rests == full.rests

@@ -23,7 +23,7 @@ class Twin:
         self._create: Envelope = messages.envelope(messages.create(Coordinator.ORCHESTRATION))
 
     def start(self) -> Temporal:
-        """As `Orchestration.start` does; a cancellation may come before anybody works on it."""
+        """Start the saga as `Orchestration.start` does. A cancellation may come before any worker begins."""
         order = NewOrder(
             user_id=str(USER),
             total=TOTAL,
@@ -34,7 +34,7 @@ class Twin:
         return Temporal(self._workflows.runs.fresh(ORDER_SAGA, self._input(order)))
 
     def cancel(self, temporal: Temporal) -> Iterator[Draft]:
-        """As `Orchestration.cancel` does: the run that is open learns of it, or another one takes up what is left."""
+        """Cancel as `Orchestration.cancel` does: the open run learns of it, or a new one does the rest."""
         if not self._workflows.budget.allows("cancels"):
             return  # what never happens need not be played
         request = Signal(CANCEL, data_of(CancelRequest(correlation_id=CORRELATION)))

@@ -23,7 +23,7 @@ _played: dict[tuple[Any, ...], Run] = {}  # in whatever world
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """How far a run has come. `ended`: None, completed, failed, or wedged; `told` is what its queries answer."""
+    """How far a run has come. `ended` is None, completed, failed or wedged. `told` is the answer of its queries."""
 
     name: str
     argument: bytes
@@ -45,7 +45,7 @@ class Run:
 
 
 class Runs:
-    """All runs of some workflows that the model has come across, by number."""
+    """All runs that the model has seen of some workflows, by number."""
 
     def __init__(self, workflows: Sequence[type[Any]]) -> None:
         self._definitions = {}
@@ -77,7 +77,7 @@ class Runs:
 
     @property
     def merged(self) -> int:
-        """How many histories were taken for another one."""
+        """The number of histories that were taken for another one."""
         return len(self._merged)
 
     def contradictions(self) -> list[tuple[Run, tuple[Input, ...]]]:
@@ -102,7 +102,7 @@ class Runs:
         return found
 
     def _play(self, run: Run, inputs: tuple[Input, ...]) -> Run:
-        """Play the run's history in a fresh instance, then what is new, in one activation; the same is played once."""
+        """Play the history in a fresh instance, and then the news in one activation. Repeated calls play nothing."""
         history = (*run.history, inputs)
         what = self._definitions[run.name].cls, run.argument, history
         if what not in _played:
@@ -130,5 +130,5 @@ class Runs:
 
 
 def _is_idempotent(happened: Input) -> TypeGuard[Signal]:
-    """Whether it says a list of events: hearing one of them twice is hearing it once."""
+    """Whether the signal has a list of events, so that hearing it twice is hearing it once."""
     return isinstance(happened, Signal) and happened.argument.startswith(b"[")

@@ -21,14 +21,14 @@ from tests.model.temporal import Workflows
 from tests.model.twin import Twin
 from tests.model.workflow_runs import Runs
 
-# What could come between a step and its acknowledgement, or between an event's commit and its publication.
+# Moves that could come between a step and its acknowledgement, or between an event's commit and its publication.
 ACKS: Final = {"crashes", "disconnects"}
 PUBLICATIONS: Final = {"crashes", "recommits", "unconfirmed", "repeats", "republications"}
 _SLOT_OF_QUEUE: Final = dict(zip(QUEUES, (Slot.ORDER_QUEUE, Slot.PAYMENT_QUEUE, Slot.MIRROR_QUEUE), strict=True))
 
 
 class Actor:
-    """Something that moves, and what of the state its moves depend on."""
+    """An actor of the world, and the parts of the state that its moves depend on."""
 
     def __init__(self, reads: tuple[Slot, ...], steps: Callable[..., Iterator[Draft]]) -> None:
         self.reads = reads
@@ -75,7 +75,7 @@ class World:
         self._publishers = [actor for actor in self.actors if actor.steps.__name__ == "publish"]
 
     def start(self) -> State:
-        """The order has been accepted: its command is confirmed by the broker."""
+        """The first state: the order is accepted, and the broker has confirmed its command."""
         create = Copy(self.messages.create(Coordinator.CHOREOGRAPHY))
         orchestrated = self.scenario.coordinator is Coordinator.ORCHESTRATION
         first: dict[Slot, Hashable] = {
@@ -131,13 +131,13 @@ class World:
         return None
 
     def _publishes_undisturbed(self, state: State) -> bool:
-        """Whether nobody else touches the outbox: neither another instance nor a republication that was asked for."""
+        """Whether neither another instance nor a requested republication touches the outbox."""
         temporal = self.value(state, Slot.TEMPORAL)
         alone = self.scenario.order_services == self.scenario.payment_services == 1
         return alone and all(each.name != "republish_cancellation" for each in temporal.activities)
 
     def _exhausted(self, budget: int) -> frozenset[str]:
-        """What can't happen any more."""
+        """The events for which no budget is left."""
         found = self._used_up.get(budget)
         if found is None:
             left = self.atlas[Slot.BUDGET][budget]

@@ -10,7 +10,7 @@ from typing import Any, Final
 from workflows.saga_mirror import SagaMirror
 
 PATCH: Final = "pause-before-repeating"
-# An edit on its usual course: a confirmation that is under way gets a second more before a cancellation is repeated.
+# An edit of the usual course: a confirmation gets a second more before the cancellation is repeated.
 PLACE: Final = '        summary = f"publish order.cancelled again ('
 PAUSE: Final = 'await workflow.sleep(1, summary="let a confirmation that is under way arrive")\n'
 VERSIONS: Final = {
@@ -19,7 +19,7 @@ VERSIONS: Final = {
     "deprecated": f'        workflow.deprecate_patch("{PATCH}")\n        {PAUSE}',
     "after": f"        {PAUSE}",
 }
-# Where the usual course is left: the edit taken back, and one that takes effect in the next round of a run.
+# Unusual courses: an edit that is taken back, and one that takes effect in the next round of a run.
 OTHERS: Final = {
     "undone": (
         f'        if workflow.patched("{PATCH}") and not workflow.patched("no-pause-after-all"):\n            {PAUSE}'
@@ -39,7 +39,7 @@ def versions_in(folder: Path) -> dict[str, type[Any]]:
 def edited(folder: Path, module: str, old: str, new: str) -> type[Any]:
     """SagaMirror with one place of its source replaced, in a module of this folder.
 
-    The folder must be on `sys.path` for as long as the class is used: the sandbox imports it anew.
+    The folder must be on `sys.path` while the class is used, since the sandbox imports the module anew.
     """
     source = Path(inspect.getfile(SagaMirror)).read_text()
     assert source.count(old) == 1, f"to be edited, this must be in saga_mirror.py once: {old.strip()}"

@@ -20,7 +20,7 @@ FOLDER: Final = Path(__file__).parent / "histories"
 RETAINED: Final = "retained"  # in each workflow's folder: histories that today's code would not write any more
 RECORD: Final = "make histories"
 
-# What changes with every recording, or tells of a machine, and what no replay looks at.
+# Fields that no replay compares, and that change with every recording or tell of a machine.
 _LEFT_OUT: Final = frozenset({"taskId", "requestId", "workerVersion", "meteringMetadata", "stackTrace"})
 _READABLE: Final = "json/plain"
 _ENCODING: Final = base64.b64encode(_READABLE.encode()).decode()
@@ -34,7 +34,7 @@ _REVEALING: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Recorded:
-    """A history in the repository; `retained` ones were written by earlier code."""
+    """A history in the repository. Earlier code wrote the `retained` ones."""
 
     workflow: str
     scenario: str
@@ -64,7 +64,7 @@ def recorded() -> list[Recorded]:
 
 
 def history_of(text: str) -> WorkflowHistory:
-    """The history in a text of ours, or in one that was downloaded from the Temporal UI or command line."""
+    """Read a history from our own text, or from a download of the Temporal UI or command line."""
     events = [_standard(event) for event in json.loads(text)["events"]]
     workflow_id = events[0]["workflowExecutionStartedEventAttributes"]["workflowId"]
     return WorkflowHistory.from_json(workflow_id, {"events": events})
@@ -78,12 +78,12 @@ def text_of(history: WorkflowHistory) -> str:
 
 
 def revealed(text: str) -> list[str]:
-    """What a text tells of the machine that it comes from."""
+    """The parts of a text that tell of the machine that it comes from."""
     return [f"{what}: {found.group()}" for pattern, what in _REVEALING for found in pattern.finditer(text)]
 
 
 def shape(history: WorkflowHistory) -> list[str]:
-    """What a replay compares, and what it is told in between: kinds of events and steps, without ids and times."""
+    """The kinds of events and steps that a replay compares or is told, without ids and times."""
     return list(_shape(history))
 
 
@@ -118,7 +118,7 @@ def replayer(workflows: Sequence[type[Any]], **options: Any) -> Replayer:
 
 
 def _plain(value: Any) -> Any:
-    """Without what is left out, and with payloads as the JSON that they carry."""
+    """The history without ignored fields, and with payloads as the JSON that they carry."""
     if isinstance(value, dict):
         if value.get("metadata", {}).get("encoding") == _ENCODING:
             more = {key: text for key, text in value["metadata"].items() if key != "encoding"}

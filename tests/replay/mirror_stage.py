@@ -38,7 +38,7 @@ class FixedStory(Story):
 
 
 class PatientOrderService(FakeOrderService):
-    """Answers a cancellation, or what its log has, only when it is let."""
+    """Answers a cancellation, or a question for its log, only when the scenario lets it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class PatientOrderService(FakeOrderService):
 
 @dataclass
 class MirrorStage(Stage):
-    """A mirror is told of events. Timeouts, in seconds, are those of the moment in which it is first told."""
+    """A stage for a mirror. Its timeouts, in seconds, are those of the moment in which it first hears of an event."""
 
     task_queue: ClassVar[str] = MIRROR_TASK_QUEUE
 
@@ -81,7 +81,7 @@ class MirrorStage(Stage):
         await self._mirrors(beside=None).record(str(self.order_id), events)
 
     async def begin(self, *events: dict[str, Any]) -> None:
-        """Tell of events beside the worker, which begins with them."""
+        """Tell of events by way of the worker's client, so that the worker begins a run with them."""
         await self._mirrors(beside=self._worker.client).record(str(self.order_id), events)
         await self.settled()
 
@@ -94,11 +94,11 @@ class MirrorStage(Stage):
         )
 
     async def tell(self, *events: dict[str, Any]) -> None:
-        """Tell of events in one signal, and wait until the mirror has done all that follows at once."""
+        """Tell of events in one signal, and wait until the mirror has done everything that follows at once."""
         await self.signal(*events)
         await self.settled()
 
     async def asked(self, times: int = 1) -> None:
-        """Wait until a step was asked for so many times, and the mirror knows the answer."""
+        """Wait until a step was asked for `times` times, and the mirror knows the answer."""
         await self.happened("ACTIVITY_TASK_COMPLETED", times)
         await self.settled()

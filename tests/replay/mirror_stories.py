@@ -7,7 +7,7 @@ from tests.replay.stage import Run
 from tests.support.fakes.sagas import Story
 from workflows.saga_mirror import REPUBLISH_ATTEMPTS
 
-SOON = 2.0  # seconds; a timer that is to fire, but not before its workflow has seen what comes before
+SOON = 2.0  # seconds of a timer that fires after its workflow has seen everything before it
 
 
 # Every end
@@ -58,7 +58,7 @@ async def waiting_for_the_payment(stage: MirrorStage) -> None:
     await stage.tell(stage.story.created)
 
 
-# Events that come as they shouldn't
+# Events in an unusual order or form
 
 
 async def last_event_first(stage: MirrorStage) -> None:

@@ -42,7 +42,7 @@ OF_PAYMENTS = (
 
 
 class ScriptedServices:
-    """Both services and the count of flagged sagas: each activity answers what it is told to."""
+    """Both services and the count of flagged sagas. Each activity gives a scripted answer."""
 
     def __init__(self) -> None:
         self.finds: dict[str, list[list[Any]]] = {}  # by search, page after page; then nothing

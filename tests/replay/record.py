@@ -31,9 +31,9 @@ async def play(
 
 
 def write(path: Path, text: str) -> Path | None:
-    """Write a history; if it replaces one of another shape, keep that as a retained one and return where.
+    """Write a history. If it replaces one of another shape, keep the old one as retained, and return its path.
 
-    Sagas that were begun with earlier code may still be under way: they run as the retained history does.
+    Sagas that began with earlier code may still be under way, and run as the retained history does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     retained = None
@@ -63,7 +63,7 @@ async def record(client: Client, workflow: type[Any], scenario: str) -> str:
 
 
 async def main(wanted: Sequence[str]) -> None:
-    """Record the scenarios that are named, or those of the workflows that are, or all."""
+    """Record the named scenarios, or all scenarios of the named workflows, or all."""
     chosen = [
         (workflow, scenario)
         for workflow, repertoire in SCENARIOS.items()
@@ -72,7 +72,7 @@ async def main(wanted: Sequence[str]) -> None:
     ]
     if not chosen:
         raise SystemExit(f"There is no scenario {', '.join(wanted)}; tests/replay/scenarios.py lists all there are.")
-    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)  # that steps fail is part of some scenarios
+    logging.getLogger("temporalio.activity").setLevel(logging.ERROR)  # steps fail in some scenarios, as they should
     async with temporal() as client:
         for workflow, scenario in chosen:
             print(await record(client, workflow, scenario), flush=True)

@@ -21,7 +21,7 @@ from workflows.saga_input import CancelRequest
 
 @dataclass
 class SagaStage(Stage):
-    """An orchestrated saga; timeout and delays are in seconds."""
+    """A stage for an orchestrated saga. Its timeout and delays are in seconds."""
 
     task_queue: ClassVar[str] = ORDER_TASK_QUEUE
 
@@ -53,7 +53,7 @@ class SagaStage(Stage):
         await self.orchestration.start(command, event_id=event_id, correlation_id=correlation_id)
 
     async def cancel(self) -> None:
-        """As the gateway does: a signal, to another run if the first has ended."""
+        """Cancel as the gateway does: by a signal, to a new run if the first has ended."""
         await self.orchestration.cancel(self.order_id, correlation_id=self.by_user.correlation_id)
 
     async def start_and_hold_the_charge(self) -> None:

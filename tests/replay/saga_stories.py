@@ -7,7 +7,7 @@ from models.saga import OrderCancelled, OrderCancelRequested, OrderId, PaymentFa
 from tests.replay.saga_stage import SagaStage
 from workflows.saga_input import CANCEL, ORDER_SAGA
 
-SOON = 2.0  # seconds; a timer that is to fire, but not before the charge has begun
+SOON = 2.0  # seconds of a timer that fires after the charge has begun
 OFTEN = 100  # how often a step fails that is not to succeed
 
 

@@ -17,13 +17,13 @@ from workflows.order_saga import OrderSaga
 from workflows.reconciler import Reconciler
 from workflows.saga_mirror import SagaMirror
 
-# What happens to one saga; answers with the run to record if that is not the last one.
+# Plays one saga. Returns the run to record, unless that is the last one.
 Scenario = Callable[[Any], Awaitable[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Repertoire:
-    """What is played of a workflow, and the stage for it."""
+    """The scenarios of a workflow, and the stage for them."""
 
     stage: type[Stage]
     scenarios: tuple[Scenario, ...]

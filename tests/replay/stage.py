@@ -26,7 +26,7 @@ Run: TypeAlias = WorkflowHandle[Any, Any]
 IDENTITY: Final = "recorder"  # instead of a process and a machine
 _NAMES: Final = UUID("5a6a0f5e-6d0b-4c53-9a53-0a3f8f0f4d11")
 _QUIET: Final = TelemetryConfig(logging=LoggingConfig(filter=TelemetryFilter(core_level="ERROR", other_level="ERROR")))
-# So that a mirror continues as new after a hundred events instead of thousands.
+# With these, a mirror continues as new after a hundred events instead of thousands.
 _SMALL_HISTORIES: Final = ("--dynamic-config-value", "limit.historyCount.suggestContinueAsNew=100")
 
 
@@ -38,7 +38,7 @@ async def temporal() -> AsyncIterator[Client]:
         dev_server_log_level="error",
         dev_server_extra_args=_SMALL_HISTORIES,
         identity=IDENTITY,
-        runtime=Runtime(telemetry=_QUIET),  # that answers come too late is part of some scenarios
+        runtime=Runtime(telemetry=_QUIET),  # answers come too late in some scenarios, as they should
     ) as env:
         await worker.register(env.client)
         yield env.client
@@ -46,7 +46,7 @@ async def temporal() -> AsyncIterator[Client]:
 
 @dataclass
 class Stage(ABC):
-    """One order, under a name that gives it the same ids in every recording, and a worker that can be sent away."""
+    """One order, whose ids are the same in every recording, and a worker that can be stopped."""
 
     task_queue: ClassVar[str] = SAGA_TASK_QUEUE
 
@@ -74,7 +74,7 @@ class Stage(ABC):
 
     @asynccontextmanager
     async def playing(self) -> AsyncIterator[Self]:
-        """With all workers; what is still open at the end is terminated, so that the next has the queues for itself."""
+        """Play with all workers, and terminate open workflows at the end, so that the next scenario has free queues."""
         async with AsyncExitStack() as stack:
             for each in self.service_workers():
                 await stack.enter_async_context(each)
@@ -99,7 +99,7 @@ class Stage(ABC):
         self._working = asyncio.create_task(self._worker.run())
 
     async def start_with(self, workflow: str, *given: object) -> None:
-        """Start the order's workflow as anybody can, with whatever that is."""
+        """Start the order's workflow with any input, as a stranger can."""
         await self.client.start_workflow(
             workflow, args=given, id=workflow_id(self.order_id), task_queue=self.task_queue
         )
@@ -112,17 +112,17 @@ class Stage(ABC):
         raise AssertionError(f"{self.name!r} should have failed")
 
     async def leave(self) -> None:
-        """The saga worker ends: from now on everything waits for another."""
+        """Stop the saga worker. From now on everything waits for another one."""
         await self._worker.shutdown()
         await self._working
 
     async def run(self) -> Run:
-        """The order's present run: its history is read from here even when another run follows."""
+        """The present run of the order, whose history can be read when another run has followed."""
         described = await self.saga.describe()
         return self.client.get_workflow_handle(described.id, run_id=described.run_id)
 
     async def settled(self) -> None:
-        """Wait until the workflow has taken in all that it was told, and no step is under way.
+        """Wait until the workflow has handled everything that it was told, and no step is under way.
 
         So each thing that happens gets a workflow task of its own, in every recording.
         """
@@ -134,7 +134,7 @@ class Stage(ABC):
         await eventually(idle, f"the workflow of {self.name!r} is idle")
 
     async def took_it_in(self) -> None:
-        """Wait until the workflow has taken in all that it was told; steps may be under way."""
+        """Wait until the workflow has handled everything that it was told. Steps may be under way."""
 
         async def done() -> bool:
             return not (await self.saga.describe()).raw_description.HasField("pending_workflow_task")

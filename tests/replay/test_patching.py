@@ -18,7 +18,7 @@ from tests.replay.stage import temporal
 from workflows.saga_mirror import SagaMirror
 
 SCENARIO: Final = "compensation_asked_for_again"
-# Whose runs each version can carry on.
+# The versions whose runs each version can carry on.
 CARRIES_ON: Final[Mapping[str, set[str]]] = {
     "before": {"before"},
     "patched": {"before", "patched", "deprecated"},
@@ -29,7 +29,7 @@ CARRIES_ON: Final[Mapping[str, set[str]]] = {
 
 @pytest.fixture(scope="module")
 def histories(mirrors: Mapping[str, type[Any]]) -> Mapping[str, WorkflowHistory]:
-    """The scenario as each version runs it; from before the edit, the recorded one."""
+    """The history of the scenario by each version. For the version before the edit, it is the recorded one."""
 
     async def run() -> dict[str, WorkflowHistory]:
         edited = [version for version in VERSIONS if version != "before"]
@@ -40,13 +40,13 @@ def histories(mirrors: Mapping[str, type[Any]]) -> Mapping[str, WorkflowHistory]
 
 
 async def recorded_now(mirror: type[Any]) -> WorkflowHistory:
-    """What Temporal records of the scenario with this mirror."""
+    """Play the scenario with this mirror. Returns the recorded history."""
     async with temporal() as client:
         return await play(client, SagaMirror, SCENARIO, [mirror])
 
 
 def recorded_histories() -> dict[str, WorkflowHistory]:
-    """What today's SagaMirror was recorded to do, by scenario."""
+    """The recorded histories of today's SagaMirror, by scenario."""
     return {
         each.scenario: history_of(each.path.read_text())
         for each in recorded()

@@ -24,7 +24,7 @@ from workflows.mirror_record import MirrorRecord, MirrorState
 from workflows.worker import WORKFLOWS
 
 ALL: tuple[type[Any], ...] = tuple(dict.fromkeys(each for queue in WORKFLOWS.values() for each in queue))
-# Lines that no history comes to: they are there for the type checker, or for a worker that forgets a run.
+# Lines that no history reaches: they serve the type checker, or a worker that forgets a run.
 UNREACHABLE = (
     "raise  # nothing but the worker, forgetting this run for a while, cancels them",
     "return  # only OrderCreated makes an order PENDING_PAYMENT",
@@ -53,7 +53,7 @@ def test_a_recorded_history_tells_nothing_of_the_machine_it_comes_from(each: Rec
 def test_what_closed_mirrors_ended_with_can_still_be_read() -> None:
     mirrors = [load(each) for each in recorded() if each.workflow == "SagaMirror"]
     ends = [each.events[-1].workflow_execution_completed_event_attributes.result.payloads for each in mirrors]
-    # A successor begins with it, however old it is: SagaMirrors reads it.
+    # SagaMirrors reads the result of a closed mirror, however old, and begins a successor with it.
     states = [DataConverter.default.payload_converter.from_payloads(end, [MirrorState])[0] for end in ends if end]
     assert all(MirrorRecord(state.events).last(EventType.ORDER_CREATED) for state in states)
     assert len(states) > len(mirrors) / 2
@@ -94,7 +94,7 @@ def name_of(workflow: type[Any]) -> str:
 
 
 def has_ended(history: WorkflowHistory) -> bool:
-    """A run that is still open is cut short when its replay ends: it passes through lines that are no path of its."""
+    """Whether the run has ended. The end of a replay cuts an open run short, on lines that are no path of its own."""
     return shape(history)[-1].removeprefix("WORKFLOW_EXECUTION_") in (
         "COMPLETED",
         "FAILED",
@@ -104,7 +104,7 @@ def has_ended(history: WorkflowHistory) -> bool:
 
 
 def replayable_lines(module: Path) -> set[int]:
-    """Lines of all functions, except those that are never replayed: queries and validators."""
+    """Lines of all functions except queries and validators, which are never replayed."""
     source = module.read_text()
     heads = [line.strip() for line in source.splitlines()]
 

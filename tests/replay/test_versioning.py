@@ -41,7 +41,7 @@ def versioned_worker(client: Client, mirror: type[Any], build: str, behaviour: V
 
 
 async def make_current(client: Client, build: str) -> None:
-    """Have new runs, and old ones that upgrade, go to this version from now on."""
+    """Send new runs, and old ones that upgrade, to this version from now on."""
     service, namespace = client.workflow_service, client.namespace
     make = SetWorkerDeploymentCurrentVersionRequest(namespace=namespace, deployment_name=DEPLOYMENT, build_id=build)
     look = DescribeWorkerDeploymentRequest(namespace=namespace, deployment_name=DEPLOYMENT)
@@ -63,7 +63,7 @@ async def make_current(client: Client, build: str) -> None:
 
 
 async def versions(stage: MirrorStage) -> list[str]:
-    """The build that did each of a mirror's tasks."""
+    """The build that worked on each task of a mirror."""
     events = (await stage.saga.fetch_history()).events
     tasks = [event.workflow_task_completed_event_attributes for event in events]
     return [task.deployment_version.build_id for task in tasks if task.started_event_id]
@@ -72,7 +72,7 @@ async def versions(stage: MirrorStage) -> list[str]:
 @pytest.mark.parametrize(
     ("behaviour", "second", "old_ends_with"),
     [
-        # The same edit: without a patch where nobody has to carry on what another version began, with one elsewhere.
+        # One edit, without a patch where no version carries on what another one began, and with a patch elsewhere.
         (VersioningBehavior.PINNED, "after", "1"),
         (VersioningBehavior.AUTO_UPGRADE, "patched", "2"),
     ],
