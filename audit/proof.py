@@ -35,6 +35,7 @@ class Scope:
     at_rest: bool = False
     pause: float = 1.0
     keep: int = 10  # examples of each violation
+    mirror_after: float = 0.0  # more than 0: choreographed sagas that were over soon have no mirror
 
     @property
     def patience(self) -> float:

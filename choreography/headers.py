@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
+OURS: Final = "x-saga-"
 # Brokers count attempts differently, and republishing loses their counts: these are our own.
 ATTEMPT: Final = "x-saga-attempt"
 FIRST_EXCHANGE: Final = "x-saga-exchange"
@@ -19,6 +20,7 @@ DEAD_LETTER_ID: Final = "x-saga-dead-letter-id"
 MESSAGE_ID: Final = "x-saga-message-id"
 # It was delivered more than once, so an earlier delivery may have been set aside, too.
 REDELIVERED: Final = "x-saga-redelivered"
+REPLAYED: Final = "x-saga-replayed"  # it was published before
 # The properties of a message that can't be decoded, as they came.
 PROPERTIES: Final = "x-saga-undecodable-properties"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -9,11 +10,13 @@ from uuid import UUID
 import structlog
 
 from choreography.broker import Broker
-from choreography.message import Unroutable
+from choreography.headers import REPLAYED
+from choreography.message import Outgoing, Unroutable
 from choreography.outgoing import outgoing
 from choreography.topology import readers
 from models.database import Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
+from models.messages import Envelope
 
 log = structlog.get_logger()
 
@@ -61,7 +64,7 @@ class Replay:
                 log.info("replayed", events=count, order_id=order_id, event_type=event_type)
                 return count
             events = [event for event in map(logged_envelope, rows) if event.route is not None]
-            errors = await self._broker.publish_all([outgoing(event, mandatory=True) for event in events])
+            errors = await self._broker.publish_all([_again(event) for event in events])
             for event, error in zip(events, errors, strict=True):
                 if isinstance(error, Unroutable) and event.route and not readers(event.route.routing_key):
                     unheard += 1  # an event for whoever wants to listen
@@ -70,3 +73,7 @@ class Replay:
             if len(events) < len(rows):
                 log.warning("replay_left_unknown_types", events=len(rows) - len(events))
             count, after = count + len(events), rows[-1]["seq"]
+
+
+def _again(event: Envelope) -> Outgoing:
+    return replace(outgoing(event, mandatory=True), headers={REPLAYED: True})

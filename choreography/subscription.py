@@ -15,6 +15,7 @@ from choreography import losses, setting_aside
 from choreography.acknowledgements import Acknowledgements
 from choreography.broker import Broker
 from choreography.confirms import describe
+from choreography.headers import OURS
 from choreography.message import BrokerUnavailable, Outgoing
 from choreography.undecodable import check_decoded
 
@@ -48,6 +49,11 @@ class Delivery:
     @property
     def headers(self) -> dict[str, Any]:
         return self.message.header.properties.headers or {}
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it has never been delivered before, as far as one can tell, nor was it replayed or redriven."""
+        return not (self.message.redelivered or any(name.startswith(OURS) for name in self.headers))
 
     @property
     def is_ours(self) -> bool:

@@ -146,6 +146,13 @@ class Settings(BaseSettings):
         le=60,
         description="seconds for which an order's events are gathered before its mirror is told of them",
     )
+    mirror_after: float = Field(
+        0.0,
+        ge=0,
+        le=600,
+        description="seconds within which a saga must be over to get no mirror, its timeline being told from the event "
+        "logs; 0: every saga gets a mirror",
+    )
     retry_delays: Annotated[tuple[_Delay, ...], NoDecode, BeforeValidator(_parts)] = Field(
         DEFAULT_RETRY_DELAYS,
         min_length=1,
@@ -185,6 +192,12 @@ class Settings(BaseSettings):
     def _complete(self) -> Self:
         if self.provider == "stripe" and not self.stripe_api_key.get_secret_value():
             raise ValueError("SAGA_PROVIDER=stripe needs the account's secret key in SAGA_STRIPE_API_KEY")
+        patience = min(self.payment_timeout, self.compensation_timeout)
+        if self.mirror_after > patience:
+            raise ValueError(
+                f"SAGA_MIRROR_AFTER is {self.mirror_after:g} s, and a mirror that begins so late can't keep a timeout "
+                f"of {patience:g} s; lower it, or raise SAGA_PAYMENT_TIMEOUT and SAGA_COMPENSATION_TIMEOUT"
+            )
         for name in ("event_log_retention", "idempotency_retention"):
             kept = getattr(self, name)
             if kept is not None and kept < self.least_retention:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import partial
+from typing import Final
 
 from temporalio.client import Client
 
@@ -23,6 +24,8 @@ from workflows.mirrors import SagaMirrors
 from workflows.reconciler_schedule import schedule_reconciler
 from workflows.serving import Serving
 from workflows.sweep import Sweep
+
+_HELD: Final = 20_000  # events
 
 
 async def wire_worker(settings: Settings) -> Wired:
@@ -82,9 +85,11 @@ def _feed(settings: Settings, client: Client, broker: Broker, mirroring: Serving
         partial(Subscription, broker, MIRROR_QUEUE),
         mirrors,
         repair=repair,
-        prefetch=settings.mirror_prefetch,
+        # What is held back is not acknowledged: a thousand sagas a second that take a second or two each.
+        prefetch=max(settings.mirror_prefetch, _HELD if settings.mirror_after else 0),
         concurrency=settings.mirror_concurrency,
         gather=settings.mirror_gather,
+        after=settings.mirror_after,
     )
 
 

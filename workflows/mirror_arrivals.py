@@ -21,6 +21,18 @@ class Arrivals(Generic[Item]):
     def __len__(self) -> int:
         return len(self._ripe_at)
 
+    def __contains__(self, order_id: str) -> bool:
+        return order_id in self._ripe_at
+
+    @property
+    def first(self) -> tuple[str, float] | None:
+        """The longest-waiting order, and when what has arrived for it may be told."""
+        return next(iter(self._ripe_at.items()), None)
+
+    def of(self, order_id: str) -> list[Item]:
+        """What has arrived for an order so far."""
+        return [item for item, _ in self._arrived[order_id]]
+
     def add(self, order_id: str, item: Item, *, size: int, now: float) -> None:
         """Note what arrived at `now`, on the event loop's clock, and has `size` bytes."""
         self._arrived.setdefault(order_id, []).append((item, size))

@@ -18,6 +18,7 @@ from models.messages import MalformedMessage
 from models.saga import Coordinator
 from models.texts import correlation_of
 from workflows.mirror_arrivals import Arrivals
+from workflows.mirror_patience import Patience
 from workflows.pace import Pace, PaceLog
 
 log = structlog.get_logger()
@@ -52,6 +53,8 @@ class MirrorFeed:
     once. As many orders as help are told at the same time, at most `concurrency`, the longest-waiting first: Pace says
     how many. At most `prefetch` events are held; the rest waits in the queue. While Temporal is away the events are
     held, and tried again with growing pauses.
+
+    With `after` more than zero, the mirrors of sagas that are over within so many seconds are left out.
     """
 
     def __init__(
@@ -63,11 +66,14 @@ class MirrorFeed:
         prefetch: int = 1000,
         concurrency: int = 32,
         gather: float = 0.25,
+        after: float = 0.0,
     ) -> None:
         self._mirrors = mirrors
         self._repair = repair
         self._pace = Pace(most=concurrency)
         self._arrivals: Arrivals[_Event] = Arrivals(gather=gather)
+        # A saga that is held has two events or three: what ends the others must still arrive.
+        self._patience: Patience[_Event] = Patience(after=after, most=prefetch // 4, event_of=lambda each: each.event)
         self._telling: dict[str, asyncio.Task[None]] = {}
         self._waking: asyncio.TimerHandle | None = None
         self._rests_until = 0.0  # the loop's clock
@@ -75,8 +81,8 @@ class MirrorFeed:
         self._said = PaceLog()
         self.trouble: str | None = None  # what Temporal last refused with, until it takes something again
         # What came by an earlier connection comes again by the next one.
-        renew = self._arrivals.clear
-        self._subscription = subscribe(self._on_delivery, prefetch=prefetch, pause=_ACKNOWLEDGED_WITHIN, renew=renew)
+        pause, renew = _ACKNOWLEDGED_WITHIN, self._forget
+        self._subscription = subscribe(self._on_delivery, prefetch=prefetch, pause=pause, renew=renew)
 
     @property
     def standing(self) -> str:
@@ -86,13 +92,17 @@ class MirrorFeed:
     async def drain(self, timeout: float) -> None:
         """Take nothing new, and finish within `timeout` seconds the calls under way; the rest comes again."""
         self._draining = True
-        self._arrivals.clear()
+        self._forget()
         deadline = asyncio.get_running_loop().time() + timeout
         await self._subscription.end(within=timeout)
         if self._telling:
             left = max(0.0, deadline - asyncio.get_running_loop().time())
             await asyncio.wait(self._telling.values(), timeout=left)
         await asyncio.sleep(_ACKNOWLEDGED_WITHIN)  # so that what was told doesn't come again
+
+    def _forget(self) -> None:
+        self._arrivals.clear()
+        self._patience.clear()
 
     async def _on_delivery(self, delivery: Delivery) -> None:
         try:
@@ -109,12 +119,34 @@ class MirrorFeed:
             return
         # What a mirror is told is all that it will ever know: properties don't come along.
         event["correlationId"] = correlation_of(glance.correlation_id, delivery.correlation_id, glance.event_id)
-        now = asyncio.get_running_loop().time()
-        self._arrivals.add(str(glance.payload.order_id), _Event(event, delivery), size=size, now=now)
+        self._take(str(glance.payload.order_id), _Event(event, delivery), size)
         self._tell_more()
+
+    def _take(self, order_id: str, arrived: _Event, size: int) -> None:
+        """Hold the event if its saga may soon be over; else its mirror is to be told, and of all that was held."""
+        now, fresh = asyncio.get_running_loop().time(), arrived.delivery.is_fresh
+        if fresh and self._patience.is_known(order_id, arrived):
+            _acknowledge([arrived])
+        elif (
+            order_id not in self._telling
+            and order_id not in self._arrivals
+            and self._patience.holds(order_id, arrived, size=size, fresh=fresh, now=now)
+        ):
+            _acknowledge(self._patience.over(order_id))
+        else:
+            self._release(now, order_id)
+            self._arrivals.add(order_id, arrived, size=size, now=now)
+
+    def _release(self, now: float, order_id: str | None = None) -> None:
+        for ripe, held in self._patience.released(now, order_id=order_id):
+            for each in held:
+                self._arrivals.add(ripe, each, size=len(each.delivery.body), now=now)
+        if (later := self._patience.ripe_at) is not None:
+            self._wake_at(later)
 
     def _tell_more(self) -> None:
         loop = asyncio.get_running_loop()
+        self._release(loop.time())
         if self._draining or len(self._telling) >= self._pace.at_once:
             return
         if self._rests_until > loop.time():
@@ -130,6 +162,9 @@ class MirrorFeed:
             task.add_done_callback(lambda _, order_id=order_id: self._told(order_id))  # type: ignore[misc]
 
     def _wake_at(self, when: float) -> None:
+        if self._waking is not None and self._waking.when() > when:
+            self._waking.cancel()
+            self._waking = None
         if self._waking is None:
             self._waking = asyncio.get_running_loop().call_at(when, self._wake)
 

@@ -29,6 +29,14 @@ AtRest = Annotated[bool, typer.Option("--at-rest", help="Nothing may be under wa
 TimelinesOption = Annotated[
     str, typer.Option(metavar="N|all", help="Sagas whose workflows are compared with the logs, at random; 0: none.")
 ]
+MirrorAfter = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        envvar="SAGA_MIRROR_AFTER",
+        help="As the worker has it: more than 0, and a saga that was over soon needs no mirror.",
+    ),
+]
 Examples = Annotated[int, typer.Option(min=1, max=1000, help="Ids that are shown of each violation.")]
 
 
@@ -38,6 +46,7 @@ def audit(
     at_rest: AtRest = False,
     timelines: TimelinesOption = "200",
     examples: Examples = 10,
+    mirror_after: MirrorAfter = 0.0,
     as_json: AsJson = False,
     data: Data = None,
     port_offset: PortOffset = None,
@@ -52,7 +61,7 @@ def audit(
 
     sample = _sample(timelines)
     places = find(data, port_offset=port_offset)
-    report = run(places, Scope(grace=grace, at_rest=at_rest, keep=examples), sample=sample)
+    report = run(places, Scope(grace=grace, at_rest=at_rest, keep=examples, mirror_after=mirror_after), sample=sample)
     if as_json:
         echo_json(report.as_json(CHECKS))
     else:

@@ -19,7 +19,7 @@ from choreography.subscription import Subscription
 from choreography.topology import INBOXES, MIRROR_QUEUE, Topology
 from models.message_types import ORDERS_EXCHANGE, ROUTES, type_of
 from models.messages import encode, envelope_of
-from models.saga import Event, OrderId, OrderPaid, PaymentApproved
+from models.saga import Event, OrderCreated, OrderId, OrderPaid, PaymentApproved, UserId
 from tests.support import raw_amqp
 from tests.support.fakes.gateway import NOW
 from tests.support.poison import BROKEN, PLAIN
@@ -32,6 +32,7 @@ pytestmark = pytest.mark.anyio
 
 ORDER, OTHER = OrderId(UUID(int=1)), OrderId(UUID(int=2))
 GATHER = 1.0
+USER_ID = UserId(UUID(int=7))
 
 
 @pytest.fixture
@@ -57,9 +58,12 @@ async def no_repair() -> None:
 
 
 @asynccontextmanager
-async def feeding(world: World, mirrors: TellTale, *, gather: float) -> AsyncIterator[Broker]:
+async def feeding(
+    world: World, mirrors: TellTale, *, gather: float, after: float = 0.0, prefetch: int = 1000
+) -> AsyncIterator[Broker]:
     broker = Broker(world.amqp_url, name="test", topology=Topology(reads=INBOXES))
-    feed = MirrorFeed(partial(Subscription, broker, MIRROR_QUEUE), mirrors, repair=no_repair, gather=gather)
+    subscribe = partial(Subscription, broker, MIRROR_QUEUE)
+    feed = MirrorFeed(subscribe, mirrors, repair=no_repair, gather=gather, after=after, prefetch=prefetch)
     running = asyncio.create_task(broker.run())
     try:
         async with asyncio.timeout(60):
@@ -72,8 +76,8 @@ async def feeding(world: World, mirrors: TellTale, *, gather: float) -> AsyncIte
         await asyncio.wait([running])
 
 
-async def publish(broker: Broker, event: Event) -> None:
-    envelope = envelope_of(event, event_id=uuid4(), occurred_at=NOW, correlation_id="c")
+async def publish(broker: Broker, event: Event, *, event_id: UUID | None = None, cause: UUID | None = None) -> None:
+    envelope = envelope_of(event, event_id=event_id or uuid4(), occurred_at=NOW, correlation_id="c", causation_id=cause)
     route = ROUTES[type_of(event)]
     await broker.publish(
         Outgoing(body=encode(envelope), exchange=route.exchange, routing_key=route.routing_key, message_id=str(uuid4()))
@@ -140,6 +144,60 @@ async def test_events_that_were_told_are_acknowledged_and_the_others_come_again(
     async with feeding(world, mirrors, gather=0):
         assert (await mirrors.told.get())[1] == str(OTHER)
     assert mirrors.told.empty()
+
+
+async def begin(broker: Broker, order_id: OrderId) -> UUID:
+    """Publish an order's creation; its id."""
+    event_id = uuid4()
+    await publish(broker, OrderCreated(order_id=order_id, user_id=USER_ID, total=999), event_id=event_id)
+    return event_id
+
+
+async def end(broker: Broker, order_id: OrderId, created: UUID) -> None:
+    """Have the order paid."""
+    approved = uuid4()
+    await publish(broker, PaymentApproved(order_id=order_id, transaction_id="tx"), event_id=approved, cause=created)
+    await publish(broker, OrderPaid(order_id=order_id), cause=approved)
+
+
+async def test_a_saga_that_is_over_soon_is_acknowledged_without_a_mirror_and_a_slow_one_is_told(
+    world: World,
+) -> None:
+    mirrors = TellTale()
+    async with feeding(world, mirrors, gather=0, after=2.0) as broker:
+        began = asyncio.get_running_loop().time()
+        slow = await begin(broker, OTHER)
+        await end(broker, ORDER, await begin(broker, ORDER))
+        await asyncio.to_thread(until, lambda: world.statistics(MIRROR_QUEUE).get("ack", 0) == 3)
+        told_at, *told = await mirrors.told.get()
+        assert told == [str(OTHER), ["OrderCreated"]]
+        assert told_at - began >= 2.0
+        await end(broker, OTHER, slow)
+        assert [(await mirrors.told.get())[2] for _ in range(2)] == [["PaymentApproved"], ["OrderPaid"]]
+    assert mirrors.told.empty()
+
+
+async def test_what_is_held_back_stays_at_the_broker_and_whoever_gets_it_again_tells_it(world: World) -> None:
+    """A mirror may know some of it: nothing says what the one before had told."""
+    mirrors = TellTale()
+    async with feeding(world, mirrors, gather=0, after=60.0) as broker:
+        created = await begin(broker, ORDER)
+        await asyncio.to_thread(until, lambda: world.statistics(MIRROR_QUEUE).get("deliver", 0) == 1)
+    assert mirrors.told.empty()
+    async with feeding(world, mirrors, gather=0, after=60.0) as broker:
+        assert (await mirrors.told.get())[2] == ["OrderCreated"]
+        await end(broker, ORDER, created)
+        assert [(await mirrors.told.get())[2] for _ in range(2)] == [["PaymentApproved"], ["OrderPaid"]]
+
+
+async def test_more_sagas_than_can_be_held_stop_nobody(world: World) -> None:
+    mirrors = TellTale()
+    orders = [OrderId(UUID(int=number)) for number in range(1, 41)]
+    async with feeding(world, mirrors, gather=0, after=600.0, prefetch=8) as broker:
+        for order_id in orders:
+            await begin(broker, order_id)
+        told = [(await asyncio.wait_for(mirrors.told.get(), 30))[1] for _ in orders[:-2]]
+    assert told == [str(order_id) for order_id in orders[:-2]]
 
 
 @pytest.mark.parametrize("name", BROKEN)

@@ -1,0 +1,75 @@
+"""Hold back what begins a saga, and leave out its mirror if the saga is over soon: nothing would be left to watch."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+from models.message_types import EventType
+from workflows.mirror_arrivals import Arrivals
+from workflows.mirror_record import MirrorRecord
+from workflows.mirror_watch import watch_of
+
+Item = TypeVar("Item")
+
+_ENDS: Final = frozenset(
+    {EventType.ORDER_PAID, EventType.ORDER_CANCELLED, EventType.ORDER_FAILED, EventType.PAYMENT_REFUNDED}
+)
+_REMEMBERED: Final = 10_000  # sagas without a mirror, whose events may come once more
+
+
+class Patience(Generic[Item]):
+    """Holds the events of young sagas for `after` seconds from the first, and of at most `most` orders.
+
+    A saga is held only from its creation on, and only if none of its events may have been told before: those are what
+    a mirror is needed for that may exist. `event_of` gives an item's event in wire form.
+    """
+
+    def __init__(self, *, after: float, most: int, event_of: Callable[[Item], dict[str, Any]]) -> None:
+        self._after = after
+        self._most = most
+        self._event_of = event_of
+        self._held: Arrivals[Item] = Arrivals(gather=after)
+        self._left_out: OrderedDict[str, set[str]] = OrderedDict()
+
+    def clear(self) -> None:
+        self._held.clear()
+
+    @property
+    def ripe_at(self) -> float | None:
+        """When the longest-held saga is to be told, on the clock of the event loop."""
+        return first[1] if (first := self._held.first) is not None else None
+
+    def holds(self, order_id: str, item: Item, *, size: int, fresh: bool, now: float) -> bool:
+        """Whether this is held; an event that may have come before (not `fresh`) ends the patience with its saga."""
+        event = self._event_of(item)
+        begins = fresh and self._after > 0 and event["eventType"] == EventType.ORDER_CREATED
+        if not (begins or (fresh and order_id in self._held)):
+            return False
+        self._held.add(order_id, item, size=size, now=now)
+        return True
+
+    def is_known(self, order_id: str, item: Item) -> bool:
+        """Whether this is a copy of an event of a saga that has just been left out."""
+        return self._event_of(item)["eventId"] in self._left_out.get(order_id, ())
+
+    def over(self, order_id: str) -> Sequence[Item]:
+        """All that is held of this saga if it is over, and its mirror would close at once: it gets none."""
+        events = [self._event_of(item) for item in self._held.of(order_id)]
+        if not any(event["eventType"] in _ENDS for event in events):
+            return ()
+        record = MirrorRecord(events, order_id=order_id)
+        if record.unknown or watch_of(record, cancel_asked=False, alarmed=False, quiet=False) is not None:
+            return ()
+        self._left_out[order_id] = {str(event["eventId"]) for event in events}
+        if len(self._left_out) > _REMEMBERED:
+            self._left_out.popitem(last=False)
+        return self._held.take(order_id)
+
+    def released(self, now: float, *, order_id: str | None = None) -> Iterator[tuple[str, list[Item]]]:
+        """The sagas that are to be told now: those held long enough, the longest-held beyond `most`, and this one."""
+        if order_id is not None and order_id in self._held:
+            yield order_id, self._held.take(order_id)
+        while (first := self._held.first) is not None and (first[1] <= now or len(self._held) > self._most):
+            yield first[0], self._held.take(first[0])
