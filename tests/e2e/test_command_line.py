@@ -175,7 +175,19 @@ def test_dead_letters_are_listed_shown_redriven_and_discarded(stack: Stack, saga
 
 
 def test_an_audit_takes_all_its_options_and_its_exit_code_is_its_verdict(stack: Stack) -> None:
-    arguments = ["audit", "--grace", "0", "--at-rest", "--timelines", "all", "--examples", "1", "--json"]
+    arguments = [
+        "audit",
+        "--grace",
+        "0",
+        "--at-rest",
+        "--timelines",
+        "all",
+        "--examples",
+        "1",
+        "--mirror-after",
+        "0",
+        "--json",
+    ]
     result = CliRunner().invoke(app, [*arguments, "--data", str(stack.data)])
     report = json.loads(result.stdout)
     assert (result.exit_code, report["unread"]) == (int(not report["clean"]), {})

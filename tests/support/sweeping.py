@@ -44,10 +44,10 @@ from tests.support.messages import USER
 from tests.support.provider_books import books
 from tests.support.world import Servers
 from workflows import worker
-from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE, SAGA_TASK_QUEUE
+from workflows.naming import PAYMENT_TASK_QUEUE, SAGA_TASK_QUEUE
 from workflows.reconciler import Reconciler
 from workflows.sweep import Sweep, SweepReport
-from workflows.worker import saga_worker
+from workflows.worker import order_worker, saga_worker
 
 DAY = 86_400.0
 BINARIES = Path(sys.executable).parent
@@ -198,7 +198,7 @@ async def playing(servers: Servers, client: Client, *, away: bool = False) -> As
     payment_steps = PaymentActivities(of_payments, charging).all
     workers = [
         saga_worker(client),
-        Worker(client, task_queue=ORDER_TASK_QUEUE, activities=order_steps),
+        order_worker(client, order_steps, limit=100, grace=0.0),
         Worker(client, task_queue=PAYMENT_TASK_QUEUE, activities=payment_steps),
     ]
     await asyncio.gather(of_orders.open(), of_payments.open())
