@@ -172,8 +172,11 @@ def unexpected(error: Exception, scope: Scope) -> Response:
 
 
 def unauthorized() -> Problem:
-    detail = "This port answers the gateway alone: send `Authorization: Bearer <internal token>`"
-    return Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": "Bearer"})
+    detail = (
+        "This port answers the gateway alone: send `Authorization: Bearer <internal token>`, "
+        "or the internal token as the password of Basic credentials"
+    )
+    return Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer, Basic realm="internal"'})
 
 
 def internal() -> Problem:

@@ -107,10 +107,18 @@ class Settings(BaseSettings):
         description="the payment service's database",
     )
     database_connections: int = Field(8, ge=2, le=200, description="connections each service keeps to its database")
-    order_service_url: str = Field("http://127.0.0.1:3001", description="where the gateway asks the order service")
-    payment_service_url: str = Field("http://127.0.0.1:3002", description="where the gateway asks the payment service")
+    order_service_url: Annotated[SecretStr, AfterValidator(_url("http", "https"))] = Field(
+        SecretStr("http://127.0.0.1:3001"),
+        description="where the gateway asks the order service; a password in it is sent as Basic credentials, instead "
+        "of the internal token",
+    )
+    payment_service_url: Annotated[SecretStr, AfterValidator(_url("http", "https"))] = Field(
+        SecretStr("http://127.0.0.1:3002"), description="where the gateway asks the payment service, likewise"
+    )
     internal_token: SecretStr = Field(
-        SecretStr(""), description="bearer token that ports 3001 and 3002 ask of the gateway; empty: they answer nobody"
+        SecretStr(""),
+        description="token that ports 3001 to 3003 ask for, as bearer token or as the password of Basic credentials; "
+        "empty: they answer nobody",
     )
     default_coordinator: Coordinator = Field(
         Coordinator.CHOREOGRAPHY, description="coordinator of an order that names none"

@@ -34,8 +34,10 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
     listening.on_connect(feed.on_connect)
 
     token = settings.internal_token.get_secret_value()
-    orders = await stack.enter_async_context(ServiceClient(settings.order_service_url, token=token))
-    payments = await stack.enter_async_context(ServiceClient(settings.payment_service_url, token=token))
+    orders, payments = [
+        await stack.enter_async_context(ServiceClient(url.get_secret_value(), token=token))
+        for url in (settings.order_service_url, settings.payment_service_url)
+    ]
 
     temporal = await connect(settings.temporal_address, settings.temporal_namespace)
     orchestration = Orchestration(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from types import TracebackType
 from typing import Final, Self
 from urllib.parse import urlencode
@@ -21,7 +22,7 @@ _PROBE: Final = 1.0  # seconds
 
 
 class ServiceClient:
-    """A QueryClient for the service at `url`; every request shows the internal token.
+    """A QueryClient for the service at `url`; every request shows the internal token, or the credentials of the URL.
 
     It goes there directly: proxies, netrc and certificates named in the environment are not looked at, and a redirect
     is not followed, so that the token never leaves. How long an answer may take, and how many requests are made at
@@ -29,12 +30,12 @@ class ServiceClient:
     """
 
     def __init__(self, url: str, *, token: str) -> None:
-        self._base = str(URL(url).with_user(None)).rstrip("/")  # the token is what identifies us
-        self._token = token
+        self._base = str(URL(url).with_user(None)).rstrip("/")
+        self._credentials = _credentials_of(URL(url)) or f"Bearer {token}"
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {self._token}"},
+            headers={"Authorization": self._credentials},
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_IDLE),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -70,6 +71,14 @@ class ServiceClient:
             case 200 | 404:
                 return "ok"
             case 401 | 403:
-                return "refuses the internal token: SAGA_INTERNAL_TOKEN must be the same on both sides"
+                return "refuses the internal token, or its URL's password: it must be the same on both sides"
             case status:
                 return f"cannot answer: it said {status}"
+
+
+def _credentials_of(url: URL) -> str | None:
+    """Basic credentials (RFC 7617) of a URL with a password; None without one."""
+    if url.password is None:
+        return None
+    credentials = f"{url.user or ''}:{url.password}"
+    return f"Basic {b64encode(credentials.encode()).decode()}"

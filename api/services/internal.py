@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
 import hmac
+from base64 import b64decode
 from typing import Final
 
 from fastapi import FastAPI
@@ -37,10 +39,26 @@ class InternalToken:
     def _authorized(self, scope: Scope) -> bool:
         for name, value in scope["headers"]:
             if name == b"authorization":
-                scheme, _, token = value.partition(b" ")
-                shown = scheme.lower() == b"bearer" and hmac.compare_digest(token.strip(), self._token)
-                return shown and bool(self._token)
+                return bool(self._token) and hmac.compare_digest(_token_in(value), self._token)
         return False
+
+
+def _token_in(credentials: bytes) -> bytes:
+    """The token that an `Authorization` field shows: a bearer token, or the password of Basic (RFC 7617) of any user.
+
+    An original gateway knows a service by its URL alone, so that the token can only be that URL's password.
+    """
+    scheme, _, shown = credentials.partition(b" ")
+    match scheme.lower():
+        case b"bearer":
+            return shown.strip()
+        case b"basic":
+            try:
+                return b64decode(shown.strip(), validate=True).partition(b":")[2]
+            except binascii.Error:
+                return b""
+        case _:
+            return b""
 
 
 def create_health_app(*, name: str, token: str, readiness: Readiness, access: Access | None = None) -> FastAPI:

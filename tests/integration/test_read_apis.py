@@ -319,7 +319,7 @@ async def test_nobody_gets_in_without_the_internal_token(
     async with client_of(app, token) as client:
         answer = await client.request(method, path)
 
-    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Bearer, Basic realm="internal"')
     assert answer.headers["content-type"] == "application/problem+json"
 
 

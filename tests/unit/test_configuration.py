@@ -20,6 +20,8 @@ BAD = [
     ("PORT", "0", "greater than or equal to 1"),
     ("PORT", "65536", "less than or equal to 65535"),
     ("AMQP_URL", "amqp://localhost:x/", "must be like amqp://user:password@host:port/name"),
+    ("ORDER_SERVICE_URL", "order:3001", "must be like http://user:password@host:port/name"),
+    ("PAYMENT_SERVICE_URL", "ftp://payment:3002", "must be like http://user:password@host:port/name"),
     ("ORDERS_DATABASE_URL", "postgress://u:p@h/db", "must be like postgresql://user:password@host:port/name"),
     ("DATABASE_CONNECTIONS", "1", "greater than or equal to 2"),
     ("DATABASE_CONNECTIONS", "many", "valid integer"),
@@ -119,7 +121,8 @@ def test_a_url_that_is_refused_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    scheme = {"amqp_url": "amqp"}.get(name, "postgresql")
+    schemes = {"amqp_url": "amqp", "order_service_url": "http", "payment_service_url": "http"}
+    scheme = schemes.get(name, "postgresql")
     monkeypatch.setenv(f"SAGA_{name.upper()}", f"{scheme}://user:{HIDDEN}@host/{HIDDEN}")
     loaded = settings.load()
     assert [text for text in (repr(loaded), str(loaded), f"{loaded.model_dump()}") if HIDDEN in text] == []
@@ -131,6 +134,6 @@ def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> 
 
 
 def test_every_setting_that_carries_a_password_is_a_secret() -> None:
-    telling = ("password", "token", "api_key", "amqp_url", "database_url")
+    telling = ("password", "token", "api_key", "amqp_url", "database_url", "service_url")
     named = {name for name in settings.Settings.model_fields if name.endswith(telling)}
     assert named == set(SECRETS)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 import httpx
 import pytest
 
@@ -39,3 +41,37 @@ async def test_a_name_is_checked_unless_the_token_is_shown(
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         answer = await client.get(path, headers={"Host": host, **headers})
     assert answer.status_code == status, answer.text
+
+
+def basic(credentials: str) -> str:
+    return f"Basic {b64encode(credentials.encode()).decode()}"
+
+
+@pytest.mark.parametrize(
+    ("token", "shown", "status"),
+    [
+        ("internal", basic("gateway:internal"), 404),
+        ("internal", basic(":internal"), 404),
+        ("internal", basic("anybody:internal").replace("Basic", "bAsIc"), 404),
+        ("with:colon", basic("gateway:with:colon"), 404),
+        ("internal", basic("internal:"), 401),
+        ("internal", basic("internal"), 401),
+        ("internal", basic("gateway:Internal"), 401),
+        ("internal", "Basic gateway:internal", 401),
+        ("internal", "Basic", 401),
+        ("internal", "Basic \u00fc", 401),
+        ("internal", "internal", 401),
+        ("internal", "Digest internal", 401),
+        ("", basic("gateway:"), 401),
+        ("", "Bearer ", 401),
+        ("", "Digest x", 401),
+    ],
+)
+async def test_47_the_token_may_be_the_password_of_basic_credentials(token: str, shown: str, status: int) -> None:
+    """An original gateway knows a service by its URL alone: `http://gateway:TOKEN@host`."""
+    app = create_health_app(name="worker", token=token, readiness=_ready)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        answer = await client.get("/nothing", headers=[(b"Authorization", shown.encode("latin-1"))])
+    assert answer.status_code == status, answer.text
+    if status == 401:
+        assert answer.headers["www-authenticate"] == 'Bearer, Basic realm="internal"'
