@@ -34,6 +34,7 @@ from api.gateway.queries import Queries
 from api.gateway.recent import Recent
 from api.gateway.saga_routes import saga_routes
 from api.gateway.schemas import CancelOrder, CreateOrder, UpdateOrder
+from api.gateway.shortcuts import ByShortcut, Shortcuts
 from api.gateway.timelines import Timelines
 from api.health import Readiness, health_routes
 from api.openapi import describe, operation_id
@@ -75,7 +76,7 @@ def create_gateway(
 ) -> FastAPI:
     """The gateway's application; `orders` and `payments` are clients of the services' read APIs."""
     settings = settings or GatewaySettings()
-    limits, ids = settings.limits, OrderIds(settings.secret)
+    limits, ids, shortcuts = settings.limits, OrderIds(settings.secret), Shortcuts()
     queries = Queries(
         orders=Service("order service", orders),
         payments=Service("payment service", payments),
@@ -92,7 +93,7 @@ def create_gateway(
         openapi_tags=_TAGS,
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
-        middleware=[Middleware(Edge, access=access or Access())],
+        middleware=[Middleware(Edge, access=access or Access()), Middleware(ByShortcut, shortcuts=shortcuts)],
         lifespan=lifespan,
     )
     problems.install(app)
@@ -102,9 +103,15 @@ def create_gateway(
     placing = Placing(commands=accepting, queries=queries, feed=feed, limits=limits)
     telling = Timelines(queries=queries, workflows=timelines, limits=limits)
     for routes in (
-        order_routes(placing=placing, commands=accepting, queries=queries, longest_wait=limits.longest_wait),
+        order_routes(
+            placing=placing,
+            commands=accepting,
+            queries=queries,
+            shortcuts=shortcuts,
+            longest_wait=limits.longest_wait,
+        ),
         saga_routes(timelines=telling, queries=queries, feed=feed, limits=limits),
-        payment_routes(queries),
+        payment_routes(queries, shortcuts),
     ):
         app.include_router(routes, prefix="/api")
     app.include_router(health_routes(readiness))

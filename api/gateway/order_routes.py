@@ -28,6 +28,7 @@ from api.gateway.headers import idempotency_key, preferred_wait, refuse_query
 from api.gateway.placing import Placing
 from api.gateway.queries import Queries, unknown_order
 from api.gateway.schemas import Accepted, CancelAccepted, CancelOrder, CreateOrder, UpdateOrder
+from api.gateway.shortcuts import Shortcuts
 from api.openapi import answers, problems, takes
 from api.requests import read_body, read_optional_body
 from api.schemas import NoQuery, OrderBody, OrdersPage, Paged
@@ -82,11 +83,13 @@ _BEYOND: Final = (
 )
 
 
-def order_routes(*, placing: Placing, commands: Commands, queries: Queries, longest_wait: int) -> APIRouter:
+def order_routes(
+    *, placing: Placing, commands: Commands, queries: Queries, shortcuts: Shortcuts, longest_wait: int
+) -> APIRouter:
     """Routes under `/orders`; `longest_wait` is in seconds."""
     router = APIRouter(prefix="/orders", tags=["orders"])
     _placing_route(router, placing, longest_wait)
-    _look_up_routes(router, queries)
+    _look_up_routes(router, queries, shortcuts)
     _cancelling_routes(router, commands)
     return router
 
@@ -114,7 +117,7 @@ def _placing_route(router: APIRouter, placing: Placing, longest_wait: int) -> No
         return Response(order, media_type=_JSON, headers=headers) if order else _accepted(order_id, headers)
 
 
-def _look_up_routes(router: APIRouter, queries: Queries) -> None:
+def _look_up_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) -> None:
     @router.get(
         "",
         summary="List orders, newest first",
@@ -128,6 +131,7 @@ def _look_up_routes(router: APIRouter, queries: Queries) -> None:
         found = await queries.ask(queries.orders, "/orders", correlation_id_of(request.scope), params)
         return Response(found, media_type=_JSON)
 
+    @shortcuts.to("/api/orders")
     @router.get(
         "/{orderId}",
         summary="Look up an order",

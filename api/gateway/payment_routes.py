@@ -14,6 +14,7 @@ from api.edge import correlation_id_of
 from api.fields import ORDER_ID, PAYMENT_ID, OrderIdInPath, PaymentIdInPath
 from api.gateway.examples import NO_ORDER_ID, NO_PAYMENT_ID, refused
 from api.gateway.queries import Queries, no_payment_of
+from api.gateway.shortcuts import Shortcuts
 from api.openapi import answers, problems, takes
 from api.problems import Kind, Problem, unavailable
 from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
@@ -21,7 +22,7 @@ from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
 _AWAY: Final = unavailable("The payment service does not answer; try again")
 
 
-def payment_routes(queries: Queries) -> APIRouter:
+def payment_routes(queries: Queries, shortcuts: Shortcuts) -> APIRouter:
     """Routes under `/payments`."""
     router = APIRouter(prefix="/payments", tags=["payments"])
 
@@ -48,6 +49,7 @@ def payment_routes(queries: Queries) -> APIRouter:
     async def get_payment_stats(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
         return await answer(request, "/payments/stats", no_payments())
 
+    @shortcuts.to("/api/payments/order")
     @router.get(
         "/order/{orderId}",
         summary="Look up an order's payment",
@@ -63,6 +65,7 @@ def payment_routes(queries: Queries) -> APIRouter:
         found = await queries.payment_of(order_id, correlation_id_of(request.scope))
         return Response(found, media_type="application/json")
 
+    @shortcuts.to("/api/payments")
     @router.get(
         "/{paymentId}",
         summary="Look up a payment",
