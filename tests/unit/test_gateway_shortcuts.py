@@ -102,10 +102,11 @@ async def test_only_a_read_by_id_in_its_usual_form_goes_past_the_routing(scope: 
     asked: list[UUID] = []
     shortcuts = Shortcuts()
 
-    @shortcuts.to("/things")
-    async def _get_thing(_: Request, identifier: UUID, __: NoQuery) -> Response:
+    async def get_thing(_: Request, identifier: UUID, __: NoQuery) -> Response:
         asked.append(identifier)
         return Response(b"thing")
+
+    shortcuts.to("/things")(get_thing)
 
     async def app(inner: MutableMapping[str, Any], _: object, __: object) -> None:
         routed.append(inner["path"])
