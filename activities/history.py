@@ -7,7 +7,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from activities.book import Book, State, Submission
-from activities.recall import recall
+from activities.reconstruction import reconstruct
 from activities.steps import StepResult
 from models.database import Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
@@ -46,7 +46,7 @@ class History:
         return [
             event
             for row in found
-            for event in recall(
+            for event in reconstruct(
                 self._book.load([row[name] for name in columns]),
                 created_at=row["created_at"].astimezone(UTC),
                 updated_at=row["updated_at"].astimezone(UTC),

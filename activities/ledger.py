@@ -15,7 +15,7 @@ from psycopg import AsyncCursor
 from activities import writes
 from activities.batch import Batcher
 from activities.book import Applied, Book, Outlet, State, Submission
-from activities.faults import crash_point
+from activities.crash_points import crash_point
 from models.database import TRANSIENT, Connection, Database
 from models.messages import Envelope, envelope_of
 from models.saga import Become, Illegal, event_id
@@ -76,7 +76,7 @@ async def apply(
     """
     keys = sorted({submission.message.order_id for submission in submissions})
     async with database.transaction() as connection:
-        page = await _Page.lock(connection, book, keys)
+        page = await _LockedRows.lock(connection, book, keys)
         results = [page.decide(submission) for submission in submissions]
         written = await page.save(connection, outlet)
     crash_point("ledger.committed")
@@ -86,7 +86,7 @@ async def apply(
     return results
 
 
-class _Page(Generic[State]):
+class _LockedRows(Generic[State]):
     """The locked rows of one batch, as they were and as they become."""
 
     def __init__(self, book: Book[State], now: datetime) -> None:
@@ -99,7 +99,7 @@ class _Page(Generic[State]):
         self._event_orders: list[UUID] = []
 
     @classmethod
-    async def lock(cls, connection: Connection, book: Book[State], keys: Sequence[UUID]) -> _Page[State]:
+    async def lock(cls, connection: Connection, book: Book[State], keys: Sequence[UUID]) -> _LockedRows[State]:
         columns = ", ".join(book.columns)
         rows = await connection.execute(
             f"SELECT {columns} FROM {book.table} WHERE {book.key} = ANY(%s) ORDER BY {book.key} FOR UPDATE", [keys]

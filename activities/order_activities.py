@@ -8,12 +8,12 @@ from uuid import UUID
 
 from temporalio import activity
 
+from activities.activity_protocol import accepted, submission_of
 from activities.history import History
 from activities.order_stragglers import OrderStragglers
 from activities.orders import ORDERS, Orders
 from activities.steps import StepInput, StepResult
 from activities.stragglers import Place, Search
-from activities.temporal import accepted, submission_of
 from models.database import Database
 from models.lifecycle import OrderStatus
 from models.messages import wire_form

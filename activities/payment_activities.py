@@ -9,6 +9,7 @@ from uuid import UUID
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from activities.activity_protocol import accepted, for_good, heartbeats, submission_of
 from activities.book import Submission
 from activities.history import History
 from activities.payment_stragglers import PaymentStragglers
@@ -16,7 +17,6 @@ from activities.payments import PAYMENTS, ContradictoryOutcome, Payments
 from activities.providers import ProviderUnavailable, RefundRefused
 from activities.steps import StepInput, StepResult
 from activities.stragglers import Place, Search
-from activities.temporal import accepted, for_good, heartbeats, submission_of
 from models.database import Database
 from models.saga import OrderCancelled, OrderCreated, OrderFailed
 

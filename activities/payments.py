@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 import structlog
 
 from activities.book import Applied, Book, Submission
-from activities.faults import crash_point
+from activities.crash_points import crash_point
 from activities.ledger import Ledger
 from activities.providers import ForeignAnswer, Mischarged, PaymentProvider, ProviderUnavailable
 from models.lifecycle import Due, PaymentStatus

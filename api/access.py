@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from api.loopback import is_loopback
-from api.problems import Kind, Problem
+from api.problems import Problem, ProblemType
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -76,17 +76,19 @@ class Access:
 
 
 def misdirected(name: str) -> Problem:
-    return Problem(Kind.MISDIRECTED, f"Host {name} is not served here: use localhost, or name it in SAGA_ALLOWED_HOSTS")
+    return Problem(
+        ProblemType.MISDIRECTED, f"Host {name} is not served here: use localhost, or name it in SAGA_ALLOWED_HOSTS"
+    )
 
 
 def foreign_page() -> Problem:
     detail = "A web page of another origin may change nothing here; name its origin in SAGA_CORS_ORIGINS to allow it"
-    return Problem(Kind.FORBIDDEN, detail)
+    return Problem(ProblemType.FORBIDDEN, detail)
 
 
 def name_of(host: bytes) -> bytes:
     """The name in a Host field, in small letters, without its port. Raises Problem if it can be no host at all."""
     match = _HOST.fullmatch(host)
     if match is None or int(match[2] or 0) > 65_535:
-        raise Problem(Kind.REFUSED, "The Host field must be a name or an address, with a port or without")
+        raise Problem(ProblemType.REFUSED, "The Host field must be a name or an address, with a port or without")
     return match[1].lower().rstrip(b".")

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from api.access import SAFE_METHODS, Access, Fields, name_of
-from api.problems import CORRELATION_ID, Kind, Problem, Violation, invalid, respond, unexpected
+from api.problems import CORRELATION_ID, Problem, ProblemType, Violation, invalid, respond, unexpected
 
 log = structlog.get_logger()
 
@@ -45,7 +45,7 @@ class Edge:
         asked = _read_headers(scope)
         correlation_id = asked.correlation_id or str(uuid4())
         scope[CORRELATION_ID] = correlation_id
-        answer = _Answer(scope, send, [(b"x-correlation-id", correlation_id.encode("ascii"))], self._access, asked)
+        answer = _Response(scope, send, [(b"x-correlation-id", correlation_id.encode("ascii"))], self._access, asked)
         tokens = bind_contextvars(correlation_id=correlation_id)
         try:
             self._check(scope, asked)
@@ -65,7 +65,7 @@ class Edge:
         finally:
             reset_contextvars(**tokens)
 
-    def _check(self, scope: Scope, asked: _Asked) -> None:
+    def _check(self, scope: Scope, asked: _RequestFields) -> None:
         if asked.hosts != 1 and (asked.hosts or scope["http_version"] != "1.0"):
             raise no_single_host()
         if self._access is None:
@@ -80,10 +80,10 @@ class Edge:
             _refuse_repetitions(scope["query_string"])
 
 
-class _Answer:
+class _Response:
     """What is sent back: with the fields that every answer has, and for HEAD without a body, however long it is."""
 
-    def __init__(self, scope: Scope, send: Send, fields: Fields, access: Access | None, asked: _Asked) -> None:
+    def __init__(self, scope: Scope, send: Send, fields: Fields, access: Access | None, asked: _RequestFields) -> None:
         self._send = send
         self._fields = fields
         self._access = access
@@ -110,7 +110,7 @@ class _Answer:
 
 
 @dataclass(slots=True)
-class _Asked:
+class _RequestFields:
     correlation_id: str | None = None
     length: int | None = None
     hosts: int = 0
@@ -130,8 +130,8 @@ def host_of(scope: Scope) -> bytes:
     return _read_headers(scope).host
 
 
-def _read_headers(scope: Scope) -> _Asked:
-    asked = _Asked()
+def _read_headers(scope: Scope) -> _RequestFields:
+    asked = _RequestFields()
     for name, value in scope["headers"]:
         if name == b"host":
             asked.hosts += 1
@@ -177,8 +177,8 @@ def _bounded(receive: Receive, limit: int) -> Callable[[], Awaitable[Message]]:
 
 
 def no_single_host() -> Problem:
-    return Problem(Kind.REFUSED, "A request has one Host field (RFC 9112, 3.2), this one has another number")
+    return Problem(ProblemType.REFUSED, "A request has one Host field (RFC 9112, 3.2), this one has another number")
 
 
 def too_large(limit: int) -> Problem:
-    return Problem(Kind.TOO_LARGE, f"The body is larger than {limit} bytes; send less")
+    return Problem(ProblemType.TOO_LARGE, f"The body is larger than {limit} bytes; send less")

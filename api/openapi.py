@@ -14,10 +14,10 @@ from pydantic.json_schema import models_json_schema
 
 from api import examples
 from api.access import foreign_page, misdirected
-from api.connection import too_many_fields, too_slow
 from api.edge import MAX_BODY, no_single_host, repeated, too_large
 from api.fields import ORDER_ID, PAYMENT_ID
-from api.problems import MEDIA_TYPE, Kind, Problem, content_of, internal, unauthorized, unavailable
+from api.http_connection import too_many_fields, too_slow
+from api.problems import MEDIA_TYPE, Problem, ProblemType, content_of, internal, unauthorized, unavailable
 from api.requests import not_json
 from api.schemas import ProblemBody
 
@@ -45,7 +45,7 @@ _DESCRIPTIONS: Final[Mapping[int, str]] = {
 }
 _LIKE: Final[Mapping[int, Problem]] = {  # as a service says it
     401: unauthorized(),
-    404: Problem(Kind.NOT_FOUND, f"Order {ORDER_ID} is not known; check the id"),
+    404: Problem(ProblemType.NOT_FOUND, f"Order {ORDER_ID} is not known; check the id"),
     422: repeated("page"),
     503: unavailable("The database does not answer; try again"),
 }

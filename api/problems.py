@@ -30,7 +30,7 @@ _LONGEST_TEXT: Final = 200
 _CHANGING: Final = ("DELETE", "PATCH", "POST", "PUT")
 
 
-class Kind(Enum):
+class ProblemType(Enum):
     """The problems there are: slug, status and title."""
 
     REFUSED = ("refused", 400, "The request was refused")
@@ -71,7 +71,7 @@ class Problem(Exception):
 
     def __init__(
         self,
-        kind: Kind,
+        kind: ProblemType,
         detail: str,
         *,
         errors: Sequence[Violation] = (),
@@ -88,7 +88,7 @@ class Problem(Exception):
 
 def unavailable(detail: str, *, retry_after: int = 1) -> Problem:
     """A 503 that says when to try again, in seconds."""
-    return Problem(Kind.UNAVAILABLE, detail, headers={"Retry-After": str(retry_after)})
+    return Problem(ProblemType.UNAVAILABLE, detail, headers={"Retry-After": str(retry_after)})
 
 
 def not_taken(by: str) -> Problem:
@@ -103,14 +103,14 @@ def undecided(by: str, order_id: UUID, *, may_be: str, within: float) -> Problem
         f"GET /api/orders/{order_id} tells once it is. Asking again is safe; for a POST, with the same Idempotency-Key"
     )
     headers = {"Retry-After": "1", "Location": f"/api/orders/{order_id}"}
-    return Problem(Kind.UNAVAILABLE, detail, headers=headers)
+    return Problem(ProblemType.UNAVAILABLE, detail, headers=headers)
 
 
 def invalid(*violations: Violation) -> Problem:
     """A 422 that names every field and the rule it breaks."""
     shown = violations[:_MOST_ERRORS]
     detail = "; ".join(f"{violation.field} {violation.message}" for violation in shown)
-    return Problem(Kind.INVALID, detail, errors=shown)
+    return Problem(ProblemType.INVALID, detail, errors=shown)
 
 
 def violations_of(errors: Sequence[Any], part: str | None = None) -> list[Violation]:
@@ -176,12 +176,12 @@ def unauthorized() -> Problem:
         "This port answers the gateway alone: send `Authorization: Bearer <internal token>`, "
         "or the internal token as the password of Basic credentials"
     )
-    return Problem(Kind.UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer, Basic realm="internal"'})
+    return Problem(ProblemType.UNAUTHORIZED, detail, headers={"WWW-Authenticate": 'Bearer, Basic realm="internal"'})
 
 
 def internal() -> Problem:
     detail = "The request could not be handled; the log has more under this correlation id. Try again later."
-    return Problem(Kind.INTERNAL, detail)
+    return Problem(ProblemType.INTERNAL, detail)
 
 
 def install(app: FastAPI) -> None:
@@ -207,12 +207,14 @@ def install(app: FastAPI) -> None:
 def _as_problem(error: HTTPException, request: Request, allowed: str) -> Problem:
     match error.status_code:
         case 404:
-            return Problem(Kind.NOT_FOUND, f"There is nothing at {request.url.path}; see /docs for what there is")
+            return Problem(
+                ProblemType.NOT_FOUND, f"There is nothing at {request.url.path}; see /docs for what there is"
+            )
         case 405:
             detail = f"{request.method} is not possible at {request.url.path}; use {allowed}"
-            return Problem(Kind.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
+            return Problem(ProblemType.METHOD_NOT_ALLOWED, detail, headers={"Allow": allowed})
         case status:
-            return Problem(Kind.REFUSED, str(error.detail), status=status, headers=error.headers)
+            return Problem(ProblemType.REFUSED, str(error.detail), status=status, headers=error.headers)
 
 
 def allowed_methods(app: FastAPI, scope: Scope) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
-from api.problems import Kind, Problem, from_pydantic
+from api.problems import Problem, ProblemType, from_pydantic
 
 Body = TypeVar("Body", bound=BaseModel)
 
@@ -33,12 +33,12 @@ def _check_type(request: Request) -> None:
         raise not_json()
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         detail = "The body's Content-Encoding is not understood; send it as it is"
-        raise Problem(Kind.UNSUPPORTED, detail, headers={"Accept-Encoding": "identity"})
+        raise Problem(ProblemType.UNSUPPORTED, detail, headers={"Accept-Encoding": "identity"})
 
 
 def not_json() -> Problem:
     detail = "The body's Content-Type must be application/json"
-    return Problem(Kind.UNSUPPORTED, detail, headers={"Accept": "application/json"})
+    return Problem(ProblemType.UNSUPPORTED, detail, headers={"Accept": "application/json"})
 
 
 async def read_optional_body(request: Request, model: type[Body]) -> Body:

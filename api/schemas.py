@@ -14,7 +14,7 @@ from api.fields import PageLimit, PageNumber
 from models.lifecycle import OrderStatus, PaymentStatus
 from models.saga import CancelReason, Coordinator
 
-Row = TypeVar("Row")
+Item = TypeVar("Item")
 
 
 class Camel(BaseModel):
@@ -79,8 +79,8 @@ class Meta(Camel):
     total_pages: int
 
 
-class Paged(Camel, Generic[Row]):
-    data: list[Row]
+class Paged(Camel, Generic[Item]):
+    data: list[Item]
     meta: Meta
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from audit import sagas
 from audit import statements as sql
-from audit.findings import Asked, Check, Comparison, Query
+from audit.findings import Check, Comparison, External, Query
 
 ORDERS_STORED: Final = "accepted orders are stored"
 SAGAS_END: Final = "sagas end"
@@ -24,7 +24,7 @@ CHECKS: Final = (
     Check(
         name=ORDERS_STORED,
         invariant=1,
-        find=Asked(where="dead letters"),
+        find=External(where="dead letters"),
         remedy="if its command is a dead letter, `saga dead-letters show ID`, then redrive it; if a workflow alone "
         "knows it, that database was restored to before it was stored",
     ),
@@ -137,20 +137,20 @@ CHECKS: Final = (
     Check(
         name=TIMELINES_EXIST,
         invariant=7,
-        find=Asked(where="timelines"),
+        find=External(where="timelines"),
         remedy="`saga events replay --order ID` has its mirror made anew; an orchestrated saga's workflow can't be, "
         "but `saga order timeline ID` tells its timeline",
     ),
     Check(
         name=TIMELINES_EQUAL,
         invariant=7,
-        find=Asked(where="timelines"),
+        find=External(where="timelines"),
         remedy="`saga events replay --order ID` tells the mirror what it missed",
     ),
     Check(
         name=TIMELINES_CLOSED,
         invariant=7,
-        find=Asked(where="timelines"),
+        find=External(where="timelines"),
         remedy="open it in the Temporal UI: its current details say what it waits for",
     ),
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 from audit.sagas import Saga
+from models.migrations import DatabaseName
 
 INVARIANTS: Final[Mapping[int, str]] = {
     1: "Every order answered with 202 exists and reaches PAID, CANCELLED or FAILED",
@@ -21,15 +22,14 @@ INVARIANTS: Final[Mapping[int, str]] = {
     "and a timeline rebuilt from the event logs equals the one recorded live",
 }
 
-Service: TypeAlias = Literal["orders", "payments"]
-Elsewhere: TypeAlias = Literal["dead letters", "timelines"]
+ExternalSource: TypeAlias = Literal["dead letters", "timelines"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Query:
     """A statement on one service's snapshot whose rows are the violations: `id` and `detail`."""
 
-    service: Service
+    service: DatabaseName
     sql: str
 
 
@@ -41,10 +41,10 @@ class Comparison:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Asked:
+class External:
     """A check of what no database of ours holds; whoever reads that makes its findings under the check's name."""
 
-    where: Elsewhere
+    where: ExternalSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +53,7 @@ class Check:
 
     name: str
     invariant: int
-    find: Query | Comparison | Asked
+    find: Query | Comparison | External
     remedy: str
 
 
@@ -80,7 +80,7 @@ class Tally:
 
 
 @dataclass(kw_only=True, slots=True)
-class Report:
+class AuditReport:
     """What an audit saw. `unread` says what could not be read, by what it was; `notes` is what is no violation."""
 
     tallies: dict[str, Tally] = field(default_factory=dict)
@@ -146,5 +146,5 @@ def _sources(check: Check) -> tuple[str, ...]:
             return (service,)
         case Comparison():
             return ("orders", "payments")
-        case Asked(where=where):
+        case External(where=where):
             return (where,)

@@ -7,8 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-from audit.findings import Report
-from audit.proof import Proof, Scope
+from audit.database_audit import DatabaseAudit, Scope
+from audit.findings import AuditReport
 from audit.snapshot import NotRead, Snapshot
 
 SAMPLE: Final = 200  # sagas whose timelines are read unless all are asked for
@@ -25,47 +25,47 @@ class Places:
     namespace: str = "default"
 
 
-def audit(places: Places, scope: Scope, *, sample: int | None = SAMPLE) -> Report:
+def audit(places: Places, scope: Scope, *, sample: int | None = SAMPLE) -> AuditReport:
     """Everything that was found; what could not be read is in the report, never raised.
 
     Reads and changes nothing. `sample` is the number of sagas whose timelines are compared; None: all.
     """
-    report = Report()
+    report = AuditReport()
     with ExitStack() as stack:
         try:
             orders = stack.enter_context(Snapshot("orders", places.orders_db))
             payments = stack.enter_context(Snapshot("payments", places.payments_db))
-            Proof(orders=orders, payments=payments, scope=scope, report=report).run()
+            DatabaseAudit(orders=orders, payments=payments, scope=scope, report=report).run()
         except NotRead as error:
             # What was found before is still true; what follows needs both databases.
             report.unread[error.source] = error.why
-            report.left_out |= dict.fromkeys(("dead letters", "timelines"), "a database could not be read")
+            report.left_out |= dict.fromkeys(("dead dead_letter_audit", "timelines"), "a database could not be read")
             return report
         _dead_letters(places, orders, scope, report)
         _timelines(places, orders, payments, scope, sample, report)
     return report
 
 
-def _dead_letters(places: Places, orders: Snapshot, scope: Scope, report: Report) -> None:
+def _dead_letters(places: Places, orders: Snapshot, scope: Scope, report: AuditReport) -> None:
     if not places.amqp:
-        report.left_out["dead letters"] = "the broker's address is not known"
+        report.left_out["dead dead_letter_audit"] = "the broker's address is not known"
         return
-    from audit import letters
+    from audit import dead_letter_audit
 
     try:
-        asyncio.run(letters.check(orders, lambda: letters.all_of(places.amqp), scope, report))
+        asyncio.run(dead_letter_audit.check(orders, lambda: dead_letter_audit.all_of(places.amqp), scope, report))
     except NotRead as error:
         report.unread[error.source] = error.why
 
 
 def _timelines(
-    places: Places, orders: Snapshot, payments: Snapshot, scope: Scope, sample: int | None, report: Report
+    places: Places, orders: Snapshot, payments: Snapshot, scope: Scope, sample: int | None, report: AuditReport
 ) -> None:
     if not places.temporal or sample == 0:
         why = "Temporal's address is not known" if not places.temporal else "not asked for"
         report.left_out["timelines"] = why
         return
-    from audit.timelines import TimelineAudit
+    from audit.timeline_audit import TimelineAudit
 
     asked = TimelineAudit(
         orders=orders,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import psycopg
 
-from audit.findings import Service
+from models.migrations import DatabaseName
 
 _PAGE: Final = 2000  # rows that are held at once
 _PREPARE: Final = (
@@ -38,8 +38,8 @@ class Snapshot:
     Whatever the server or the connection refuses is raised as NotRead, without a password.
     """
 
-    def __init__(self, service: Service, url: str) -> None:
-        self._service: Service = service
+    def __init__(self, service: DatabaseName, url: str) -> None:
+        self._service: DatabaseName = service
         self._url = url
         try:
             self._connection = psycopg.connect(url, autocommit=True, connect_timeout=5, application_name="saga audit")

@@ -6,8 +6,8 @@ import os
 
 import typer
 
-from api.environment import forget_strangers
 from bench.commands import at_scale, contrast, run
+from stack.environment import forget_strangers
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.command("run")(run)

@@ -16,8 +16,8 @@ import httpx
 from aio_pika.abc import AbstractChannel
 from temporalio.client import Client
 
-from api import http_clients
 from choreography.topology import BINDINGS, MIRROR_QUEUE
+from cli import http_clients
 from workflows.saga_mirror import SagaMirror
 
 _POLL: Final = 0.25  # seconds

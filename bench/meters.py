@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import psutil
 
-from api import http_clients
 from bench.reader import Reader
+from cli import http_clients
 
 # PostgreSQL's backends report their counts within 10 s of their last transaction (PGSTAT_IDLE_INTERVAL), and RabbitMQ
 # its own every 5 s (collect_statistics_interval): only after that are the counts those of all that happened.

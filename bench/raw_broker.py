@@ -18,8 +18,7 @@ from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from choreography.acknowledgements import Acknowledgements
 from choreography.confirms import ConfirmedPublishing
-from choreography.message import Outgoing
-from choreography.outgoing import outgoing
+from choreography.outgoing_message import OutgoingMessage, as_message
 from embedded.errors import StackError
 from models.ids import uuid7
 from models.message_types import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
@@ -128,19 +127,19 @@ async def _publish(channel: AbstractChannel, seconds: float) -> int:
     return sagas
 
 
-async def _confirmed(publishing: ConfirmedPublishing, messages: Sequence[Outgoing]) -> None:
+async def _confirmed(publishing: ConfirmedPublishing, messages: Sequence[OutgoingMessage]) -> None:
     fresh = [replace(message, message_id=str(uuid4())) for message in messages]
     for error in await publishing.publish(fresh, timeout=_PATIENCE):
         if error is not None:
             raise BrokerCeilingFailed(f"A message of the ceiling's was not confirmed: {error}")
 
 
-def saga_messages() -> list[Outgoing]:
+def saga_messages() -> list[OutgoingMessage]:
     """The messages that a saga publishes until it is PAID, as large as they are in truth, for the twin exchanges."""
     now = datetime.now(UTC)
     order_id, user_id = OrderId(uuid7(now)), uuid4()
     cause: UUID = uuid4()
-    told: list[Outgoing] = []
+    told: list[OutgoingMessage] = []
     sale: dict[str, Any] = {"order_id": order_id, "user_id": user_id, "total": 12_345, "currency": "USD"}
     steps: Sequence[Message] = (
         CreateOrderRequested(**sale, payment_method="pm_card_visa"),
@@ -151,7 +150,7 @@ def saga_messages() -> list[Outgoing]:
     for step in steps:
         envelope = envelope_of(step, event_id=uuid4(), occurred_at=now, correlation_id=str(uuid4()), causation_id=cause)
         cause = envelope.event_id
-        message = outgoing(envelope)
+        message = as_message(envelope)
         told.append(replace(message, exchange=_TWINS[message.exchange], mandatory=not isinstance(step, OrderPaid)))
     return told
 

@@ -13,8 +13,8 @@ import aio_pika
 from aiormq.abc import DeliveredMessage
 
 from choreography.topology import EVERY_EVENT
-from models.glance import glance_at
 from models.message_types import EventType
+from models.partial_envelope import read_partially
 
 _POLL: Final = 0.05  # seconds
 # Of a saga that ends PAID: each is caused by the one before it.
@@ -52,7 +52,7 @@ class Watcher:
             await asyncio.sleep(_POLL)
 
     async def _hear(self, message: DeliveredMessage) -> None:
-        glance = glance_at(message.body)
+        glance = read_partially(message.body)
         self.heard.setdefault(glance.payload.order_id, []).append(glance.event_type)
 
 

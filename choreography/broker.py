@@ -17,9 +17,9 @@ from aio_pika.exceptions import ChannelClosed
 from aiormq.exceptions import AuthenticationError, ConnectionNotAllowed, ProbableAuthenticationError
 from pamqp.commands import Basic
 
-from choreography import losses
+from choreography import connection_errors
 from choreography.confirms import ConfirmedPublishing, describe
-from choreography.message import BrokerUnavailable, NotStored, Outgoing, Unread, Unroutable
+from choreography.outgoing_message import BrokerUnavailable, NotStored, OutgoingMessage, Unread, Unroutable
 from choreography.readers import Readers
 from choreography.topology import Topology, declare, readers
 from choreography.undecodable import connect
@@ -45,9 +45,9 @@ async def connect_to_any(url: str, *, timeout: float) -> AbstractConnection:
     """A connection to the first node that answers within `timeout` seconds. Raises what the last one failed with."""
     *others, last = nodes(url)
     for node in others:
-        with suppress(*losses.LOST), losses.named():
+        with suppress(*connection_errors.LOST), connection_errors.named():
             return await connect(node, timeout=timeout)
-    with losses.named():
+    with connection_errors.named():
         return await connect(last, timeout=timeout)
 
 
@@ -100,7 +100,7 @@ class Broker:
         while True:
             node, began = next(self._turn), now()
             try:
-                with losses.named():
+                with connection_errors.named():
                     await self._stay_connected(node)
                 if now() - began >= _STEADY:
                     delay = _FIRST_DELAY
@@ -112,7 +112,7 @@ class Broker:
                     after=round(now() - began, 1),
                     retry_in=round(delay, 2),
                 )
-            except losses.LOST as error:
+            except connection_errors.LOST as error:
                 # Of what the broker says itself, such as a queue that others declared differently, nothing is secret.
                 self._trouble = describe(error) if isinstance(error, ChannelClosed) else None
                 log.warning(
@@ -141,7 +141,7 @@ class Broker:
             await self._keep_topology(channel)
         finally:
             self._publishing = self._readers = None
-            with suppress(*losses.LOST), losses.named():
+            with suppress(*connection_errors.LOST), connection_errors.named():
                 await asyncio.wait_for(connection.close(), 2)
 
     async def _keep_topology(self, channel: AbstractChannel) -> None:
@@ -159,14 +159,14 @@ class Broker:
         finally:
             lost.cancel()
 
-    async def publish(self, message: Outgoing, *, timeout: float = 10.0) -> None:
+    async def publish(self, message: OutgoingMessage, *, timeout: float = 10.0) -> None:
         """Publish; confirmed on return. Raises Unroutable, or BrokerUnavailable after `timeout` seconds."""
         (error,) = await self.publish_all([message], timeout=timeout)
         if error is not None:
             raise error
 
     async def publish_all(
-        self, messages: Sequence[Outgoing], *, timeout: float = 10.0
+        self, messages: Sequence[OutgoingMessage], *, timeout: float = 10.0
     ) -> list[BrokerUnavailable | None]:
         """Publish in the given order with pipelined confirms; for each message, what went wrong, or None."""
         # Asked before: a reader that comes in between is told twice, not never.
@@ -189,7 +189,7 @@ class Broker:
         return await self._readers.missing(routing_keys) if self._readers is not None else frozenset()
 
 
-def _nobody_reads(message: Outgoing) -> Unread:
+def _nobody_reads(message: OutgoingMessage) -> Unread:
     own, *_ = readers(message.routing_key)
     return Unread(f"nobody reads {message.routing_key!r} yet: there is no queue {own!r}, its service has never run")
 

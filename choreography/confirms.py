@@ -11,7 +11,7 @@ from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
 from aiormq.abc import AbstractChannel
 
 from choreography.frames import FrameWriter, publish_frames
-from choreography.message import BrokerUnavailable, NotStored, Outgoing, Unroutable
+from choreography.outgoing_message import BrokerUnavailable, NotStored, OutgoingMessage, Unroutable
 
 
 class ConfirmedPublishing:
@@ -26,7 +26,7 @@ class ConfirmedPublishing:
         self._largest_body: int = self._channel.max_content_size
         self._channel.closing.add_done_callback(lambda _: self._give_up())
 
-    async def publish(self, messages: Sequence[Outgoing], *, timeout: float) -> list[BrokerUnavailable | None]:
+    async def publish(self, messages: Sequence[OutgoingMessage], *, timeout: float) -> list[BrokerUnavailable | None]:
         """Publish in the given order; for each message, what went wrong within `timeout` seconds, or None."""
         sent = [self._send(message) for message in messages]
         waiting = [each for each in sent if isinstance(each, asyncio.Future)]
@@ -43,7 +43,7 @@ class ConfirmedPublishing:
             for message, each in zip(messages, sent, strict=True)
         ]
 
-    def _send(self, message: Outgoing) -> asyncio.Future[Any] | BrokerUnavailable:
+    def _send(self, message: OutgoingMessage) -> asyncio.Future[Any] | BrokerUnavailable:
         channel = self._channel
         if channel.is_closed:
             return NotStored("the channel to RabbitMQ is closed")
@@ -66,7 +66,7 @@ class ConfirmedPublishing:
                 confirmation.set_exception(ConnectionError("the channel was closed"))
 
 
-def _outcome(message: Outgoing, confirmation: asyncio.Future[Any], timeout: float) -> BrokerUnavailable | None:
+def _outcome(message: OutgoingMessage, confirmation: asyncio.Future[Any], timeout: float) -> BrokerUnavailable | None:
     if confirmation.cancelled():
         return BrokerUnavailable(f"RabbitMQ gave no confirm within {timeout:g} s")
     error = confirmation.exception()

@@ -8,7 +8,7 @@ import structlog
 from aiormq.abc import DeliveredMessage
 
 from activities.book import Submission
-from activities.faults import crash_point
+from activities.crash_points import crash_point
 from choreography.broker import Broker
 from choreography.disposition import Ack, DeadLetter, Disposition, RetryAfter, dispose
 from choreography.headers import ATTEMPT, DELIVERY_COUNT, count_in

@@ -14,7 +14,7 @@ from aiormq.abc import AbstractChannel as Underlay
 from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
-from choreography import losses
+from choreography import connection_errors
 from choreography.broker import connect_to_any
 from choreography.confirms import ConfirmedPublishing
 from choreography.headers import (
@@ -34,7 +34,7 @@ from choreography.headers import (
     text_in,
     time_in,
 )
-from choreography.message import Outgoing
+from choreography.outgoing_message import OutgoingMessage
 from choreography.readers import is_there
 from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, dead_letter_queue
 from choreography.undecodable import undecodable
@@ -131,7 +131,7 @@ class DeadLetters:
     @asynccontextmanager
     async def _channel(self) -> AsyncIterator[tuple[AbstractChannel, Sequence[str]]]:
         """A channel, and the services that have dead letters: one that has never run has none, nor a queue of them."""
-        with losses.named():
+        with connection_errors.named():
             connection = await connect_to_any(self._url, timeout=5)
             async with connection:
                 services = [each for each in SERVICES if await is_there(connection, dead_letter_queue(each))]
@@ -152,10 +152,10 @@ async def _delete(channel: Underlay, _service: str, message: DeliveredMessage) -
     await channel.basic_ack(message.delivery_tag or 0)
 
 
-def _again(service: str, message: DeliveredMessage) -> Outgoing:
+def _again(service: str, message: DeliveredMessage) -> OutgoingMessage:
     headers = message.header.properties.headers or {}
     story = {name: text for name in (FIRST_EXCHANGE, FIRST_ROUTING_KEY) if (text := text_in(headers, name, ""))}
-    return Outgoing(
+    return OutgoingMessage(
         body=message.body,
         exchange="",
         routing_key=service,

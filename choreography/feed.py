@@ -12,12 +12,12 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
 from aiormq.abc import DeliveredMessage
 
-from choreography import losses
-from choreography.message import BrokerUnavailable
+from choreography import connection_errors
+from choreography.outgoing_message import BrokerUnavailable
 from choreography.topology import EVERY_EVENT
 from choreography.undecodable import undecodable
-from models.glance import glance_at
 from models.messages import Envelope, MalformedMessage, decode
+from models.partial_envelope import read_partially
 
 log = structlog.get_logger()
 
@@ -28,16 +28,16 @@ class _Closed:
     """The feed was closed: there will be no more."""
 
 
-_Item: TypeAlias = Envelope | _Closed | None
+_News: TypeAlias = Envelope | _Closed | None
 
 
 class Watcher(AsyncIterator[Envelope | None]):
     """One watcher's events; None says that some may have been missed. Giving up a wait loses nothing."""
 
     def __init__(self) -> None:
-        self._items: asyncio.Queue[_Item] = asyncio.Queue()
+        self._items: asyncio.Queue[_News] = asyncio.Queue()
 
-    def put(self, item: _Item) -> None:
+    def put(self, item: _News) -> None:
         self._items.put_nowait(item)
 
     async def __anext__(self) -> Envelope | None:
@@ -114,9 +114,9 @@ class Feed:
         if connection is None or connection.is_closed:
             return BrokerUnavailable("there is no connection")
         try:
-            with losses.named():
+            with connection_errors.named():
                 channel = await self._open(connection)
-        except losses.LOST as error:
+        except connection_errors.LOST as error:
             return error
         if connection is not self._connection:
             return BrokerUnavailable("the connection was lost")
@@ -146,7 +146,7 @@ class Feed:
             await asyncio.sleep(self._bind_every)
             if channel.is_closed or channel is not self._channel:
                 return
-            with suppress(*losses.LOST), losses.named():
+            with suppress(*connection_errors.LOST), connection_errors.named():
                 await _bind(queue)
                 self._broadcast(None)
 
@@ -154,7 +154,7 @@ class Feed:
         if undecodable(message) is not None:
             return  # a dead letter, wherever it is kept
         try:
-            watchers = self._watchers.get(glance_at(message.body).payload.order_id)
+            watchers = self._watchers.get(read_partially(message.body).payload.order_id)
             traced_by = message.header.properties.correlation_id
             event = decode(message.body, correlation_id=traced_by) if watchers else None
         except MalformedMessage:
@@ -177,7 +177,7 @@ class Feed:
                 return
             await asyncio.sleep(_PAUSE)
 
-    def _broadcast(self, item: _Item) -> None:
+    def _broadcast(self, item: _News) -> None:
         for watchers in self._watchers.values():
             for watcher in watchers:
                 watcher.put(item)
@@ -195,7 +195,7 @@ class Feed:
     async def _drop(self) -> None:
         channel, self._channel = self._channel, None
         if channel is not None:
-            with suppress(*losses.LOST), losses.named():
+            with suppress(*connection_errors.LOST), connection_errors.named():
                 await asyncio.wait_for(channel.close(), 2)
 
 

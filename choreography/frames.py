@@ -10,7 +10,7 @@ from typing import Final
 import pamqp.encode
 from aiormq.abc import AbstractChannel, ChannelFrame
 
-from choreography.message import Outgoing
+from choreography.outgoing_message import OutgoingMessage
 
 _FRAME: Final = Struct(">BHI")  # type, channel, size
 _METHOD, _HEADER, _BODY = 1, 2, 3
@@ -51,7 +51,7 @@ class FrameWriter:
             self._flushing.cancel()
 
 
-def publish_frames(number: int, message: Outgoing, largest_body: int) -> bytes:
+def publish_frames(number: int, message: OutgoingMessage, largest_body: int) -> bytes:
     """The frames that publish a message on channel `number`, its body in parts of at most `largest_body` bytes.
 
     Raises what pamqp raises for a value that AMQP cannot carry: TypeError, ValueError, OverflowError, struct.error.

@@ -10,10 +10,10 @@ from typing import Final
 
 import structlog
 
-from activities.faults import crash_point
+from activities.crash_points import crash_point
 from choreography.broker import Broker
-from choreography.outgoing import outgoing
-from choreography.seldom import Seldom
+from choreography.log_throttle import LogThrottle
+from choreography.outgoing_message import as_message
 from models.database import TRANSIENT, Database
 from models.messages import Envelope
 
@@ -40,7 +40,7 @@ class Publisher:
         self._database = database
         self._waiting: deque[tuple[int, Envelope]] = deque()
         self._on_the_way: set[int] = set()
-        self._seldom = Seldom()
+        self._throttle = LogThrottle()
         self._arrived = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -76,12 +76,12 @@ class Publisher:
             await asyncio.wait_for(self._idle.wait(), timeout)
 
     async def _publish(self, batch: Sequence[tuple[int, Envelope]]) -> None:
-        errors = await self._broker.publish_all([outgoing(envelope) for _, envelope in batch])
+        errors = await self._broker.publish_all([as_message(envelope) for _, envelope in batch])
         failed = Counter(
             (envelope.event_type, str(error)) for (_, envelope), error in zip(batch, errors, strict=True) if error
         )
         for (event_type, error), events in failed.items():
-            if self._seldom(error):
+            if self._throttle(error):
                 log.warning("publish_failed", event_type=event_type, events=events, error=error)
         published = [seq for (seq, _), error in zip(batch, errors, strict=True) if error is None]
         crash_point("publisher.confirmed")

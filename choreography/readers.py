@@ -10,7 +10,7 @@ from typing import Final
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from choreography import losses
+from choreography import connection_errors
 from choreography.topology import readers
 
 _PATIENCE: Final = 2.0  # seconds for an answer; without one nobody counts as missing
@@ -61,9 +61,9 @@ class Readers:
         last = self._looks.get(queues)
         ahead = [last.queue] if last is not None and last.queue else []
         try:
-            with losses.named():
+            with connection_errors.named():
                 found = await self._first_of([*ahead, *queues])
-        except losses.LOST:
+        except connection_errors.LOST:
             self._looks.pop(queues, None)  # what is published now fails by itself
             return
         if found is not None:

@@ -10,11 +10,10 @@ from uuid import UUID
 
 import structlog
 
-from activities.faults import crash_point
+from activities.crash_points import crash_point
 from choreography.broker import Broker
-from choreography.message import Unread, Unroutable
-from choreography.outgoing import outgoing
-from choreography.seldom import Seldom
+from choreography.log_throttle import LogThrottle
+from choreography.outgoing_message import Unread, Unroutable, as_message
 from models.database import TRANSIENT, Connection, Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
 from models.message_types import EventType
@@ -27,7 +26,7 @@ _BATCH: Final = 500  # events
 _FIRST_PAUSE: Final = 1.0  # seconds until the events of a type that had no route are tried again …
 _LONGEST_PAUSE: Final = 5.0  # … at most
 
-_Row: TypeAlias = tuple[int, UUID, Envelope]
+_LoggedEvent: TypeAlias = tuple[int, UUID, Envelope]
 
 
 class Relay:
@@ -46,7 +45,7 @@ class Relay:
         self._grace = grace
         self._interval = interval
         self._wake = asyncio.Event()
-        self._seldom = Seldom()
+        self._throttle = LogThrottle()
         self._stuck: set[UUID] = set()  # orders with an event that can't be published now; passed over until next time
         self._without_route: dict[str, tuple[float, float]] = {}  # by event type: until when, and the pause after that
         self._unread: dict[int, str] = {}  # places in the log of what only mirrors have, with the routing key
@@ -115,7 +114,7 @@ class Relay:
             log.info("relayed", events=len(published))
         return len(rows)
 
-    def _note(self, rows: Sequence[_Row], errors: Sequence[Exception | None]) -> None:
+    def _note(self, rows: Sequence[_LoggedEvent], errors: Sequence[Exception | None]) -> None:
         now = asyncio.get_running_loop().time()
         without_route = {
             row[2].event_type for row, error in zip(rows, errors, strict=True) if isinstance(error, Unroutable)
@@ -131,10 +130,10 @@ class Relay:
             else:
                 self._stuck.add(order_id)
         for (seq, order_id, _), error in failed[:1]:
-            if self._seldom(str(error)):
+            if self._throttle(str(error)):
                 log.warning("relay_failed", events=len(failed), seq=seq, order_id=str(order_id), error=str(error))
 
-    def _overtaken(self, rows: Sequence[_Row]) -> set[int]:
+    def _overtaken(self, rows: Sequence[_LoggedEvent]) -> set[int]:
         """What was published before, and tells its reader of an order that is off: it would be charged and refunded."""
         off = {order_id for _, order_id, envelope in rows if envelope.event_type == EventType.ORDER_CANCELLED}
         return {
@@ -151,12 +150,12 @@ class Relay:
             if event.route is None:
                 held_up.add(event.order_id)
             waits.append(event.order_id in held_up)
-        ours = [outgoing(event) for event, waiting in zip(events, waits, strict=True) if not waiting]
+        ours = [as_message(event) for event, waiting in zip(events, waits, strict=True) if not waiting]
         errors = iter(await self._broker.publish_all(ours))
         held = LookupError("it, or one before it, is of a newer version's type; that version will publish it")
         return [held if waiting else next(errors) for waiting in waits]
 
-    async def _due(self, connection: Connection) -> Sequence[_Row]:
+    async def _due(self, connection: Connection) -> Sequence[_LoggedEvent]:
         now = asyncio.get_running_loop().time()
         not_yet = [event_type for event_type, (until, _) in self._without_route.items() if until > now]
         passed_over = (

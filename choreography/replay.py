@@ -11,8 +11,7 @@ import structlog
 
 from choreography.broker import Broker
 from choreography.headers import REPLAYED
-from choreography.message import Outgoing, Unroutable
-from choreography.outgoing import outgoing
+from choreography.outgoing_message import OutgoingMessage, Unroutable, as_message
 from choreography.topology import readers
 from models.database import Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
@@ -23,7 +22,7 @@ log = structlog.get_logger()
 _BATCH: Final = 500  # events
 
 
-class Replay:
+class EventReplay:
     """Replays events of one service's log, in their original order and under their original ids."""
 
     def __init__(self, broker: Broker, database: Database) -> None:
@@ -75,5 +74,5 @@ class Replay:
             count, after = count + len(events), rows[-1]["seq"]
 
 
-def _again(event: Envelope) -> Outgoing:
-    return replace(outgoing(event, mandatory=True), headers={REPLAYED: True})
+def _again(event: Envelope) -> OutgoingMessage:
+    return replace(as_message(event, mandatory=True), headers={REPLAYED: True})

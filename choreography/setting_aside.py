@@ -25,7 +25,7 @@ from choreography.headers import (
     text_in,
     time_in,
 )
-from choreography.message import Outgoing
+from choreography.outgoing_message import OutgoingMessage
 from choreography.topology import DEAD_LETTER_EXCHANGE, JITTER, retry_queue
 from choreography.undecodable import undecodable
 from models.times import wire_time
@@ -36,14 +36,14 @@ _LONGEST_CAUSE: Final = 1_500  # characters of it, where something is added
 _MOST_PROPERTIES: Final = 100_000  # bytes
 
 
-def retry(message: DeliveredMessage, queue: str, *, attempt: int, delay: float, error: str) -> Outgoing:
+def retry(message: DeliveredMessage, queue: str, *, attempt: int, delay: float, error: str) -> OutgoingMessage:
     """What to publish so that the message comes back to `queue` in about `delay` seconds, for its next attempt."""
     headers = {**_story(message, error), ATTEMPT: attempt + 1}
     jittered = delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
     return _outgoing(message, "", retry_queue(queue, delay), headers, jittered)
 
 
-def dead_letter(message: DeliveredMessage, queue: str, *, attempt: int, reason: str, error: str) -> Outgoing:
+def dead_letter(message: DeliveredMessage, queue: str, *, attempt: int, reason: str, error: str) -> OutgoingMessage:
     """What to publish so that the message, which failed in `queue` for good, becomes a dead letter.
 
     Whatever the message carries, this can be published. Of properties that can't be decoded, it keeps the bytes.
@@ -79,8 +79,8 @@ def _outgoing(
     routing_key: str,
     headers: dict[str, Any],
     expiration: float | None = None,
-) -> Outgoing:
-    return Outgoing(
+) -> OutgoingMessage:
+    return OutgoingMessage(
         body=message.body,
         exchange=exchange,
         routing_key=routing_key,

@@ -11,12 +11,12 @@ import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aiormq.abc import DeliveredMessage
 
-from choreography import losses, setting_aside
+from choreography import connection_errors, setting_aside
 from choreography.acknowledgements import Acknowledgements
 from choreography.broker import Broker
 from choreography.confirms import describe
 from choreography.headers import OURS
-from choreography.message import BrokerUnavailable, Outgoing
+from choreography.outgoing_message import BrokerUnavailable, OutgoingMessage
 from choreography.undecodable import check_decoded
 
 log = structlog.get_logger()
@@ -79,7 +79,7 @@ class Delivery:
         letter = setting_aside.dead_letter(self.message, self.queue, attempt=attempt, reason=reason, error=error)
         await self._store(letter)
 
-    async def _store(self, elsewhere: Outgoing) -> None:
+    async def _store(self, elsewhere: OutgoingMessage) -> None:
         pause = _FIRST_PAUSE
         while self.is_ours:
             try:
@@ -158,7 +158,7 @@ class Subscription:
             task.add_done_callback(self._handling.discard)
         try:
             await self._handle(delivery)
-        except losses.LOST as error:
+        except connection_errors.LOST as error:
             # Not acknowledged, so it comes again when the connection does.
             log.warning("delivery_left_unacknowledged", queue=self._queue, error=str(error))
             if delivery.is_ours:
@@ -186,7 +186,7 @@ class Subscribe(Protocol):
 async def _cancel(channel: AbstractChannel, tag: str) -> None:
     """Have RabbitMQ deliver nothing more; what is on its way still comes."""
     try:
-        with losses.named():
+        with connection_errors.named():
             await (await channel.get_underlay_channel()).basic_cancel(tag)
-    except losses.LOST as error:
+    except connection_errors.LOST as error:
         log.info("consumer_not_cancelled", error=describe(error))

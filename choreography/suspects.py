@@ -14,7 +14,7 @@ from models.database import TRANSIENT, Connection, Database
 
 log = structlog.get_logger()
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 # RabbitMQ counts each lost connection, for whatever reason: beyond so many, a message is worth a note in the database.
 SUSPECTED_AFTER: Final = 10
@@ -87,7 +87,7 @@ class Suspects:
         return await _patiently(lambda: self._database.query(sql, [digest]))
 
 
-async def _patiently(act: Callable[[], Awaitable[Answer]]) -> Answer:
+async def _patiently(act: Callable[[], Awaitable[Result]]) -> Result:
     """What `act` answers, once the database is there."""
     pause = 0.05
     while True:

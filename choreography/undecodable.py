@@ -55,11 +55,11 @@ def check_decoded(message: DeliveredMessage) -> None:
 
 async def connect(url: str, **options: Any) -> AbstractConnection:
     """A connection that no message can break. Raises what aio_pika.connect raises."""
-    connection: AbstractConnection = await aio_pika.connect(url, connection_class=_Connection, **options)
+    connection: AbstractConnection = await aio_pika.connect(url, connection_class=_MendingConnection, **options)
     return connection
 
 
-class _Connection(aio_pika.Connection):
+class _MendingConnection(aio_pika.Connection):
     def __init__(self, url: URL, *args: Any, **options: Any) -> None:
         super().__init__(url, *args, **options)
         self.kwargs["transport_factory"] = _Transport()

@@ -6,16 +6,15 @@ import os
 import signal
 import sys
 from importlib.metadata import version
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from api.environment import forget_strangers, forget_ways_out
 from cli import terminal
 from cli.commands import audit, contrast, dead_letters, events, one_line_errors, orders
 from cli.commands.options import AsJson, Data, PortOffset, folder
-
-Process = Literal["gateway", "order", "payment", "worker"]
+from stack.addresses import Process
+from stack.environment import forget_strangers, forget_ways_out
 
 INTERRUPTED = 130  # as a shell says of a process that Ctrl-C has ended
 NO_READER = 141  # and of one that wrote to a closed pipe

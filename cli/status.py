@@ -15,8 +15,8 @@ import psutil
 
 from cli.commands.options import require_offset
 from cli.hints import saga
+from cli.printed_tables import echo_table
 from cli.readiness import unreadable
-from cli.tables import echo_table
 from cli.terminal import say
 from embedded import postgres, state
 from embedded.errors import StackError

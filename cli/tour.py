@@ -10,8 +10,8 @@ from uuid import uuid4
 
 import httpx
 
-from api import http_clients
-from cli.tables import Column, echo_table
+from cli import http_clients
+from cli.printed_tables import Column, echo_table
 from cli.terminal import WIDE, columns
 from embedded.errors import StackError
 from stack.settings import Settings
@@ -76,14 +76,14 @@ STOPS = tuple(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class Tour:
     """The orders to drive, and the payment timeout that the stack is given for them, in seconds; None: its own."""
 
     stops: tuple[Stop, ...]
     payment_timeout: float | None
 
     @classmethod
-    def of(cls, settings: Settings) -> Plan:
+    def of(cls, settings: Settings) -> Tour:
         """With a payment that is never settled, if that can be shown: what the user has set stays as it is."""
         own = "payment_timeout" in settings.model_fields_set
         if settings.provider == "simulated" and not own:
@@ -109,9 +109,9 @@ class Plan:
         )
 
 
-def drive(plan: Plan, gateway: str, temporal_ui: str) -> None:
+def drive(tour: Tour, gateway: str, temporal_ui: str) -> None:
     """Create the orders of the tour, wait for their ends and print them. Raises StackError if one ends otherwise."""
-    user, stops = str(uuid4()), plan.stops
+    user, stops = str(uuid4()), tour.stops
     with (
         http_clients.client(base_url=f"{gateway}/api", timeout=_PATIENCE) as client,
         ThreadPoolExecutor(max_workers=len(stops)) as pool,

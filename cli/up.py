@@ -19,7 +19,7 @@ from cli import terminal
 from cli.commands.options import require_offset
 from cli.hints import saga
 from cli.readiness import still_unreadable
-from cli.tour import Plan, drive
+from cli.tour import Tour, drive
 from embedded import state
 from embedded.errors import StackError
 from embedded.ports import require_free
@@ -41,10 +41,10 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
     _refuse_early(data, port_offset)
     state.make_folder(data)
     settings = load()
-    plan = Plan.of(settings) if tour else None
+    toured = Tour.of(settings) if tour else None
     secrets = local.Secrets.of(data)
     urls = local.urls(port_offset, secrets)
-    environ = {**os.environ, **(plan.environ if plan else {})}
+    environ = {**os.environ, **(toured.environ if toured else {})}
     services = local.services(data, port_offset, secrets, environ, shutdown_timeout=settings.shutdown_timeout)
     supervisor = Supervisor(
         data=data,
@@ -56,9 +56,9 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
     async def then() -> None:
         seconds = time.monotonic() - began
         console.print(f"{await asyncio.to_thread(_readiness, urls)} after {seconds:.1f} s\n", soft_wrap=True)
-        if plan:
+        if toured:
             try:
-                await asyncio.to_thread(_tour, plan, urls)
+                await asyncio.to_thread(_tour, toured, urls)
             except StackError as error:  # on a busy machine an order may time out; the stack is of use all the same
                 terminal.complain(str(error))
                 missed.append(error)
@@ -77,7 +77,7 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
     Raises StackError with what stopped it, or with what the tour found; it runs on then.
     """
     _refuse_early(data, port_offset)
-    plan = Plan.of(load()) if tour else None
+    toured = Tour.of(load()) if tour else None
     state.make_folder(data)
     log = data / "logs" / DETACHED_LOG
     arguments = ["up", "--data", str(data), "--port-offset", str(port_offset)]
@@ -88,7 +88,7 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            env={**os.environ, **(plan.environ if plan else {})},
+            env={**os.environ, **(toured.environ if toured else {})},
         )
     try:
         known = _when_ready(process, data, log)
@@ -97,9 +97,9 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
         process.wait()
         raise
     console = terminal.console()
-    console.print(_readiness(known["urls"]) + ("\n" if plan else ""), soft_wrap=True)
-    if plan:
-        _tour(plan, known["urls"])
+    console.print(_readiness(known["urls"]) + ("\n" if toured else ""), soft_wrap=True)
+    if toured:
+        _tour(toured, known["urls"])
     _links(console, known["urls"], data, stop="")
 
 
@@ -169,10 +169,10 @@ def _tell(console: Console, event: StateChange) -> None:
             console.print(f"  [red]✗[/] {event.name:<10} {event.detail}; see {event.log}", soft_wrap=True)
 
 
-def _tour(plan: Plan, urls: dict[str, str]) -> None:
-    if plan.notice:
-        terminal.say(plan.notice)
-    drive(plan, urls["gateway"], urls["temporal_ui"])
+def _tour(tour: Tour, urls: dict[str, str]) -> None:
+    if tour.notice:
+        terminal.say(tour.notice)
+    drive(tour, urls["gateway"], urls["temporal_ui"])
     print()
 
 

@@ -14,7 +14,7 @@ import psutil
 from embedded import state
 from embedded.errors import StackError
 from embedded.log_files import LogFile
-from embedded.program import Program, Stage, ended, how, spawn
+from embedded.program import Program, StartStage, ended, how, spawn
 
 PROBE_EVERY = 0.05
 START_WITHIN = 90.0
@@ -26,7 +26,7 @@ LOOKS = 30  # at a program that is ready, in the time after which it would count
 LATE = 0.5  # seconds; what we ourselves are late by more than that, nobody is held responsible for
 MOST_PATIENCE = 16  # times as patient as at first, after restarts that did not help
 
-Tell: TypeAlias = Callable[["Child", str, str], None]
+OnStateChange: TypeAlias = Callable[["Child", str, str], None]
 
 
 class Child:
@@ -36,7 +36,7 @@ class Child:
     it), stopping, stopped.
     """
 
-    def __init__(self, program: Program, data: Path, *, tell: Tell, dead_after: float) -> None:
+    def __init__(self, program: Program, data: Path, *, tell: OnStateChange, dead_after: float) -> None:
         """`tell` is called with every new state; a program that has been silent for `dead_after` seconds is killed."""
         self.program = program
         self.state = "waiting"
@@ -83,7 +83,7 @@ class Child:
 
     async def _wait_for_room(self) -> None:
         """Return when the disk has room for a server; StackError if it has none when all begins."""
-        if self.program.stage is not Stage.SERVER or state.has_room(self._data):
+        if self.program.stage is not StartStage.SERVER or state.has_room(self._data):
             return
         if not self.ready.is_set():
             raise StackError(state.no_room(self._data))

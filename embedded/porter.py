@@ -32,7 +32,7 @@ _READING: Final = ("GET", "HEAD", "OPTIONS")
 
 
 @dataclass(frozen=True)
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request that is not let in, and why."""
 
     status: str
@@ -40,31 +40,32 @@ class Refused(Exception):
 
 
 def admit(head: bytes, allowed: frozenset[str] = frozenset()) -> bytes:
-    """The head of the request as it is passed on; raises Refused unless it is asked for under a name of this machine.
+    """The head of the request as it is passed on. Raises RequestRefused unless its Host names this machine.
 
-    `allowed` are the names beside loopback's. A page of another origin may have a link followed, and nothing else.
+    `allowed` are the names that count beside loopback's. A page of another origin may follow a link here, and do
+    nothing else.
     """
     lines = head.decode("latin-1").split("\r\n")
     request = _REQUEST.fullmatch(lines[0])
     fields = [_FIELD.fullmatch(line) for line in lines[1:]]
     if request is None or not all(fields):
-        raise Refused("400 Bad Request", "This is no request that can be passed on")
+        raise RequestRefused("400 Bad Request", "This is no request that can be passed on")
     named: dict[str, list[str]] = {}
     for field in filter(None, fields):
         named.setdefault(field[1].lower(), []).append(field[2])
     host, origin, site = (named.get(name, []) for name in ("host", "origin", "sec-fetch-site"))
     match = _HOST.fullmatch(host[0]) if len(host) == 1 else None
     if match is None:
-        raise Refused("400 Bad Request", "A request names one Host")
+        raise RequestRefused("400 Bad Request", "A request names one Host")
     name = match[1].lower().rstrip(".")
     if name not in allowed and not is_loopback(name):
-        raise Refused("421 Misdirected Request", f"{match[1]} is not served here: use 127.0.0.1 or localhost")
+        raise RequestRefused("421 Misdirected Request", f"{match[1]} is not served here: use 127.0.0.1 or localhost")
     if any(each.partition("://")[2].lower() != host[0].lower() for each in origin):
-        raise Refused("403 Forbidden", "A web page of another origin has no business here")
+        raise RequestRefused("403 Forbidden", "A web page of another origin has no business here")
     if not set(site) <= {"same-origin", "none"}:
         follows_link = named.get("sec-fetch-mode") == ["navigate"] and named.get("sec-fetch-dest") == ["document"]
         if request[1] not in _READING or not follows_link:
-            raise Refused("403 Forbidden", "A web page of another origin has no business here")
+            raise RequestRefused("403 Forbidden", "A web page of another origin has no business here")
     kept = [line for line, field in zip(lines[1:], fields, strict=True) if field and field[1].lower() not in _HOP]
     # One request a connection: what comes after it is never looked at, so it must not be answered.
     return "\r\n".join([lines[0], *kept, "Connection: close", "", ""]).encode("latin-1")
@@ -96,12 +97,14 @@ class Porter:
             head = (await reader.readuntil(b"\r\n\r\n")).removesuffix(b"\r\n\r\n")
         try:
             passed_on = admit(head, self._allowed)
-        except Refused as refusal:
+        except RequestRefused as refusal:
             return await _answer(writer, refusal)
         try:
             answer, request = await asyncio.open_connection(*self._behind)
         except OSError:
-            return await _answer(writer, Refused("503 Service Unavailable", "The server behind this does not answer"))
+            return await _answer(
+                writer, RequestRefused("503 Service Unavailable", "The server behind this does not answer")
+            )
         try:
             request.write(passed_on)
             sending = asyncio.create_task(_copy(reader, request))
@@ -118,7 +121,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             await writer.drain()
 
 
-async def _answer(writer: asyncio.StreamWriter, refusal: Refused) -> None:
+async def _answer(writer: asyncio.StreamWriter, refusal: RequestRefused) -> None:
     body = f"{refusal.why}.\n".encode("latin-1")
     head = f"HTTP/1.1 {refusal.status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
     writer.write(head.encode("latin-1") + b"Connection: close\r\n\r\n" + body)

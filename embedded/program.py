@@ -30,7 +30,7 @@ _NICE = 5
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class Stage(IntEnum):
+class StartStage(IntEnum):
     """What must be ready before what; a stage stops only after the later ones have."""
 
     SERVER = 0
@@ -52,7 +52,7 @@ class Program:
     doors: Mapping[int, tuple[str, int]] = field(default_factory=dict)  # what a porter leads to, by port of loopback
     prepare: Callable[[], Awaitable[None]] | None = None  # idempotent; before the first start, under the data's lock
     user: str | None = None
-    stage: Stage = Stage.SERVER
+    stage: StartStage = StartStage.SERVER
     stop_signal: Signals = Signals.SIGTERM
     stop_within: float = 10.0  # seconds, then SIGKILL
     death_signal: Signals = Signals.SIGTERM  # what it gets when the supervisor dies

@@ -13,7 +13,7 @@ from embedded import porter, state
 from embedded.child import Child
 from embedded.limits import raise_file_limit
 from embedded.ports import LOOPBACK, require_free
-from embedded.program import Program, Stage
+from embedded.program import Program, StartStage
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DEAD_AFTER = 60.0  # seconds without an answer, after which a program that runs counts as dead inside
@@ -49,7 +49,7 @@ class Supervisor:
         self._children = [Child(program, self._data, tell=self._became, dead_after=dead_after) for program in programs]
         self._urls = dict(urls or {})
         self._stops_within = sum(
-            max((each.stop_within for each in programs if each.stage is stage), default=0.0) for stage in Stage
+            max((each.stop_within for each in programs if each.stage is stage), default=0.0) for stage in StartStage
         )
         self._on_event = on_event
         self._lock: state.Lock | None = None
@@ -68,7 +68,7 @@ class Supervisor:
             require_free({part: port for child in self._children for part, port in child.program.ports.items()})
             doors = {(LOOPBACK, at): to for child in self._children for at, to in child.program.doors.items()}
             self._doors = await porter.stand(doors, porter.allowed_hosts())
-            for stage in Stage:
+            for stage in StartStage:
                 await self._start_stage([child for child in self._children if child.program.stage is stage])
         except BaseException:
             await self.stop()
@@ -89,7 +89,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stop the services, then the servers; whatever doesn't end in its time is killed. Leaves no process."""
-        for stage in reversed(Stage):
+        for stage in reversed(StartStage):
             children = [child for child in self._children if child.program.stage is stage and child.keeper]
             await asyncio.gather(*(child.stop() for child in children))
         for door in self._doors:

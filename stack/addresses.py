@@ -1,8 +1,11 @@
 """Which port belongs to which part of the embedded stack."""
 
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from embedded.errors import StackError
+
+Process: TypeAlias = Literal["gateway", "order", "payment", "worker"]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from embedded import postgres, rabbitmq, state, temporal
 from embedded.errors import StackError
 from embedded.ports import LOOPBACK
-from embedded.program import ALIVE_TIMEOUT, Program, Stage, http_ok
+from embedded.program import ALIVE_TIMEOUT, Program, StartStage, http_ok
 from stack.addresses import Ports
 
 # Where the embedded stack is, is not the user's to say; which process may know what of it is below.
@@ -167,7 +167,7 @@ def services(
             ports={name: ports[name]},
             ready=lambda port=ports[name]: http_ok(port, "/readyz"),  # type: ignore[misc]
             alive=lambda port=ports[name]: http_ok(port, "/healthz", timeout=ALIVE_TIMEOUT),  # type: ignore[misc]
-            stage=Stage.SERVICE,
+            stage=StartStage.SERVICE,
             stop_within=shutdown_timeout + 4.0,
             yields=name == "worker",
         )

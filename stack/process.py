@@ -16,7 +16,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from api.connection import Connection
+from api.http_connection import HttpConnection
 from embedded.errors import StackError
 
 log = structlog.get_logger()
@@ -80,7 +80,7 @@ async def serve(
     gc.set_threshold(*(_SEARCHED_OFTEN if wired.leaves_cycles else _SEARCHED_SELDOM))
     config = uvicorn.Config(
         wired.app,
-        http=Connection,
+        http=HttpConnection,
         ws="none",
         lifespan="off",
         access_log=False,
@@ -111,7 +111,7 @@ async def serve(
 
 
 async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    """Cancel until all have ended. A cancellation can get lost: see `choreography.losses`; so it is repeated."""
+    """Cancel the tasks until all have ended. One cancellation can get lost: see `choreography.connection_errors`."""
     pending = set(tasks)
     while pending:
         for task in pending:
@@ -131,7 +131,7 @@ class _Server(uvicorn.Server):
             connections = list(self.server_state.connections)
             idle = self._request_timeout if len(connections) < self._many else _IMPATIENT
             for connection in connections:
-                if isinstance(connection, Connection):
+                if isinstance(connection, HttpConnection):
                     connection.sweep(now, sending=self._request_timeout, idle=idle)
         return await super().on_tick(counter)
 

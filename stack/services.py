@@ -9,17 +9,18 @@ from typing import assert_never
 
 import structlog
 
-from activities import faults
+from activities import crash_points
 from embedded.limits import raise_file_limit
+from stack.addresses import Process
 from stack.process import Wired, listen, serve, stop_signal
-from stack.settings import Process, Settings
+from stack.settings import Settings
 
 log = structlog.get_logger()
 
 
 async def run(process: Process, settings: Settings) -> None:
     """Run one process until SIGTERM or SIGINT, then finish what was begun. Raises StackError if it can't start."""
-    faults.arm(settings.crash_at)
+    crash_points.arm(settings.crash_at)
     raise_file_limit()
     stop = stop_signal()
     if process == "gateway" and not _is_loopback(settings.host):

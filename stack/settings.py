@@ -14,8 +14,7 @@ from choreography.broker import nodes
 from choreography.topology import DEFAULT_RETRY_DELAYS
 from embedded.errors import StackError
 from models.saga import Coordinator
-
-Process = Literal["gateway", "order", "payment", "worker"]
+from stack.addresses import Process
 
 
 def _parts(value: Any) -> Any:

@@ -9,18 +9,18 @@ from datetime import UTC, datetime
 
 from api.access import Access
 from api.gateway.app import create_gateway
-from api.gateway.needs import GatewaySettings
+from api.gateway.dependencies import GatewaySettings
 from api.gateway.orchestration import Orchestration
 from api.gateway.service_client import ServiceClient
-from api.gateway.workflow_timelines import WorkflowTimelines
 from api.health import DEGRADED
 from choreography.broker import Broker
+from choreography.command_publisher import CommandPublisher
 from choreography.feed import Feed
-from choreography.outgoing import CommandPublisher
 from choreography.topology import Topology
 from stack.process import Wired
 from stack.settings import Settings
-from workflows.connection import answers, connect
+from workflows.temporal_client import answers, connect
+from workflows.timeline_queries import WorkflowTimelines
 
 
 async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:

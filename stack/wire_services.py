@@ -32,20 +32,20 @@ from choreography.consumer import Consumer
 from choreography.publisher import Publisher
 from choreography.reactions import Reactions, order_reactions, payment_reactions
 from choreography.relay import Relay
-from choreography.replay import Replay
+from choreography.replay import EventReplay
 from choreography.suspects import Suspects
 from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, Topology
 from embedded.errors import StackError
 from models.database import Database
-from models.migrations import Service, migrate
+from models.migrations import DatabaseName, migrate
 from models.order import Order
 from models.payment import Payment
 from stack.process import Wired
 from stack.settings import Settings
 from workflows.activity_workers import activity_worker
-from workflows.connection import connect
 from workflows.naming import PAYMENT_TASK_QUEUE
 from workflows.serving import Serving
+from workflows.temporal_client import connect
 from workflows.worker import serving_sagas
 
 log = structlog.get_logger()
@@ -152,7 +152,7 @@ async def _service(
         token=settings.internal_token.get_secret_value(),
         access=Access(hosts=settings.allowed_hosts),
         readiness=readiness,
-        replay=Replay(publishing, database),
+        replay=EventReplay(publishing, database),
     )
     return Wired(
         app=app,
@@ -187,7 +187,7 @@ def _provider(settings: Settings, database: Database) -> tuple[PaymentProvider, 
 
 
 async def _database(
-    service: Service, settings: Settings, stack: AsyncExitStack, stop: asyncio.Event
+    service: DatabaseName, settings: Settings, stack: AsyncExitStack, stop: asyncio.Event
 ) -> Database | None:
     """The service's database, migrated; waits for a server that is still starting, None if told to stop meanwhile."""
     secret = settings.orders_database_url if service == "orders" else settings.payments_database_url
@@ -215,7 +215,7 @@ def _is_final(error: psycopg.OperationalError) -> bool:
     return any(sign in str(error) for sign in ("authentication failed", "does not exist", "no pg_hba.conf entry"))
 
 
-def _refused(service: Service, error: psycopg.OperationalError) -> str:
+def _refused(service: DatabaseName, error: psycopg.OperationalError) -> str:
     why = str(error).strip().splitlines()[-1]
     return f"The database {service!r} refuses us: {why}. Check SAGA_{service.upper()}_DATABASE_URL"
 

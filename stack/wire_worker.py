@@ -18,12 +18,12 @@ from choreography.topology import MIRROR_QUEUE, Topology
 from stack.process import Wired
 from stack.settings import Settings
 from workflows import worker
-from workflows.connection import connect
 from workflows.mirror_feed import MirrorFeed, Repair
 from workflows.mirrors import SagaMirrors
 from workflows.reconciler_schedule import schedule_reconciler
 from workflows.serving import Serving
 from workflows.sweep import Sweep
+from workflows.temporal_client import connect
 
 _HELD: Final = 20_000  # events
 

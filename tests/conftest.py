@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from api.environment import forget_strangers, forget_ways_out
+from stack.environment import forget_strangers, forget_ways_out
 from tests.support.ports import OFFSET
 from tests.support.servers import running
 from tests.support.temporal import TemporalServer

@@ -21,7 +21,7 @@ Value = TypeVar("Value")
 _LONGEST: Final = 300  # characters of a reason
 
 
-class Refused(ApplicationError):
+class InvalidArguments(ApplicationError):
     """The arguments are not what is taken here; the text says why. It fails a run or an update, never a task."""
 
     def __init__(self, why: str) -> None:
@@ -58,34 +58,34 @@ DATA_CONVERTER: Final = replace(DataConverter.default, payload_converter_class=R
 
 
 def the_argument(kind: type[Value], given: Sequence[Any]) -> Value:
-    """The one argument that was given, as a value of this kind. Raises Refused."""
+    """The one argument that was given, as a value of this kind. Raises InvalidArguments."""
     if len(given) != 1:
-        raise Refused(f"one argument is taken, a {kind.__name__}; {len(given)} were given")
+        raise InvalidArguments(f"one argument is taken, a {kind.__name__}; {len(given)} were given")
     [argument] = given
     if isinstance(argument, Unreadable):
-        raise Refused(f"a {kind.__name__} is taken, and {argument.why}")
+        raise InvalidArguments(f"a {kind.__name__} is taken, and {argument.why}")
     try:
         return msgspec.convert(argument, kind)
     except (ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise Refused(f"a {kind.__name__} is taken: {error}") from None
+        raise InvalidArguments(f"a {kind.__name__} is taken: {error}") from None
 
 
 def the_event(wire: Mapping[str, Any]) -> Envelope:
-    """An event that a service has told of. Raises Refused: what nobody can read is for an operator to look at."""
+    """An event from a service's event log. Raises InvalidArguments if nobody can read it: an operator must look."""
     try:
         return read_wire(wire)[0]
     except MalformedMessage as error:
-        raise Refused(f"an event log has an event that can't be read: {error}") from None
+        raise InvalidArguments(f"an event log has an event that can't be read: {error}") from None
 
 
 def check_workflow_id(order_id: str) -> None:
-    """Raise Refused unless the caller is the workflow of this order: under another id, the order could have two."""
+    """Raise InvalidArguments unless the caller is this order's workflow. Under another id an order could have two."""
     try:
         wanted = workflow_id(UUID(order_id))
     except ValueError:
-        raise Refused(f"{order_id[:40]!r} is not the id of an order") from None
+        raise InvalidArguments(f"{order_id[:40]!r} is not the id of an order") from None
     if workflow.info().workflow_id != wanted:
-        raise Refused(f"the workflow of order {order_id} must have the id {wanted}")
+        raise InvalidArguments(f"the workflow of order {order_id} must have the id {wanted}")
 
 
 def own_order_id() -> str:

@@ -11,10 +11,10 @@ from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 import structlog
 from temporalio.service import RPCError, RPCStatusCode
 
-from activities.faults import crash_point
+from activities.crash_points import crash_point
 from choreography.subscription import Delivery, Subscribe
-from models.glance import glance_at, whole
 from models.messages import MalformedMessage
+from models.partial_envelope import read_json, read_partially
 from models.saga import Coordinator
 from models.texts import correlation_of
 from workflows.mirror_arrivals import Arrivals
@@ -39,7 +39,7 @@ class Mirrors(Protocol):
 Repair: TypeAlias = Callable[[], Awaitable[None]]
 
 
-class _Event(NamedTuple):
+class _Arrival(NamedTuple):
     """An event in wire form, and its delivery, which is acknowledged when a mirror knows it."""
 
     event: dict[str, Any]
@@ -71,9 +71,9 @@ class MirrorFeed:
         self._mirrors = mirrors
         self._repair = repair
         self._pace = Pace(most=concurrency)
-        self._arrivals: Arrivals[_Event] = Arrivals(gather=gather)
+        self._arrivals: Arrivals[_Arrival] = Arrivals(gather=gather)
         # A saga that is held has two events or three: what ends the others must still arrive.
-        self._patience: Patience[_Event] = Patience(after=after, most=prefetch // 4, event_of=lambda each: each.event)
+        self._patience: Patience[_Arrival] = Patience(after=after, most=prefetch // 4, event_of=lambda each: each.event)
         self._telling: dict[str, asyncio.Task[None]] = {}
         self._waking: asyncio.TimerHandle | None = None
         self._rests_until = 0.0  # the loop's clock
@@ -107,7 +107,7 @@ class MirrorFeed:
     async def _on_delivery(self, delivery: Delivery) -> None:
         try:
             delivery.check_decoded()
-            glance, event = glance_at(delivery.body), whole(delivery.body)
+            glance, event = read_partially(delivery.body), read_json(delivery.body)
         except MalformedMessage as error:
             await _set_aside(delivery, "MALFORMED", f"not an event: {error}")
             return
@@ -119,10 +119,10 @@ class MirrorFeed:
             return
         # What a mirror is told is all that it will ever know: properties don't come along.
         event["correlationId"] = correlation_of(glance.correlation_id, delivery.correlation_id, glance.event_id)
-        self._take(str(glance.payload.order_id), _Event(event, delivery), size)
+        self._take(str(glance.payload.order_id), _Arrival(event, delivery), size)
         self._tell_more()
 
-    def _take(self, order_id: str, arrived: _Event, size: int) -> None:
+    def _take(self, order_id: str, arrived: _Arrival, size: int) -> None:
         """Hold the event if its saga may soon be over; else its mirror is to be told, and of all that was held."""
         now, fresh = asyncio.get_running_loop().time(), arrived.delivery.is_fresh
         if fresh and self._patience.is_known(order_id, arrived):
@@ -176,7 +176,7 @@ class MirrorFeed:
         del self._telling[order_id]
         self._tell_more()
 
-    async def _tell(self, order_id: str, arrived: Sequence[_Event]) -> None:
+    async def _tell(self, order_id: str, arrived: Sequence[_Arrival]) -> None:
         pause, refusals = _FIRST_PAUSE, 0
         loop = asyncio.get_running_loop()
         while arrived[-1].delivery.is_ours and not self._draining:
@@ -218,7 +218,7 @@ class MirrorFeed:
         self._rests_until = now + self._pace.took(seconds, under_way=len(self._telling), now=now)
         self._said.note(self._pace, waiting=len(self._arrivals), now=now)
 
-    async def _give_up(self, arrived: Sequence[_Event], error: str) -> None:
+    async def _give_up(self, arrived: Sequence[_Arrival], error: str) -> None:
         try:
             for each in arrived:
                 await _set_aside(each.delivery, "FAILED", error)
@@ -232,7 +232,7 @@ async def _set_aside(delivery: Delivery, reason: str, error: str) -> None:
     delivery.acknowledge()
 
 
-def _acknowledge(told: Sequence[_Event]) -> None:
+def _acknowledge(told: Sequence[_Arrival]) -> None:
     try:
         for each in told:
             each.delivery.acknowledge()

@@ -20,7 +20,7 @@ with workflow.unsafe.imports_passed_through():
     from models.saga import CancelReason
     from models.times import wire_time
     from workflows import search_attributes
-    from workflows.arguments import Refused, check_workflow_id, own_order_id, the_argument, the_event
+    from workflows.arguments import InvalidArguments, check_workflow_id, own_order_id, the_argument, the_event
     from workflows.event_logs import read_event_logs
     from workflows.naming import ORDER_TASK_QUEUE
     from workflows.saga_input import CANCEL, CancelRequest, SagaInput
@@ -110,7 +110,7 @@ class OrderSaga:
         """Cancel the order; one that is over by then, and not PAID, stays as it is."""
         try:
             self._requests.append(the_argument(CancelRequest, given))
-        except Refused as refused:
+        except InvalidArguments as refused:
             workflow.logger.warning("The signal %s is ignored: %s", CANCEL, refused)
 
     @workflow.update(name=CANCEL)

@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.steps import StepInput, StepResult
     from activities.stragglers import Place, Search
     from models.message_types import EventType
-    from workflows.arguments import Refused, the_argument
+    from workflows.arguments import InvalidArguments, the_argument
     from workflows.mirror_record import MirrorRecord
     from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE, SAGA_TASK_QUEUE
     from workflows.saga_steps import CHARGE_PAYMENT, READ_EVENTS, SagaStep
@@ -228,7 +228,7 @@ def _fresh() -> SweepReport:
     """The report of a sweep that begins where the one before it ended, or from the start if nobody can read that."""
     try:
         last = the_argument(SweepReport, [workflow.get_last_completion_result()])
-    except Refused:
+    except InvalidArguments:
         return SweepReport()
     return SweepReport(
         unfinished=last.unfinished, checked=last.checked, again=last.again, ended=last.ended, unmatched=last.unmatched

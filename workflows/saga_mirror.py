@@ -17,7 +17,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.steps import StepInput, StepResult
     from models.message_types import EventType
     from workflows import search_attributes
-    from workflows.arguments import Refused, check_workflow_id, own_order_id, the_argument
+    from workflows.arguments import InvalidArguments, check_workflow_id, own_order_id, the_argument
     from workflows.event_logs import read_event_logs
     from workflows.mirror_record import MirrorRecord, MirrorState, repetition_of, timeout_of
     from workflows.mirror_watch import Watch, deadline_of, watch_of
@@ -99,7 +99,7 @@ class SagaMirror:
         """Take note of events in wire form; copies change nothing, unknown types are noted."""
         try:
             self._record.take(the_argument(list[object], given))
-        except Refused as refused:
+        except InvalidArguments as refused:
             workflow.logger.warning("The signal record is ignored: %s", refused)
         self._show()
 
@@ -242,10 +242,10 @@ class SagaMirror:
         )
 
 
-def _state(given: Sequence[Any]) -> tuple[MirrorState, Refused | None]:
+def _state(given: Sequence[Any]) -> tuple[MirrorState, InvalidArguments | None]:
     """What the mirror was started with, or a blank and the refusal: signals may come before `run` can tell it."""
     try:
         check_workflow_id(own_order_id())
         return the_argument(MirrorState, given), None
-    except Refused as refused:
+    except InvalidArguments as refused:
         return MirrorState(payment_timeout=1, compensation_timeout=1), refused

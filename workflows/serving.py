@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from workflows.connection import answers, connect_now
+from workflows.temporal_client import answers, connect_now
 
 log = structlog.get_logger()
 

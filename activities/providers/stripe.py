@@ -29,7 +29,7 @@ from models.payment import Payment
 _KEY_KEPT: Final = 20 * 3600.0
 _TEST_KEYS: Final = ("sk_test_", "rk_test_")
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 _log = structlog.get_logger()
 
 
@@ -223,7 +223,7 @@ class StripeProvider:
         minted = minted_at(payment.order_id)
         return minted is None or self._clock() - minted.timestamp() > _KEY_KEPT
 
-    async def _read(self, call: Coroutine[Any, Any, Answer]) -> Answer:
+    async def _read(self, call: Coroutine[Any, Any, Result]) -> Result:
         """As `_ask`, but a refusal says nothing about the payment: more likely the key is another account's."""
         try:
             return await self._ask(call)
@@ -231,7 +231,7 @@ class StripeProvider:
             why = f"Stripe refuses to tell ({message_of(error)}); is the key that of the account that was charged?"
         raise ProviderUnavailable(why)
 
-    async def _ask(self, call: Coroutine[Any, Any, Answer]) -> Answer:
+    async def _ask(self, call: Coroutine[Any, Any, Result]) -> Result:
         """Stripe's answer; CardError and InvalidRequestError are answers too, any other is ProviderUnavailable."""
         try:
             async with self._slots, asyncio.timeout(self._timeout):

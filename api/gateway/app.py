@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from importlib.metadata import version
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
@@ -16,8 +14,7 @@ from api import problems
 from api.access import Access
 from api.edge import Edge
 from api.gateway.commands import Commands
-from api.gateway.downstream import Service
-from api.gateway.needs import (
+from api.gateway.dependencies import (
     Clock,
     CommandSender,
     EventFeed,
@@ -26,20 +23,19 @@ from api.gateway.needs import (
     SagaStarter,
     TimelineSource,
 )
+from api.gateway.downstream import ReadApi
 from api.gateway.order_ids import OrderIds
 from api.gateway.order_routes import order_routes
 from api.gateway.payment_routes import payment_routes
 from api.gateway.placing import Placing
 from api.gateway.queries import Queries
-from api.gateway.recent import Recent
+from api.gateway.recent_orders import RecentOrders
 from api.gateway.saga_routes import saga_routes
 from api.gateway.schemas import CancelOrder, CreateOrder, UpdateOrder
 from api.gateway.shortcuts import ByShortcut, Shortcuts
 from api.gateway.timelines import Timelines
 from api.health import Readiness, health_routes
 from api.openapi import describe, operation_id
-
-Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 _DESCRIPTION: Final = """
 Orders and their payments, kept consistent across two services by a saga.
@@ -72,15 +68,14 @@ def create_gateway(
     readiness: Readiness,
     access: Access | None = None,
     settings: GatewaySettings | None = None,
-    lifespan: Lifespan | None = None,
 ) -> FastAPI:
     """The gateway's application; `orders` and `payments` are clients of the services' read APIs."""
     settings = settings or GatewaySettings()
     limits, ids, shortcuts = settings.limits, OrderIds(settings.secret), Shortcuts()
     queries = Queries(
-        orders=Service("order service", orders),
-        payments=Service("payment service", payments),
-        recent=Recent(ids=ids, feed=feed, clock=clock, limits=limits),
+        orders=ReadApi("order service", orders),
+        payments=ReadApi("payment service", payments),
+        recent=RecentOrders(ids=ids, feed=feed, clock=clock, limits=limits),
         limits=limits,
     )
     app = FastAPIOffline(  # its pages bring their scripts along: no network is needed to read them
@@ -94,7 +89,6 @@ def create_gateway(
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
         middleware=[Middleware(Edge, access=access or Access()), Middleware(ByShortcut, shortcuts=shortcuts)],
-        lifespan=lifespan,
     )
     problems.install(app)
     accepting = Commands(

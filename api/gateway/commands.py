@@ -10,22 +10,20 @@ from uuid import UUID
 
 import msgspec
 
-from api.gateway.downstream import Lane, ServiceAway
-from api.gateway.idempotency import digest_of, digests_of
-from api.gateway.needs import (
+from api.gateway.command_deadline import CANCELLED, PLACED, in_time
+from api.gateway.dependencies import (
     Clock,
     CommandSender,
     GatewaySettings,
-    NotTaken,
-    OrchestratorUnavailable,
     SagaStarter,
 )
+from api.gateway.downstream import Lane, ServiceAway
+from api.gateway.idempotency import digest_of, digests_of
 from api.gateway.order_ids import OrderIds
 from api.gateway.queries import Queries, unknown_order
 from api.gateway.schemas import CreateOrder
-from api.gateway.undertaking import CANCELLED, PLACED, in_time
-from api.problems import Kind, Problem, not_taken, unavailable, undecided
-from choreography.message import BrokerUnavailable, NotStored, Unroutable
+from api.problems import Problem, ProblemType, not_taken, unavailable, undecided
+from choreography.outgoing_message import BrokerUnavailable, NotStored, Unroutable
 from models.ids import is_marked
 from models.lifecycle import BEYOND_CANCELLING
 from models.messages import Envelope, envelope_of
@@ -39,6 +37,7 @@ from models.saga import (
     cancel_id,
     create_id,
 )
+from workflows.temporal_errors import RequestNotTaken, TemporalUnavailable
 
 _SCOPE: Final = "public"  # whose Idempotency-Keys these are
 _NEVER_RAN: Final = 5  # seconds, until a service that is being started may have its queue
@@ -124,8 +123,8 @@ class Commands:
         With the order service away, or the order not stored yet, the command is accepted unseen: that service, or the
         order's workflow, will decide.
         """
-        async with in_time(self._limits.answer) as undertaking:
-            undertaking.begin(order_id, may_be=CANCELLED)
+        async with in_time(self._limits.answer) as pending:
+            pending.begin(order_id, may_be=CANCELLED)
             await self._cancel(order_id, correlation_id)
 
     async def _cancel(self, order_id: UUID, correlation_id: str) -> None:
@@ -157,7 +156,7 @@ class Commands:
         try:
             async with asyncio.timeout(self._limits.cancel_query):
                 return await self._orchestration.orchestrates(order_id)
-        except (OrchestratorUnavailable, TimeoutError) as error:
+        except (TemporalUnavailable, TimeoutError) as error:
             raise unavailable("Temporal, which may coordinate this order, does not answer; try again") from error
 
     async def _publish(self, command: Command, correlation_id: str, *, may_be: str) -> None:
@@ -172,9 +171,9 @@ class Commands:
         except Unroutable as error:
             detail = "The order service has never run at this broker, so that nothing would keep the command"
             raise unavailable(f"{detail}; start it, then try again", retry_after=_NEVER_RAN) from error
-        except (NotStored, NotTaken) as error:
+        except (NotStored, RequestNotTaken) as error:
             raise not_taken(by) from error
-        except (BrokerUnavailable, OrchestratorUnavailable, TimeoutError) as error:
+        except (BrokerUnavailable, TemporalUnavailable, TimeoutError) as error:
             raise undecided(by, order_id, may_be=may_be, within=self._limits.command) from error
 
     def _envelope(self, command: Command, correlation_id: str) -> Envelope:
@@ -196,11 +195,11 @@ def _cancellable(order_id: UUID, found: bytes) -> Coordinator:
 
 def key_taken(order_id: UUID) -> Problem:
     detail = f"This Idempotency-Key came with another body before, for order {order_id}; use a new key"
-    return Problem(Kind.CONFLICT, detail)
+    return Problem(ProblemType.CONFLICT, detail)
 
 
 def beyond_cancelling(order_id: UUID, status: str) -> Problem:
-    return Problem(Kind.CONFLICT, f"Order {order_id} is {status}; it cannot be cancelled any more")
+    return Problem(ProblemType.CONFLICT, f"Order {order_id} is {status}; it cannot be cancelled any more")
 
 
 class _Kept(msgspec.Struct, rename="camel"):

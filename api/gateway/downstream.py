@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import structlog
 
-from api.gateway.gate import Bounds, Crowded, Gate
-from api.gateway.needs import Answer, QueryClient, Question
+from api.gateway.bulkhead import Bounds, Bulkhead, BulkheadFull
+from api.gateway.dependencies import QueryClient, ServiceRequest, ServiceResponse
 
 log = structlog.get_logger()
 
@@ -38,13 +38,13 @@ class ServiceAway(Exception):
     """A service gave no usable answer in time."""
 
 
-class Service:
+class ReadApi:
     """A service's read API."""
 
     def __init__(self, name: str, client: QueryClient, lanes: Mapping[Lane, Bounds] = LANES) -> None:
         self.name = name
         self._client = client
-        self._gates = {lane: Gate(bounds) for lane, bounds in lanes.items()}
+        self._gates = {lane: Bulkhead(bounds) for lane, bounds in lanes.items()}
         self._refused = 0  # since that was last told
         self._told = 0.0
 
@@ -59,7 +59,7 @@ class Service:
     ) -> bytes | None:
         """The JSON at this path, None if there is none. Raises ServiceAway after `timeout` seconds."""
         headers = {_TRACED_BY: correlation_id}
-        answer = await self._ask(Question(method="GET", path=path, params=params, headers=headers), timeout, lane)
+        answer = await self._ask(ServiceRequest(method="GET", path=path, params=params, headers=headers), timeout, lane)
         if answer.status_code == 404:
             return None
         if answer.status_code == 200:
@@ -69,18 +69,18 @@ class Service:
     async def put(self, path: str, content: bytes, *, correlation_id: str, timeout: float) -> bytes:
         """The JSON that a PUT, made for a command, answers with. Raises ServiceAway after `timeout` seconds."""
         headers = {_TRACED_BY: correlation_id, "Content-Type": "application/json"}
-        question = Question(method="PUT", path=path, content=content, headers=headers)
+        question = ServiceRequest(method="PUT", path=path, content=content, headers=headers)
         answer = await self._ask(question, timeout, Lane.COMMAND)
         if answer.status_code == 200:
             return answer.content
         raise self._misunderstood(answer.status_code)
 
-    async def _ask(self, question: Question, timeout: float, lane: Lane) -> Answer:
+    async def _ask(self, question: ServiceRequest, timeout: float, lane: Lane) -> ServiceResponse:
         """Raises ServiceAway after `timeout` seconds, whatever it is that takes so long."""
         try:
             async with asyncio.timeout(timeout), self._gates[lane].place():
                 return await self._client.request(question)
-        except Crowded as crowded:
+        except BulkheadFull as crowded:
             self._tell_of_refusals(lane, str(crowded))
             raise ServiceAway(f"The {self.name} is asked for more than it can answer") from crowded
         except OSError as error:  # TimeoutError is one, too

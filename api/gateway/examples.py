@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from api.examples import CHARGED_AT, CORRELATION_ID, CREATED_AT, UPDATED_AT
 from api.fields import ORDER_ID
-from api.gateway.needs import Limits
-from api.gateway.undertaking import CANCELLED, PLACED
+from api.gateway.command_deadline import CANCELLED, PLACED
+from api.gateway.dependencies import Limits
 from api.problems import Problem, from_pydantic, not_taken, unavailable, undecided
 from models.message_types import EventType
 from models.messages import Envelope
@@ -45,7 +45,7 @@ STREAM: Final = (
 )
 
 
-class _Ids(BaseModel):
+class _PathIds(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     order_id: UUID | None = Field(None, alias="orderId")
@@ -61,8 +61,8 @@ def refused(model: type[BaseModel], part: str, **given: object) -> Problem:
     raise AssertionError(f"{model.__name__} takes {given}")
 
 
-NO_ORDER_ID: Final = refused(_Ids, "path", orderId="42")
-NO_PAYMENT_ID: Final = refused(_Ids, "path", paymentId="42")
+NO_ORDER_ID: Final = refused(_PathIds, "path", orderId="42")
+NO_PAYMENT_ID: Final = refused(_PathIds, "path", paymentId="42")
 SERVICE_AWAY: Final = unavailable("The order service does not answer; try again")
 BROKER_AWAY: Final = not_taken("The message broker")
 TEMPORAL_AWAY: Final = not_taken("Temporal")

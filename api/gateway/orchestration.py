@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -13,26 +12,14 @@ from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, W
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.gateway.needs import NotTaken, OrchestratorUnavailable
 from models.saga import Coordinator, CreateOrderRequested
 from workflows import search_attributes
 from workflows.naming import ORDER_TASK_QUEUE, workflow_id
 from workflows.saga_input import CANCEL, ORDER_SAGA, CancelRequest, NewOrder, SagaInput
 from workflows.story import headline
+from workflows.temporal_errors import translated
 
 _CALL: Final = timedelta(seconds=1.5)  # the gateway's own limit is no longer
-# Answers of a server that did nothing; of any other failure, the request may have been taken all the same. So may one
-# that is refused for want of resources: the client repeats it by itself, and an answer before that may have been lost.
-_REFUSALS: Final = frozenset(
-    {
-        RPCStatusCode.INVALID_ARGUMENT,
-        RPCStatusCode.NOT_FOUND,
-        RPCStatusCode.PERMISSION_DENIED,
-        RPCStatusCode.UNAUTHENTICATED,
-        RPCStatusCode.FAILED_PRECONDITION,
-        RPCStatusCode.UNIMPLEMENTED,
-    }
-)
 
 
 class Orchestration:
@@ -44,7 +31,7 @@ class Orchestration:
         self._retry_delays = list(retry_delays)
 
     async def start(self, command: CreateOrderRequested, *, event_id: UUID, correlation_id: str) -> None:
-        """Start the saga of a new order. Raises OrchestratorUnavailable."""
+        """Start the saga of a new order. Raises TemporalUnavailable."""
         order = NewOrder(
             user_id=str(command.user_id),
             total=command.total,
@@ -77,7 +64,7 @@ class Orchestration:
         )
 
     async def cancel(self, order_id: UUID, *, correlation_id: str) -> None:
-        """Signal the saga; if it has ended, another run takes up what it left. Raises OrchestratorUnavailable."""
+        """Signal the saga; if it has ended, another run takes up what it left. Raises TemporalUnavailable."""
         with translated():
             await self._client.start_workflow(
                 ORDER_SAGA,
@@ -93,7 +80,7 @@ class Orchestration:
             )
 
     async def orchestrates(self, order_id: UUID) -> bool:
-        """Whether the order has an orchestrated saga, ended or not. Raises OrchestratorUnavailable."""
+        """Whether the order has an orchestrated saga, ended or not. Raises TemporalUnavailable."""
         with translated():
             try:
                 found = await self._client.get_workflow_handle(workflow_id(order_id)).describe(rpc_timeout=_CALL)
@@ -111,16 +98,3 @@ class Orchestration:
             payment_timeout=self._payment_timeout,
             retry_delays=self._retry_delays,
         )
-
-
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raises OrchestratorUnavailable for whatever says that Temporal did not answer."""
-    try:
-        yield
-    except RuntimeError as error:
-        # The client has never been connected, so it has asked nobody.
-        raise NotTaken(f"Temporal has never been reached: {error}") from error
-    except (RPCError, OSError) as error:
-        refused = isinstance(error, RPCError) and error.status in _REFUSALS
-        raise (NotTaken if refused else OrchestratorUnavailable)(f"Temporal does not answer: {error}") from error

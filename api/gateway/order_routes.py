@@ -24,9 +24,9 @@ from api.gateway.examples import (
     TEMPORAL_AWAY,
     refused,
 )
-from api.gateway.headers import idempotency_key, preferred_wait, refuse_query
 from api.gateway.placing import Placing
 from api.gateway.queries import Queries, unknown_order
+from api.gateway.request_headers import idempotency_key, preferred_wait, refuse_query
 from api.gateway.schemas import Accepted, CancelAccepted, CancelOrder, CreateOrder, UpdateOrder
 from api.gateway.shortcuts import Shortcuts
 from api.openapi import answers, problems, takes

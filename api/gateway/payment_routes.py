@@ -16,7 +16,7 @@ from api.gateway.examples import NO_ORDER_ID, NO_PAYMENT_ID, refused
 from api.gateway.queries import Queries, no_payment_of
 from api.gateway.shortcuts import Shortcuts
 from api.openapi import answers, problems, takes
-from api.problems import Kind, Problem, unavailable
+from api.problems import Problem, ProblemType, unavailable
 from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
 
 _AWAY: Final = unavailable("The payment service does not answer; try again")
@@ -87,9 +87,9 @@ def payment_routes(queries: Queries, shortcuts: Shortcuts) -> APIRouter:
 
 
 def no_payments() -> Problem:
-    return Problem(Kind.NOT_FOUND, "There are no payments")
+    return Problem(ProblemType.NOT_FOUND, "There are no payments")
 
 
 def unknown_payment(payment_id: UUID) -> Problem:
     detail = f"Payment {payment_id} is not known; check the id, or list payments at /api/payments"
-    return Problem(Kind.NOT_FOUND, detail)
+    return Problem(ProblemType.NOT_FOUND, detail)

@@ -8,14 +8,14 @@ from uuid import UUID
 
 import msgspec
 
+from api.gateway.command_deadline import PLACED, in_time
 from api.gateway.commands import Commands, FoundOrder, Placement
+from api.gateway.dependencies import EventFeed, Limits
 from api.gateway.follow import Follower
-from api.gateway.needs import EventFeed, Limits
 from api.gateway.queries import Queries
 from api.gateway.schemas import CreateOrder
-from api.gateway.undertaking import PLACED, in_time
 from api.problems import Problem, unavailable
-from choreography.message import BrokerUnavailable
+from choreography.outgoing_message import BrokerUnavailable
 from models.lifecycle import OrderStatus
 from models.saga import OrderId
 
@@ -31,9 +31,9 @@ class Placing:
 
     async def place(self, body: CreateOrder, key: str | None, correlation_id: str) -> OrderId:
         """The id of the order that is accepted on return. Raises Problem."""
-        async with in_time(self._limits.answer) as undertaking:
+        async with in_time(self._limits.answer) as pending:
             placement = await self._commands.placement(body, key, correlation_id)
-            undertaking.begin(placement.order_id, may_be=PLACED)
+            pending.begin(placement.order_id, may_be=PLACED)
             await self._accept(placement, body, key, correlation_id)
         return placement.order_id
 
@@ -42,7 +42,7 @@ class Placing:
     ) -> tuple[OrderId, bytes | None]:
         """The same, with the order as JSON once its saga is over, or None when that takes longer. Raises Problem."""
         async with AsyncExitStack() as stack:
-            async with in_time(self._limits.answer) as undertaking:
+            async with in_time(self._limits.answer) as pending:
                 placement = await self._commands.placement(body, key, correlation_id)
                 order_id = placement.order_id
                 try:
@@ -50,7 +50,7 @@ class Placing:
                     live = await stack.enter_async_context(self._feed.subscribe(order_id))
                 except BrokerUnavailable as error:
                     raise unavailable("The message broker does not answer; try again") from error
-                undertaking.begin(order_id, may_be=PLACED)
+                pending.begin(order_id, may_be=PLACED)
                 await self._accept(placement, body, key, correlation_id)
             follower = Follower(live, lambda: self._queries.events(order_id, correlation_id))
             if key is None:

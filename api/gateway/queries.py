@@ -11,10 +11,10 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from api.gateway.downstream import Lane, Service, ServiceAway
-from api.gateway.needs import Limits
-from api.gateway.recent import Recent
-from api.problems import Kind, Problem, unavailable
+from api.gateway.dependencies import Limits
+from api.gateway.downstream import Lane, ReadApi, ServiceAway
+from api.gateway.recent_orders import RecentOrders
+from api.problems import Problem, ProblemType, unavailable
 from models.messages import Envelope, MalformedMessage, decode
 from workflows.timeline import causes_known
 
@@ -38,7 +38,7 @@ class Logged:
 class Queries:
     """What the gateway finds out from the services' databases, by way of their read APIs."""
 
-    def __init__(self, *, orders: Service, payments: Service, recent: Recent, limits: Limits) -> None:
+    def __init__(self, *, orders: ReadApi, payments: ReadApi, recent: RecentOrders, limits: Limits) -> None:
         self.orders = orders
         self.payments = payments
         self.recent = recent
@@ -46,7 +46,7 @@ class Queries:
 
     async def ask(
         self,
-        service: Service,
+        service: ReadApi,
         path: str,
         correlation_id: str,
         params: Mapping[str, Any] | None = None,
@@ -88,7 +88,7 @@ class Queries:
             return True
         return await self.ask(self.orders, f"/orders/{order_id}", correlation_id, lane=Lane.FOLLOW) is not None
 
-    async def _waited_for(self, order_id: UUID, service: Service, path: str, correlation_id: str) -> bytes | None:
+    async def _waited_for(self, order_id: UUID, service: ReadApi, path: str, correlation_id: str) -> bytes | None:
         async def ask() -> bytes | None:
             return await self.ask(service, path, correlation_id)
 
@@ -137,17 +137,17 @@ class Queries:
 
 
 def unknown_order(order_id: UUID) -> Problem:
-    return Problem(Kind.NOT_FOUND, f"Order {order_id} is not known; check the id, or list orders at /api/orders")
+    return Problem(ProblemType.NOT_FOUND, f"Order {order_id} is not known; check the id, or list orders at /api/orders")
 
 
 def no_payment_of(order_id: UUID) -> Problem:
-    return Problem(Kind.NOT_FOUND, f"There is no payment for order {order_id} (yet); check the id, or try again")
+    return Problem(ProblemType.NOT_FOUND, f"There is no payment for order {order_id} (yet); check the id, or try again")
 
 
 def events_removed(order_id: UUID) -> Problem:
     """Said of an order that is known: whatever is stored is logged with it."""
     return Problem(
-        Kind.NOT_FOUND,
+        ProblemType.NOT_FOUND,
         f"The events of order {order_id} are kept no longer; the order itself is at /api/orders/{order_id}",
     )
 
@@ -156,7 +156,7 @@ def _envelopes(body: bytes | None) -> list[Envelope]:
     if body is None:
         return []
     found = []
-    for raw in msgspec.json.decode(body, type=_EventLog).data:
+    for raw in msgspec.json.decode(body, type=_EventLogBody).data:
         try:
             found.append(decode(bytes(raw)))
         except MalformedMessage as error:
@@ -165,5 +165,5 @@ def _envelopes(body: bytes | None) -> list[Envelope]:
     return found
 
 
-class _EventLog(msgspec.Struct):
+class _EventLogBody(msgspec.Struct):
     data: list[msgspec.Raw]

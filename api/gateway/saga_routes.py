@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from api.edge import correlation_id_of
 from api.fields import ORDER_ID, OrderIdInPath
+from api.gateway.dependencies import EventFeed, Limits
 from api.gateway.examples import NO_ORDER_ID, SERVICE_AWAY, STREAM, TIMELINE
-from api.gateway.needs import EventFeed, Limits
 from api.gateway.queries import Queries, events_removed, unknown_order
 from api.gateway.schemas import TimelineBody
 from api.gateway.stream import EventStream, cannot_follow, open_stream

@@ -12,7 +12,7 @@ from uuid import UUID
 import aiohttp
 from yarl import URL
 
-from api.gateway.needs import Answer, Question
+from api.gateway.dependencies import ServiceRequest, ServiceResponse
 
 _CONNECT: Final = 2.0  # seconds
 # uvicorn closes a connection that has been idle for 5 s; one that we close first is never found closed.
@@ -49,14 +49,14 @@ class ServiceClient:
     ) -> None:
         await self._session.close()
 
-    async def request(self, question: Question) -> Answer:
+    async def request(self, question: ServiceRequest) -> ServiceResponse:
         query = f"?{urlencode(question.params)}" if question.params else ""
         url = URL(f"{self._base}{question.path}{query}", encoded=True)
         try:
             async with self._session.request(
                 question.method, url, data=question.content, headers=question.headers, allow_redirects=False
             ) as answer:
-                return Answer(answer.status, await answer.read())
+                return ServiceResponse(answer.status, await answer.read())
         except aiohttp.ClientError as error:
             raise ConnectionError(f"{type(error).__name__}: {error}") from error
 
@@ -64,7 +64,7 @@ class ServiceClient:
         """Whether a query would be answered: "ok", or what is wrong. `collection` is a path such as `/orders`."""
         try:
             async with asyncio.timeout(_PROBE):
-                answer = await self.request(Question(method="GET", path=f"{collection}/{_NOBODY}"))
+                answer = await self.request(ServiceRequest(method="GET", path=f"{collection}/{_NOBODY}"))
         except OSError as error:  # TimeoutError is one, too
             return f"does not answer: {type(error).__name__}"
         match answer.status_code:

@@ -12,11 +12,11 @@ import msgspec
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from api.gateway.dependencies import EventFeed, Limits
 from api.gateway.follow import Follower
-from api.gateway.needs import EventFeed, Limits
 from api.gateway.queries import Queries, events_removed
 from api.problems import Problem, unavailable
-from choreography.message import BrokerUnavailable
+from choreography.outgoing_message import BrokerUnavailable
 from workflows.timeline import Entry, entry_as_json
 
 _HEARTBEAT: Final = b": still here\n\n"

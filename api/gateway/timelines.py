@@ -11,9 +11,10 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from api.gateway.needs import Limits, OrchestratorUnavailable, TimelineSource
+from api.gateway.dependencies import Limits, TimelineSource
 from api.gateway.queries import Queries, events_removed
 from models.message_types import EventType
+from workflows.temporal_errors import TemporalUnavailable
 from workflows.timeline import Timeline, build, timeline_as_json
 
 log = structlog.get_logger()
@@ -54,24 +55,24 @@ class Timelines:
             async with asyncio.timeout(self._limits.workflow):
                 timeline = await self._workflows.timeline(order_id)
             return _Told.of(timeline) if timeline is not None else None
-        except (OrchestratorUnavailable, TimeoutError, msgspec.ValidationError) as error:
+        except (TemporalUnavailable, TimeoutError, msgspec.ValidationError) as error:
             log.info("workflow_timeline_unavailable", order_id=str(order_id), error=f"{type(error).__name__}: {error}")
             return None
 
 
-class _Cause(msgspec.Struct, rename="camel"):
+class _WireCause(msgspec.Struct, rename="camel"):
     causation_id: UUID | None
     name: str | None
 
 
-class _Entry(msgspec.Struct, rename="camel"):
+class _WireEntry(msgspec.Struct, rename="camel"):
     event_id: UUID
     event_type: str
-    cause: _Cause
+    cause: _WireCause
 
 
-class _Timeline(msgspec.Struct):
-    entries: list[_Entry]
+class _WireTimeline(msgspec.Struct):
+    entries: list[_WireEntry]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,12 +80,12 @@ class _Told:
     """A timeline as a workflow told it: `body` is passed on as it is."""
 
     body: bytes
-    entries: list[_Entry]
+    entries: list[_WireEntry]
 
     @classmethod
     def of(cls, timeline: Mapping[str, Any]) -> _Told:
         """Raises msgspec.ValidationError when a workflow of another version tells it in another form."""
-        return cls(body=msgspec.json.encode(timeline), entries=msgspec.convert(timeline, _Timeline).entries)
+        return cls(body=msgspec.json.encode(timeline), entries=msgspec.convert(timeline, _WireTimeline).entries)
 
     def has(self, other: Timeline) -> bool:
         """Whether it tells all that the other one tells, and anything at all."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from importlib.metadata import version
 from typing import Annotated, Any, Final, NotRequired, Protocol, TypeAlias, TypedDict, Unpack
@@ -25,12 +24,12 @@ from api.edge import Edge
 from api.fields import OrderIdInPath
 from api.health import Readiness, health_routes
 from api.openapi import answers, describe, operation_id, problems, takes
-from api.problems import Kind, Problem, Violation, install, invalid, respond, unavailable
+from api.problems import Problem, ProblemType, Violation, install, invalid, respond, unavailable
 from api.requests import read_body
 from api.schemas import NoQuery, Page
 from api.services.internal import InternalToken
 from api.services.schemas import EventLog, EventsQuery, KeepKey, Replay, Replayed
-from choreography.message import BrokerUnavailable, Unread, Unroutable
+from choreography.outgoing_message import BrokerUnavailable, Unread, Unroutable
 from models.database import TRANSIENT, Database, sql_of
 from models.event_log import logged_envelope
 from models.message_types import MESSAGE_TYPES
@@ -39,7 +38,6 @@ from models.tables import OrderEventRow, OrderRow, PaymentEventRow, PaymentRow
 
 log = structlog.get_logger()
 
-Lifespan: TypeAlias = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 Row: TypeAlias = Mapping[str, Any]
 EventRow: TypeAlias = type[OrderEventRow] | type[PaymentEventRow]
 
@@ -61,7 +59,6 @@ class Given(TypedDict):
     readiness: Readiness
     access: NotRequired[Access]
     replay: NotRequired[Replayer]
-    lifespan: NotRequired[Lifespan]
 
 
 def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: Unpack[Given]) -> FastAPI:
@@ -77,7 +74,6 @@ def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: U
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
         middleware=[Middleware(Edge), guard],
-        lifespan=given.get("lifespan"),
     )
     install(app)
     for error in TRANSIENT:
@@ -178,7 +174,7 @@ def paged(page: Page, total: int, rows: Iterable[Mapping[str, Any]]) -> Response
 def found(rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
     """The one row. Raises Problem when there is none."""
     if not rows:
-        raise Problem(Kind.NOT_FOUND, f"{what} is not known; check the id")
+        raise Problem(ProblemType.NOT_FOUND, f"{what} is not known; check the id")
     return rows[0]
 
 

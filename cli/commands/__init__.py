@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 import typer
 
 from cli.hints import here
-from cli.tables import text
+from cli.printed_tables import text
 from cli.terminal import complain, say_json
 from embedded.errors import StackError
 
@@ -101,7 +101,7 @@ def explain(error: Exception) -> str | None:
     if "httpx" in sys.modules and (line := _explain_http(error)) is not None:
         return line
     if "aio_pika" in sys.modules:
-        from choreography.losses import explain as explain_amqp
+        from choreography.connection_errors import explain as explain_amqp
 
         if (line := explain_amqp(error)) is not None:
             return line

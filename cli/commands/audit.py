@@ -12,12 +12,12 @@ import typer
 from cli.commands import counted, echo_json, failing_with
 from cli.commands.options import AsJson, Data, PortOffset, folder, require_offset
 from cli.hints import here
-from cli.tables import Column, echo_table, text
+from cli.printed_tables import Column, echo_table, text
 from cli.terminal import complain, say
 from embedded.errors import StackError
 
 if TYPE_CHECKING:
-    from audit.findings import Check, Report
+    from audit.findings import AuditReport, Check
     from audit.run import Places
 
 _DATABASES: Final = ("SAGA_ORDERS_DATABASE_URL", "SAGA_PAYMENTS_DATABASE_URL")
@@ -56,7 +56,7 @@ def audit(
     The exit code is 2 if nothing is violated as far as could be read, but something could not be read.
     """
     from audit.checks import CHECKS
-    from audit.proof import Scope
+    from audit.database_audit import Scope
     from audit.run import audit as run
 
     sample = _sample(timelines)
@@ -115,7 +115,7 @@ def _sample(given: str) -> int | None:
     return int(given)
 
 
-def _print(report: Report, checks: tuple[Check, ...], data: Path | None) -> None:
+def _print(report: AuditReport, checks: tuple[Check, ...], data: Path | None) -> None:
     rows = [(check.invariant, check.name, _state(report, check)) for check in checks]
     echo_table((Column(title="INVARIANT", rank=1), "CHECK", "STATE"), rows)
     print()
@@ -129,7 +129,7 @@ def _print(report: Report, checks: tuple[Check, ...], data: Path | None) -> None
         print(f"Note: {here(note, data)}")
 
 
-def _print_violations(report: Report, check: Check, data: Path | None) -> None:
+def _print_violations(report: AuditReport, check: Check, data: Path | None) -> None:
     from audit.findings import INVARIANTS
 
     tally = report.tallies[check.name]
@@ -143,6 +143,6 @@ def _print_violations(report: Report, check: Check, data: Path | None) -> None:
     print(f"  do: {here(check.remedy, data)}")
 
 
-def _state(report: Report, check: Check) -> str:
+def _state(report: AuditReport, check: Check) -> str:
     state = report.state(check)
     return counted(report.tallies[check.name].violations, "violation") if state == "violated" else state

@@ -19,7 +19,7 @@ from cli.commands import counted, echo_fields, echo_json, may_go_on, one_line_er
 from cli.commands.options import AsJson, Data, PortOffset, uuid_of
 from cli.commands.selection import Selection, apply, look, matching
 from cli.commands.target import find
-from cli.tables import Column, echo_table, short_time, text
+from cli.printed_tables import Column, echo_table, short_time, text
 from cli.terminal import say
 from models.messages import camel
 

@@ -15,7 +15,7 @@ from cli.commands import counted, echo_json, may_go_on, one_line_errors
 from cli.commands.options import AsJson, Data, PortOffset, uuid_of
 from cli.commands.target import Need, Target, ask, content, find
 from cli.hints import here
-from cli.tables import Column, echo_table, short_time
+from cli.printed_tables import Column, echo_table, short_time
 from cli.terminal import say
 from models.message_types import MESSAGE_TYPES
 from models.times import wire_time

@@ -15,7 +15,7 @@ from cli.commands.options import AsJson, Data, PortOffset, uuid_of
 from cli.commands.streams import events_of
 from cli.commands.target import Target, ask, content, find, given
 from cli.hints import saga
-from cli.tables import Column, echo_table, fit, framed, short_time, text
+from cli.printed_tables import Column, echo_table, fit, framed, short_time, text
 from cli.terminal import columns, console, say, say_json
 from models.lifecycle import OrderStatus
 from models.money import MAX_TOTAL

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import typer
 
-from cli.tables import text
+from cli.printed_tables import text
 from embedded.errors import StackError
 
 if TYPE_CHECKING:

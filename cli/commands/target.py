@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from api import http_clients
+from cli import http_clients
 from cli.commands import origin
 from cli.commands.options import folder, require_offset
 from embedded.errors import StackError

@@ -7,18 +7,18 @@ from typing import Final, Literal, TypeAlias
 
 import psycopg
 
-Service: TypeAlias = Literal["orders", "payments"]
+DatabaseName: TypeAlias = Literal["orders", "payments"]
 
 _HERE: Final = Path(__file__).parent
 _LOCK: Final = 0x5A6B  # advisory lock: instances that start together migrate one after the other
 
 
-def newest(service: Service) -> str:
+def newest(service: DatabaseName) -> str:
     """The revision this version of the code was written for; revision files are named after their numbers."""
     return max(path.name.split("_")[0] for path in (_HERE / service / "versions").glob("[0-9]*.py"))
 
 
-def migrate(service: Service, url: str) -> None:
+def migrate(service: DatabaseName, url: str) -> None:
     """Upgrade to the newest revision; several callers at once are safe. Raises psycopg.OperationalError.
 
     A database already there costs one query, without loading Alembic.
@@ -31,7 +31,7 @@ def migrate(service: Service, url: str) -> None:
             upgrade(service, url)
 
 
-def upgrade(service: Service, url: str, revision: str = "head") -> None:
+def upgrade(service: DatabaseName, url: str, revision: str = "head") -> None:
     """Run the migrations up to `revision`; the caller sees to it that nobody else does."""
     from alembic import command
     from alembic.config import Config

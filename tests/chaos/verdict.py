@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from audit.checks import TIMELINES_EQUAL
-from audit.proof import Scope
+from audit.database_audit import Scope
 from audit.run import Places, audit
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
 from models.saga import Coordinator

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from audit.letters import all_of
+from audit.dead_letter_audit import all_of
 from choreography.dead_letters import DeadLetterRecord
 from tests.support import http
 from tests.support.messages import ORDERS, USER, cancel, create, order_event, payment_event

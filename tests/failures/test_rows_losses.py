@@ -13,7 +13,7 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from activities import faults
+from activities import crash_points
 from activities.book import Submission
 from choreography.broker import Broker
 from choreography.consumer import Consumer
@@ -128,7 +128,7 @@ def consume_in_a_process(world: World, *, letters: int = 0, killer: str = "", cr
         await database.close()
 
     def run() -> None:
-        faults.arm(crash_at)
+        crash_points.arm(crash_at)
         asyncio.run(consume())
 
     process = multiprocessing.get_context("fork").Process(target=run)

@@ -15,9 +15,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from audit.checks import CHECKS
-from audit.findings import Asked, Report
-from audit.lives import order_lives, payment_lives
-from audit.proof import Proof, Scope
+from audit.database_audit import DatabaseAudit, Scope
+from audit.findings import AuditReport, External
+from audit.possible_lives import order_lives, payment_lives
 from audit.run import Places, audit
 from audit.snapshot import Snapshot
 from cli.app import app
@@ -56,7 +56,7 @@ def audited(clean: tuple[Audited, Kept]) -> Iterator[Audited]:
     kept.put_back()
 
 
-def violated(report: Report) -> set[str]:
+def violated(report: AuditReport) -> set[str]:
     return set(report.tallies)
 
 
@@ -267,7 +267,7 @@ def test_payments_that_are_counted_under_another_currency_are_found(audited: Aud
 def test_every_check_on_the_databases_has_a_planted_violation() -> None:
     of_their_own = {"sagas end", "order totals equal the counts", "payment totals equal the counts"}
     planted = {each[0] for each in PLANTED} | of_their_own
-    assert {check.name for check in CHECKS if not isinstance(check.find, Asked)} == planted
+    assert {check.name for check in CHECKS if not isinstance(check.find, External)} == planted
 
 
 async def half_done(sagas: Sagas) -> dict[str, OrderId]:
@@ -311,19 +311,19 @@ def test_what_changes_between_the_two_snapshots_is_no_violation(audited: Audited
         await sagas.place()
         await sagas.deliver()
 
-    report = Report()
+    report = AuditReport()
     with ExitStack() as stack:
         orders = stack.enter_context(Snapshot("orders", audited.places.orders_db))
         payments = stack.enter_context(Later("payments", audited.places.payments_db))
         payments.happens = lambda: play(audited.places, act)
-        proof = Proof(orders=orders, payments=payments, scope=HURRIED, report=report)
+        proof = DatabaseAudit(orders=orders, payments=payments, scope=HURRIED, report=report)
         proof.run()
     assert (report.seen["orders"], report.seen["payments"]) == (7, 8)  # the change came between the two snapshots
     assert report.tallies == {}
 
 
 def test_an_audit_of_a_system_at_work_raises_no_false_alarm(audited: Audited) -> None:
-    reports: list[Report] = []
+    reports: list[AuditReport] = []
     over = threading.Event()
 
     def watch() -> None:

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 
 from audit.checks import ORDERS_STORED, TIMELINES_CLOSED, TIMELINES_EQUAL, TIMELINES_EXIST
-from audit.findings import Report
-from audit.proof import Scope
+from audit.database_audit import Scope
+from audit.findings import AuditReport
 from audit.run import Places, audit
 from choreography.topology import DEAD_LETTER_EXCHANGE, ORDER_QUEUE
 from tests.support.audited import execute
@@ -35,7 +35,7 @@ class Mirrored:
     orchestrated: str
     cancelled: str
 
-    def audit(self, *, grace: float = 0.0, sample: int | None = None) -> Report:
+    def audit(self, *, grace: float = 0.0, sample: int | None = None) -> AuditReport:
         return audit(self.places, Scope(grace=grace, pause=0.2), sample=sample)
 
     def spoil(self, sql: str, *order_ids: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from choreography.broker import Broker
 from choreography.feed import Feed
-from choreography.message import BrokerUnavailable, Outgoing
+from choreography.outgoing_message import BrokerUnavailable, OutgoingMessage
 from choreography.topology import Topology
 from models.message_types import ROUTES, type_of
 from models.messages import Envelope, encode, envelope_of
@@ -58,7 +58,7 @@ async def publish(broker: Broker, message: Event | OrderCancelRequested) -> Enve
     envelope = envelope_of(message, event_id=UUID(int=9), occurred_at=NOW, correlation_id="c")
     route = ROUTES[type_of(message)]
     await broker.publish(
-        Outgoing(
+        OutgoingMessage(
             body=encode(envelope),
             exchange=route.exchange,
             routing_key=route.routing_key,
@@ -86,7 +86,7 @@ async def test_a_message_that_nobody_can_read_does_not_stop_the_feed(broker: Bro
     async with asyncio.timeout(60), feed.subscribe(ORDER) as events:
         for body in (b"", b"\xff", b"{}", b'{"payload":{"orderId":"%s"}}' % str(ORDER).encode()):
             await broker.publish(
-                Outgoing(
+                OutgoingMessage(
                     body=body,
                     exchange="orders.exchange",
                     routing_key="order.paid",

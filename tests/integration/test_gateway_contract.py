@@ -11,7 +11,7 @@ from schemathesis.openapi import from_asgi
 
 from api import examples
 from api.access import Access
-from api.gateway.needs import Limits
+from api.gateway.dependencies import Limits
 from tests.support.events import APPROVED, CREATED, PAID
 from tests.support.fakes.gateway import Neighbours
 from tests.support.fuzz import fuzz

@@ -19,7 +19,7 @@ from activities.ledger import Ledger, apply
 from activities.orders import ORDERS
 from activities.payments import PAYMENTS
 from choreography.frames import publish_frames
-from choreography.outgoing import outgoing
+from choreography.outgoing_message import as_message
 from models.database import Database
 from models.event_log import logged_envelope
 from models.messages import Envelope, decode, parse, wire_form
@@ -216,7 +216,7 @@ def test_41_no_event_is_committed_that_its_readers_would_refuse(bench: Bench, te
     assert [row["event_type"] for row in rows] == ["OrderFailed", "OrderCancelled", "OrderCancelled"]
     for row in rows:
         event = logged_envelope(row)
-        message = outgoing(event)
+        message = as_message(event)
         assert publish_frames(1, message, 4096)
         heard = decode(message.body, correlation_id=message.correlation_id)
         assert parse(heard).order_id == row["order_id"]
@@ -255,7 +255,7 @@ def test_41_what_a_provider_answers_is_stored_whatever_it_says(servers: Servers)
     rows = asyncio.run(settle())
     assert [row["event_type"] for row in rows] == ["PaymentApproved", "PaymentDeclined", "PaymentFailed"]
     for row in rows:
-        assert parse(decode(outgoing(logged_envelope(row)).body)).order_id == row["order_id"]
+        assert parse(decode(as_message(logged_envelope(row)).body)).order_id == row["order_id"]
 
 
 def test_a_message_that_the_database_refuses_fails_alone(bench: Bench) -> None:

@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import create_engine
 
-from models.migrations import Service, migrate, newest, upgrade
+from models.migrations import DatabaseName, migrate, newest, upgrade
 from models.tables import OrdersBase, PaymentsBase
 from tests.support.world import Servers
 
@@ -20,7 +20,7 @@ _numbers = count()
 
 
 @pytest.fixture
-def empty(servers: Servers, service: Service) -> str:
+def empty(servers: Servers, service: DatabaseName) -> str:
     """The URL of a new database of this service."""
     name = f"migrated{next(_numbers)}"
     with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
@@ -30,7 +30,7 @@ def empty(servers: Servers, service: Service) -> str:
 
 
 @pytest.mark.parametrize("service", ["orders", "payments"])
-def test_the_migrations_lead_to_what_the_code_declares(service: Service, empty: str) -> None:
+def test_the_migrations_lead_to_what_the_code_declares(service: DatabaseName, empty: str) -> None:
     migrate(service, empty)
     engine = create_engine(empty.replace("postgresql://", "postgresql+psycopg://"))
     with engine.connect() as connection:
@@ -40,7 +40,7 @@ def test_the_migrations_lead_to_what_the_code_declares(service: Service, empty: 
 
 
 @pytest.mark.parametrize("service", ["orders", "payments"])
-def test_instances_that_start_together_migrate_once(service: Service, empty: str) -> None:
+def test_instances_that_start_together_migrate_once(service: DatabaseName, empty: str) -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda _: migrate(service, empty), range(4)))
     with psycopg.connect(empty) as connection:
@@ -53,7 +53,7 @@ COLUMNS = {"orders": "NULL", "payments": "NULL, NULL, NULL"}  # those between st
 
 
 @pytest.mark.parametrize("service", ["orders", "payments"])
-def test_an_old_database_keeps_its_rows_and_gets_their_totals(service: Service, empty: str) -> None:
+def test_an_old_database_keeps_its_rows_and_gets_their_totals(service: DatabaseName, empty: str) -> None:
     upgrade(service, empty, "0001")
     with psycopg.connect(empty) as connection:
         connection.execute(

@@ -14,7 +14,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from choreography.broker import Broker
-from choreography.message import Outgoing
+from choreography.outgoing_message import OutgoingMessage
 from choreography.subscription import Subscription
 from choreography.topology import INBOXES, MIRROR_QUEUE, Topology
 from models.message_types import ORDERS_EXCHANGE, ROUTES, type_of
@@ -80,7 +80,9 @@ async def publish(broker: Broker, event: Event, *, event_id: UUID | None = None,
     envelope = envelope_of(event, event_id=event_id or uuid4(), occurred_at=NOW, correlation_id="c", causation_id=cause)
     route = ROUTES[type_of(event)]
     await broker.publish(
-        Outgoing(body=encode(envelope), exchange=route.exchange, routing_key=route.routing_key, message_id=str(uuid4()))
+        OutgoingMessage(
+            body=encode(envelope), exchange=route.exchange, routing_key=route.routing_key, message_id=str(uuid4())
+        )
     )
 
 
@@ -120,7 +122,7 @@ async def test_47_an_original_services_event_is_told_with_what_traces_it(world: 
     ours = {"correlationId": None, "causationId": None, "schemaVersion": None, "coordinator": None}
     async with feeding(world, mirrors, gather=0) as broker:
         for event_id, more, traced_by in (("e1", {}, "p"), ("e2", {}, None), ("e3", ours, "p"), ("e4", ours, None)):
-            message = Outgoing(
+            message = OutgoingMessage(
                 body=json.dumps({**bare, **more, "eventId": event_id}).encode(),
                 exchange="orders.exchange",
                 routing_key="order.paid",

@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from api.services.order_service import create_orders_app
 from api.services.payment_service import create_payments_app
-from choreography.message import BrokerUnavailable
+from choreography.outgoing_message import BrokerUnavailable
 from models.database import Database
 from models.messages import decode
 from tests.support.world import Servers

@@ -20,8 +20,8 @@ from activities.orders import ORDERS, Orders
 from activities.payments import PAYMENTS
 from activities.retention import Removal, Retention
 from activities.steps import StepInput, StepResult
-from audit.findings import Report
-from audit.proof import Scope
+from audit.database_audit import Scope
+from audit.findings import AuditReport
 from audit.run import Places, audit
 from models.database import Database
 from models.event_log import ENVELOPE_COLUMNS, EVENT_COLUMNS, logged_envelope
@@ -98,7 +98,7 @@ def everything(places: Places) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
-def clean(report: Report) -> bool:
+def clean(report: AuditReport) -> bool:
     return (report.tallies, report.unread) == ({}, {})
 
 

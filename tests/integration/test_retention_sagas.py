@@ -20,7 +20,7 @@ from activities.payments import PAYMENTS
 from activities.retention import Retention
 from api.gateway.orchestration import Orchestration
 from audit.checks import TIMELINES_EQUAL
-from audit.proof import Scope
+from audit.database_audit import Scope
 from audit.run import Places, audit
 from cli.app import app
 from models.database import Database

@@ -13,9 +13,9 @@ from temporalio.client import Client
 from tests.support.temporal import TemporalServer
 from workflows import worker
 from workflows.activity_workers import activity_worker
-from workflows.connection import connect
 from workflows.naming import ORDER_TASK_QUEUE
 from workflows.serving import Serving
+from workflows.temporal_client import connect
 
 
 @activity.defn(name="a_step")

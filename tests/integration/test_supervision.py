@@ -17,7 +17,7 @@ import pytest
 
 from embedded import state
 from embedded.errors import StackError
-from embedded.program import Program, Stage, http_ok
+from embedded.program import Program, StartStage, http_ok
 from embedded.supervisor import StateChange, Supervisor
 from tests.support.disks import fill, small_disk
 from tests.support.freezing import freeze
@@ -36,7 +36,7 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Answer).serve_forever()
 DEAD_AFTER = 3.0
 
 
-def program(data: Path, port: int, stage: Stage) -> Program:
+def program(data: Path, port: int, stage: StartStage) -> Program:
     return Program(
         name="web",
         argv=(sys.executable, "-c", ANSWERS, str(port)),
@@ -55,7 +55,7 @@ def supervise(data: Path, port: int, stage: int) -> None:
     def tell(event: StateChange) -> None:
         print(event.state, event.detail, flush=True)
 
-    programs = [program(data, port, Stage(stage))]
+    programs = [program(data, port, StartStage(stage))]
     supervisor = Supervisor(data=data, programs=programs, on_event=tell, dead_after=DEAD_AFTER)
     asyncio.run(supervisor.run_until_signal())
 
@@ -85,7 +85,7 @@ class Supervised:
 def start(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
     started: list[Supervised] = []
 
-    def begin(data: Path, stage: Stage = Stage.SERVICE) -> Supervised:
+    def begin(data: Path, stage: StartStage = StartStage.SERVICE) -> Supervised:
         data.mkdir(exist_ok=True)
         told = tmp_path / "told"
         arguments = (str(data), str(free_port()), str(int(stage)))
@@ -161,7 +161,7 @@ def test_a_process_that_ends_while_the_disk_is_full_is_started_again_at_once(
     disk: Path, start: Callable[..., Supervised]
 ) -> None:
     """Neither the log nor the state can be written while the disk is full. Once there is room, both are."""
-    stack = start(disk / "data", Stage.SERVICE)
+    stack = start(disk / "data", StartStage.SERVICE)
     make_room = fill(disk)
     killed = stack.now()["pid"]
     os.kill(killed, signal.SIGKILL)
@@ -177,7 +177,7 @@ def test_a_server_that_ends_while_the_disk_is_full_is_started_again_once_there_i
     disk: Path, start: Callable[..., Supervised]
 ) -> None:
     """A recovery that a full disk cuts short may lose data, so the server waits, and the supervisor says why."""
-    stack = start(disk / "data", Stage.SERVER)
+    stack = start(disk / "data", StartStage.SERVER)
     make_room = fill(disk)
     killed = stack.now()["pid"]
     os.kill(killed, signal.SIGKILL)
@@ -192,7 +192,7 @@ def test_a_server_that_ends_while_the_disk_is_full_is_started_again_once_there_i
 def test_a_server_is_not_started_on_a_disk_without_room(tmp_path: Path, disk: Path) -> None:
     make_room = fill(disk)
     with pytest.raises(StackError, match="MiB of free disk left: make room"):
-        asyncio.run(Supervisor(data=disk, programs=[program(disk, free_port(), Stage.SERVER)]).start())
+        asyncio.run(Supervisor(data=disk, programs=[program(disk, free_port(), StartStage.SERVER)]).start())
     make_room()
 
 

@@ -13,9 +13,8 @@ from uuid import UUID
 import msgspec
 from temporalio.client import Client
 
-from api.gateway.needs import Limits
+from api.gateway.dependencies import Limits
 from api.gateway.orchestration import Orchestration
-from api.gateway.workflow_timelines import WorkflowTimelines
 from models.ids import uuid7
 from models.messages import Envelope, decode
 from models.saga import CreateOrderRequested, OrderId, UserId, derived_id
@@ -24,9 +23,10 @@ from tests.support.fakes.saga_services import FakeServices
 from tests.support.fakes.sagas import Story
 from tests.support.temporal import TemporalServer
 from workflows import worker
-from workflows.connection import connect
 from workflows.mirrors import SagaMirrors
 from workflows.naming import workflow_id
+from workflows.temporal_client import connect
+from workflows.timeline_queries import WorkflowTimelines
 
 
 @dataclass

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from activities.book import Submission
 from activities.steps import StepInput
-from choreography.outgoing import outgoing
+from choreography.outgoing_message import as_message
 from choreography.topology import BINDINGS, MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE
 from models.message_types import UnknownType, known_type
 from models.messages import Envelope, decode, envelope_of, parse
@@ -46,7 +46,7 @@ class Messages:
 
     def number(self, envelope: Envelope) -> int:
         """The number of a message that travels as this envelope."""
-        body = outgoing(envelope).body
+        body = as_message(envelope).body
         if body not in self._numbers:
             # Receivers decide on what they read, not on what was written.
             received = decode(body)

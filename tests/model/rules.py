@@ -28,8 +28,8 @@ REACTIONS: Final = {"order": {*order_reactions(_NOBODY)}, "payment": {*payment_r
 class Discipline:
     """The order of the effects. The defaults are those of production, where the comment says. Others are faults."""
 
-    log_with_state: bool = True  # `_Page.save`: row, event and outbox row in one transaction
-    outbox_with_log: bool = True  # `_Page._log`: one statement writes both
+    log_with_state: bool = True  # `_LockedRows.save`: row, event and outbox row in one transaction
+    outbox_with_log: bool = True  # `_LockedRows._log`: one statement writes both
     commit_before_publishing: bool = True  # `ledger.apply`: offers after the transaction
     commit_before_ack: bool = True  # `Consumer._handle`: settles after the reaction
     store_before_ack: bool = True  # `Consumer._settle`: a retry or dead letter is stored first
@@ -76,7 +76,7 @@ class Ledger:
         """The decision and the event that `activities.ledger` makes for this message and this row."""
         key = (side, self._rows.number(row), entry.message, entry.event_id, entry.coordinator)
         if key not in self._decided:
-            page: Any = ledger._Page(self._rules.book(side), CLOCKS[side])
+            page: Any = ledger._LockedRows(self._rules.book(side), CLOCKS[side])
             if row is not None:
                 page._after[entry.message.order_id] = row
             self._decided[key] = page.decide(entry)
@@ -103,7 +103,7 @@ class Ledger:
         return applied.decision, *self.log(side, changed, memory, applied.event)
 
     def log(self, side: str, store: Store, memory: Memory, event: Envelope) -> tuple[Store, Memory]:
-        """Log the event and put it into the outbox, and let it leave by the fast path if it may (as `_Page._log`)."""
+        """Log the event, put it into the outbox, and let it leave by the fast path if it may (see `_LockedRows`)."""
         number = self._messages.number(event)
         place = len(store.log)
         logged = store._replace(log=(*store.log, number), marks=(*store.marks, GONE))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from activities.temporal import submission_of
+from activities.activity_protocol import submission_of
 from models.saga import CancelReason, Coordinator, OrderCancelRequested, derived_id
 from tests.model.messages import ORDER, Messages
 from tests.model.rules import Discipline, Ledger

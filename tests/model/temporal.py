@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from activities import history
+from activities.activity_protocol import submission_of
 from activities.steps import StepInput, StepResult
-from activities.temporal import submission_of
 from models.messages import wire_form
 from models.saga import (
     Become,

@@ -2,7 +2,7 @@
 
 import httpx
 
-from api import http_clients
+from cli import http_clients
 
 
 def client(*, timeout: float) -> httpx.Client:

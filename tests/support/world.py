@@ -21,7 +21,7 @@ import psycopg
 from aio_pika.abc import AbstractChannel
 from psycopg.rows import dict_row
 
-from audit.proof import Scope
+from audit.database_audit import Scope
 from audit.run import Places, audit
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
 from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, Topology, declare

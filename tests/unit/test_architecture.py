@@ -1,11 +1,15 @@
-"""docs/architecture.svg is what the imports say, and is a drawing that any reader of XML can read."""
+"""docs/architecture.svg is what the imports say, and what decides in the services imports nothing but Python."""
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
+
+import pytest
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,3 +29,23 @@ def test_the_drawing_shows_every_package_and_who_imports_whom() -> None:
     assert packages <= texts
     assert "api imports workflows" in texts
     assert "workflows imports api" not in texts
+
+
+def imported(module: str) -> Iterator[str]:
+    """The modules that this one imports, and those that they import, as far as they are of `models`."""
+    waiting, seen = [module], set[str]()
+    while waiting:
+        each = waiting.pop()
+        for node in ast.walk(ast.parse((ROOT / f"{each.replace('.', '/')}.py").read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in set(names) - seen:
+                seen.add(name)
+                yield name
+                waiting += [name] if name.startswith("models.") else []
+
+
+@pytest.mark.parametrize("module", ["models.lifecycle", "models.order", "models.payment"])
+def test_what_decides_imports_the_standard_library_and_models_alone(module: str) -> None:
+    packages = {name.partition(".")[0] for name in imported(module)}
+    assert packages - sys.stdlib_module_names == {"models"}

@@ -21,7 +21,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from choreography.dead_letters import DeadLetterRecord, Wanted
-from choreography.message import BrokerUnavailable
+from choreography.outgoing_message import BrokerUnavailable
 from cli.app import app
 from cli.commands import dead_letters, events, orders
 from cli.commands.target import find

@@ -10,7 +10,7 @@ from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
 from choreography.frames import ack_frame, publish_frames
-from choreography.message import Outgoing
+from choreography.outgoing_message import OutgoingMessage
 
 _LARGEST = 4096  # bytes: the smallest frame size of AMQP, which all properties below fit
 _SHORT = st.text(max_size=60)
@@ -31,7 +31,7 @@ def _read(frames: bytes) -> list[tuple[int, Any]]:
 @given(
     number=st.integers(1, 65535),
     message=st.builds(
-        Outgoing,
+        OutgoingMessage,
         body=st.binary(max_size=50) | st.binary(min_size=1, max_size=50).map(lambda part: part * 300),
         exchange=_SHORT,
         routing_key=_SHORT,
@@ -42,7 +42,7 @@ def _read(frames: bytes) -> list[tuple[int, Any]]:
         expiration=st.none() | st.floats(0.001, 86_400),
     ),
 )
-def test_a_published_message_reads_as_it_was_meant(number: int, message: Outgoing) -> None:
+def test_a_published_message_reads_as_it_was_meant(number: int, message: OutgoingMessage) -> None:
     """Method, properties and body come out as they went in, on the channel they were written for."""
     (first, method), (second, header), *parts = _read(publish_frames(number, message, _LARGEST))
 
@@ -67,7 +67,7 @@ def test_a_published_message_reads_as_it_was_meant(number: int, message: Outgoin
 
 def test_what_amqp_cannot_carry_is_refused_before_anything_is_written() -> None:
     with pytest.raises(ValueError, match="300 bytes are too many"):
-        publish_frames(1, Outgoing(body=b"", exchange="", routing_key="q", message_id="x" * 300), 256)
+        publish_frames(1, OutgoingMessage(body=b"", exchange="", routing_key="q", message_id="x" * 300), 256)
 
 
 @given(number=st.integers(1, 65535), tag=st.integers(1, 2**63 - 1), multiple=st.booleans())

@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from api.gateway.gate import Bounds, Crowded, Gate
+from api.gateway.bulkhead import Bounds, Bulkhead, BulkheadFull
 
 pytestmark = pytest.mark.anyio
 
@@ -17,7 +17,7 @@ LONG = 30.0  # seconds that no test takes
 class Visitors:
     """Requests that want to pass, and stay inside until they are told to leave."""
 
-    def __init__(self, gate: Gate) -> None:
+    def __init__(self, gate: Bulkhead) -> None:
         self.gate = gate
         self.inside: list[int] = []
         self.served: list[int] = []
@@ -39,7 +39,7 @@ async def settle() -> None:
 
 
 async def test_a_gate_admits_its_number_at_once_and_the_others_in_their_order() -> None:
-    visitors = Visitors(Gate(Bounds(at_once=2, waiting=10, patience=LONG)))
+    visitors = Visitors(Bulkhead(Bounds(at_once=2, waiting=10, patience=LONG)))
     tasks = [asyncio.create_task(visitors.visit(n)) for n in range(6)]
     await settle()
     assert visitors.inside == [0, 1]
@@ -51,12 +51,12 @@ async def test_a_gate_admits_its_number_at_once_and_the_others_in_their_order() 
 
 
 async def test_a_request_that_finds_too_many_waiting_is_refused_at_once() -> None:
-    visitors = Visitors(Gate(Bounds(at_once=1, waiting=1, patience=LONG)))
+    visitors = Visitors(Bulkhead(Bounds(at_once=1, waiting=1, patience=LONG)))
     tasks = [asyncio.create_task(visitors.visit(n)) for n in range(2)]
     await settle()
 
     began = monotonic()
-    with pytest.raises(Crowded, match="1 requests wait already"):
+    with pytest.raises(BulkheadFull, match="1 requests wait already"):
         await visitors.visit(2)
 
     assert monotonic() - began < 1
@@ -65,11 +65,11 @@ async def test_a_request_that_finds_too_many_waiting_is_refused_at_once() -> Non
 
 
 async def test_a_request_that_has_waited_too_long_is_refused_and_leaves_its_place_to_others() -> None:
-    visitors = Visitors(Gate(Bounds(at_once=1, waiting=1, patience=0.05)))
+    visitors = Visitors(Bulkhead(Bounds(at_once=1, waiting=1, patience=0.05)))
     first = asyncio.create_task(visitors.visit(0))
     await settle()
     for _ in range(3):
-        with pytest.raises(Crowded, match=r"no place became free within 0.05 s"):
+        with pytest.raises(BulkheadFull, match=r"no place became free within 0.05 s"):
             await visitors.visit(1)
 
     visitors.leave.set()
@@ -78,7 +78,7 @@ async def test_a_request_that_has_waited_too_long_is_refused_and_leaves_its_plac
 
 
 async def test_the_first_is_served_first_until_it_has_waited_for_most_of_its_patience() -> None:
-    visitors = Visitors(Gate(Bounds(at_once=1, waiting=10, patience=LONG)))
+    visitors = Visitors(Bulkhead(Bounds(at_once=1, waiting=10, patience=LONG)))
     visitors.leave.set()
     async with visitors.gate.place():
         tasks = [asyncio.create_task(visitors.visit(n)) for n in range(3)]
@@ -89,7 +89,7 @@ async def test_the_first_is_served_first_until_it_has_waited_for_most_of_its_pat
 
 async def test_where_the_first_has_waited_for_long_the_last_is_served_first() -> None:
     now = 0.0
-    visitors = Visitors(Gate(Bounds(at_once=1, waiting=10, patience=LONG), clock=lambda: now))
+    visitors = Visitors(Bulkhead(Bounds(at_once=1, waiting=10, patience=LONG), clock=lambda: now))
     visitors.leave.set()
     async with visitors.gate.place():
         early = [asyncio.create_task(visitors.visit(n)) for n in range(2)]
@@ -102,7 +102,7 @@ async def test_where_the_first_has_waited_for_long_the_last_is_served_first() ->
 
 
 async def test_a_place_given_to_a_request_that_gives_up_at_that_moment_goes_to_the_next() -> None:
-    visitors = Visitors(Gate(Bounds(at_once=1, waiting=10, patience=LONG)))
+    visitors = Visitors(Bulkhead(Bounds(at_once=1, waiting=10, patience=LONG)))
     visitors.leave.set()
     async with visitors.gate.place():
         unlucky = asyncio.create_task(visitors.visit(0))
@@ -115,7 +115,7 @@ async def test_a_place_given_to_a_request_that_gives_up_at_that_moment_goes_to_t
 
 
 async def test_a_request_that_gives_up_waiting_takes_no_place() -> None:
-    visitors = Visitors(Gate(Bounds(at_once=1, waiting=2, patience=LONG)))
+    visitors = Visitors(Bulkhead(Bounds(at_once=1, waiting=2, patience=LONG)))
     tasks = [asyncio.create_task(visitors.visit(n)) for n in range(3)]
     await settle()
     tasks[1].cancel()

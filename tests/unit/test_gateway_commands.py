@@ -11,7 +11,7 @@ from uuid import UUID
 import httpx
 import pytest
 
-from api.gateway.needs import Limits
+from api.gateway.dependencies import Limits
 from models.ids import marked, minted_at, uuid7
 from models.messages import Envelope
 from models.saga import Coordinator

@@ -11,7 +11,7 @@ import httpx
 import msgspec
 import pytest
 
-from api.gateway.needs import Limits
+from api.gateway.dependencies import Limits
 from models.ids import uuid7
 from models.messages import Envelope
 from tests.support.events import APPROVED, CANCELLED_BY_USER, CREATED, ORDER, PAID

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from api import http_clients
-from api.environment import forget_strangers, forget_ways_out
+from cli import http_clients
+from stack.environment import forget_strangers, forget_ways_out
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = ("models", "activities", "choreography", "workflows", "api", "audit", "embedded", "stack", "cli", "bench")
 # The files that may make clients, by library. Stripe is outside this system, so its client may use a proxy.
 MAKERS: dict[str, set[str]] = {
-    "httpx": {"api/http_clients.py"},
+    "httpx": {"cli/http_clients.py"},
     "aiohttp": {"api/gateway/service_client.py"},
     "stripe": {"activities/providers/stripe.py", "activities/providers/stripe_requests.py"},
     "urllib.request": set(),

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from audit.lives import order_lives, payment_lives
+from audit.possible_lives import order_lives, payment_lives
 from models import conditions, order, payment
 from models.lifecycle import (
     BEYOND_CANCELLING,

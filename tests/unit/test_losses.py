@@ -6,19 +6,19 @@ import asyncio
 
 import pytest
 
-from choreography import losses
+from choreography import connection_errors
 
 pytestmark = pytest.mark.anyio
 
 
 async def wait_for_ever() -> None:
-    with losses.named():
+    with connection_errors.named():
         await asyncio.Event().wait()
 
 
 @pytest.mark.parametrize("error", [asyncio.CancelledError(), StopAsyncIteration(), Exception()])
 async def test_an_error_of_the_driver_without_a_message_is_a_lost_connection(error: BaseException) -> None:
-    with pytest.raises(losses.LOST), losses.named():
+    with pytest.raises(connection_errors.LOST), connection_errors.named():
         raise error
 
 
@@ -35,7 +35,7 @@ async def test_a_cancellation_that_comes_as_the_driver_fails_is_not_lost() -> No
     failing: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def connect() -> None:
-        with losses.named():
+        with connection_errors.named():
             await asyncio.wait_for(failing, 60)
 
     task = asyncio.create_task(connect())
@@ -53,5 +53,5 @@ async def test_a_time_out_is_no_lost_connection() -> None:
 
 
 async def test_an_error_of_any_other_kind_is_raised_as_it_is() -> None:
-    with pytest.raises(KeyError), losses.named():
+    with pytest.raises(KeyError), connection_errors.named():
         raise KeyError

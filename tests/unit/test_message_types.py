@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from audit.lives import ORDER_MESSAGES, PAYMENT_MESSAGES
+from audit.possible_lives import ORDER_MESSAGES, PAYMENT_MESSAGES
 from audit.sagas import OrderSide, PaymentSide, Saga, Standing, standing
 from choreography.reactions import order_reactions, payment_reactions
 from choreography.topology import BINDINGS, ORDER_QUEUE, PAYMENT_QUEUE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from embedded.porter import Refused, admit
+from embedded.porter import RequestRefused, admit
 
 LINK = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
 ALLOWED = frozenset({"shop.example"})
@@ -66,7 +66,7 @@ def test_a_request_for_this_machine_is_let_in(request_head: bytes) -> None:
     ],
 )
 def test_a_request_under_another_name_or_from_another_page_is_refused(request_head: bytes, status: int) -> None:
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         admit(request_head, ALLOWED)
     assert refused.value.status.startswith(f"{status} ")
 

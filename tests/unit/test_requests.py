@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from starlette.requests import Request
 
-from api.gateway.headers import preferred_wait
 from api.gateway.idempotency import digests_of
+from api.gateway.request_headers import preferred_wait
 from api.gateway.schemas import CreateOrder
 from models.saga import Coordinator
 

@@ -12,9 +12,9 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from activities.recall import recall
-from audit.lives import order_lives, payment_lives, rests_of_order_lives, rests_of_payment_lives
-from audit.removed import RemovedUntil, difference_of
+from activities.reconstruction import reconstruct
+from audit.possible_lives import order_lives, payment_lives, rests_of_order_lives, rests_of_payment_lives
+from audit.timeline_difference import RemovedUntil, difference_of
 from embedded.errors import StackError
 from models.lifecycle import OrderStatus, PaymentStatus
 from models.messages import Envelope
@@ -117,7 +117,7 @@ PAYMENT = Payment(
 
 @pytest.mark.parametrize("status", OrderStatus)
 def test_an_order_in_any_status_tells_how_it_began_and_where_it_stands(status: OrderStatus) -> None:
-    events = recall(replace(ORDER, status=status), created_at=AT, updated_at=AT + timedelta(seconds=3))
+    events = reconstruct(replace(ORDER, status=status), created_at=AT, updated_at=AT + timedelta(seconds=3))
     timeline = build(events)
     assert timeline.entries[0].event_type == "OrderCreated"
     assert (timeline.order_status, timeline.coordinator) == (status, Coordinator.ORCHESTRATION)
@@ -133,7 +133,7 @@ def test_an_order_in_any_status_tells_how_it_began_and_where_it_stands(status: O
 
 @pytest.mark.parametrize("status", PaymentStatus)
 def test_a_payment_in_any_status_tells_what_brought_it_there(status: PaymentStatus) -> None:
-    timeline = build(recall(replace(PAYMENT, status=status), created_at=AT, updated_at=AT))
+    timeline = build(reconstruct(replace(PAYMENT, status=status), created_at=AT, updated_at=AT))
     expected = None if status is PaymentStatus.PROCESSING else status
     assert timeline.payment_status is expected
 

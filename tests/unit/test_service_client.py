@@ -7,7 +7,7 @@ from base64 import b64encode
 
 import pytest
 
-from api.gateway.needs import Question
+from api.gateway.dependencies import ServiceRequest
 from api.gateway.service_client import ServiceClient
 
 pytestmark = pytest.mark.anyio
@@ -41,7 +41,7 @@ async def test_a_url_with_a_password_is_asked_with_that(credentials: str, shown:
     async with await asyncio.start_server(listener, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         async with ServiceClient(f"http://{credentials}127.0.0.1:{port}/", token="internal") as client:
-            answer = await client.request(Question(method="GET", path="/orders"))
+            answer = await client.request(ServiceRequest(method="GET", path="/orders"))
     assert answer.status_code == 200
     [head] = listener.heads
     assert head.startswith("GET /orders HTTP/1.1\r\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.tour import STOPS, Plan
+from cli.tour import STOPS, Tour
 from stack.settings import Settings
 
 TIMED_OUT = [stop for stop in STOPS if stop.title == "timed out"]
@@ -18,12 +18,12 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_end_is_shown_for_both_coordinators() -> None:
     assert len(TIMED_OUT) == 2
-    assert Plan.of(Settings()).stops == STOPS
+    assert Tour.of(Settings()).stops == STOPS
 
 
 @pytest.mark.parametrize(("latency", "timeout"), [(1500, "8"), (0, "6.5"), (10_000, "16.5")])
 def test_the_payment_timeout_leaves_the_other_orders_their_time(latency: int, timeout: str) -> None:
-    plan = Plan.of(Settings(provider_latency_ms=latency))
+    plan = Tour.of(Settings(provider_latency_ms=latency))
 
     assert plan.environ == {"SAGA_PAYMENT_TIMEOUT": timeout}
     assert f"within {timeout} s" in plan.notice
@@ -31,7 +31,7 @@ def test_the_payment_timeout_leaves_the_other_orders_their_time(latency: int, ti
 
 @pytest.mark.parametrize(("timeout", "shown"), [(5, True), (20, True), (21, False), (900, False)])
 def test_a_payment_timeout_of_the_users_own_stays(timeout: float, shown: bool) -> None:
-    plan = Plan.of(Settings(payment_timeout=timeout))
+    plan = Tour.of(Settings(payment_timeout=timeout))
 
     assert (plan.environ, plan.notice) == ({}, "")
     assert [stop for stop in plan.stops if stop in TIMED_OUT] == (TIMED_OUT if shown else [])
@@ -40,11 +40,11 @@ def test_a_payment_timeout_of_the_users_own_stays(timeout: float, shown: bool) -
 def test_a_payment_timeout_in_the_environment_is_the_users_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGA_PAYMENT_TIMEOUT", "900")
 
-    assert Plan.of(Settings()).environ == {}
+    assert Tour.of(Settings()).environ == {}
 
 
 def test_a_real_provider_always_answers_so_nothing_times_out() -> None:
-    plan = Plan.of(Settings(provider="stripe", stripe_api_key="sk_test"))
+    plan = Tour.of(Settings(provider="stripe", stripe_api_key="sk_test"))
 
     assert plan.environ == {}
     assert not set(TIMED_OUT) & set(plan.stops)

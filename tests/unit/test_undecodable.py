@@ -13,7 +13,7 @@ from pamqp import commands
 from pamqp.header import ContentHeader
 
 from choreography.frames import publish_frames
-from choreography.message import Outgoing
+from choreography.outgoing_message import OutgoingMessage
 from choreography.undecodable import Mender, check_decoded, undecodable
 from models.messages import MalformedMessage
 from tests.support.raw_amqp import CORRELATION_ID, PRIORITY, TIMESTAMP, properties, short
@@ -77,7 +77,9 @@ def test_a_content_header_of_any_bytes_can_be_decoded_or_says_that_it_could_not(
 
 @pytest.mark.parametrize("headers", [{}, {"x-saga-attempt": 2, "traceparent": "00-a-b-01"}])
 def test_what_we_publish_passes_as_it_is(headers: dict[str, object]) -> None:
-    outgoing = Outgoing(body=b"{}", exchange="e", routing_key="r", message_id="m", correlation_id="c", headers=headers)
+    outgoing = OutgoingMessage(
+        body=b"{}", exchange="e", routing_key="r", message_id="m", correlation_id="c", headers=headers
+    )
     frames, mend = publish_frames(CHANNEL, outgoing, 1000), Mender()
     while frames:
         size = 7 + int.from_bytes(frames[3:7], "big") + 1

@@ -18,18 +18,17 @@ from fastapi import FastAPI
 
 from api.access import Access
 from api.gateway.app import create_gateway
-from api.gateway.needs import (
-    Answer,
+from api.gateway.dependencies import (
     GatewaySettings,
     Limits,
-    NotTaken,
-    OrchestratorUnavailable,
-    Question,
+    ServiceRequest,
+    ServiceResponse,
     TimelineSource,
 )
-from choreography.message import BrokerUnavailable, NotStored
+from choreography.outgoing_message import BrokerUnavailable, NotStored
 from models.messages import Envelope, encode
 from models.saga import Coordinator, CreateOrderRequested
+from workflows.temporal_errors import RequestNotTaken, TemporalUnavailable
 from workflows.timeline import build, timeline_as_json
 
 NOW = datetime(2026, 2, 15, 1, 42, 19, tzinfo=UTC)
@@ -85,7 +84,7 @@ class FakeOrchestration:
 
     async def _answer(self) -> None:
         if self.away:
-            raise NotTaken("Temporal does not answer")
+            raise RequestNotTaken("Temporal does not answer")
         if self.hangs:
             await asyncio.Event().wait()
 
@@ -104,7 +103,7 @@ class FakeTimelines:
 
     async def timeline(self, order_id: UUID) -> Any:
         if self.away:
-            raise OrchestratorUnavailable("Temporal does not answer")
+            raise TemporalUnavailable("Temporal does not answer")
         if self.hangs:
             await asyncio.Event().wait()
         return self.told.get(order_id)
@@ -190,7 +189,7 @@ class FakeService:
     def log(self, path: str, *events: Envelope) -> None:
         self.says[path] = (200, b'{"data":[%s]}' % b",".join(map(encode, events)))
 
-    async def request(self, question: Question) -> Answer:
+    async def request(self, question: ServiceRequest) -> ServiceResponse:
         path, body = question.path, json.loads(question.content or b"{}")
         traced_by = question.headers["X-Correlation-Id"]
         asked = Asked(question.method, path, dict(question.params or {}), body, traced_by)
@@ -202,8 +201,8 @@ class FakeService:
             await asyncio.Event().wait()
         if path == "/idempotency-keys":
             kept = self.keys.setdefault(body["key"], {"orderId": body["orderId"], "digest": body["digest"]})
-            return Answer(200, json.dumps(kept).encode())
-        return Answer(*self.says.get(path, (404, b"{}")))
+            return ServiceResponse(200, json.dumps(kept).encode())
+        return ServiceResponse(*self.says.get(path, (404, b"{}")))
 
 
 @dataclass

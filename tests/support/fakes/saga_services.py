@@ -13,9 +13,9 @@ from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
+from activities.activity_protocol import submission_of
 from activities.book import Submission
 from activities.steps import StepInput, StepResult
-from activities.temporal import submission_of
 from models import order as orders
 from models import payment as payments
 from models.lifecycle import Due

@@ -9,10 +9,10 @@ from typing import Final
 from uuid import UUID
 
 from audit.checks import ORDERS_STORED
-from audit.findings import Finding, Report
-from audit.proof import Scope
+from audit.database_audit import Scope
+from audit.findings import AuditReport, Finding
 from audit.snapshot import NotRead, Snapshot
-from choreography import losses
+from choreography import connection_errors
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
 from models.messages import MalformedMessage, decode, parse
 from models.saga import CreateOrderRequested
@@ -28,12 +28,12 @@ async def all_of(amqp_url: str) -> Sequence[DeadLetterRecord]:
         return await DeadLetters(amqp_url).all()
     except ValueError:
         raise NotRead("dead letters", "SAGA_AMQP_URL is not the URL of a broker") from None
-    except losses.LOST as error:
-        raise NotRead("dead letters", losses.explain(error) or type(error).__name__) from None
+    except connection_errors.LOST as error:
+        raise NotRead("dead letters", connection_errors.explain(error) or type(error).__name__) from None
 
 
 async def check(
-    orders: Snapshot, read: Callable[[], Awaitable[Sequence[DeadLetterRecord]]], scope: Scope, report: Report
+    orders: Snapshot, read: Callable[[], Awaitable[Sequence[DeadLetterRecord]]], scope: Scope, report: AuditReport
 ) -> None:
     """A dead letter harms no invariant unless it is an order's only trace; the others are noted. Raises NotRead."""
     records = await read()

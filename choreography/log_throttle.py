@@ -8,7 +8,7 @@ from typing import Final
 _MOST: Final = 100  # different things; beyond that all is forgotten, and said again
 
 
-class Seldom:
+class LogThrottle:
     """Whether it is time to say something: at once, and again after `every` seconds if it still goes on."""
 
     def __init__(self, *, every: float = 60.0) -> None:

@@ -19,20 +19,12 @@ class CommandSender(Protocol):
     async def publish(self, envelope: Envelope) -> None:
         """Publish a command to where its route says; confirmed on return.
 
-        Raises choreography.message.BrokerUnavailable: at once when there is no connection.
+        Raises choreography.outgoing_message.BrokerUnavailable: at once when there is no connection.
         """
 
 
-class OrchestratorUnavailable(Exception):
-    """Temporal, or its worker, did not answer: the request may or may not have arrived. Making it again is safe."""
-
-
-class NotTaken(OrchestratorUnavailable):
-    """Temporal has certainly not taken the request: nothing will come of it."""
-
-
 class SagaStarter(Protocol):
-    """Starts and cancels orchestrated sagas; every method may raise OrchestratorUnavailable."""
+    """Starts and cancels orchestrated sagas; every method may raise workflows.temporal_errors.TemporalUnavailable."""
 
     async def start(self, command: CreateOrderRequested, *, event_id: UUID, correlation_id: str) -> None:
         """Start the saga, durable on return; once more for the same order changes nothing."""
@@ -48,7 +40,7 @@ class TimelineSource(Protocol):
     async def timeline(self, order_id: UUID) -> Mapping[str, Any] | None:
         """What the order's workflow tells, in wire form; None if it has no workflow. May lack the latest events.
 
-        Raises OrchestratorUnavailable, within a second or so.
+        Raises workflows.temporal_errors.TemporalUnavailable, within about a second.
         """
 
 
@@ -56,13 +48,13 @@ class EventFeed(Protocol):
     def subscribe(self, order_id: UUID) -> AbstractAsyncContextManager[AsyncIterator[Envelope | None]]:
         """An order's events as they are published; once entered, every later one arrives.
 
-        None says that some may have been missed: read the event logs again. Giving up a wait for the next one loses
-        nothing. The iterator ends when the feed is closed. Entering raises choreography.message.BrokerUnavailable.
+        None says that events may have been missed: read the event logs again. Giving up the wait for the next event
+        loses nothing. The iterator ends when the feed is closed. Entering raises BrokerUnavailable of choreography.
         """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
+class ServiceRequest:
     """What a service is asked."""
 
     method: str
@@ -72,7 +64,7 @@ class Question:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Answer(NamedTuple):
+class ServiceResponse(NamedTuple):
     """What a service answered."""
 
     status_code: int
@@ -82,7 +74,7 @@ class Answer(NamedTuple):
 class QueryClient(Protocol):
     """Reaches one service; where that is, and the token that opens it, are known to whoever made it."""
 
-    async def request(self, question: Question) -> Answer:
+    async def request(self, question: ServiceRequest) -> ServiceResponse:
         """The answer, whatever its status; nothing is repeated that isn't idempotent. Raises OSError without one."""
 
 

@@ -13,7 +13,7 @@ from typing import Final
 _LATE: Final = 0.8  # of its patience, after which somebody has waited for long
 
 
-class Crowded(Exception):
+class BulkheadFull(Exception):
     """Too many wait already, or this one has waited for as long as it may."""
 
 
@@ -32,7 +32,7 @@ class _Waiter:
     since: float  # seconds
 
 
-class Gate:
+class Bulkhead:
     """Lets so many through at once; the others wait for their turn.
 
     First come, first served, until the first has waited for four fifths of its patience. Then the last one is first: on
@@ -48,7 +48,7 @@ class Gate:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Hold a place until the end of the context. Raises Crowded: at once when too many wait already."""
+        """Hold a place until the end of the context. Raises BulkheadFull: at once when too many wait already."""
         if self._free:
             self._free -= 1
         else:
@@ -60,7 +60,7 @@ class Gate:
 
     async def _wait(self) -> None:
         if len(self._waiters) >= self._bounds.waiting:
-            raise Crowded(f"{len(self._waiters)} requests wait already")
+            raise BulkheadFull(f"{len(self._waiters)} requests wait already")
         loop = asyncio.get_running_loop()
         waiter = _Waiter(loop.create_future(), self._clock())
         self._waiters.append(waiter)
@@ -79,7 +79,7 @@ class Gate:
     def _refuse(self, waiter: _Waiter) -> None:
         if not waiter.turn.done():
             self._waiters.remove(waiter)
-            waiter.turn.set_exception(Crowded(f"no place became free within {self._bounds.patience:g} s"))
+            waiter.turn.set_exception(BulkheadFull(f"no place became free within {self._bounds.patience:g} s"))
 
     def _release(self) -> None:
         """Give the place to whoever's turn it is."""

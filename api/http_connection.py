@@ -14,7 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from api.edge import MAX_BODY, too_large
-from api.problems import CORRELATION_ID, Kind, Problem, respond
+from api.problems import CORRELATION_ID, Problem, ProblemType, respond
 
 if TYPE_CHECKING:
     from uvicorn._types import ASGISendEvent
@@ -29,7 +29,7 @@ _MOST_DROPPED: Final = 8 * 1024 * 1024  # bytes that a refused client may still 
 _LINGER: Final = 1.0  # seconds in which it can read why its request was refused, while it may still be sending
 
 
-class Connection(HttpToolsProtocol):
+class HttpConnection(HttpToolsProtocol):
     """One client's connection. Bytes are counted before the parser sees them, since it copies an unfinished field anew
     with each piece of it; time is looked at by whoever calls `sweep`, so that no request needs timers of its own.
     """
@@ -77,7 +77,7 @@ class Connection(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self._ended = self.loop.time()
         except httptools.HttpParserError as error:
-            self._refuse(self._refusal or Problem(Kind.REFUSED, f"This is not HTTP/1.1 (RFC 9112): {error}"))
+            self._refuse(self._refusal or Problem(ProblemType.REFUSED, f"This is not HTTP/1.1 (RFC 9112): {error}"))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -130,7 +130,7 @@ class Connection(HttpToolsProtocol):
             target = httptools.parse_url(self.url)
             path = (target.path or b"/").decode("ascii")
         except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
-            self._refusal = Problem(Kind.REFUSED, "The request's target is neither a path nor a URL in ASCII")
+            self._refusal = Problem(ProblemType.REFUSED, "The request's target is neither a path nor a URL in ASCII")
             raise
         self.scope["path"] = urllib.parse.unquote(path) if "%" in path else path
         self.scope["raw_path"] = target.path or b"/"
@@ -164,8 +164,8 @@ class Connection(HttpToolsProtocol):
         if self._in_body:
             return too_large(MAX_BODY)
         if not self._fields and len(self.url) > MAX_HEAD // 2:
-            return Problem(Kind.TARGET_TOO_LONG, "The request's target is too long; send less in path and query")
-        return Problem(Kind.HEAD_TOO_LARGE, f"The header is larger than {MAX_HEAD} bytes; send less")
+            return Problem(ProblemType.TARGET_TOO_LONG, "The request's target is too long; send less in path and query")
+        return Problem(ProblemType.HEAD_TOO_LARGE, f"The header is larger than {MAX_HEAD} bytes; send less")
 
     def _refuse(self, problem: Problem) -> None:
         """Answer the request that is being received, unless another answer has begun, and end the connection."""
@@ -233,11 +233,11 @@ class _Exchange(RequestResponseCycle):
 
 
 def too_many_fields() -> Problem:
-    return Problem(Kind.HEAD_TOO_LARGE, f"The request has more than {MAX_FIELDS} header fields; send less")
+    return Problem(ProblemType.HEAD_TOO_LARGE, f"The request has more than {MAX_FIELDS} header fields; send less")
 
 
 def too_slow(seconds: float) -> Problem:
-    return Problem(Kind.TIMEOUT, f"The request was not complete within {seconds:g} s; send it again")
+    return Problem(ProblemType.TIMEOUT, f"The request was not complete within {seconds:g} s; send it again")
 
 
 def _bytes_of(problem: Problem, path: str) -> bytes:

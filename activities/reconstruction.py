@@ -28,7 +28,7 @@ from models.saga import (
 )
 
 
-def recall(state: Order | Payment, *, created_at: datetime, updated_at: datetime) -> list[Envelope]:
+def reconstruct(state: Order | Payment, *, created_at: datetime, updated_at: datetime) -> list[Envelope]:
     """How the order began, and what brought it, or its payment, to where it stands.
 
     An id is derived as it was then: the same, unless a service other than ours sent the command. The correlation id is

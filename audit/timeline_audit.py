@@ -15,14 +15,12 @@ from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client, WorkflowExecutionStatus
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.gateway.needs import OrchestratorUnavailable
-from api.gateway.workflow_timelines import WorkflowTimelines
 from audit.checks import ORDERS_STORED, TIMELINES_CLOSED, TIMELINES_EQUAL, TIMELINES_EXIST
-from audit.findings import Finding, Report
-from audit.proof import Scope
-from audit.removed import RemovedUntil, difference_of
+from audit.database_audit import Scope
+from audit.findings import AuditReport, Finding
 from audit.snapshot import NotRead, Snapshot
 from audit.statements import UNTIL
+from audit.timeline_difference import RemovedUntil, difference_of
 from models.event_log import ENVELOPE_COLUMNS, EVENT_COLUMNS, logged_envelope
 from models.lifecycle import PaymentStatus
 from models.message_types import EventType
@@ -31,7 +29,9 @@ from models.saga import Coordinator
 from workflows.naming import workflow_id
 from workflows.saga_input import ORDER_SAGA
 from workflows.search_attributes import ORDER_STATUS
+from workflows.temporal_errors import TemporalUnavailable
 from workflows.timeline import Timeline, build, timeline_as_json
+from workflows.timeline_queries import WorkflowTimelines
 
 _AT_ONCE: Final = 16
 _PAGE: Final = 200  # sagas
@@ -59,7 +59,7 @@ class TimelineAudit:
     namespace: str
     scope: Scope
     sample: int | None
-    report: Report
+    report: AuditReport
 
     async def run(self) -> None:
         """Raises NotRead when Temporal, or the worker that answers for the workflows, can't be asked."""
@@ -72,7 +72,7 @@ class TimelineAudit:
                 await self._check_accepted(client)
         except (RPCError, RuntimeError, OSError, ValueError) as error:
             raise NotRead("timelines", f"Temporal at {self.address} does not answer: {error}") from error
-        except OrchestratorUnavailable as error:
+        except TemporalUnavailable as error:
             raise NotRead("timelines", f"{error}; is the worker running?") from error
 
     def _pages(self, since: datetime) -> Iterator[Sequence[UUID]]:
@@ -190,7 +190,7 @@ async def _told_by_workflow(client: Client, order_id: UUID) -> Mapping[str, Any]
     for left in reversed(range(_TRIES)):
         try:
             return await WorkflowTimelines(client).timeline(order_id) or {}
-        except OrchestratorUnavailable:
+        except TemporalUnavailable:
             if not left:
                 raise
     raise AssertionError("unreachable")

@@ -11,7 +11,7 @@ from typing import Final
 from aio_pika.exceptions import AMQPError
 from aiormq import exceptions as amqp
 
-from choreography.message import BrokerUnavailable
+from choreography.outgoing_message import BrokerUnavailable
 
 LOST: Final = (AMQPError, OSError, TimeoutError, RuntimeError)
 

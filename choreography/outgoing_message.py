@@ -1,9 +1,12 @@
-"""What is handed to the broker, and how it may fail."""
+"""Messages as they are handed to the broker, and how publishing one may fail."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Any
+
+from choreography.topology import readers
+from models.messages import Envelope, encode
 
 
 class BrokerUnavailable(Exception):
@@ -23,7 +26,7 @@ class Unread(BrokerUnavailable):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outgoing:
+class OutgoingMessage:
     """A message to publish; `mandatory` says that it must reach at least one queue; `expiration` is in seconds."""
 
     body: bytes
@@ -34,3 +37,18 @@ class Outgoing:
     headers: dict[str, Any] = field(default_factory=dict)
     mandatory: bool = True
     expiration: float | None = None
+
+
+def as_message(envelope: Envelope, *, mandatory: bool = False) -> OutgoingMessage:
+    """The message that carries an envelope to its exchange. Raises ValueError if the envelope's type has no route."""
+    if envelope.route is None:
+        raise ValueError(f"{envelope.event_type} has no route; only a version that knows this type can publish it")
+    return OutgoingMessage(
+        body=encode(envelope),
+        exchange=envelope.route.exchange,
+        routing_key=envelope.route.routing_key,
+        message_id=str(envelope.event_id),
+        correlation_id=envelope.correlation_id,
+        # A message that a service waits for must not count as published if no queue takes it.
+        mandatory=mandatory or bool(readers(envelope.route.routing_key)),
+    )

@@ -9,14 +9,15 @@ from typing import Any, Final
 from uuid import UUID
 
 from audit.checks import CHECKS
-from audit.findings import Comparison, Finding, Query, Report, Service
-from audit.lives import order_lives, payment_lives, rests_of_order_lives, rests_of_payment_lives
+from audit.findings import AuditReport, Comparison, Finding, Query
+from audit.possible_lives import order_lives, payment_lives, rests_of_order_lives, rests_of_payment_lives
 from audit.sagas import OrderSide, PaymentSide, Saga, Standing, standing
 from audit.snapshot import Snapshot
 from audit.statements import AT_STRIPE, ORDER_SIDES, PAYMENT_SIDES, REMOVED
+from models.migrations import DatabaseName
 
 _SUSPECTS: Final = 500  # looked at again together
-_LIVES: Final[Mapping[Service, Callable[[], tuple[list[str], list[str]]]]] = {
+_LIVES: Final[Mapping[DatabaseName, Callable[[], tuple[list[str], list[str]]]]] = {
     "orders": lambda: ([*order_lives()], [*rests_of_order_lives()]),
     "payments": lambda: ([*payment_lives()], [*rests_of_payment_lives()]),
 }
@@ -43,7 +44,7 @@ class Scope:
 
 
 @dataclass(kw_only=True)
-class Proof:
+class DatabaseAudit:
     """One run through both databases; `report` grows.
 
     The order service is read first: what its orders rest on is then in the payment service's snapshot, as that is taken
@@ -53,7 +54,7 @@ class Proof:
     orders: Snapshot
     payments: Snapshot
     scope: Scope
-    report: Report
+    report: AuditReport
     _suspects: list[Finding] = field(default_factory=list)
     _taken: float = 0.0
 

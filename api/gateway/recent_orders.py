@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
-from api.gateway.needs import Clock, EventFeed, Limits
+from api.gateway.dependencies import Clock, EventFeed, Limits
 from api.gateway.order_ids import OrderIds
-from choreography.message import BrokerUnavailable
+from choreography.outgoing_message import BrokerUnavailable
 from models.ids import minted_at
 
 # Clocks of two gateways differ a little, and ids run ahead of one that was set back: such an id is a new one, too.
@@ -22,7 +22,7 @@ _LONGEST_PAUSE: Final = 0.8  # … up to this
 _MOST_ACCEPTED_AGAIN: Final = 1000
 
 
-class Recent:
+class RecentOrders:
     """What ids, and this gateway's memory, tell of orders that may not be stored yet."""
 
     def __init__(self, *, ids: OrderIds, feed: EventFeed, clock: Clock, limits: Limits) -> None:

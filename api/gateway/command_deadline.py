@@ -15,7 +15,7 @@ PLACED: Final = "placed"
 CANCELLED: Final = "cancelled"
 
 
-class Undertaking:
+class PendingCommand:
     """What a command that takes too long may still come to: nothing, until it has begun."""
 
     def __init__(self) -> None:
@@ -33,11 +33,11 @@ class Undertaking:
 
 
 @asynccontextmanager
-async def in_time(seconds: float) -> AsyncIterator[Undertaking]:
+async def in_time(seconds: float) -> AsyncIterator[PendingCommand]:
     """Raise Problem when a command takes longer, all that is asked for it together."""
-    undertaking = Undertaking()
+    pending = PendingCommand()
     try:
         async with asyncio.timeout(seconds):
-            yield undertaking
+            yield pending
     except TimeoutError as error:
-        raise undertaking.too_late(seconds) from error
+        raise pending.too_late(seconds) from error

@@ -15,7 +15,7 @@ class _Payload(msgspec.Struct, rename="camel"):
     order_id: UUID
 
 
-class Glance(msgspec.Struct, rename="camel"):
+class PartialEnvelope(msgspec.Struct, rename="camel"):
     """What every event says, whatever its type."""
 
     event_id: str
@@ -25,18 +25,18 @@ class Glance(msgspec.Struct, rename="camel"):
     coordinator: Coordinator | None = None
 
 
-_glances: Final = msgspec.json.Decoder(Glance)
+_envelopes: Final = msgspec.json.Decoder(PartialEnvelope)
 _values: Final = msgspec.json.Decoder(dict[str, Any])
 
 Decoded = TypeVar("Decoded")
 
 
-def glance_at(body: bytes) -> Glance:
+def read_partially(body: bytes) -> PartialEnvelope:
     """Raises MalformedMessage if it is no event of an order."""
-    return _decode(_glances, body)
+    return _decode(_envelopes, body)
 
 
-def whole(body: bytes) -> dict[str, Any]:
+def read_json(body: bytes) -> dict[str, Any]:
     """All of the envelope, as a JSON value. Raises MalformedMessage, also for one that is nested too deeply."""
     value = _decode(_values, body)
     check_depth(body, value)

@@ -10,9 +10,8 @@ from uuid import UUID
 from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.gateway.needs import OrchestratorUnavailable
-from api.gateway.orchestration import translated
 from workflows.naming import workflow_id
+from workflows.temporal_errors import TemporalUnavailable, translated
 
 _CALL: Final = timedelta(seconds=1)  # the gateway's own limit is no longer
 _QUERY: Final = "timeline"
@@ -25,7 +24,7 @@ class WorkflowTimelines:
         self._client = client
 
     async def timeline(self, order_id: UUID) -> Mapping[str, Any] | None:
-        """What the order's latest run tells, ended or not; None if it has no workflow. Raises OrchestratorUnavailable.
+        """What the order's latest run tells, ended or not; None if it has no workflow. Raises TemporalUnavailable.
 
         A worker answers, and for a workflow that it has not in memory it reads the history first.
         """
@@ -34,7 +33,7 @@ class WorkflowTimelines:
             try:
                 found: Mapping[str, Any] = await handle.query(_QUERY, result_type=dict[str, Any], rpc_timeout=_CALL)
             except WorkflowQueryFailedError as error:
-                raise OrchestratorUnavailable(f"The workflow of order {order_id} cannot tell: {error}") from error
+                raise TemporalUnavailable(f"The workflow of order {order_id} cannot tell: {error}") from error
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     return None
