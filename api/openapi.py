@@ -40,6 +40,7 @@ _DESCRIPTIONS: Final[Mapping[int, str]] = {
     404: "Unknown id",
     409: "The order's state, or an earlier use of the Idempotency-Key, forbids it",
     422: "The request breaks a rule; `errors` names every field and its rule",
+    501: "Not possible while SAGA_ORIGINAL_SERVICES names a service that would have to be ours",
     503: "The broker, Temporal, or a service that is needed, does not answer; `Retry-After` says when to try again. "
     "With a `Location`, the command may be carried out all the same: the order there tells",
 }

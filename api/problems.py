@@ -47,6 +47,7 @@ class ProblemType(Enum):
     INVALID = ("invalid-request", 422, "The request breaks a rule")
     HEAD_TOO_LARGE = ("header-too-large", 431, "The request header is too large")
     INTERNAL = ("internal-error", 500, "Something went wrong here")
+    NOT_IMPLEMENTED = ("not-implemented", 501, "Not possible with an original service")
     UNAVAILABLE = ("unavailable", 503, "Temporarily unavailable")
 
     def __init__(self, slug: str, status: int, title: str) -> None:

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from choreography.broker import nodes
 from choreography.topology import DEFAULT_RETRY_DELAYS
 from embedded.errors import StackError
+from models.originals import Originals, ServiceName
 from models.saga import Coordinator
 from stack.addresses import Process
 
@@ -122,6 +123,12 @@ class Settings(BaseSettings):
     default_coordinator: Coordinator = Field(
         Coordinator.CHOREOGRAPHY, description="coordinator of an order that names none"
     )
+    original_services: Annotated[tuple[ServiceName, ...], NoDecode, BeforeValidator(_parts)] = Field(
+        (),
+        description="which services are original ones, `order`, `payment` or both, comma-separated: the gateway "
+        "refuses what would not work with them (501), and mirrors don't wait for events that they never send; "
+        "see [Migrating](migrating.md)",
+    )
     provider: Literal["simulated", "stripe"] = Field("simulated", description="payment provider")
     provider_latency_ms: int = Field(1500, ge=0, le=600_000, description="how long a simulated charge takes, in ms")
     provider_decline_rate: float = Field(0.2, ge=0, le=1, description="share of simulated charges declined by the coin")
@@ -199,6 +206,10 @@ class Settings(BaseSettings):
     def _complete(self) -> Self:
         if self.provider == "stripe" and not self.stripe_api_key.get_secret_value():
             raise ValueError("SAGA_PROVIDER=stripe needs the account's secret key in SAGA_STRIPE_API_KEY")
+        if self.original_services and self.default_coordinator is Coordinator.ORCHESTRATION:
+            raise ValueError("SAGA_DEFAULT_COORDINATOR=orchestration needs both services to be ours; use choreography")
+        if self.original_services and self.mirror_after:
+            raise ValueError("SAGA_MIRROR_AFTER must be 0 with SAGA_ORIGINAL_SERVICES: only mirrors tell such sagas")
         patience = min(self.payment_timeout, self.compensation_timeout)
         if self.mirror_after > patience:
             raise ValueError(
@@ -213,6 +224,11 @@ class Settings(BaseSettings):
                     "timeouts, tries and retries; raise it to that at least, or unset it to keep all for good"
                 )
         return self
+
+    @property
+    def originals(self) -> Originals:
+        """The services that are not ours."""
+        return frozenset(self.original_services)
 
     @property
     def payment_patience(self) -> float:

@@ -63,7 +63,9 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
         clock=lambda: datetime.now(UTC),
         readiness=readiness,
         access=Access(hosts=settings.allowed_hosts, origins=settings.cors_origins),
-        settings=GatewaySettings(default_coordinator=settings.default_coordinator, secret=token.encode()),
+        settings=GatewaySettings(
+            default_coordinator=settings.default_coordinator, originals=settings.originals, secret=token.encode()
+        ),
     )
 
     async def end_streams(_timeout: float) -> None:

@@ -26,6 +26,7 @@ from api.gateway.dependencies import (
 from api.gateway.downstream import ReadApi
 from api.gateway.order_ids import OrderIds
 from api.gateway.order_routes import order_routes
+from api.gateway.original_services import asked_through
 from api.gateway.payment_routes import payment_routes
 from api.gateway.placing import Placing
 from api.gateway.queries import Queries
@@ -36,6 +37,7 @@ from api.gateway.shortcuts import ByShortcut, Shortcuts
 from api.gateway.timelines import Timelines
 from api.health import Readiness, health_routes
 from api.openapi import describe, operation_id
+from models.originals import ServiceName
 
 _DESCRIPTION: Final = """
 Orders and their payments, kept consistent across two services by a saga.
@@ -72,11 +74,13 @@ def create_gateway(
     """The gateway's application; `orders` and `payments` are clients of the services' read APIs."""
     settings = settings or GatewaySettings()
     limits, ids, shortcuts = settings.limits, OrderIds(settings.secret), Shortcuts()
+    originals = settings.originals
     queries = Queries(
-        orders=ReadApi("order service", orders),
-        payments=ReadApi("payment service", payments),
+        orders=ReadApi("order service", asked_through(orders, ServiceName.ORDER, originals)),
+        payments=ReadApi("payment service", asked_through(payments, ServiceName.PAYMENT, originals)),
         recent=RecentOrders(ids=ids, feed=feed, clock=clock, limits=limits),
         limits=limits,
+        originals=originals,
     )
     app = FastAPIOffline(  # its pages bring their scripts along: no network is needed to read them
         redoc_url=None,

@@ -20,6 +20,7 @@ from api.gateway.dependencies import (
 from api.gateway.downstream import Lane, ServiceAway
 from api.gateway.idempotency import digest_of, digests_of
 from api.gateway.order_ids import OrderIds
+from api.gateway.original_services import check_kept, no_such_order_id, orchestration_needs_ours
 from api.gateway.queries import Queries, unknown_order
 from api.gateway.schemas import CreateOrder
 from api.problems import Problem, ProblemType, not_taken, unavailable, undecided
@@ -79,6 +80,8 @@ class Commands:
         """
         # An order that names none was given the default, but maybe another one than today's.
         possible = (body.coordinator,) if body.coordinator else (self._default, *Coordinator)
+        self._check_possible(possible[0])
+        check_kept(body.currency, body.payment_method, self._queries.originals)
         # The id tells who coordinates: whoever cancels the order before it is stored has nobody to ask.
         minted = self._ids.mint(self._clock(), orchestrated=possible[0] is Coordinator.ORCHESTRATION)
         if key is None:
@@ -104,6 +107,7 @@ class Commands:
 
         Once more for the same order changes nothing.
         """
+        self._check_possible(placement.coordinator)
         command = CreateOrderRequested(
             order_id=placement.order_id,
             user_id=UserId(body.user_id),
@@ -139,15 +143,25 @@ class Commands:
         except ServiceAway:
             answered = False
         coordinator = _cancellable(order_id, found) if found is not None else None
+        if found is None and not self._queries.ids_hold and self._queries.recent.is_minted_here(order_id):
+            if answered:
+                raise no_such_order_id(order_id)
+            raise unavailable("The order service does not answer, and it alone knows whether it has this order")
         if coordinator is None and await self._orchestrates(order_id):
             coordinator = Coordinator.ORCHESTRATION
         if coordinator is Coordinator.ORCHESTRATION:
+            self._check_possible(coordinator)
             told = self._orchestration.cancel(order_id, correlation_id=correlation_id)
             await self._confirmed(told, "Temporal", order_id, may_be=CANCELLED)
         elif answered and found is None and not self._queries.recent.is_new(order_id, seconds=self._limits.unstored):
             raise unknown_order(order_id)
         else:
             await self._publish(OrderCancelRequested(order_id=OrderId(order_id)), correlation_id, may_be=CANCELLED)
+
+    def _check_possible(self, coordinator: Coordinator) -> None:
+        """Raises Problem for an orchestrated saga beside an original service, which would take none of its steps."""
+        if coordinator is Coordinator.ORCHESTRATION and self._queries.originals:
+            raise orchestration_needs_ours(self._queries.originals)
 
     async def _orchestrates(self, order_id: UUID) -> bool:
         """Whether an order that can't be looked up has an orchestrated saga. Raises Problem if only Temporal knows."""

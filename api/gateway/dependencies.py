@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
 from models.messages import Envelope
+from models.originals import NO_ORIGINALS, Originals
 from models.saga import Coordinator, CreateOrderRequested
 
 Clock: TypeAlias = Callable[[], datetime]  # aware, UTC
@@ -103,4 +104,5 @@ class GatewaySettings:
 
     default_coordinator: Coordinator = Coordinator.CHOREOGRAPHY
     limits: Limits = Limits()
+    originals: Originals = NO_ORIGINALS
     secret: bytes = field(default=b"", repr=False)  # all gateways of a system have the same: it seals order ids

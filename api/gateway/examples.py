@@ -14,9 +14,16 @@ from api.examples import CHARGED_AT, CORRELATION_ID, CREATED_AT, UPDATED_AT
 from api.fields import ORDER_ID
 from api.gateway.command_deadline import CANCELLED, PLACED
 from api.gateway.dependencies import Limits
+from api.gateway.original_services import (
+    ignored_filter,
+    no_event_log,
+    no_such_order_id,
+    orchestration_needs_ours,
+)
 from api.problems import Problem, from_pydantic, not_taken, unavailable, undecided
 from models.message_types import EventType
 from models.messages import Envelope
+from models.originals import ServiceName
 from workflows.timeline import build, timeline_as_json
 
 ACCEPTED: Final = {"orderId": ORDER_ID, "message": "Order creation request accepted", "status": "PENDING_PAYMENT"}
@@ -69,3 +76,7 @@ TEMPORAL_AWAY: Final = not_taken("Temporal")
 _MOMENT: Final = Limits().command
 MAY_BE_PLACED: Final = undecided("The message broker", UUID(ORDER_ID), may_be=PLACED, within=_MOMENT)
 MAY_BE_CANCELLED: Final = undecided("The message broker", UUID(ORDER_ID), may_be=CANCELLED, within=_MOMENT)
+NO_ORCHESTRATION: Final = orchestration_needs_ours(frozenset({ServiceName.PAYMENT}))
+NO_FILTER: Final = ignored_filter(ServiceName.ORDER, "status")
+NO_EVENT_LOG: Final = no_event_log(ServiceName.ORDER)
+FOREIGN_ID: Final = no_such_order_id(UUID(ORDER_ID))

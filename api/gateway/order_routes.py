@@ -17,8 +17,11 @@ from api.gateway.examples import (
     ACCEPTED,
     BROKER_AWAY,
     CANCEL_ACCEPTED,
+    FOREIGN_ID,
     MAY_BE_CANCELLED,
     MAY_BE_PLACED,
+    NO_FILTER,
+    NO_ORCHESTRATION,
     NO_ORDER_ID,
     SERVICE_AWAY,
     TEMPORAL_AWAY,
@@ -73,6 +76,7 @@ _NOT_PLACED: Final = problems(
     BROKER_AWAY,
     TEMPORAL_AWAY,
     MAY_BE_PLACED,
+    NO_ORCHESTRATION,
 )
 _BEYOND: Final = (
     unknown_order(_ID),
@@ -80,6 +84,7 @@ _BEYOND: Final = (
     BROKER_AWAY,
     TEMPORAL_AWAY,
     MAY_BE_CANCELLED,
+    FOREIGN_ID,
 )
 
 
@@ -110,6 +115,8 @@ def _placing_route(router: APIRouter, placing: Placing, longest_wait: int) -> No
         key = idempotency_key(request)
         wait = preferred_wait(request, longest_wait)
         correlation_id = correlation_id_of(request.scope)
+        if not placing.can_be_found:
+            return _accepted(await placing.place(body, key, correlation_id), found_there=False)
         if wait is None:
             return _accepted(await placing.place(body, key, correlation_id))
         order_id, order = await placing.place_and_wait(body, key, correlation_id, seconds=wait)
@@ -123,7 +130,7 @@ def _look_up_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) -
         summary="List orders, newest first",
         description="All of them, or those with a status, or of a customer.",
         responses=answers(200, Paged[OrderBody], "A page; empty past the end", like=[examples.ORDERS])
-        | problems(SERVICE_AWAY, refused(OrdersPage, "query", limit=0)),
+        | problems(SERVICE_AWAY, NO_FILTER, refused(OrdersPage, "query", limit=0)),
         openapi_extra=takes(),
     )
     async def list_orders(request: Request, query: Annotated[OrdersPage, Query()]) -> Response:
@@ -137,7 +144,7 @@ def _look_up_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) -
         summary="Look up an order",
         description="An order accepted less than 2 s ago is waited for, up to 1 s; one whose id this system has given "
         "to an order that it has accepted, up to 3 s, and then answered with 503 instead of 404.",
-        responses=_ORDER | problems(unknown_order(_ID), SERVICE_AWAY, NO_ORDER_ID),
+        responses=_ORDER | problems(unknown_order(_ID), SERVICE_AWAY, NO_ORDER_ID, FOREIGN_ID),
         openapi_extra=takes(),
     )
     async def get_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
@@ -172,12 +179,12 @@ def _cancelling_routes(router: APIRouter, commands: Commands) -> None:
         return _cancel_accepted(order_id)
 
 
-def _accepted(order_id: UUID, headers: dict[str, str] | None = None) -> Response:
+def _accepted(order_id: UUID, headers: dict[str, str] | None = None, *, found_there: bool = True) -> Response:
     body = b'{"orderId":"%s","message":"Order creation request accepted","status":"%s"}' % (
         str(order_id).encode(),
         OrderStatus.PENDING_PAYMENT.encode(),
     )
-    location = {"Location": f"/api/orders/{order_id}"}
+    location = {"Location": f"/api/orders/{order_id}"} if found_there else {}
     return Response(body, status_code=202, headers=location | (headers or {}), media_type=_JSON)
 
 

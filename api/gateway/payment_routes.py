@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api import examples
 from api.edge import correlation_id_of
 from api.fields import ORDER_ID, PAYMENT_ID, OrderIdInPath, PaymentIdInPath
-from api.gateway.examples import NO_ORDER_ID, NO_PAYMENT_ID, refused
+from api.gateway.examples import FOREIGN_ID, NO_FILTER, NO_ORDER_ID, NO_PAYMENT_ID, refused
 from api.gateway.queries import Queries, no_payment_of
 from api.gateway.shortcuts import Shortcuts
 from api.openapi import answers, problems, takes
@@ -31,7 +31,7 @@ def payment_routes(queries: Queries, shortcuts: Shortcuts) -> APIRouter:
         summary="List payments, newest first",
         description="All of them, or those with a status. An order has one payment at most.",
         responses=answers(200, Paged[PaymentBody], "A page; empty past the end", like=[examples.PAYMENTS])
-        | problems(_AWAY, refused(PaymentsPage, "query", limit=0)),
+        | problems(_AWAY, NO_FILTER, refused(PaymentsPage, "query", limit=0)),
         openapi_extra=takes(),
     )
     async def list_payments(request: Request, query: Annotated[PaymentsPage, Query()]) -> Response:
@@ -56,7 +56,7 @@ def payment_routes(queries: Queries, shortcuts: Shortcuts) -> APIRouter:
         description="The payment of an order accepted less than 2 s ago is waited for, up to 1 s; with an id that this "
         "system has given to an order it has accepted, up to 3 s, and then answered with 503 instead of 404.",
         responses=answers(200, PaymentBody, "The payment", like=[examples.PAYMENT])
-        | problems(no_payment_of(UUID(ORDER_ID)), _AWAY, NO_ORDER_ID),
+        | problems(no_payment_of(UUID(ORDER_ID)), _AWAY, NO_ORDER_ID, FOREIGN_ID),
         openapi_extra=takes(),
     )
     async def get_payment_of_order(

@@ -29,6 +29,11 @@ class Placing:
         self._feed = feed
         self._limits = limits
 
+    @property
+    def can_be_found(self) -> bool:
+        """Whether an order that is placed can be followed, and looked up, by the id that it was accepted with."""
+        return self._queries.ids_hold
+
     async def place(self, body: CreateOrder, key: str | None, correlation_id: str) -> OrderId:
         """The id of the order that is accepted on return. Raises Problem."""
         async with in_time(self._limits.answer) as pending:

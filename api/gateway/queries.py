@@ -13,9 +13,11 @@ import structlog
 
 from api.gateway.dependencies import Limits
 from api.gateway.downstream import Lane, ReadApi, ServiceAway
+from api.gateway.original_services import no_such_order_id
 from api.gateway.recent_orders import RecentOrders
 from api.problems import Problem, ProblemType, unavailable
 from models.messages import Envelope, MalformedMessage, decode
+from models.originals import NO_ORIGINALS, Originals, ServiceName
 from workflows.timeline import causes_known
 
 log = structlog.get_logger()
@@ -38,11 +40,25 @@ class Logged:
 class Queries:
     """What the gateway finds out from the services' databases, by way of their read APIs."""
 
-    def __init__(self, *, orders: ReadApi, payments: ReadApi, recent: RecentOrders, limits: Limits) -> None:
+    def __init__(
+        self,
+        *,
+        orders: ReadApi,
+        payments: ReadApi,
+        recent: RecentOrders,
+        limits: Limits,
+        originals: Originals = NO_ORIGINALS,
+    ) -> None:
         self.orders = orders
         self.payments = payments
         self.recent = recent
+        self.originals = originals
         self._limits = limits
+
+    @property
+    def ids_hold(self) -> bool:
+        """Whether an order is stored under the id that it was accepted with; an original service gives its own."""
+        return ServiceName.ORDER not in self.originals
 
     async def ask(
         self,
@@ -83,7 +99,7 @@ class Queries:
 
     async def is_stored(self, order_id: UUID, correlation_id: str) -> bool:
         """Whether the order is stored; one known to be accepted isn't waited for. Raises Problem for an unknown one."""
-        if not self.recent.is_accepted(order_id):
+        if not self.recent.is_accepted(order_id) or not self.ids_hold:
             await self.order(order_id, correlation_id)
             return True
         return await self.ask(self.orders, f"/orders/{order_id}", correlation_id, lane=Lane.FOLLOW) is not None
@@ -93,6 +109,10 @@ class Queries:
             return await self.ask(service, path, correlation_id)
 
         found = await ask()
+        if found is None and not self.ids_hold:
+            if self.recent.is_minted_here(order_id):
+                raise no_such_order_id(order_id)
+            return None  # nothing tells of such an id when it was given
         return found if found is not None else await self.recent.wait_for(order_id, ask)
 
     async def events(self, order_id: UUID, correlation_id: str) -> list[Envelope]:

@@ -38,6 +38,10 @@ class RecentOrders:
         accepted = self._accepted_again.get(order_id) or minted_at(order_id)
         return accepted is not None and -_CLOCK_SKEW <= self._clock() - accepted < timedelta(seconds=seconds)
 
+    def is_minted_here(self, order_id: UUID) -> bool:
+        """Whether a gateway of this system has minted this id, at any time."""
+        return self._ids.sealed(order_id)
+
     def is_accepted(self, order_id: UUID) -> bool:
         """Whether the order is known to be accepted, not so long ago that it must be stored by now."""
         known = order_id in self._accepted_again or self._ids.sealed(order_id)

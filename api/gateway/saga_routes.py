@@ -12,7 +12,7 @@ from starlette.responses import Response
 from api.edge import correlation_id_of
 from api.fields import ORDER_ID, OrderIdInPath
 from api.gateway.dependencies import EventFeed, Limits
-from api.gateway.examples import NO_ORDER_ID, SERVICE_AWAY, STREAM, TIMELINE
+from api.gateway.examples import NO_EVENT_LOG, NO_ORDER_ID, SERVICE_AWAY, STREAM, TIMELINE
 from api.gateway.queries import Queries, events_removed, unknown_order
 from api.gateway.schemas import TimelineBody
 from api.gateway.stream import EventStream, cannot_follow, open_stream
@@ -54,7 +54,7 @@ def saga_routes(*, timelines: Timelines, queries: Queries, feed: EventFeed, limi
         "Temporal is away, or has no such workflow, or lacks an event that they have; `source` says which. "
         "With a service away, the workflow's word is enough.",
         responses=answers(200, TimelineBody, "The saga's story so far", like=[TIMELINE])
-        | problems(unknown_order(_ID), events_removed(_ID), SERVICE_AWAY, NO_ORDER_ID),
+        | problems(unknown_order(_ID), events_removed(_ID), SERVICE_AWAY, NO_ORDER_ID, NO_EVENT_LOG),
         openapi_extra=takes(),
     )
     async def get_order_timeline(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
@@ -68,7 +68,7 @@ def saga_routes(*, timelines: Timelines, queries: Queries, feed: EventFeed, limi
         status_code=200,
         response_class=EventStream,
         responses=_STREAM
-        | problems(unknown_order(_ID), events_removed(_ID), _CANNOT_FOLLOW, SERVICE_AWAY, NO_ORDER_ID),
+        | problems(unknown_order(_ID), events_removed(_ID), _CANNOT_FOLLOW, SERVICE_AWAY, NO_ORDER_ID, NO_EVENT_LOG),
         openapi_extra=takes(None, _LAST_EVENT_ID),
     )
     async def stream_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:

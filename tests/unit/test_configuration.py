@@ -26,6 +26,7 @@ BAD = [
     ("DATABASE_CONNECTIONS", "1", "greater than or equal to 2"),
     ("DATABASE_CONNECTIONS", "many", "valid integer"),
     ("DEFAULT_COORDINATOR", "nobody", "'choreography' or 'orchestration'"),
+    ("ORIGINAL_SERVICES", "order,gateway", "'order' or 'payment'"),
     ("PROVIDER", "bank", "'simulated' or 'stripe'"),
     ("PROVIDER_LATENCY_MS", "-1", "greater than or equal to 0"),
     ("PROVIDER_DECLINE_RATE", "1.1", "less than or equal to 1"),
@@ -109,6 +110,17 @@ def test_an_empty_variable_counts_as_not_set(monkeypatch: pytest.MonkeyPatch) ->
 def test_stripe_needs_its_key(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SAGA_PROVIDER", "stripe")
     with pytest.raises(StackError, match="SAGA_STRIPE_API_KEY"):
+        settings.load()
+
+
+@pytest.mark.parametrize(("name", "value"), [("DEFAULT_COORDINATOR", "orchestration"), ("MIRROR_AFTER", "5")])
+def test_what_needs_both_services_is_refused_beside_an_original_one(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv("SAGA_ORIGINAL_SERVICES", "order, payment")
+    assert settings.load().originals == {"order", "payment"}
+    monkeypatch.setenv(f"SAGA_{name}", value)
+    with pytest.raises(StackError, match=f"SAGA_{name}"):
         settings.load()
 
 

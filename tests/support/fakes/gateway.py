@@ -27,6 +27,7 @@ from api.gateway.dependencies import (
 )
 from choreography.outgoing_message import BrokerUnavailable, NotStored
 from models.messages import Envelope, encode
+from models.originals import NO_ORIGINALS, Originals
 from models.saga import Coordinator, CreateOrderRequested
 from workflows.temporal_errors import RequestNotTaken, TemporalUnavailable
 from workflows.timeline import build, timeline_as_json
@@ -226,6 +227,7 @@ class Neighbours:
     default_coordinator: Coordinator = Coordinator.CHOREOGRAPHY
     secret: bytes = b"token"
     access: Access = field(default_factory=Access)
+    originals: Originals = NO_ORIGINALS
 
     def gateway(self) -> FastAPI:
         async def readiness() -> dict[str, str]:
@@ -242,7 +244,10 @@ class Neighbours:
             readiness=readiness,
             access=self.access,
             settings=GatewaySettings(
-                limits=self.limits, default_coordinator=self.default_coordinator, secret=self.secret
+                limits=self.limits,
+                default_coordinator=self.default_coordinator,
+                originals=self.originals,
+                secret=self.secret,
             ),
         )
 
