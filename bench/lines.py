@@ -71,6 +71,7 @@ NEEDED_BY: Final[Mapping[str, str]] = {
     "workflows/temporal_client.py": SHARED,
     "workflows/temporal_errors.py": SHARED,
     "workflows/timeline_queries.py": SHARED,
+    "workflows/display.py": SHARED,
     "workflows/event_logs.py": SHARED,
     "workflows/flagged.py": SHARED,
     "workflows/naming.py": SHARED,

@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import structlog
-from temporalio.service import RPCError, RPCStatusCode
 
 from activities.crash_points import crash_point
 from choreography.subscription import Delivery, Subscribe
@@ -20,6 +19,7 @@ from models.texts import correlation_of
 from workflows.mirror_arrivals import Arrivals
 from workflows.mirror_patience import Patience
 from workflows.pace import Pace, PaceLog
+from workflows.temporal_errors import is_away
 
 log = structlog.get_logger()
 
@@ -185,13 +185,13 @@ class MirrorFeed:
                 await self._mirrors.record(order_id, [each.event for each in arrived])
             except Exception as error:  # whatever it is, the events must not be lost
                 self._note_trouble(order_id, error)
-                refusals += not _away(error)
+                refusals += not is_away(error)
                 if refusals >= _MOST_REFUSALS:
                     await self._give_up(arrived, f"{type(error).__name__}: {error}")
                     return
                 await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
                 pause = min(pause * 2, _LONGEST_PAUSE)
-                if not _away(error):
+                if not is_away(error):
                     await self._try_repair()
             else:
                 self._note_success(loop.time() - began, loop.time())
@@ -207,7 +207,7 @@ class MirrorFeed:
 
     def _note_trouble(self, order_id: str, error: Exception) -> None:
         told = f"{type(error).__name__}: {error}"
-        if self.trouble is None or not _away(error):
+        if self.trouble is None or not is_away(error):
             log.warning("mirror_not_told", order_id=order_id, error=told)
         self.trouble = told
 
@@ -238,15 +238,3 @@ def _acknowledge(told: Sequence[_Arrival]) -> None:
             each.delivery.acknowledge()
     except ConnectionError as error:
         log.info("mirror_events_left_unacknowledged", error=str(error))
-
-
-def _away(error: Exception) -> bool:
-    """Whether Temporal is away or overloaded, as opposed to refusing what it was asked."""
-    if isinstance(error, RPCError):
-        return error.status not in (
-            RPCStatusCode.INVALID_ARGUMENT,
-            RPCStatusCode.FAILED_PRECONDITION,
-            RPCStatusCode.OUT_OF_RANGE,
-            RPCStatusCode.UNIMPLEMENTED,
-        )
-    return isinstance(error, RuntimeError | OSError)  # a connection that was never made; a timeout

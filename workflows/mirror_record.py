@@ -17,7 +17,7 @@ from models.messages import Envelope, MalformedMessage, read_wire
 from models.saga import CancelReason, Coordinator, cancel_id
 from models.texts import plain
 from models.times import check_seconds
-from workflows.timeline import Timeline, build, causes_known
+from workflows.timeline import Timeline, build, causes_known, last_of
 
 MOST_BYTES: Final = 1024 * 1024  # of all events of one order; a saga has three to five, of a few hundred bytes each
 _MOST_UNKNOWN: Final = 20
@@ -109,7 +109,7 @@ class MirrorRecord:
 
     def last(self, event_type: EventType) -> Envelope | None:
         """The event of this type that was heard of last."""
-        return next((e for e in reversed(self._events.values()) if e.event_type == event_type), None)
+        return last_of(self._events, event_type)
 
 
 def timeout_of(created: Envelope) -> StepInput:

@@ -11,16 +11,14 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    import msgspec
-
     from activities.steps import StepInput
     from models.lifecycle import BEYOND_CANCELLING, OrderStatus, cancellable
     from models.message_types import EventType
     from models.messages import Envelope
     from models.saga import CancelReason
     from models.times import wire_time
-    from workflows import search_attributes
     from workflows.arguments import InvalidArguments, check_workflow_id, own_order_id, the_argument, the_event
+    from workflows.display import show_details, timeline_answer, upsert_attributes
     from workflows.event_logs import read_event_logs
     from workflows.naming import ORDER_TASK_QUEUE
     from workflows.saga_input import CANCEL, CancelRequest, SagaInput
@@ -35,8 +33,8 @@ with workflow.unsafe.imports_passed_through():
         create_command,
     )
     from workflows.step_runs import ran_out_of_time, run_step
-    from workflows.story import status, story
-    from workflows.timeline import Timeline, build, timeline_as_json
+    from workflows.story import status
+    from workflows.timeline import Timeline, build, last_of
 
 OVERDUE: Final = "cancel the order: its payment was not settled in time"
 
@@ -138,8 +136,7 @@ class OrderSaga:
     @workflow.query
     def timeline(self) -> dict[str, Any]:
         """What happened, in the form in which the gateway tells it."""
-        told: dict[str, Any] = msgspec.to_builtins(timeline_as_json(self._timeline))
-        return told
+        return timeline_answer(self._timeline)
 
     async def _go_forward(self, saga: SagaInput) -> None:
         created = await self._created(saga)
@@ -238,16 +235,10 @@ class OrderSaga:
         return envelope
 
     def _last(self, event_type: EventType) -> Envelope | None:
-        return next((each for each in reversed(self._events.values()) if each.event_type == event_type), None)
+        return last_of(self._events, event_type)
 
     def _show(self) -> None:
-        workflow.set_current_details(story(self._timeline, waiting_for=self._waiting_for, alarm=self._alarm))
+        show_details(self._timeline, waiting_for=self._waiting_for, alarm=self._alarm)
         # The gateway has told the rest with the start; what changes meanwhile is only worth its price at the end.
         if self._timeline.order_status not in (None, OrderStatus.PENDING_PAYMENT) or self._alarm is not None:
-            self._tell_search()
-
-    def _tell_search(self) -> None:
-        flagged = self._alarm is not None
-        wanted = search_attributes.attributes(self._timeline, self._events.values(), needs_operator=flagged)
-        if updates := search_attributes.updates(workflow.info().typed_search_attributes, wanted):
-            workflow.upsert_search_attributes(updates)
+            upsert_attributes(self._timeline, self._events.values(), alarm=self._alarm)

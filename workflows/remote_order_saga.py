@@ -13,6 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from models.message_types import EventType
     from models.saga import CancelReason
     from models.times import wire_time
+    from workflows.display import upsert_attributes
     from workflows.order_saga import OVERDUE, OrderSaga
     from workflows.saga_input import SagaInput
 
@@ -64,4 +65,4 @@ class RemoteOrderSaga(OrderSaga):
 
     def _show(self) -> None:
         super()._show()
-        self._tell_search()
+        upsert_attributes(self._timeline, self._events.values(), alarm=self._alarm)

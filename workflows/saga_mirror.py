@@ -12,18 +12,15 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    import msgspec
-
     from activities.steps import StepInput, StepResult
     from models.message_types import EventType
-    from workflows import search_attributes
     from workflows.arguments import InvalidArguments, check_workflow_id, own_order_id, the_argument
+    from workflows.display import show_details, timeline_answer, upsert_attributes
     from workflows.event_logs import read_event_logs
     from workflows.mirror_record import MirrorRecord, MirrorState, repetition_of, timeout_of
     from workflows.mirror_watch import Watch, deadline_of, watch_of
     from workflows.naming import ORDER_TASK_QUEUE
-    from workflows.story import status, story
-    from workflows.timeline import timeline_as_json
+    from workflows.story import status
 
 REPUBLISH_ATTEMPTS: Final = 5
 BEGINNING_WITHIN: Final = timedelta(seconds=10)  # from when nothing but events is waited for
@@ -112,8 +109,7 @@ class SagaMirror:
     @workflow.query
     def timeline(self) -> dict[str, Any]:
         """What happened, in the form in which the gateway tells it."""
-        told: dict[str, Any] = msgspec.to_builtins(timeline_as_json(self._record.timeline))
-        return told
+        return timeline_answer(self._record.timeline)
 
     def _watch(self) -> Watch | None:
         return watch_of(
@@ -221,13 +217,9 @@ class SagaMirror:
         return True
 
     def _show(self) -> None:
-        record, alarmed = self._record, self._alarm is not None
-        workflow.set_current_details(
-            story(record.timeline, waiting_for=self._waiting_for, alarm=self._alarm, unknown=record.unknown)
-        )
-        wanted = search_attributes.attributes(record.timeline, record.envelopes, needs_operator=alarmed)
-        if updates := search_attributes.updates(workflow.info().typed_search_attributes, wanted):
-            workflow.upsert_search_attributes(updates)
+        record = self._record
+        show_details(record.timeline, waiting_for=self._waiting_for, alarm=self._alarm, unknown=record.unknown)
+        upsert_attributes(record.timeline, record.envelopes, alarm=self._alarm)
 
     def _state(self) -> MirrorState:
         return MirrorState(

@@ -41,3 +41,15 @@ def translated() -> Iterator[None]:
     except (RPCError, OSError) as error:
         refused = isinstance(error, RPCError) and error.status in _REFUSALS
         raise (RequestNotTaken if refused else TemporalUnavailable)(f"Temporal does not answer: {error}") from error
+
+
+def is_away(error: Exception) -> bool:
+    """Whether this error says that Temporal is away or overloaded, and not that it refuses the request."""
+    if isinstance(error, RPCError):
+        return error.status not in (
+            RPCStatusCode.INVALID_ARGUMENT,
+            RPCStatusCode.FAILED_PRECONDITION,
+            RPCStatusCode.OUT_OF_RANGE,
+            RPCStatusCode.UNIMPLEMENTED,
+        )
+    return isinstance(error, RuntimeError | OSError)  # a connection that was never made; a timeout

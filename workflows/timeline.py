@@ -128,6 +128,11 @@ def timeline_as_json(timeline: Timeline) -> dict[str, Any]:
     }
 
 
+def last_of(events: dict[UUID, Envelope], event_type: EventType) -> Envelope | None:
+    """The event of this type that was taken in last, of events in the order in which they were taken in."""
+    return next((each for each in reversed(events.values()) if each.event_type == event_type), None)
+
+
 def causes_known(event: Envelope, seen: Iterable[UUID]) -> bool:
     """Whether what must come before this event, as far as the event itself tells, is among those seen."""
     return _command_behind(event) is not None or event.causation_id is None or event.causation_id in seen

@@ -46,6 +46,7 @@ _SHARED: Final = (
     "activities.steps",
     "activities.stragglers",
     "workflows.arguments",
+    "workflows.display",
     "workflows.mirror_record",
     "workflows.mirror_watch",
     "workflows.naming",

@@ -17,8 +17,14 @@ SEEN = {
     "another step": ('_take_step("republish_cancellation"', '_take_step("publish_again"'),
     "one try less": ("REPUBLISH_ATTEMPTS: Final = 5", "REPUBLISH_ATTEMPTS: Final = 4"),
     "a timer that is not set": ("timeout=remaining, timeout_summary=summary)", ")"),
-    "search attributes that are not upserted": ("workflow.upsert_search_attributes(updates)", "pass"),
-    "a search attribute that stays as it was": ("needs_operator=alarmed)", "needs_operator=False)"),
+    "search attributes that are not upserted": (
+        "upsert_attributes(record.timeline, record.envelopes, alarm=self._alarm)",
+        "pass",
+    ),
+    "a search attribute that stays as it was": (
+        "record.envelopes, alarm=self._alarm)",
+        "record.envelopes, alarm=None)",
+    ),
 }
 NOT_SEEN = {
     "a longer timer": (
@@ -35,8 +41,8 @@ NOT_SEEN = {
     "a step without a summary": ("summary=summary,\n        )", ")"),
     "another result": ("republished=self._republished,", "republished=99,"),
     "other details, and a line in the log": (
-        "workflow.set_current_details(",
-        'workflow.logger.info("seen"); workflow.set_current_details("seen" + ',
+        "show_details(record.timeline, waiting_for=self._waiting_for",
+        'workflow.logger.info("seen"); show_details(record.timeline, waiting_for="seen"',
     ),
 }
 
