@@ -104,6 +104,7 @@ def test_every_command_does_its_work_or_says_what_it_lacks(saga: str, running: W
     use("order", "list", said=order_id[:8])
     use("order", "get", options=(order_id,), said="PAID")
     use("order", "watch", options=(order_id,), said="is PAID")
+    use("order", "timeline", options=(order_id,), said="PaymentApproved")
     use("events", "list", options=("--order", order_id), said="PaymentApproved")
     use("events", "replay", options=("--order", order_id, "--yes"))
     use("order", "cancel", options=(order_id,))
