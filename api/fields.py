@@ -37,4 +37,5 @@ PageNumber = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(_digits_o
 PageLimit = Annotated[int, Field(ge=1, le=100), BeforeValidator(_digits_only)]
 # Named as clients name them: so a 422 names the field that they know.
 OrderIdInPath = Annotated[UUID, Path(alias="orderId", description="The order's id", examples=[ORDER_ID])]
+UserIdInPath = Annotated[UUID, Path(alias="userId", description="The user's id")]
 PaymentIdInPath = Annotated[UUID, Path(alias="paymentId", description="The payment's id", examples=[PAYMENT_ID])]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from fastapi import FastAPI
@@ -33,10 +34,12 @@ _ANY: Final[Mapping[int, tuple[str, str, Problem]]] = {  # what any request can 
     431: ("HeaderTooLarge", "The header is larger than 64 KiB, or has more than 100 fields", too_many_fields()),
     500: ("Unexpected", "Unexpected; the log has more under the correlation id", internal()),
 }
+_OF_NO_KEY: Final = "Unauthorized"
 _OF_A_PAGE: Final = ("ForeignPage", "A web page of an origin that SAGA_CORS_ORIGINS does not name", foreign_page())
 _OF_A_BODY: Final = ("NotJson", "The body's Content-Type is not JSON, or it is encoded", not_json())
 _DESCRIPTIONS: Final[Mapping[int, str]] = {
     401: "The internal token is missing or wrong",
+    403: "Not for whoever asks: a web page of a foreign origin, or an API key that reaches less",
     404: "Unknown id",
     409: "The order's state, or an earlier use of the Idempotency-Key, forbids it",
     422: "The request breaks a rule; `errors` names every field and its rule",
@@ -62,6 +65,24 @@ CORRELATION_PARAMETER: Final = {
     "in": "header",
     "description": "Traces the request: 1 to 128 printable ASCII characters; anything else is replaced by a new id",
     "schema": {"type": "string"},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeysAsked:
+    """Where a gateway asks for API keys, and the 401s it answers without; `required` is false while it has none."""
+
+    under: str
+    required: bool
+    refusals: Sequence[Problem]
+
+
+_TOKEN_SCHEME: Final = {"type": "http", "scheme": "bearer"}
+_KEY_SCHEME: Final = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "sk_saga_…",
+    "description": "An API key, `sk_saga_` and 43 characters. None is asked for where no keys are configured",
 }
 
 
@@ -120,21 +141,21 @@ def operation_id(route: APIRoute) -> str:
     return to_camel(route.name)
 
 
-def describe(app: FastAPI, *bodies: type[BaseModel], for_pages: bool) -> None:
+def describe(app: FastAPI, *bodies: type[BaseModel], keys: KeysAsked | None = None) -> None:
     """Make the application's document complete: the bodies it reads by itself, problems, correlation ids.
 
-    `for_pages`: whether web pages use it, of which foreign ones are refused.
+    `keys` has the gateway, which web pages use: foreign ones are refused. A service asks for the internal token.
     """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app, bodies, for_pages)
+            app.openapi_schema = _document(app, bodies, keys)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _document(app: FastAPI, bodies: tuple[type[BaseModel], ...], for_pages: bool) -> dict[str, Any]:
+def _document(app: FastAPI, bodies: tuple[type[BaseModel], ...], keys: KeysAsked | None) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -155,21 +176,39 @@ def _document(app: FastAPI, bodies: tuple[type[BaseModel], ...], for_pages: bool
         schemas.pop(unused, None)
     common = {**_ANY, 403: _OF_A_PAGE, 415: _OF_A_BODY}
     components["responses"] = {name: _declared(text, [problem]) for name, text, problem in common.values()}
+    if keys is not None:
+        components["responses"][_OF_NO_KEY] = _declared("The API key is missing or wrong", list(keys.refusals))
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             for status, (name, _, _) in common.items():
-                if status in _ANY or (status == 403 and for_pages and method != "get") or _reads(operation, status):
+                if status in _ANY or _reads(operation, status):
                     operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name}"}
+            if keys is not None:
+                _tell_who_may(operation, method, path, keys)
             operation["responses"] = dict(sorted(operation["responses"].items()))
             _place(operation, path)
     for answer in components["responses"].values():
         answer.setdefault("headers", {}).update(_CORRELATION)
         _name_path(answer, "/api/orders")
-    if not for_pages:
-        components["securitySchemes"] = {"internalToken": {"type": "http", "scheme": "bearer"}}
-    document["security"] = [] if for_pages else [{"internalToken": []}]
+    components["securitySchemes"] = {"internalToken": _TOKEN_SCHEME} if keys is None else {"apiKey": _KEY_SCHEME}
+    document["security"] = [{"internalToken": []}] if keys is None else []
     shown: dict[str, Any] = examples.show_nulls(document)
     return shown
+
+
+def _tell_who_may(operation: dict[str, Any], method: str, path: str, keys: KeysAsked) -> None:
+    """A foreign page is refused what changes anything; under `keys.under` a key is needed, once there are any."""
+    answers = operation["responses"]
+    if method != "get":
+        foreign, (name, description, problem) = {"$ref": f"#/components/responses/{_OF_A_PAGE[0]}"}, _OF_A_PAGE
+        if "403" in answers:
+            shown = _declared(description, [problem])["content"][MEDIA_TYPE]["examples"]
+            answers["403"]["content"][MEDIA_TYPE]["examples"] |= dict.fromkeys([name], *shown.values())
+        else:
+            answers["403"] = foreign
+    if path.startswith(keys.under + "/"):
+        answers["401"] = {"$ref": f"#/components/responses/{_OF_NO_KEY}"}
+        operation["security"] = [{"apiKey": []}, *([] if keys.required else [{}])]
 
 
 def _reads(operation: Mapping[str, Any], status: int) -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
-from cli.commands import audit, contrast, dead_letters, events, one_line_errors, orders
+from cli.commands import audit, contrast, dead_letters, events, keys, one_line_errors, orders
 from cli.commands.options import AsJson, Data, PortOffset, folder
 from stack.addresses import Process
 from stack.environment import forget_strangers, forget_ways_out
@@ -24,6 +24,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pret
 app.add_typer(orders.app, name="order")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(events.app, name="events")
+app.add_typer(keys.app, name="keys")
 
 
 def _tell_version(wanted: bool) -> None:

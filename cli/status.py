@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from cli.commands.keys import api_key
 from cli.commands.options import require_offset
 from cli.hints import saga
 from cli.printed_tables import echo_table
@@ -24,6 +25,7 @@ from embedded.ports import require_free
 from embedded.program import amqp_greets, http_ok
 from stack import local
 from stack.addresses import Ports
+from stack.settings import load
 
 
 def status(data: Path, port_offset: int | None = None, *, as_json: bool) -> None:
@@ -89,6 +91,7 @@ def doctor(data: Path, port_offset: int) -> None:
     """Print what `saga up` needs and whether it is there; exit code 1 if something is missing."""
     checks: dict[str, Callable[[], object]] = {
         "PostgreSQL, RabbitMQ and Temporal": lambda: _servers(data, port_offset),
+        "configuration": lambda: (load(), api_key()),
         "ports": lambda: _ports(data, port_offset),
         "room on the disk": lambda: _room(data),
     }

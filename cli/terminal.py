@@ -93,6 +93,12 @@ def say(line: str) -> None:
     print(wrapped(line))
 
 
+def hint(line: str) -> None:
+    """Print on standard error what is good to know, beside the results on standard output."""
+    with suppress(OSError, ValueError):
+        print(wrapped(line) if sys.stderr.isatty() else line, file=sys.stderr, flush=True)
+
+
 def wrapped(line: str) -> str:
     """The line in as many as a terminal needs for it, if standard output is one; a command in `…` stays on one."""
     room = columns()

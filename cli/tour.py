@@ -11,6 +11,7 @@ from uuid import uuid4
 import httpx
 
 from cli import http_clients
+from cli.commands.target import bearing
 from cli.printed_tables import Column, echo_table
 from cli.terminal import WIDE, columns
 from embedded.errors import StackError
@@ -109,11 +110,11 @@ class Tour:
         )
 
 
-def drive(tour: Tour, gateway: str, temporal_ui: str) -> None:
+def drive(tour: Tour, gateway: str, temporal_ui: str, *, api_key: str = "") -> None:
     """Create the orders of the tour, wait for their ends and print them. Raises StackError if one ends otherwise."""
     user, stops = str(uuid4()), tour.stops
     with (
-        http_clients.client(base_url=f"{gateway}/api", timeout=_PATIENCE) as client,
+        http_clients.client(base_url=f"{gateway}/api", timeout=_PATIENCE, headers=bearing(api_key)) as client,
         ThreadPoolExecutor(max_workers=len(stops)) as pool,
     ):
         rows = list(pool.map(lambda stop: _drive(client, stop, user), stops))

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from rich.console import Console
 
 from cli import terminal
+from cli.commands.keys import KEY, api_key
 from cli.commands.options import require_offset
 from cli.hints import saga
 from cli.readiness import still_unreadable
@@ -26,7 +27,7 @@ from embedded.ports import require_free
 from embedded.supervisor import StateChange, Supervisor
 from stack import local
 from stack.addresses import Ports
-from stack.settings import load
+from stack.settings import Settings, load
 
 START_WITHIN = 120.0  # seconds
 STOP_MARGIN = 30.0  # seconds, beside what the programs have to stop
@@ -41,7 +42,7 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
     _refuse_early(data, port_offset)
     state.make_folder(data)
     settings = load()
-    toured = Tour.of(settings) if tour else None
+    toured = _toured(settings) if tour else None
     secrets = local.Secrets.of(data)
     urls = local.urls(port_offset, secrets)
     environ = {**os.environ, **(toured.environ if toured else {})}
@@ -77,7 +78,7 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
     Raises StackError with what stopped it, or with what the tour found; it runs on then.
     """
     _refuse_early(data, port_offset)
-    toured = Tour.of(load()) if tour else None
+    toured = _toured(load()) if tour else None
     state.make_folder(data)
     log = data / "logs" / DETACHED_LOG
     arguments = ["up", "--data", str(data), "--port-offset", str(port_offset)]
@@ -101,6 +102,13 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
     if toured:
         _tour(toured, known["urls"])
     _links(console, known["urls"], data, stop="")
+
+
+def _toured(settings: Settings) -> Tour:
+    """The tour. Raises StackError if the gateway asks for a key, and there is none to show it."""
+    if settings.api_keys and not api_key():
+        raise StackError(f"The tour needs an API key, since SAGA_API_KEYS is set: set {KEY} to one of those keys")
+    return Tour.of(settings)
 
 
 def _when_ready(process: subprocess.Popen[bytes], data: Path, log: Path) -> dict[str, Any]:
@@ -172,7 +180,7 @@ def _tell(console: Console, event: StateChange) -> None:
 def _tour(tour: Tour, urls: dict[str, str]) -> None:
     if tour.notice:
         terminal.say(tour.notice)
-    drive(tour, urls["gateway"], urls["temporal_ui"])
+    drive(tour, urls["gateway"], urls["temporal_ui"], api_key=api_key())
     print()
 
 

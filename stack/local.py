@@ -28,6 +28,9 @@ ADDRESSES = frozenset(
         "SAGA_PAYMENT_SERVICE_URL",
     }
 )
+# What opens a gateway is for whoever asks it, not for a process of the system.
+OURS_ALONE = frozenset({"SAGA_API_KEY", "SAGA_API_KEY_FILE"})
+GATEWAY_SECRETS = frozenset({"SAGA_API_KEYS"})
 PROVIDER_SECRETS = frozenset({"SAGA_STRIPE_API_KEY"})  # the payment service alone talks to the provider
 SERVICES = ("order", "payment", "gateway", "worker")
 
@@ -148,7 +151,12 @@ def services(
             "SAGA_PAYMENT_SERVICE_URL": f"http://{LOOPBACK}:{ports['payment']}",
         },
     }
-    inherited = {name: value for name, value in environ.items() if name not in ADDRESSES}
+    inherited = {name: value for name, value in environ.items() if name not in ADDRESSES | OURS_ALONE}
+    withheld = {  # whom each secret is for
+        name: (GATEWAY_SECRETS if name != "gateway" else frozenset())
+        | (PROVIDER_SECRETS if name != "payment" else frozenset())
+        for name in SERVICES
+    }
     return [
         Program(
             name=name,
@@ -156,7 +164,7 @@ def services(
             env={
                 "SAGA_HOST": LOOPBACK,
                 "SAGA_INTERNAL_TOKEN": secrets.internal_token,
-                **{key: value for key, value in inherited.items() if name == "payment" or key not in PROVIDER_SECRETS},
+                **{key: value for key, value in inherited.items() if key not in withheld[name]},
                 "SAGA_DATA": str(data.absolute()),
                 "SAGA_PORT": str(ports[name]),
                 "SAGA_AMQP_URL": where["amqp"],

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from api.gateway.keys import ApiKey, parse_all
 from choreography.broker import nodes
 from choreography.topology import DEFAULT_RETRY_DELAYS
 from embedded.errors import StackError
@@ -20,6 +21,10 @@ from stack.addresses import Process
 
 def _parts(value: Any) -> Any:
     return [part for part in value.replace(" ", "").split(",") if part] if isinstance(value, str) else value
+
+
+def _keys(value: Any) -> Any:
+    return parse_all(value) if isinstance(value, str) else value
 
 
 def _url(*schemes: str) -> Callable[[SecretStr], SecretStr]:
@@ -87,6 +92,11 @@ class Settings(BaseSettings):
         (),
         description="origins whose web pages may use the gateway from a browser, such as `https://shop.example`, "
         "comma-separated; all others may not",
+    )
+    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys)] = Field(
+        (),
+        description="who may use the gateway: records `name:role:digest` or `name:role:userId:digest`, separated by "
+        "commas or white space; `saga keys new` makes them, [Keys](keys.md) tells more; none: whoever reaches it may",
     )
     request_timeout: float = Field(
         30.0,

@@ -64,7 +64,10 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
         readiness=readiness,
         access=Access(hosts=settings.allowed_hosts, origins=settings.cors_origins),
         settings=GatewaySettings(
-            default_coordinator=settings.default_coordinator, originals=settings.originals, secret=token.encode()
+            default_coordinator=settings.default_coordinator,
+            originals=settings.originals,
+            secret=token.encode(),
+            keys=settings.api_keys,
         ),
     )
 

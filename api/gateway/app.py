@@ -24,6 +24,8 @@ from api.gateway.dependencies import (
     TimelineSource,
 )
 from api.gateway.downstream import ReadApi
+from api.gateway.guard import Guard, keys_asked
+from api.gateway.keys import Keys
 from api.gateway.order_ids import OrderIds
 from api.gateway.order_routes import order_routes
 from api.gateway.original_services import asked_through
@@ -74,7 +76,7 @@ def create_gateway(
     """The gateway's application; `orders` and `payments` are clients of the services' read APIs."""
     settings = settings or GatewaySettings()
     limits, ids, shortcuts = settings.limits, OrderIds(settings.secret), Shortcuts()
-    originals = settings.originals
+    originals, keys = settings.originals, Keys(settings.keys)
     queries = Queries(
         orders=ReadApi("order service", asked_through(orders, ServiceName.ORDER, originals)),
         payments=ReadApi("payment service", asked_through(payments, ServiceName.PAYMENT, originals)),
@@ -92,7 +94,11 @@ def create_gateway(
         openapi_tags=_TAGS,
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
-        middleware=[Middleware(Edge, access=access or Access()), Middleware(ByShortcut, shortcuts=shortcuts)],
+        middleware=[
+            Middleware(Edge, access=access or Access()),
+            *([Middleware(Guard, keys=keys)] if keys else []),
+            Middleware(ByShortcut, shortcuts=shortcuts),
+        ],
     )
     problems.install(app)
     accepting = Commands(
@@ -118,5 +124,5 @@ def create_gateway(
     async def start() -> Response:
         return RedirectResponse("/docs")
 
-    describe(app, CreateOrder, CancelOrder, UpdateOrder, for_pages=True)
+    describe(app, CreateOrder, CancelOrder, UpdateOrder, keys=keys_asked(required=bool(keys)))
     return app

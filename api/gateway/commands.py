@@ -40,7 +40,8 @@ from models.saga import (
 )
 from workflows.temporal_errors import RequestNotTaken, TemporalUnavailable
 
-_SCOPE: Final = "public"  # whose Idempotency-Keys these are
+_SCOPE: Final = "public"  # whose Idempotency-Keys these are while there are no API keys …
+_SCOPE_OF_KEY: Final = "key:"  # … and before the name of one
 _NEVER_RAN: Final = 5  # seconds, until a service that is being started may have its queue
 
 
@@ -73,10 +74,13 @@ class Commands:
         self._limits = settings.limits
         self._default = settings.default_coordinator
 
-    async def placement(self, body: CreateOrder, key: str | None, correlation_id: str) -> Placement:
+    async def placement(
+        self, body: CreateOrder, key: str | None, correlation_id: str, *, asked_by: str | None = None
+    ) -> Placement:
         """A new order; with an Idempotency-Key the one that the key stands for, with the coordinator it had at first.
 
-        Raises Problem: the key came with another body before, or the order service, which keeps them, is away.
+        Idempotency-Keys are those of the API key whose name is `asked_by`. Raises Problem: the key came with another
+        body before, or the order service, which keeps them, is away.
         """
         # An order that names none was given the default, but maybe another one than today's.
         possible = (body.coordinator,) if body.coordinator else (self._default, *Coordinator)
@@ -86,7 +90,8 @@ class Commands:
         minted = self._ids.mint(self._clock(), orchestrated=possible[0] is Coordinator.ORCHESTRATION)
         if key is None:
             return Placement(order_id=OrderId(minted), coordinator=possible[0])
-        wanted = {"scope": _SCOPE, "key": key, "digest": digest_of(body, possible[0]), "orderId": minted}
+        scope = _SCOPE if asked_by is None else _SCOPE_OF_KEY + asked_by
+        wanted = {"scope": scope, "key": key, "digest": digest_of(body, possible[0]), "orderId": minted}
         try:
             answer = await self._queries.orders.put(
                 "/idempotency-keys",

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
+from api.gateway.keys import ApiKey
 from models.messages import Envelope
 from models.originals import NO_ORIGINALS, Originals
 from models.saga import Coordinator, CreateOrderRequested
@@ -106,3 +107,4 @@ class GatewaySettings:
     limits: Limits = Limits()
     originals: Originals = NO_ORIGINALS
     secret: bytes = field(default=b"", repr=False)  # all gateways of a system have the same: it seals order ids
+    keys: tuple[ApiKey, ...] = ()  # none: whoever reaches the gateway may do everything

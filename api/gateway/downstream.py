@@ -68,9 +68,20 @@ class ReadApi:
 
     async def put(self, path: str, content: bytes, *, correlation_id: str, timeout: float) -> bytes:
         """The JSON that a PUT, made for a command, answers with. Raises ServiceAway after `timeout` seconds."""
+        return await self._send("PUT", path, content, correlation_id, timeout, Lane.COMMAND)
+
+    async def post(
+        self, path: str, content: bytes, *, correlation_id: str, timeout: float, lane: Lane = Lane.QUERY
+    ) -> bytes:
+        """The JSON that a POST of this JSON answers with. Raises ServiceAway after `timeout` seconds."""
+        return await self._send("POST", path, content, correlation_id, timeout, lane)
+
+    async def _send(
+        self, method: str, path: str, content: bytes, correlation_id: str, timeout: float, lane: Lane
+    ) -> bytes:
         headers = {_TRACED_BY: correlation_id, "Content-Type": "application/json"}
-        question = ServiceRequest(method="PUT", path=path, content=content, headers=headers)
-        answer = await self._ask(question, timeout, Lane.COMMAND)
+        question = ServiceRequest(method=method, path=path, content=content, headers=headers)
+        answer = await self._ask(question, timeout, lane)
         if answer.status_code == 200:
             return answer.content
         raise self._misunderstood(answer.status_code)

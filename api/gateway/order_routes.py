@@ -27,6 +27,8 @@ from api.gateway.examples import (
     TEMPORAL_AWAY,
     refused,
 )
+from api.gateway.guard import key_of, only_user
+from api.gateway.ownership import another_user, check_is_of, check_owns, check_places_for, empty_page
 from api.gateway.placing import Placing
 from api.gateway.queries import Queries, unknown_order
 from api.gateway.request_headers import idempotency_key, preferred_wait, refuse_query
@@ -73,6 +75,7 @@ _NOT_PLACED: Final = problems(
     key_taken(_ID),
     refused(CreateOrder, "body", userId=examples.USER_ID, total=0),
     refused(CreateOrder, "body", total=999, colour="red"),
+    another_user(),
     BROKER_AWAY,
     TEMPORAL_AWAY,
     MAY_BE_PLACED,
@@ -95,7 +98,7 @@ def order_routes(
     router = APIRouter(prefix="/orders", tags=["orders"])
     _placing_route(router, placing, longest_wait)
     _look_up_routes(router, queries, shortcuts)
-    _cancelling_routes(router, commands)
+    _cancelling_routes(router, commands, queries)
     return router
 
 
@@ -112,14 +115,16 @@ def _placing_route(router: APIRouter, placing: Placing, longest_wait: int) -> No
     async def create_order(request: Request) -> Response:
         refuse_query(request)
         body = await read_body(request, CreateOrder)
-        key = idempotency_key(request)
+        check_places_for(body.user_id, only_user(request.scope))
+        shown, key = key_of(request.scope), idempotency_key(request)
+        asked_by = shown.name if shown is not None else None
         wait = preferred_wait(request, longest_wait)
         correlation_id = correlation_id_of(request.scope)
         if not placing.can_be_found:
             return _accepted(await placing.place(body, key, correlation_id), found_there=False)
         if wait is None:
-            return _accepted(await placing.place(body, key, correlation_id))
-        order_id, order = await placing.place_and_wait(body, key, correlation_id, seconds=wait)
+            return _accepted(await placing.place(body, key, correlation_id, asked_by=asked_by))
+        order_id, order = await placing.place_and_wait(body, key, correlation_id, seconds=wait, asked_by=asked_by)
         headers = {"Preference-Applied": f"wait={wait}"}
         return Response(order, media_type=_JSON, headers=headers) if order else _accepted(order_id, headers)
 
@@ -128,13 +133,18 @@ def _look_up_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) -
     @router.get(
         "",
         summary="List orders, newest first",
-        description="All of them, or those with a status, or of a customer.",
+        description="All of them, or those with a status, or of a customer; of a key's own user alone, if it has one.",
         responses=answers(200, Paged[OrderBody], "A page; empty past the end", like=[examples.ORDERS])
         | problems(SERVICE_AWAY, NO_FILTER, refused(OrdersPage, "query", limit=0)),
         openapi_extra=takes(),
     )
     async def list_orders(request: Request, query: Annotated[OrdersPage, Query()]) -> Response:
+        own = only_user(request.scope)
+        if own is not None and query.user_id not in (None, own):
+            return empty_page(query)
         params = query.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if own is not None:
+            params["userId"] = str(own)
         found = await queries.ask(queries.orders, "/orders", correlation_id_of(request.scope), params)
         return Response(found, media_type=_JSON)
 
@@ -148,10 +158,18 @@ def _look_up_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) -
         openapi_extra=takes(),
     )
     async def get_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
-        return Response(await queries.order(order_id, correlation_id_of(request.scope)), media_type=_JSON)
+        order = await queries.order(order_id, correlation_id_of(request.scope))
+        check_is_of(order, only_user(request.scope), unknown_order(order_id))
+        return Response(order, media_type=_JSON)
 
 
-def _cancelling_routes(router: APIRouter, commands: Commands) -> None:
+def _cancelling_routes(router: APIRouter, commands: Commands, queries: Queries) -> None:
+    async def cancel(request: Request, order_id: UUID) -> Response:
+        correlation_id = correlation_id_of(request.scope)
+        await check_owns(queries, order_id, only_user(request.scope), correlation_id)
+        await commands.cancel(order_id, correlation_id)
+        return _cancel_accepted(order_id)
+
     @router.patch(
         "/{orderId}/cancel",
         summary="Cancel an order",
@@ -162,8 +180,7 @@ def _cancelling_routes(router: APIRouter, commands: Commands) -> None:
     )
     async def cancel_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         await read_optional_body(request, CancelOrder)
-        await commands.cancel(order_id, correlation_id_of(request.scope))
-        return _cancel_accepted(order_id)
+        return await cancel(request, order_id)
 
     @router.patch(
         "/{orderId}",
@@ -175,8 +192,7 @@ def _cancelling_routes(router: APIRouter, commands: Commands) -> None:
     )
     async def update_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         await read_body(request, UpdateOrder)
-        await commands.cancel(order_id, correlation_id_of(request.scope))
-        return _cancel_accepted(order_id)
+        return await cancel(request, order_id)
 
 
 def _accepted(order_id: UUID, headers: dict[str, str] | None = None, *, found_there: bool = True) -> Response:

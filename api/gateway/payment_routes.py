@@ -13,6 +13,8 @@ from api import examples
 from api.edge import correlation_id_of
 from api.fields import ORDER_ID, PAYMENT_ID, OrderIdInPath, PaymentIdInPath
 from api.gateway.examples import FOREIGN_ID, NO_FILTER, NO_ORDER_ID, NO_PAYMENT_ID, refused
+from api.gateway.guard import only_user
+from api.gateway.ownership import check_may_see_all, check_owns, check_payment_is_of, no_totals, payments_of
 from api.gateway.queries import Queries, no_payment_of
 from api.gateway.shortcuts import Shortcuts
 from api.openapi import answers, problems, takes
@@ -29,12 +31,16 @@ def payment_routes(queries: Queries, shortcuts: Shortcuts) -> APIRouter:
     @router.get(
         "",
         summary="List payments, newest first",
-        description="All of them, or those with a status. An order has one payment at most.",
+        description="All of them, or those with a status; if a key has a user of its own, those of that user's latest "
+        "5,000 orders. An order has one payment at most.",
         responses=answers(200, Paged[PaymentBody], "A page; empty past the end", like=[examples.PAYMENTS])
         | problems(_AWAY, NO_FILTER, refused(PaymentsPage, "query", limit=0)),
         openapi_extra=takes(),
     )
     async def list_payments(request: Request, query: Annotated[PaymentsPage, Query()]) -> Response:
+        if (own := only_user(request.scope)) is not None:
+            found = await payments_of(queries, own, query, correlation_id_of(request.scope))
+            return Response(found, media_type="application/json")
         return await answer(
             request, "/payments", no_payments(), query.model_dump(mode="json", by_alias=True, exclude_none=True)
         )
@@ -43,10 +49,11 @@ def payment_routes(queries: Queries, shortcuts: Shortcuts) -> APIRouter:
         "/stats",
         summary="Count payments and sum their amounts, by status and currency",
         description="Statuses that no payment has are left out, and so are currencies within a status.",
-        responses=answers(200, Stats, "Statuses that occur", like=[examples.STATS]) | problems(_AWAY),
+        responses=answers(200, Stats, "Statuses that occur", like=[examples.STATS]) | problems(no_totals(), _AWAY),
         openapi_extra=takes(),
     )
     async def get_payment_stats(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
+        check_may_see_all(only_user(request.scope))
         return await answer(request, "/payments/stats", no_payments())
 
     @shortcuts.to("/api/payments/order")
@@ -62,7 +69,9 @@ def payment_routes(queries: Queries, shortcuts: Shortcuts) -> APIRouter:
     async def get_payment_of_order(
         request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]
     ) -> Response:
-        found = await queries.payment_of(order_id, correlation_id_of(request.scope))
+        own, correlation_id = only_user(request.scope), correlation_id_of(request.scope)
+        await check_owns(queries, order_id, own, correlation_id, missing=no_payment_of(order_id))
+        found = await queries.payment_of(order_id, correlation_id)
         return Response(found, media_type="application/json")
 
     @shortcuts.to("/api/payments")
@@ -75,7 +84,12 @@ def payment_routes(queries: Queries, shortcuts: Shortcuts) -> APIRouter:
         openapi_extra=takes(),
     )
     async def get_payment(request: Request, payment_id: PaymentIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
-        return await answer(request, f"/payments/{payment_id}", unknown_payment(payment_id))
+        missing, correlation_id = unknown_payment(payment_id), correlation_id_of(request.scope)
+        found = await queries.ask(queries.payments, f"/payments/{payment_id}", correlation_id)
+        if found is None:
+            raise missing
+        await check_payment_is_of(queries, found, only_user(request.scope), correlation_id, missing)
+        return Response(found, media_type="application/json")
 
     async def answer(request: Request, path: str, missing: Problem, params: dict[str, Any] | None = None) -> Response:
         found = await queries.ask(queries.payments, path, correlation_id_of(request.scope), params)

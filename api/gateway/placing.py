@@ -34,21 +34,23 @@ class Placing:
         """Whether an order that is placed can be followed, and looked up, by the id that it was accepted with."""
         return self._queries.ids_hold
 
-    async def place(self, body: CreateOrder, key: str | None, correlation_id: str) -> OrderId:
+    async def place(
+        self, body: CreateOrder, key: str | None, correlation_id: str, *, asked_by: str | None = None
+    ) -> OrderId:
         """The id of the order that is accepted on return. Raises Problem."""
         async with in_time(self._limits.answer) as pending:
-            placement = await self._commands.placement(body, key, correlation_id)
+            placement = await self._commands.placement(body, key, correlation_id, asked_by=asked_by)
             pending.begin(placement.order_id, may_be=PLACED)
             await self._accept(placement, body, key, correlation_id)
         return placement.order_id
 
     async def place_and_wait(
-        self, body: CreateOrder, key: str | None, correlation_id: str, *, seconds: int
+        self, body: CreateOrder, key: str | None, correlation_id: str, *, seconds: int, asked_by: str | None = None
     ) -> tuple[OrderId, bytes | None]:
         """The same, with the order as JSON once its saga is over, or None when that takes longer. Raises Problem."""
         async with AsyncExitStack() as stack:
             async with in_time(self._limits.answer) as pending:
-                placement = await self._commands.placement(body, key, correlation_id)
+                placement = await self._commands.placement(body, key, correlation_id, asked_by=asked_by)
                 order_id = placement.order_id
                 try:
                     # Before the command, so that not even the quickest saga is missed.

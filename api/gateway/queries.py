@@ -76,6 +76,13 @@ class Queries:
         except ServiceAway as away:
             raise unavailable(f"{away}; try again") from away
 
+    async def ask_with(self, service: ReadApi, path: str, content: bytes, correlation_id: str) -> bytes:
+        """The JSON that is answered to this JSON. Raises Problem when the service is away, or asked too much."""
+        try:
+            return await service.post(path, content, correlation_id=correlation_id, timeout=self._limits.query)
+        except ServiceAway as away:
+            raise unavailable(f"{away}; try again") from away
+
     async def order(self, order_id: UUID, correlation_id: str) -> bytes:
         """The order; one accepted a moment ago is waited for.
 

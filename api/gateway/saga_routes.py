@@ -13,6 +13,8 @@ from api.edge import correlation_id_of
 from api.fields import ORDER_ID, OrderIdInPath
 from api.gateway.dependencies import EventFeed, Limits
 from api.gateway.examples import NO_EVENT_LOG, NO_ORDER_ID, SERVICE_AWAY, STREAM, TIMELINE
+from api.gateway.guard import only_user
+from api.gateway.ownership import check_owns
 from api.gateway.queries import Queries, events_removed, unknown_order
 from api.gateway.schemas import TimelineBody
 from api.gateway.stream import EventStream, cannot_follow, open_stream
@@ -58,7 +60,9 @@ def saga_routes(*, timelines: Timelines, queries: Queries, feed: EventFeed, limi
         openapi_extra=takes(),
     )
     async def get_order_timeline(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
-        return Response(await timelines.read(order_id, correlation_id_of(request.scope)), media_type=_JSON)
+        correlation_id = correlation_id_of(request.scope)
+        await check_owns(queries, order_id, only_user(request.scope), correlation_id)
+        return Response(await timelines.read(order_id, correlation_id), media_type=_JSON)
 
     @router.get(
         "/stream",
@@ -72,10 +76,12 @@ def saga_routes(*, timelines: Timelines, queries: Queries, feed: EventFeed, limi
         openapi_extra=takes(None, _LAST_EVENT_ID),
     )
     async def stream_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
+        correlation_id = correlation_id_of(request.scope)
+        await check_owns(queries, order_id, only_user(request.scope), correlation_id)
         return await open_stream(
             order_id=order_id,
             last_event_id=request.headers.get("last-event-id"),
-            correlation_id=correlation_id_of(request.scope),
+            correlation_id=correlation_id,
             queries=queries,
             feed=feed,
             limits=limits,

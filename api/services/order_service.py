@@ -11,17 +11,23 @@ from sqlmodel import col, func, select
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.fields import OrderIdInPath
+from api.fields import OrderIdInPath, UserIdInPath
 from api.openapi import answers, problems, takes
 from api.requests import read_body
 from api.schemas import NoQuery, OrderBody, OrdersPage, Paged
 from api.services.reads import Given, Row, create_read_app, found, json_response, newest, offset, paged
-from api.services.schemas import KeepKey, KeptKey
+from api.services.schemas import MOST_ORDERS, KeepKey, KeptKey, OrderIds
 from models.database import Database, sql_of
 from models.tables import OrderEventRow, OrderRow, OrderTotalRow
 from models.times import wire_time
 
 _ONE: Final = sql_of(select(OrderRow).where(col(OrderRow.id) == bindparam("order_id")))
+_OF_USER: Final = sql_of(
+    select(OrderRow.id)
+    .where(col(OrderRow.user_id) == bindparam("user_id"))
+    .order_by(col(OrderRow.created_at).desc(), col(OrderRow.id).desc())
+    .limit(MOST_ORDERS)
+)
 _KEEP_KEY: Final = """
     WITH kept AS (
         INSERT INTO idempotency_keys (scope, key, digest, order_id)
@@ -62,6 +68,15 @@ def _order_routes(database: Database) -> APIRouter:
     async def get_order(order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         rows = await database.query(_ONE, {"order_id": order_id})
         return json_response(_order(found(rows, f"Order {order_id}")))
+
+    @router.get(
+        "/users/{userId}/orders",
+        responses=answers(200, OrderIds, "The ids of the user's latest orders") | problems(401, 503),
+        openapi_extra=takes(),
+    )
+    async def orders_of_user(user_id: UserIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
+        rows = await database.query(_OF_USER, {"user_id": user_id})
+        return json_response({"data": [row["id"] for row in rows]})
 
     return router
 

@@ -7,14 +7,17 @@ from itertools import groupby
 from typing import Annotated, Any, Final, Unpack
 
 from fastapi import APIRouter, FastAPI, Query
-from sqlalchemy import bindparam
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, literal
 from sqlmodel import col, func, select
+from starlette.requests import Request
 from starlette.responses import Response
 
 from api.fields import OrderIdInPath, PaymentIdInPath
 from api.openapi import answers, problems, takes
+from api.requests import read_body
 from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
 from api.services.reads import Given, Row, create_read_app, found, json_response, newest, offset, paged
+from api.services.schemas import PaymentsOfOrders
 from models.database import Database, sql_of
 from models.tables import PaymentEventRow, PaymentRow, PaymentSumRow
 from models.times import wire_time
@@ -43,6 +46,19 @@ def _overview_routes(database: Database) -> APIRouter:
         total = await _count(database, query)
         rows = await database.read(newest(PaymentRow, query, *_conditions(query))) if offset(query) < total else []
         return paged(query, total, map(_payment, rows))
+
+    @router.post(
+        "/payments/of-orders",
+        responses=answers(200, Paged[PaymentBody], "A page") | problems(401, 503),
+        openapi_extra=takes(PaymentsOfOrders),
+    )
+    async def list_payments_of_orders(request: Request) -> Response:
+        query = await read_body(request, PaymentsOfOrders)
+        of_these = col(PaymentRow.order_id) == any_(literal(query.order_ids, ARRAY(Uuid)))
+        conditions = [of_these, *_conditions(query)]
+        (counted,) = await database.read(select(func.count().label("total")).where(*conditions))
+        rows = await database.read(newest(PaymentRow, query, *conditions)) if offset(query) < counted["total"] else []
+        return paged(query, counted["total"], map(_payment, rows))
 
     @router.get(
         "/payments/stats", responses=answers(200, Stats, "By status") | problems(401, 503), openapi_extra=takes()

@@ -28,7 +28,7 @@ from api.problems import Problem, ProblemType, Violation, install, invalid, resp
 from api.requests import read_body
 from api.schemas import NoQuery, Page
 from api.services.internal import InternalToken
-from api.services.schemas import EventLog, EventsQuery, KeepKey, Replay, Replayed
+from api.services.schemas import EventLog, EventsQuery, KeepKey, PaymentsOfOrders, Replay, Replayed
 from choreography.outgoing_message import BrokerUnavailable, Unread, Unroutable
 from models.database import TRANSIENT, Database, sql_of
 from models.event_log import logged_envelope
@@ -42,6 +42,7 @@ Row: TypeAlias = Mapping[str, Any]
 EventRow: TypeAlias = type[OrderEventRow] | type[PaymentEventRow]
 
 JSON: Final = "application/json"
+_MAX_BODY: Final = 256 * 1024  # bytes: the gateway may ask about thousands of orders at once
 
 
 class Replayer(Protocol):
@@ -73,7 +74,7 @@ def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: U
         version=version("payment-saga"),
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
-        middleware=[Middleware(Edge), guard],
+        middleware=[Middleware(Edge, max_body=_MAX_BODY), guard],
     )
     install(app)
     for error in TRANSIENT:
@@ -82,7 +83,7 @@ def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: U
     app.include_router(_event_routes(given["database"], log_model, log_path))
     if (replay := given.get("replay")) is not None:
         app.include_router(_replay_routes(replay))
-    describe(app, KeepKey, Replay, for_pages=False)
+    describe(app, KeepKey, PaymentsOfOrders, Replay)
     return app
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from pydantic import AwareDatetime, ConfigDict, Field
 
 from api.fields import ORDER_ID
-from api.schemas import Camel, Strict
+from api.schemas import Camel, PaymentsPage, Strict
 from models.message_types import EventType
+
+MOST_ORDERS: Final = 5000  # of one user, whose payments are listed together
 
 
 class KeepKey(Strict):
@@ -19,6 +21,16 @@ class KeepKey(Strict):
     key: str = Field(pattern=r"^[ -~]{1,255}$")
     digest: str = Field(pattern=r"^[0-9a-f]{64}$")
     order_id: UUID
+
+
+class OrderIds(Camel):
+    data: list[UUID] = Field(description=f"Newest first, at most {MOST_ORDERS}")
+
+
+class PaymentsOfOrders(PaymentsPage):
+    """A page of the payments of these orders."""
+
+    order_ids: list[UUID] = Field(max_length=MOST_ORDERS)
 
 
 class KeptKey(Camel):

@@ -137,6 +137,8 @@ def _refusal(answer: httpx.Response) -> str:
     match answer.status_code:
         case 401 | 403 if not answer.request.url.path.startswith("/api/"):
             return f"{detail}; set SAGA_INTERNAL_TOKEN to one that it accepts"
+        case 401:
+            return f"{detail}. Commands show the key in SAGA_API_KEY, or in the file that SAGA_API_KEY_FILE names"
         case 429 | 503:
             return f"{detail}; try again in {answer.headers.get('Retry-After', '1')} s"
         case status if status >= 500 and (correlation_id := problem.get("correlationId")):

@@ -79,7 +79,7 @@ def create(
     body = {"userId": str(user or stranger), "total": total, **given(chosen)}
     headers = given({"Idempotency-Key": idempotency_key, "Prefer": f"wait={wait}" if wait else None})
     url = f"{target.gateway}/api/orders"
-    answer = ask("POST", url, body=body, headers=headers, timeout=wait + 10.0)
+    answer = ask("POST", url, bearer=target.api_key, body=body, headers=headers, timeout=wait + 10.0)
     order = content(answer)
     if as_json:
         say_json(answer.text)
@@ -108,7 +108,7 @@ def list_orders(
     """List orders, newest first. For example: `saga order list --status PAID --limit 20`."""
     target = find(data, "gateway", port_offset=port_offset)
     params = {"page": page, "limit": limit, "status": status, "userId": user}
-    answer = ask("GET", f"{target.gateway}/api/orders", params=params)
+    answer = ask("GET", f"{target.gateway}/api/orders", bearer=target.api_key, params=params)
     found = content(answer)
     if as_json:
         say_json(answer.text)
@@ -123,7 +123,7 @@ def list_orders(
 def get(order_id: TheOrder, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
     """Show an order. For example: `saga order get 019c5ef4-0d8f-7a3c-9f1e-5b1d2c3e4f50`."""
     target = find(data, "gateway", port_offset=port_offset)
-    answer = ask("GET", _url(target, order_id))
+    answer = ask("GET", _url(target, order_id), bearer=target.api_key)
     order = content(answer)
     if as_json:
         say_json(answer.text)
@@ -136,7 +136,7 @@ def get(order_id: TheOrder, as_json: AsJson = False, data: Data = None, port_off
 def cancel(order_id: TheOrder, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
     """Ask for an order to be cancelled and its payment refunded. For example: `saga order cancel ID`."""
     target = find(data, "gateway", port_offset=port_offset)
-    answer = ask("PATCH", _url(target, order_id) + "/cancel")
+    answer = ask("PATCH", _url(target, order_id) + "/cancel", bearer=target.api_key)
     content(answer)
     if as_json:
         say_json(answer.text)
@@ -150,7 +150,7 @@ def cancel(order_id: TheOrder, as_json: AsJson = False, data: Data = None, port_
 def timeline(order_id: TheOrder, as_json: AsJson = False, data: Data = None, port_offset: PortOffset = None) -> None:
     """Show what happened to an order, by whom, why and when. For example: `saga order timeline ID`."""
     target = find(data, "gateway", port_offset=port_offset)
-    answer = ask("GET", _url(target, order_id) + "/timeline")
+    answer = ask("GET", _url(target, order_id) + "/timeline", bearer=target.api_key)
     told = content(answer)
     if as_json:
         say_json(answer.text)

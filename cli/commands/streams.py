@@ -39,7 +39,7 @@ def _events(target: Target, order_id: UUID, *, after: str) -> Iterator[tuple[str
     headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
     timeout = httpx.Timeout(_SILENCE, connect=5.0)
     with (
-        client(target.gateway) as http,
+        client(target.gateway, target.api_key) as http,
         http.stream(
             "GET", f"{target.gateway}/api/orders/{order_id}/stream", headers=headers, timeout=timeout
         ) as answer,

@@ -6,13 +6,14 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 from cli import http_clients
 from cli.commands import origin
+from cli.commands.keys import api_key
 from cli.commands.options import folder, require_offset
 from embedded.errors import StackError
 from embedded.state import has_shape
@@ -42,6 +43,7 @@ class Target:
     payment_service: str = ""
     amqp_url: str = ""
     internal_token: str = ""
+    api_key: str = field(default="", repr=False)  # for the gateway alone
 
 
 def find(
@@ -53,7 +55,7 @@ def find(
     """The system that `--data` or `--port-offset` means, else the one that the environment names, else the default one.
 
     Never a mixture of both: a token or a command must not reach another system than the one meant. Only
-    SAGA_INTERNAL_TOKEN goes with either. Raises StackError unless all `needs` are known.
+    SAGA_INTERNAL_TOKEN and SAGA_API_KEY go with either. Raises StackError unless all `needs` are known.
     """
     chosen = data is not None or port_offset is not None
     named = not chosen and any(environ.get(variable) for variable in _ADDRESSES.values())
@@ -97,6 +99,7 @@ def _from_environment(environ: Mapping[str, str]) -> Target:
         payment_service=address["payment_service"],
         amqp_url=environ.get("SAGA_AMQP_URL", ""),
         internal_token=environ.get("SAGA_INTERNAL_TOKEN", ""),
+        api_key=api_key(environ),
     )
 
 
@@ -122,6 +125,7 @@ def _from_folder(data: Path, environ: Mapping[str, str]) -> Target:
         payment_service=_service_address(state, "payment"),
         amqp_url=str(urls.get("amqp") or ""),
         internal_token=environ.get("SAGA_INTERNAL_TOKEN") or str(secrets.get("internal_token") or ""),
+        api_key=api_key(environ),
     )
 
 
@@ -158,8 +162,12 @@ def client(url: str, bearer: str = "") -> httpx.Client:
     """A client that shows this token; it goes to the system directly, wherever that is."""
     import httpx
 
-    headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
-    return http_clients.client(headers=headers, timeout=httpx.Timeout(10.0, connect=5.0))
+    return http_clients.client(headers=bearing(bearer), timeout=httpx.Timeout(10.0, connect=5.0))
+
+
+def bearing(token: str) -> dict[str, str]:
+    """The field that shows this token, if there is one."""
+    return {"Authorization": f"Bearer {token}"} if token else {}
 
 
 def content(answer: httpx.Response) -> dict[str, Any]:

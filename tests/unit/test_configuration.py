@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from pydantic import SecretStr
@@ -48,6 +49,16 @@ BAD = [
     ("COMPENSATION_TIMEOUT", "86401", "less than or equal to 86400"),
     ("MIRROR_PREFETCH", "0", "greater than or equal to 1"),
     ("MIRROR_CONCURRENCY", "1001", "less than or equal to 1000"),
+    ("API_KEYS", "alice", "record 1 must be name:role:digest or name:role:userId:digest"),
+    ("API_KEYS", f"a:client:{HIDDEN}", "record 1 (a) must end with the key's SHA-256"),
+    ("API_KEYS", f"a:client:{'0' * 64},b:{HIDDEN}:{'1' * 64}", "record 2 (b) must have the role client or operator"),
+    ("API_KEYS", f"b:client:7:{HIDDEN}", "record 1 (b) must end with"),
+    ("API_KEYS", f"b:client:{HIDDEN}:{'1' * 64}", "record 1 (b) must have a UUID as its userId"),
+    ("API_KEYS", f"b:operator:{UUID(int=1)}:{'1' * 64}", "record 1 (b) is an operator's"),
+    ("API_KEYS", f"{'ab' * 32}:client:{'1' * 64}", "record 1 must begin with its name"),
+    ("API_KEYS", f"sk_saga_{HIDDEN}:client:{'1' * 64}", "record 1 must begin with its name"),
+    ("API_KEYS", f"a:client:{'1' * 64} b:client:{'1' * 64}", "record 2 (b) has the same digest as a"),
+    ("API_KEYS", f"a:client:{'1' * 64} a:operator:{'2' * 64}", "record 2 (a) has the name of a record with another"),
     ("LOG_LEVEL", "loud", "'debug', 'info', 'warning' or 'error'"),
     ("LOG_FORMAT", "xml", "'json' or 'console'"),
 ]

@@ -25,6 +25,7 @@ from api.gateway.dependencies import (
     ServiceResponse,
     TimelineSource,
 )
+from api.gateway.keys import ApiKey
 from choreography.outgoing_message import BrokerUnavailable, NotStored
 from models.messages import Envelope, encode
 from models.originals import NO_ORIGINALS, Originals
@@ -178,7 +179,7 @@ class FakeService:
 
     def __init__(self) -> None:
         self.says: dict[str, tuple[int, bytes]] = {}
-        self.keys: dict[str, dict[str, Any]] = {}
+        self.keys: dict[tuple[str, str], dict[str, Any]] = {}
         self.asked: list[Asked] = []
         self.away = False
         self.hangs = False
@@ -201,7 +202,9 @@ class FakeService:
         if self.hangs:
             await asyncio.Event().wait()
         if path == "/idempotency-keys":
-            kept = self.keys.setdefault(body["key"], {"orderId": body["orderId"], "digest": body["digest"]})
+            kept = self.keys.setdefault(
+                (body["scope"], body["key"]), {"orderId": body["orderId"], "digest": body["digest"]}
+            )
             return ServiceResponse(200, json.dumps(kept).encode())
         return ServiceResponse(*self.says.get(path, (404, b"{}")))
 
@@ -228,6 +231,7 @@ class Neighbours:
     secret: bytes = b"token"
     access: Access = field(default_factory=Access)
     originals: Originals = NO_ORIGINALS
+    keys: tuple[ApiKey, ...] = ()
 
     def gateway(self) -> FastAPI:
         async def readiness() -> dict[str, str]:
@@ -248,6 +252,7 @@ class Neighbours:
                 default_coordinator=self.default_coordinator,
                 originals=self.originals,
                 secret=self.secret,
+                keys=self.keys,
             ),
         )
 
