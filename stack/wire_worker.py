@@ -65,6 +65,7 @@ def _preparation(settings: Settings) -> worker.Prepare:
         grace=settings.reconcile_interval,
         payment_patience=settings.payment_patience,
         compensation_patience=settings.compensation_timeout + settings.payment_patience,
+        originals=sorted(settings.originals),
     )
 
     async def prepare(temporal: Client) -> None:
@@ -80,6 +81,7 @@ def _feed(settings: Settings, client: Client, broker: Broker, mirroring: Serving
         payment_timeout=settings.payment_timeout,
         compensation_timeout=settings.compensation_timeout,
         beside=lambda: mirroring.client,
+        originals=settings.originals,
     )
     return MirrorFeed(
         partial(Subscription, broker, MIRROR_QUEUE),

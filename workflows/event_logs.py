@@ -8,6 +8,8 @@ from typing import Any, Final, TypeAlias
 
 from temporalio import workflow
 
+from models.originals import NO_ORIGINALS, Originals
+from workflows.naming import queues_of
 from workflows.retries import LOCAL_RETRIES_WITHIN, ORDER_RETRIES
 from workflows.saga_steps import READ_EVENTS
 
@@ -17,15 +19,15 @@ _SUMMARY: Final = "what happened so far"
 Log: TypeAlias = list[dict[str, Any]]
 
 
-async def read_event_logs(order_id: str, *, local: str | None = None) -> list[Log]:
+async def read_event_logs(order_id: str, *, local: str | None = None, originals: Originals = NO_ORIGINALS) -> list[Log]:
     """The events of each log in wire form, oldest first; it takes as long as one of the services is away.
 
-    `local` is the task queue whose service works on this workflow: it reads its own log in the workflow task.
+    Original services keep none. `local` is the task queue whose service works on this workflow: it reads its own log in
+    the workflow task.
     """
-    readers = (_here if queue == local else _there for queue in READ_EVENTS)
-    return list(
-        await asyncio.gather(*(read(order_id, queue) for read, queue in zip(readers, READ_EVENTS, strict=True)))
-    )
+    queues = [queue for queue in READ_EVENTS if queue not in queues_of(originals)]
+    readers = (_here if queue == local else _there for queue in queues)
+    return list(await asyncio.gather(*(read(order_id, queue) for read, queue in zip(readers, queues, strict=True))))
 
 
 async def _there(order_id: str, queue: str) -> Log:

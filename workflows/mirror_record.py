@@ -14,6 +14,7 @@ from activities.steps import StepInput
 from models.lifecycle import OrderStatus
 from models.message_types import CommandType, EventType
 from models.messages import Envelope, MalformedMessage, read_wire
+from models.originals import Originals, ServiceName
 from models.saga import CancelReason, Coordinator, cancel_id
 from models.texts import plain
 from models.times import check_seconds
@@ -40,24 +41,36 @@ class MirrorState:
     republished: int = 0
     next_try: str | None = None  # ISO 8601, with its offset from UTC
     alarm: str | None = None  # why an operator must look
+    originals: list[str] = field(default_factory=list)  # the services that are not ours
 
     def __post_init__(self) -> None:
         check_seconds("payment_timeout", self.payment_timeout)
         check_seconds("compensation_timeout", self.compensation_timeout)
         if not 0 <= self.republished <= _MOST_REPUBLISHED:
             raise ValueError(f"republished is {self.republished}; it must be 0 … {_MOST_REPUBLISHED}")
+        for name in self.originals:
+            ServiceName(name)
         if self.next_try is not None and datetime.fromisoformat(self.next_try).tzinfo is None:
             raise ValueError(f"next_try is {self.next_try!r}; it must tell its offset from UTC")
 
 
 class MirrorRecord:
-    """Grows by events in wire form, in any order, any number of times each; with `order_id`, by that order's alone."""
+    """Grows by events in wire form, in any order, any number of times each; with `order_id`, by that order's alone.
+
+    `originals` are the services that are not ours: nobody waits for events that those never send.
+    """
 
     def __init__(
-        self, events: Iterable[object] = (), unknown: Iterable[str] = (), *, order_id: str | None = None
+        self,
+        events: Iterable[object] = (),
+        unknown: Iterable[str] = (),
+        *,
+        order_id: str | None = None,
+        originals: Iterable[str] = (),
     ) -> None:
         self.unknown = [text[:_LONGEST_KIND] for text in unknown][:_MOST_UNKNOWN]
         self._order_id = order_id
+        self.originals: Originals = frozenset(map(ServiceName, originals))
         self._size = 0  # bytes; Temporal takes two million as what a run begins or ends with
         self._wire: dict[UUID, dict[str, Any]] = {}
         self._events: dict[UUID, Envelope] = {}
@@ -78,7 +91,7 @@ class MirrorRecord:
                 self._size += len(body)
                 self._events[envelope.event_id] = envelope
                 self._wire[envelope.event_id] = msgspec.json.decode(body)
-        self.timeline: Timeline = build(self._events.values(), source="workflow")
+        self.timeline: Timeline = build(self._events.values(), source="workflow", originals=self.originals)
 
     def _note_unknown(self, event: object) -> None:
         named = event.get("eventType") if isinstance(event, Mapping) else None

@@ -14,6 +14,7 @@ from temporalio.common import WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from models.message_types import EventType, known_type
+from models.originals import NO_ORIGINALS, Originals
 from workflows import search_attributes
 from workflows.mirror_record import MirrorRecord, MirrorState
 from workflows.naming import MIRROR_TASK_QUEUE, workflow_id
@@ -40,10 +41,15 @@ class SagaMirrors:
         payment_timeout: float,
         compensation_timeout: float,
         beside: Callable[[], Client | None] = lambda: None,
+        originals: Originals = NO_ORIGINALS,
     ) -> None:
         self._client = client
         self._beside = beside
-        self._fresh = MirrorState(payment_timeout=payment_timeout, compensation_timeout=compensation_timeout)
+        self._fresh = MirrorState(
+            payment_timeout=payment_timeout,
+            compensation_timeout=compensation_timeout,
+            originals=sorted(originals),
+        )
 
     async def record(self, order_id: str, events: Sequence[dict[str, Any]]) -> None:
         """Have the order's mirror take note of events in wire form; on return it will, whatever crashes.
@@ -92,7 +98,7 @@ class SagaMirrors:
             await worker.start_workflow(
                 SagaMirror.run,
                 state,
-                **self._options(order_id, MirrorRecord(events)),
+                **self._options(order_id, MirrorRecord(events, originals=state.originals)),
                 id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                 request_eager_start=True,
             )
@@ -106,7 +112,7 @@ class SagaMirrors:
         await self._client.start_workflow(
             SagaMirror.run,
             state,
-            **self._options(order_id, MirrorRecord([*state.events, *events])),
+            **self._options(order_id, MirrorRecord([*state.events, *events], originals=state.originals)),
             id_reuse_policy=reuse,
             start_signal="record",
             start_signal_args=[list(events)],

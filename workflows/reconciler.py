@@ -23,9 +23,10 @@ with workflow.unsafe.imports_passed_through():
     from activities.steps import StepInput, StepResult
     from activities.stragglers import Place, Search
     from models.message_types import EventType
+    from models.originals import Originals, ServiceName
     from workflows.arguments import InvalidArguments, the_argument
     from workflows.mirror_record import MirrorRecord
-    from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE, SAGA_TASK_QUEUE
+    from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE, SAGA_TASK_QUEUE, queues_of
     from workflows.saga_steps import CHARGE_PAYMENT, READ_EVENTS, SagaStep
     from workflows.sweep import (
         CANCEL_ORDER,
@@ -35,6 +36,7 @@ with workflow.unsafe.imports_passed_through():
         Sweep,
         SweepReport,
         gone_by,
+        is_possible,
         next_step,
         shortened,
         sweep_story,
@@ -56,6 +58,10 @@ class Reconciler:
 
     _sweep: Sweep  # from `run` on
 
+    @property
+    def _originals(self) -> Originals:
+        return frozenset(map(ServiceName, self._sweep.originals))
+
     def __init__(self) -> None:
         self._report = SweepReport()
         self._away: set[str] = set()  # task queues of services that don't answer
@@ -67,6 +73,8 @@ class Reconciler:
         self._report = sweep.so_far or _fresh()
         parts = list(Part)
         for part in parts[parts.index(Part(sweep.part)) :]:
+            if not is_possible(part, self._originals):
+                continue
             if part is Part.ENDED and not workflow.patched(_LOOK_AT_ENDED_PAYMENTS):
                 continue
             self._show(part)
@@ -135,10 +143,12 @@ class Reconciler:
 
     async def _end(self, part: Part, order_id: str) -> Straggler:
         """Take the saga's next step, and the one after it, until nothing is left to do."""
-        record, steps, trouble = MirrorRecord(), list[str](), None
+        record, steps, trouble = MirrorRecord(originals=self._originals), list[str](), None
         try:
             await self._read(record, order_id)
             while (step := self._next_step(part, record)) and step[0].name not in steps:
+                if step[0].queue in queues_of(self._originals):
+                    break  # it hears of it by the event
                 steps.append(step[0].name)
                 await self._take(record, *step)
         except FailureError as error:
@@ -168,7 +178,10 @@ class Reconciler:
 
     async def _read(self, record: MirrorRecord, order_id: str) -> None:
         """Take in what both event logs have. The payment service may be away: then its part of the story is missing."""
+        away = queues_of(self._originals)
         for queue, name in READ_EVENTS.items():
+            if queue in away:
+                continue
             try:
                 events = await self._do(queue, name, order_id, gives=list[dict[str, Any]], summary=f"order {order_id}")
             except FailureError as error:

@@ -14,6 +14,7 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from activities.steps import StepInput, StepResult
     from models.message_types import EventType
+    from models.originals import ServiceName
     from workflows.arguments import InvalidArguments, check_workflow_id, own_order_id, the_argument
     from workflows.display import show_details, timeline_answer, upsert_attributes
     from workflows.event_logs import read_event_logs
@@ -29,6 +30,11 @@ _STEP_TIMEOUT: Final = timedelta(seconds=30)
 _STEP_RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(minutes=1)
 )
+# An original order service takes no steps: these are left to whoever looks.
+_NO_STEPS: Final = {
+    Watch.PAYMENT: "the payment is not settled in time, and an original order service knows no time-out: cancel it",
+    Watch.COMPENSATION: "the payment is not compensated in time, and an original order service repeats nothing",
+}
 
 
 @workflow.defn
@@ -40,7 +46,7 @@ class SagaMirror:
         state, self._refusal = _state(given)
         self._payment_timeout = timedelta(seconds=state.payment_timeout)
         self._compensation_timeout = timedelta(seconds=state.compensation_timeout)
-        self._record = MirrorRecord(state.events, state.unknown, order_id=own_order_id())
+        self._record = MirrorRecord(state.events, state.unknown, order_id=own_order_id(), originals=state.originals)
         self._cancel_asked = state.cancel_asked
         self._republished = state.republished
         self._next_try = datetime.fromisoformat(state.next_try) if state.next_try else None
@@ -78,6 +84,8 @@ class SagaMirror:
             if await self._changes(watch, deadline):
                 continue
             match watch:
+                case Watch.PAYMENT | Watch.COMPENSATION if ServiceName.ORDER in self._record.originals:
+                    self._alarm = _NO_STEPS[watch]
                 case Watch.PAYMENT:
                     await self._cancel_unpaid(watch)
                 case Watch.COMPENSATION if self._republished < REPUBLISH_ATTEMPTS:
@@ -163,7 +171,9 @@ class SagaMirror:
             await workflow.wait_condition(changed, timeout=BEGINNING_WITHIN, timeout_summary=summary)
         except TimeoutError:
             order_id = str(self._record.timeline.order_id)
-            reading = self._reading = self._reading or asyncio.create_task(read_event_logs(order_id))
+            originals = self._record.originals
+            reading = self._reading or asyncio.create_task(read_event_logs(order_id, originals=originals))
+            self._reading = reading
             await workflow.wait_condition(lambda: reading.done() or changed())
             if reading.done():
                 self._beginning_read = True
@@ -231,6 +241,7 @@ class SagaMirror:
             republished=self._republished,
             next_try=self._next_try.isoformat() if self._next_try else None,
             alarm=self._alarm,
+            originals=sorted(self._record.originals),
         )
 
 

@@ -12,6 +12,7 @@ from activities.stragglers import Place
 from models.lifecycle import OrderStatus
 from models.message_types import EventType
 from models.messages import Envelope
+from models.originals import Originals, ServiceName
 from models.saga import CancelReason
 from models.times import check_seconds
 from workflows.mirror_record import MirrorRecord, cancellation_of, repetition_of
@@ -38,6 +39,13 @@ class Part(StrEnum):
 
 
 CANCELLATIONS: Final = (Part.CANCELLED, Part.AGAIN)
+# What compares two services needs both; what a saga is repeated from is the order service's event log.
+_WITHOUT_PAYMENTS: Final = frozenset({Part.OVERDUE})
+
+
+def is_possible(part: Part, originals: Originals) -> bool:
+    """Whether the services that are ours are enough for this part of a sweep."""
+    return not originals or (ServiceName.ORDER not in originals and part in _WITHOUT_PAYMENTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,9 +110,12 @@ class Sweep:
     part: str = Part.OVERDUE.value
     after: Place | None = None
     so_far: SweepReport | None = None
+    originals: list[str] = field(default_factory=list)  # the services that are not ours, which nothing is asked of
 
     def __post_init__(self) -> None:
         Part(self.part)
+        for name in self.originals:
+            ServiceName(name)
         for name in ("payment_timeout", "grace", "payment_patience", "compensation_patience", "away_after"):
             check_seconds(name, getattr(self, name), least=0.0)
         if not 1 <= self.page <= _LARGEST_PAGE:

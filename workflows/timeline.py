@@ -12,6 +12,7 @@ from uuid import UUID
 from models.lifecycle import OrderStatus, PaymentStatus, Stage, command_behind, over, stage_of
 from models.message_types import CommandType, EventType, MessageType
 from models.messages import Envelope
+from models.originals import NO_ORIGINALS, Originals, nothing_more_is_told, order_status_of
 from models.saga import Coordinator
 from models.times import wire_time
 from workflows.summaries import summary
@@ -61,10 +62,11 @@ class _Known(NamedTuple):
     told: Stage
 
 
-def build(events: Iterable[Envelope], *, source: str = "event logs") -> Timeline:
+def build(events: Iterable[Envelope], *, source: str = "event logs", originals: Originals = NO_ORIGINALS) -> Timeline:
     """Every event exactly once, a cause before its effects, else by (occurred_at, event_id).
 
-    Commands are no events, and events of types that this version does not know are left out.
+    Commands are no events, and events of types that this version does not know are left out. What an original service
+    does in silence is taken from what it hears.
     """
     known = _by_id(events)
     ordered = _in_causal_order(known)
@@ -76,6 +78,7 @@ def build(events: Iterable[Envelope], *, source: str = "event logs") -> Timeline
             order_status = status
         else:
             payment_status = status
+        order_status = order_status_of(order_status, payment_status, originals)
         entries.append(
             Entry(
                 event_id=event.event_id,
@@ -94,7 +97,7 @@ def build(events: Iterable[Envelope], *, source: str = "event logs") -> Timeline
         coordinator=ordered[0].event.coordinator if ordered else None,
         order_status=order_status,
         payment_status=payment_status,
-        over=over(order_status, payment_status),
+        over=over(order_status, payment_status) or nothing_more_is_told(order_status, originals),
         entries=tuple(entries),
         source=source,
     )
