@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: architecture hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
+.PHONY: e2e-test architecture hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
@@ -29,7 +29,7 @@ run: install system-packages  ## Start everything and drive a few orders; ARGS="
 	@$(BIN)/saga up --tour $(ARGS)
 
 test: install system-packages  ## Run the tests, from nothing; those with a target of their own are apart
-	@$(BIN)/pytest -n 2 --dist loadfile
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 unit: install        ## Run the tests that need no servers
 	@$(BIN)/pytest -n 2 tests/unit
@@ -56,6 +56,9 @@ lock: install        ## Resolve both locks anew (hashes, no index addresses)
 	@$(LOCK) --group dev -o requirements.lock
 	@# The image runs on servers of its own: the same versions, without the embedded ones and what only they need.
 	@$(LOCK) --group image --constraint requirements.lock $(EMBEDDED:%=--no-emit-package %) -o requirements-run.lock
+
+e2e-test: install system-packages  ## Run the tests of whole stacks, as their users see them
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "e2e and not long"
 
 temporal-test: install system-packages  ## Run both coordinators through real processes
 	@$(BIN)/pytest -m temporal

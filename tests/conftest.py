@@ -23,7 +23,7 @@ settings.load_profile("patient")
 forget_strangers(os.environ)
 forget_ways_out(os.environ)
 
-APART = "not (temporal or long or compose)"
+APART = "not (e2e or temporal or long or compose)"
 
 
 def pytest_configure(config: pytest.Config) -> None:

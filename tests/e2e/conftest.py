@@ -1,4 +1,4 @@
-"""One embedded stack, started as a user would start it, serves all tests of this folder."""
+"""All tests of this folder bear the marker `e2e`. One embedded stack, started as a user would start it, serves them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import pytest
 
 from tests.support.ports import OFFSET
 from tests.support.stack import Stack, run_saga
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    item.add_marker("e2e")
 
 
 @pytest.fixture(scope="session")
