@@ -13,7 +13,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from api.edge import MAX_BODY, too_large
+from api.edge import MAX_BODY, SAFEGUARDS, too_large
 from api.problems import CORRELATION_ID, Problem, ProblemType, respond
 
 if TYPE_CHECKING:
@@ -243,6 +243,11 @@ def too_slow(seconds: float) -> Problem:
 def _bytes_of(problem: Problem, path: str) -> bytes:
     correlation_id = str(uuid4())
     answer = respond(problem, {"path": path, CORRELATION_ID: correlation_id})
-    fields = [*answer.raw_headers, (b"x-correlation-id", correlation_id.encode()), (b"connection", b"close")]
+    fields = [
+        *answer.raw_headers,
+        *SAFEGUARDS,
+        (b"x-correlation-id", correlation_id.encode()),
+        (b"connection", b"close"),
+    ]
     lines = [b"HTTP/1.1 %d %s" % (problem.status, problem.kind.title.encode()), *(b"%s: %s" % each for each in fields)]
     return b"\r\n".join((*lines, b"", bytes(answer.body)))

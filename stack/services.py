@@ -10,6 +10,7 @@ from typing import assert_never
 import structlog
 
 from activities import crash_points
+from embedded.errors import StackError
 from embedded.limits import raise_file_limit
 from stack.addresses import Process
 from stack.process import Wired, listen, serve, stop_signal
@@ -23,10 +24,8 @@ async def run(process: Process, settings: Settings) -> None:
     crash_points.arm(settings.crash_at)
     raise_file_limit()
     stop = stop_signal()
-    if process == "gateway" and not _is_loopback(settings.host):
-        log.warning(
-            "gateway_is_open", host=settings.host, why="it knows no API keys yet: whoever reaches it may use it"
-        )
+    if process == "gateway":
+        _refuse_to_be_open(settings)
     with listen(settings.host, settings.port_of(process), process) as listener:
         async with AsyncExitStack() as stack:
             wired = await _wire(process, settings, stack, stop)
@@ -38,6 +37,18 @@ async def run(process: Process, settings: Settings) -> None:
                     timeout=settings.shutdown_timeout,
                     request_timeout=settings.request_timeout,
                 )
+
+
+def _refuse_to_be_open(settings: Settings) -> None:
+    """Raises StackError if whoever reaches the gateway from elsewhere may use it, and nobody has said so."""
+    if settings.api_keys or _is_loopback(settings.host):
+        return
+    if not settings.open:
+        raise StackError(
+            f"Without API keys the gateway serves loopback alone, not SAGA_HOST={settings.host}: set SAGA_API_KEYS "
+            "(`saga keys new` makes them), or SAGA_OPEN=true if something else keeps strangers out"
+        )
+    log.warning("gateway_is_open", host=settings.host, why="it has no API keys: whoever reaches it may do everything")
 
 
 def _is_loopback(host: str) -> bool:

@@ -98,6 +98,11 @@ class Settings(BaseSettings):
         description="who may use the gateway: records `name:role:digest` or `name:role:userId:digest`, separated by "
         "commas or white space; `saga keys new` makes them, [Keys](keys.md) tells more; none: whoever reaches it may",
     )
+    open: bool = Field(
+        False,
+        description="let the gateway serve other addresses than loopback's although no keys are configured, because "
+        "something else keeps strangers out",
+    )
     request_timeout: float = Field(
         30.0,
         gt=0,

@@ -23,6 +23,7 @@ from api.gateway.dependencies import (
     SagaStarter,
     TimelineSource,
 )
+from api.gateway.docs_page import add_docs_page
 from api.gateway.downstream import ReadApi
 from api.gateway.guard import Guard, keys_asked
 from api.gateway.keys import Keys
@@ -85,6 +86,7 @@ def create_gateway(
         originals=originals,
     )
     app = FastAPIOffline(  # its pages bring their scripts along: no network is needed to read them
+        docs_url=None,
         redoc_url=None,
         title="Payment saga",
         summary="Orders and payments, choreographed or orchestrated",
@@ -100,6 +102,7 @@ def create_gateway(
             Middleware(ByShortcut, shortcuts=shortcuts),
         ],
     )
+    add_docs_page(app)
     problems.install(app)
     accepting = Commands(
         sender=commands, orchestration=orchestration, queries=queries, ids=ids, clock=clock, settings=settings

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+from base64 import b64encode
+from hashlib import sha256
+
 import httpx
 import pytest
 
@@ -223,3 +227,41 @@ async def test_a_query_parameter_that_comes_twice_is_a_422_that_names_it(
 )
 async def test_fields_have_the_names_that_clients_use(client: httpx.AsyncClient, path: str, field: str) -> None:
     assert [error["field"] for error in (await client.get(path)).json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/", 307),
+        ("GET", "/docs", 200),
+        ("GET", "/openapi.json", 200),
+        ("GET", "/static-offline-docs/swagger-ui.css", 200),
+        ("GET", "/healthz", 200),
+        ("GET", "/api/nothing", 404),
+        ("POST", "/api/orders", 202),
+        ("POST", "/healthz", 405),
+        ("OPTIONS", "/api/orders", 204),
+    ],
+)
+async def test_every_answer_tells_browsers_to_be_careful(
+    client: httpx.AsyncClient, method: str, path: str, status: int
+) -> None:
+    answer = await client.request(method, path, json=BODY if status == 202 else None)
+    assert answer.status_code == status
+    assert answer.headers.get_list("x-content-type-options") == ["nosniff"]
+    assert answer.headers.get_list("x-frame-options") == ["DENY"]
+    assert answer.headers.get_list("referrer-policy") == ["no-referrer"]
+    (policy,) = answer.headers.get_list("content-security-policy")
+    assert policy.startswith("default-src 'none'; ")
+    assert "frame-ancestors 'none'" in policy
+
+
+async def test_the_documentation_runs_the_scripts_that_it_brings_along_and_no_others(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/docs")
+    rules = dict(rule.partition(" ")[::2] for rule in answer.headers["content-security-policy"].split("; "))
+    scripts = re.findall(r"<script(?: src=\"([^\"]*)\")?>(.*?)</script>", answer.text, re.DOTALL)
+    digests = [b64encode(sha256(text.encode()).digest()).decode() for _, text in scripts if text]
+    assert rules["script-src"].split() == ["'self'", *(f"'sha256-{digest}'" for digest in digests)]
+    assert digests
+    for url in [url for url, _ in scripts if url] + re.findall(r"href=\"([^\"]*)\"", answer.text):
+        assert (url.startswith("/static-offline-docs/"), (await client.get(url)).status_code) == (True, 200)
