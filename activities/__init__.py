@@ -1,1 +1,1 @@
-"""The steps: each one local transaction, written once, run by either coordinator."""
+"""The steps of a saga: each is a local transaction, is written once, and is run by either coordinator."""

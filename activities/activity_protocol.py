@@ -1,4 +1,4 @@
-"""What the Temporal activities of both services have in common: the message they take, their errors, heartbeats."""
+"""What the Temporal activities of both services share: how they take a message, their errors, and heartbeats."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models.saga import Coordinator, Decision, Illegal, Message
 
 
 def submission_of(step: StepInput, *kinds: type[Message]) -> Submission:
-    """The step's message as the ledger takes it. Raises ApplicationError, for good, unless it is of these kinds."""
+    """The step's message as a submission. Raises a final ApplicationError unless it is of one of these types."""
     event_type = known_type(step.event_type)
     if event_type is None or MESSAGE_TYPES[event_type] not in kinds:
         taken = " or ".join(kind.__name__ for kind in kinds)
@@ -28,7 +28,7 @@ def submission_of(step: StepInput, *kinds: type[Message]) -> Submission:
         envelope = Envelope(
             event_type=event_type,
             event_id=UUID(step.event_id),
-            occurred_at=datetime.now(UTC),  # no decision asks for it
+            occurred_at=datetime.now(UTC),  # no decision uses it
             correlation_id=step.correlation_id,
             payload=step.payload,
         )
@@ -43,20 +43,20 @@ def submission_of(step: StepInput, *kinds: type[Message]) -> Submission:
 
 
 def accepted(decision: Decision[State]) -> Decision[State]:
-    """The decision. Raises ApplicationError, for good, when the message was illegal."""
+    """The decision. Raises a final ApplicationError if the message was illegal."""
     if isinstance(decision, Illegal):
         raise for_good(decision.why, "Illegal")
     return decision
 
 
 def for_good(why: str, kind: str) -> ApplicationError:
-    """An error that no retry can help."""
+    """An error that Temporal does not retry."""
     return ApplicationError(why, type=kind, non_retryable=True)
 
 
 @asynccontextmanager
 async def heartbeats() -> AsyncIterator[None]:
-    """Tell Temporal that the step is being worked on, so that a crash of this process is noticed soon."""
+    """Send heartbeats while the step runs, so that Temporal soon notices a crash of this process."""
     timeout = activity.info().heartbeat_timeout
     beating = asyncio.create_task(_beat(timeout.total_seconds() / 3)) if timeout else None
     try:

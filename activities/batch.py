@@ -1,4 +1,4 @@
-"""Do together what arrived together: a lone item never waits for company, a crowd does for a moment."""
+"""Handle items in batches: a lone item is handled at once, under load items are gathered for a moment."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import Final, Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_CROWD: Final = 4  # items: after a batch of more than these the next one gathers
-_ENOUGH: Final = 100  # items: more together are hardly cheaper
-_PATIENCE: Final = 4.0  # times as long as the last batch took, the next one gathers
+_CROWD: Final = 4  # items; after a larger batch, the next batch is gathered
+_ENOUGH: Final = 100  # items; a larger batch is hardly cheaper per item
+_PATIENCE: Final = 4.0  # the next batch is gathered for at most this many times as long as the last one took
 _LONGEST_PATIENCE: Final = 0.1  # seconds
 
 
 class Batcher(Generic[Item, Result]):
-    """Hands whatever is waiting, up to `limit` items in order, to `handle`, one batch at a time.
+    """Hands all waiting items, at most `limit` and in order, to `handle`, one batch at a time.
 
-    A batch costs much the same whatever its size. Under load, therefore, there is a pause between two of them until
-    enough wait: they stay large, however many instances share the work. It grows with what a batch takes, which says
-    how busy the machine is.
+    The cost of a batch hardly depends on its size. Under load, the batcher therefore pauses between two batches until
+    enough items wait. So batches stay large, however many instances share the work. The pause is longer if batches
+    take longer, because that shows that the machine is busy.
 
-    `handle` answers each item with a result or with the exception that this item's waiter gets; if it raises, every
+    `handle` returns for each item a result, or the exception that this item's waiter gets. If `handle` raises, every
     waiter of the batch gets that error.
     """
 
@@ -40,7 +40,7 @@ class Batcher(Generic[Item, Result]):
         self._enough_waiting = asyncio.Event()
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
-        """Put an item into the next batch; its result comes with the future."""
+        """Put an item into the next batch. The future holds its result."""
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         self._arrived.set()
@@ -49,7 +49,7 @@ class Batcher(Generic[Item, Result]):
         return future
 
     async def run(self) -> None:
-        """Handle batches until cancelled; what was under way then is finished by nobody, its futures are cancelled."""
+        """Handle batches until cancelled. The batch under way is then abandoned, and all futures are cancelled."""
         try:
             while True:
                 await self._arrived.wait()
@@ -65,7 +65,7 @@ class Batcher(Generic[Item, Result]):
                 future.cancel()
 
     async def _gather(self, took: float) -> None:
-        """Wait until enough items do, but no longer than becomes a batch that took so many seconds."""
+        """Wait until enough items wait, for a time in proportion to the seconds that the last batch took."""
         if len(self._waiting) >= self._enough:
             return
         self._enough_waiting.clear()

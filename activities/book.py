@@ -1,4 +1,4 @@
-"""What a ledger is given and what it answers: submissions, the book they go into, and the way out for their events."""
+"""The types around a ledger: submissions, the book that they change, what was applied, and the outlet of events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ State = TypeVar("State")
 
 
 class AboutOrder(Protocol):
-    """Any message: it is about one order."""
+    """Any message that is about one order."""
 
     @property
     def order_id(self) -> OrderId: ...
@@ -28,9 +28,9 @@ class AboutOrder(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """A message to apply, and what events that follow from it are to carry: its own id as their cause.
+    """A message to apply, with the ids that its events are to carry. Its own id becomes the cause of those events.
 
-    A correlation id that no reader could take is made one: nothing may be logged that can't be read.
+    A correlation id that not every reader can take is shortened: the log must hold only what can be read.
     """
 
     message: AboutOrder
@@ -44,7 +44,7 @@ class Submission:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Applied(Generic[State]):
-    """What was decided and, on return, is committed; `event` is in the event log."""
+    """A committed decision, and the event that it added to the event log."""
 
     decision: Decision[State]
     event: Envelope | None = None
@@ -52,9 +52,9 @@ class Applied(Generic[State]):
 
 @dataclass(frozen=True, kw_only=True)
 class Book(Generic[State]):
-    """How a service keeps its rows: the state that they hold, their table, and who decides.
+    """How a service stores its state: the state's class, its table, and the function that decides.
 
-    The state is a dataclass, and each of its fields is a column of the same name.
+    The state is a dataclass. Each of its fields has a column of the same name.
     """
 
     state: type[State]
@@ -63,8 +63,8 @@ class Book(Generic[State]):
     mutable: Sequence[str]
     decide: Callable[[State | None, Any, Coordinator], Decision[State]]
     totals: str
-    totals_by: Sequence[str]  # columns, in the order in which `tally` gives their values
-    tally: Callable[[State], tuple[tuple[str, ...], int]]  # under which of them the totals count a row, and its amount
+    totals_by: Sequence[str]  # the columns that group the totals, in the order in which `tally` gives their values
+    tally: Callable[[State], tuple[tuple[str, ...], int]]  # the group in which the totals count a row, and its amount
 
     @cached_property
     def table(self) -> str:
@@ -72,13 +72,13 @@ class Book(Generic[State]):
 
     @cached_property
     def columns(self) -> Mapping[str, str]:
-        """Name to PostgreSQL type, in the order in which `dump` gives and `load` takes their values."""
+        """The columns' PostgreSQL types by name, in the order in which `dump` gives and `load` takes their values."""
         types = columns_of(self.rows)
         return {name: types[name] for name in get_type_hints(self.state)}
 
     @cached_property
     def _enums(self) -> Mapping[str, type[StrEnum]]:
-        """The columns whose text stands for a member of an enumeration."""
+        """The enumerations of those columns that hold an enumeration's members as text."""
         return {
             name: kind
             for name, hint in get_type_hints(self.state).items()
@@ -99,15 +99,15 @@ class Book(Generic[State]):
         return tuple(getattr(state, name) for name in self.columns)
 
     def changes(self, state: State) -> tuple[Any, ...]:
-        """The key, and the values of the columns that can change."""
+        """The values of the key and of the columns that can change."""
         return tuple(getattr(state, name) for name in (self.key, *self.mutable))
 
 
 class Outlet(Protocol):
-    """Where committed events leave by the fast path; the relay takes those that never get through."""
+    """The fast path by which committed events are published. The relay publishes the events that fail here."""
 
     def offer(self, events: Sequence[tuple[int, Envelope]]) -> None:
-        """Publish these soon, in this order; the numbers are their places in the event log."""
+        """Publish these events soon, in this order. The numbers are their places in the event log."""
 
     def carries(self, seq: int) -> bool:
-        """Whether this event is on its way through here, ahead of whatever is offered next."""
+        """Whether this event waits here, so that it is published before all events that are offered later."""

@@ -1,4 +1,4 @@
-"""Tell what a service has logged of an order, and what a step that runs again has logged the first time."""
+"""Read what a service has logged about an order, and what a repeated step logged the first time."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _NAMES: Final = {Become: "become", Stale: "stale", TooEarly: "too_early", Illega
 
 
 class History:
-    """What a service's event log has of an order, and where the order's row stands.
+    """Reads a service's events of an order, and the order's row.
 
-    What retention has removed is told from the row: the steps of a saga go on from there as from its events.
+    Events that retention has removed are reconstructed from the row, so that a saga can go on as from its events.
     """
 
     def __init__(self, database: Database, book: Book[Any]) -> None:
@@ -28,7 +28,7 @@ class History:
         self._book = book
 
     async def events(self, order_id: UUID) -> list[dict[str, Any]]:
-        """All events of the order, in wire form, oldest first; those that were removed as far as they are known."""
+        """All events of the order, in wire form, oldest first. Removed ones are reconstructed as far as possible."""
         sql = f"SELECT {EVENT_COLUMNS} FROM event_log e WHERE e.order_id = %s ORDER BY e.seq"
         logged = [logged_envelope(row) for row in await self._database.query(sql, [order_id])]
         types = {event.event_type for event in logged}
@@ -36,7 +36,7 @@ class History:
         return [wire_form(event) for event in (*removed, *logged)]
 
     async def _recalled(self, order_id: UUID) -> list[Envelope]:
-        """What the row tells of an order from which events may have been removed; nothing of a younger one."""
+        """The events that the row tells, if retention may have removed events of this order; else none."""
         table, key, columns = self._book.table, self._book.key, tuple(self._book.columns)
         sql = (
             f"SELECT {', '.join(columns)}, created_at, updated_at FROM {table}"
@@ -54,7 +54,7 @@ class History:
         ]
 
     async def result(self, submission: Submission, decision: Decision[State]) -> StepResult:
-        """What the step answers: the events that follow from its message, whichever attempt logged them."""
+        """The result of the step: the events that its message caused, whichever attempt logged them."""
         table, key = self._book.table, self._book.key
         sql = (
             f"SELECT t.status, {EVENT_COLUMNS} FROM {table} t"
@@ -63,7 +63,7 @@ class History:
         rows = await self._database.query(sql, [submission.event_id, submission.message.order_id])
         events = [wire_form(logged_envelope(row)) for row in rows if row["event_id"] is not None]
         if rows and not events:
-            # Nothing followed from this message, or what did has been removed since.
+            # Either this message caused no event, or retention has removed its events.
             known = await self.events(submission.message.order_id)
             events = [event for event in known if event["causationId"] == str(submission.event_id)]
         return StepResult(

@@ -26,7 +26,7 @@ _LONGEST_PAUSE = 2.0  # seconds between tries while the database is away
 
 
 class Ledger(Generic[State]):
-    """Applies what is submitted to one service's book, in batches, until it is committed or can't be."""
+    """Applies submissions to one service's book, in batches, and retries until each is committed or fails for good."""
 
     def __init__(self, database: Database, book: Book[State], outlet: Outlet, *, limit: int = 300) -> None:
         self._database = database
@@ -35,9 +35,9 @@ class Ledger(Generic[State]):
         self._batcher: Batcher[Submission, Applied[State]] = Batcher(self._handle, limit=limit)
 
     def submit(self, submission: Submission) -> asyncio.Future[Applied[State]]:
-        """What became of the submission, once that is committed; waits as long as the database is away.
+        """Apply the submission; the future is done when the result is committed. It waits while the database is away.
 
-        The future raises what applying this submission alone raised; its neighbours don't notice.
+        If this submission fails, its future raises the error. The other submissions of the batch are not affected.
         """
         return self._batcher.submit(submission)
 
@@ -51,7 +51,7 @@ class Ledger(Generic[State]):
             try:
                 return await apply(self._database, self._book, self._outlet, submissions)
             except psycopg.errors.UniqueViolation as error:
-                # Another instance has just inserted the same row: it is there to be locked now.
+                # Another instance has just inserted the same row, so the next try can lock it.
                 log.info("ledger_raced", table=self._book.table, error=str(error).splitlines()[0])
                 pause = min(pause * 2, _LONGEST_PAUSE)
             except TRANSIENT as error:
@@ -61,7 +61,7 @@ class Ledger(Generic[State]):
             except psycopg.Error as error:
                 if len(submissions) == 1:
                     return [error]
-                # One of them is at fault: alone, each fails or succeeds for itself.
+                # One of them is at fault. Applied alone, each succeeds or fails by itself.
                 return [result for submission in submissions for result in await self._handle([submission])]
             await asyncio.sleep(pause)
 
@@ -69,10 +69,10 @@ class Ledger(Generic[State]):
 async def apply(
     database: Database, book: Book[State], outlet: Outlet, submissions: Sequence[Submission]
 ) -> list[Applied[State] | Exception]:
-    """Apply these messages in order, in one transaction; on return it is committed and its events are offered.
+    """Apply these messages in order, in one transaction. On return it is committed, and its events are offered.
 
-    A submission whose decision raises answers with that exception and changes nothing. Raises psycopg.Error when the
-    transaction failed, after which nothing has changed.
+    A submission whose decision raises has that exception as its result and changes nothing. Raises psycopg.Error if the
+    transaction fails; then nothing has changed.
     """
     keys = sorted({submission.message.order_id for submission in submissions})
     async with database.transaction() as connection:
@@ -87,7 +87,7 @@ async def apply(
 
 
 class _LockedRows(Generic[State]):
-    """The locked rows of one batch, as they were and as they become."""
+    """The locked rows of one batch, before and after its decisions."""
 
     def __init__(self, book: Book[State], now: datetime) -> None:
         self._book = book
@@ -104,7 +104,7 @@ class _LockedRows(Generic[State]):
         rows = await connection.execute(
             f"SELECT {columns} FROM {book.table} WHERE {book.key} = ANY(%s) ORDER BY {book.key} FOR UPDATE", [keys]
         )
-        # A statement of its own: it must see what was committed while the locks were waited for.
+        # A statement of its own: it must see what others committed while the first statement waited for the locks.
         waiting = await connection.execute(
             "SELECT clock_timestamp(), order_id, seq FROM (SELECT) once LEFT JOIN outbox ON order_id = ANY(%s)"
             " ORDER BY seq",
@@ -153,7 +153,7 @@ class _LockedRows(Generic[State]):
         return event
 
     async def save(self, connection: Connection, outlet: Outlet) -> AsyncCursor[tuple[Any, ...]] | None:
-        """Queue the writes, and don't wait for them; if events are logged, their places in the log come of it."""
+        """Queue the writes without waiting for them. If events are logged, the cursor has their places in the log."""
         book, now, before = self._book, self._now, self._before
         changed = {key: state for key, state in sorted(self._after.items()) if state != before.get(key)}
         deferred = self._deferred(outlet)
@@ -161,7 +161,7 @@ class _LockedRows(Generic[State]):
             await connection.execute("SELECT pg_notify('outbox', '')")
         cursor = await writes.together(
             connection,
-            # For these, the first to be given, writers may wait for each other: they must be the last to be written.
+            # Writers may wait for each other at the totals. What is given first is written last (see `together`).
             writes.tallied(book, [(before.get(key), state) for key, state in changed.items()]),
             writes.updated(book, [state for key, state in changed.items() if key in before], now),
             writes.inserted(book, [state for key, state in changed.items() if key not in before], now),
@@ -171,7 +171,7 @@ class _LockedRows(Generic[State]):
         return cursor if self._events else None
 
     def _deferred(self, outlet: Outlet) -> list[UUID]:
-        """Orders whose earlier events have not left through this outlet: they get all in order from the relay."""
+        """The orders that have unpublished events outside this outlet. The relay publishes their events, in order."""
         return [
             order_id
             for order_id in {*self._event_orders}
@@ -179,7 +179,7 @@ class _LockedRows(Generic[State]):
         ]
 
     async def logged(self, cursor: AsyncCursor[tuple[Any, ...]] | None) -> list[tuple[int, Envelope]]:
-        """The events that may leave by the fast path, with the places in the log that the commit gave them."""
+        """The events that may leave by the fast path, each with its place in the log."""
         if cursor is None:
             return []
         rows = sorted(await cursor.fetchall())

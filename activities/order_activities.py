@@ -1,4 +1,4 @@
-"""The Temporal activities of the order service: its transactions, and searches that change nothing."""
+"""The Temporal activities of the order service: its transactions, and read-only searches."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ from models.saga import (
 
 
 class OrderActivities:
-    """What Temporal may have the order service do.
+    """The activities that Temporal can run in the order service.
 
-    A step that is repeated answers with the events of its first time. It raises ApplicationError, not to be retried,
-    when its message is illegal or malformed.
+    A repeated step returns the events of its first run. A step raises ApplicationError, which is not retried, if its
+    message is illegal or malformed.
     """
 
     def __init__(self, database: Database, orders: Orders) -> None:
@@ -78,7 +78,7 @@ class OrderActivities:
 
     @activity.defn
     async def republish_cancellation(self, step: StepInput) -> StepResult:
-        """Leave the order's order.cancelled to the relay once more; `decision` is stale if none was ever logged."""
+        """Have the relay publish the order's order.cancelled again. `decision` is stale if none was ever logged."""
         submission = submission_of(step, OrderCancelled)
         if await self._orders.republish_cancellation(submission.message.order_id):
             return StepResult(decision="become", why=None, status=OrderStatus.CANCELLED, events=[])
@@ -87,7 +87,7 @@ class OrderActivities:
 
     @activity.defn
     async def read_order_events(self, order_id: str) -> list[dict[str, Any]]:
-        """What the order service's event log has of this order, in wire form."""
+        """The events of this order in the order service's event log, in wire form."""
         return await self._history.events(UUID(order_id))
 
     @activity.defn

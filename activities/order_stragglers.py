@@ -1,4 +1,4 @@
-"""Find the orders that may have fallen through."""
+"""Find the orders that may have been forgotten."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from activities.stragglers import Place, Search, parameters, place_of
 from models.conditions import ORDER_NOT_OFF, ORDER_OFF, ORDER_WAITS
 from models.database import Database
 
-# now(), not clock_timestamp(): only what stands still during a statement can be looked up in an index.
+# now(), not clock_timestamp(): an index can only be searched for a value that is constant during the statement.
 OVERDUE: Final = f"""
     SELECT created_at AS at, id AS order_id FROM orders
     WHERE {ORDER_WAITS} AND created_at < now() - make_interval(secs => %(idle)s)
@@ -26,7 +26,7 @@ NOT_OFF: Final = f"SELECT id FROM orders WHERE id = ANY(%s) AND {ORDER_NOT_OFF}"
 
 
 class OrderStragglers:
-    """Searches of the order service's database; they change nothing."""
+    """Read-only searches of the order service's database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -36,11 +36,11 @@ class OrderStragglers:
         return [place_of(row) for row in await self._database.query(OVERDUE, parameters(search))]
 
     async def off(self, search: Search) -> list[Place]:
-        """Orders that are off, CANCELLED or FAILED, by the time of that."""
+        """Orders that are CANCELLED or FAILED, by the time at which they became so."""
         return [place_of(row) for row in await self._database.query(OFF, parameters(search))]
 
     async def not_off(self, order_ids: list[str]) -> list[str]:
-        """Which of these orders are known, and neither CANCELLED nor FAILED, in the order given."""
+        """Those of these orders that are known and neither CANCELLED nor FAILED, in the order given."""
         rows = await self._database.query(NOT_OFF, [[UUID(order_id) for order_id in order_ids]])
         found = {str(row["id"]) for row in rows}
         return [order_id for order_id in order_ids if order_id in found]

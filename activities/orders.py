@@ -1,4 +1,4 @@
-"""The order service's local transactions, and the book that they are kept in."""
+"""The order service's local transactions, and its book."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class Orders:
         self._ledger = ledger
 
     async def apply(self, submission: Submission) -> Applied[Order]:
-        """Apply a message, in one batch with whatever else arrives; committed on return."""
+        """Apply a message, in one batch with others that arrive at the same time. It is committed on return."""
         return await self._ledger.submit(submission)
 
     async def republish_cancellation(self, order_id: UUID) -> bool:
-        """Leave the order's order.cancelled to the relay once more; False if none was ever logged."""
+        """Have the relay publish the order's order.cancelled again. Returns False if none was ever logged."""
         async with self._database.transaction() as connection:
-            # Retention removes events under this lock: what is numbered in the outbox stays in the log.
+            # Retention takes the same lock before it removes events. So what the outbox numbers stays in the log.
             await connection.execute("SELECT FROM orders WHERE id = %s FOR UPDATE", [order_id])
             cursor = await connection.execute(_REQUEUE, [order_id, EventType.ORDER_CANCELLED.value])
             await connection.execute("SELECT pg_notify('outbox', '')")

@@ -1,4 +1,4 @@
-"""The Temporal activities of the payment service: its transactions, and searches that change nothing."""
+"""The Temporal activities of the payment service: its transactions, and read-only searches."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from models.saga import OrderCancelled, OrderCreated, OrderFailed
 
 
 class PaymentActivities:
-    """What Temporal may have the payment service do; a step has the provider's answer, and what follows from it.
+    """The activities that Temporal can run in the payment service. A step ends when the provider's answer is applied.
 
-    A step that is repeated answers with the events of its first time. It raises ApplicationError: to be retried when
-    the provider gave no answer, not to be retried when message or answer can't be true.
+    A repeated step returns the events of its first run. A step raises ApplicationError: it is retried if the provider
+    gave no answer, and not retried if the message or the answer can't be true.
     """
 
     def __init__(self, database: Database, payments: Payments) -> None:
@@ -46,17 +46,17 @@ class PaymentActivities:
 
     @activity.defn
     async def charge_payment(self, step: StepInput, tries: int = 6) -> StepResult:
-        """From the attempt number `tries` on, a charge without an answer is voided and the payment fails."""
+        """Charge. From attempt number `tries` on, a charge without an answer is voided and the payment fails."""
         return await self._apply(submission_of(step, OrderCreated), last_try=activity.info().attempt >= tries)
 
     @activity.defn
     async def cancel_payment(self, step: StepInput) -> StepResult:
-        """Void or refund, whatever it takes that no money is kept."""
+        """Void or refund the payment, so that no money is kept."""
         return await self._apply(submission_of(step, OrderCancelled, OrderFailed), last_try=False)
 
     @activity.defn
     async def read_payment_events(self, order_id: str) -> list[dict[str, Any]]:
-        """What the payment service's event log has of this order, in wire form."""
+        """The events of this order in the payment service's event log, in wire form."""
         return await self._history.events(UUID(order_id))
 
     @activity.defn

@@ -1,4 +1,4 @@
-"""Find the payments that may have fallen through."""
+"""Find the payments that may have been forgotten."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OF_ORDERS: Final = "SELECT order_id, status, due FROM payments WHERE order_id = 
 
 
 class PaymentStragglers:
-    """Searches of the payment service's database; they change nothing."""
+    """Read-only searches of the payment service's database."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -38,11 +38,11 @@ class PaymentStragglers:
         return [place_of(row) for row in await self._database.query(DUE, parameters(search))]
 
     async def ended(self, search: Search) -> list[Place]:
-        """Payments that have ended without money, by the time of that."""
+        """Payments that ended without money, by the time at which they did."""
         return [place_of(row) for row in await self._database.query(ENDED, parameters(search))]
 
     async def uncompensated(self, cancelled: list[str]) -> list[str]:
-        """Which of these orders, all of them off, the payment service doesn't know to be off, in the order given."""
+        """Those of these cancelled or failed orders whose payment is not compensated, in the order given."""
         rows = await self._database.query(OF_ORDERS, [[UUID(order_id) for order_id in cancelled]])
         payments = {str(row["order_id"]): row for row in rows}
         return [order_id for order_id in cancelled if _uncompensated(payments.get(order_id))]

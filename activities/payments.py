@@ -1,4 +1,4 @@
-"""The payment service's local transactions, and what is due at the provider between them: charge, void, refund."""
+"""The payment service's local transactions, and the provider calls between them: charge, void, refund."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _InFlight: TypeAlias = dict[tuple[PaymentId, Due], asyncio.Task[bool]]
 
 
 class ContradictoryOutcome(Exception):
-    """The provider's answer contradicts what is known of the payment: somebody must look."""
+    """The provider's answer contradicts the stored payment. An operator must look."""
 
 
 class Payments:
-    """Brings payments to their end: between two transactions there may be a call of the provider."""
+    """Applies messages to payments and calls the provider between two transactions."""
 
     def __init__(self, ledger: Ledger[Payment], provider: PaymentProvider) -> None:
         self._ledger = ledger
@@ -36,11 +36,11 @@ class Payments:
         self._in_flight: _InFlight = {}
 
     async def apply(self, submission: Submission, *, last_try: bool = False) -> Decision[Payment]:
-        """Apply a message and do what is then due at the provider; on return nothing is due any more.
+        """Apply a message and make the provider calls that are then due. On return nothing is due any more.
 
-        Raises ProviderUnavailable when the provider gave no answer: what is due stays with the payment, and applying
-        the same message again takes it up. With `last_try`, a charge without an answer is voided instead and the
-        payment fails. Raises ContradictoryOutcome when the provider's answer cannot be true.
+        Raises ProviderUnavailable if the provider gave no answer. The call then stays due, and applying the same
+        message again repeats it. With `last_try`, a charge without an answer is voided instead, and the payment fails.
+        Raises ContradictoryOutcome if the provider's answer cannot be true.
         """
         while True:
             applied = await self._ledger.submit(submission)
@@ -48,10 +48,10 @@ class Payments:
                 return applied.decision
             if await self._settle_once(applied.decision.state, submission, last_try):
                 return applied.decision
-            # Somebody else has settled it meanwhile, and may have left something due that nobody is there to do.
+            # Another message has settled the call meanwhile, and something else may be due now. Look again.
 
     async def _settle_once(self, payment: Payment, submission: Submission, last_try: bool) -> bool:
-        """A duplicate that arrives while the provider works waits for the same answer instead of asking again."""
+        """Settle what is due. A duplicate that arrives meanwhile waits for the same answer and makes no second call."""
         assert payment.due is not None  # noqa: S101 - the caller has checked it
         key = (payment.id, payment.due)
         task = self._in_flight.get(key)
@@ -62,7 +62,7 @@ class Payments:
         return await asyncio.shield(task)
 
     async def _settle(self, payment: Payment, submission: Submission, last_try: bool) -> bool:
-        """Whether nothing is due any more; False: an answer came too late to say."""
+        """Call the provider until nothing is due. Returns False if an answer came too late to be applied."""
         while payment.due is not None:
             crash_point("payment.due")
             outcome = await self._ask(payment, submission, last_try)
@@ -104,9 +104,10 @@ class Payments:
                 return await self._provider.charge(payment, correlation_id=correlation_id)
 
     async def _undone(self, payment: Payment, answer: Mischarged, correlation_id: str) -> Outcome:
-        """What is not what was asked for is never approved: it is given back before anything else is decided.
+        """Give back a capture of a wrong amount or currency before anything else is decided. It is never approved.
 
-        A crash in between repeats the charge, which tells of the same capture, and the refund, which is made once.
+        After a crash in between, both calls are repeated: the charge reports the same capture, and the refund is made
+        only once.
         """
         log.warning("payment_mischarged", payment_id=str(payment.id), correlation_id=correlation_id, why=answer.why)
         order_id, charged_as = payment.order_id, replace(payment, transaction_id=answer.transaction_id)

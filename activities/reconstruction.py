@@ -1,4 +1,4 @@
-"""Tell from its row what removed events told of an order or a payment; pure."""
+"""Reconstruct the removed events of an order or a payment from its row; pure."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ from models.saga import (
 
 
 def reconstruct(state: Order | Payment, *, created_at: datetime, updated_at: datetime) -> list[Envelope]:
-    """How the order began, and what brought it, or its payment, to where it stands.
+    """The event with which the order began, and the one that gave it, or its payment, its present status.
 
-    An id is derived as it was then: the same, unless a service other than ours sent the command. The correlation id is
-    lost, and so is why an order failed. The time of the last event is that of the row's last change.
+    The ids are derived again. They are the original ones unless a service other than ours sent the command. The
+    correlation id is lost, and so is the reason why an order failed. The last event's time is that of the row's last
+    change.
     """
     match state:
         case Order():
@@ -47,7 +48,7 @@ def reconstruct(state: Order | Payment, *, created_at: datetime, updated_at: dat
 
 
 def _order_event(order: Order) -> tuple[UUID, Event | None]:
-    """What the order's last event answered, and the event."""
+    """The id of the message that caused the order's last event, and the event."""
     created = _created_id(order.id)
     match order.status:
         case OrderStatus.PENDING_PAYMENT:
@@ -67,7 +68,7 @@ def _order_event(order: Order) -> tuple[UUID, Event | None]:
 
 
 def _payment_event(payment: Payment) -> tuple[UUID, Event | None]:
-    """What the payment's last event answered, and the event."""
+    """The id of the message that caused the payment's last event, and the event."""
     order_id, reason = payment.order_id, payment.reason or ""
     created = _created_id(order_id)
     cancelled = event_id(order_id, OrderCancelled, cancel_id(order_id, reason))

@@ -1,4 +1,4 @@
-"""Remove what is kept no longer: the events of sagas that are over, and Idempotency-Keys."""
+"""Remove old events of sagas that are over, and old Idempotency-Keys."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from models.database import TRANSIENT, Connection, Database
 
 log = structlog.get_logger()
 
-_LEADER: Final = 0x5A6C  # advisory lock: one instance at a time removes, any number may stand by
+_LEADER: Final = 0x5A6C  # advisory lock: one instance removes at a time, any number may stand by
 _PAGE: Final = 500  # events that one transaction looks at
-_BLOCKS: Final = 64  # of the table of keys, some thousands of them
+_BLOCKS: Final = 64  # blocks of the table of keys that one transaction looks at: some thousand keys
 _RETRY: Final = 60.0  # seconds before the next try when the database was away
 
-# Where nothing is outstanding on this service's side: only a message from outside moves such a row again.
+# Nothing is outstanding in this service for such a row. It changes again only if a message arrives.
 _OVER: Final[Mapping[str, str]] = {"orders": ORDER_OVER, "payments": PAYMENT_SETTLED}
 _EVENTS: Final = """
     SELECT seq, order_id, occurred_at < now() - make_interval(secs => %s) FROM event_log
     WHERE seq > %s ORDER BY seq LIMIT %s
 """
-# All of an order's events or none; what is still to be published stays.
+# Remove all of an order's events or none. Events that are still to be published stay.
 _REMOVE: Final = """
     WITH removed AS (
         DELETE FROM event_log e WHERE e.order_id = ANY(%s)
@@ -42,7 +42,7 @@ _NOTE: Final = """
     ON CONFLICT (id) DO UPDATE SET until = greatest(r.until, excluded.until), events = r.events + excluded.events
 """
 _BLOCK_COUNT: Final = "SELECT pg_relation_size('idempotency_keys') / current_setting('block_size')::bigint AS blocks"
-# By place in the table: each of its blocks is read once a sweep, and no index is kept for it.
+# Keys are found by their place in the table: a sweep reads each block once, and no index is needed.
 _REMOVE_KEYS: Final = """
     WITH removed AS (
         DELETE FROM idempotency_keys
@@ -55,7 +55,7 @@ _REMOVE_KEYS: Final = """
 
 @dataclass(frozen=True, kw_only=True)
 class Removal:
-    """What a sweep removed."""
+    """How much a sweep removed."""
 
     events: int
     keys: int
@@ -64,8 +64,8 @@ class Removal:
 class Retention:
     """Sweeps one service's database every `interval` seconds.
 
-    `events` is for how many seconds events are kept once nothing of their saga has changed in this service, `keys` for
-    how many an Idempotency-Key is kept; None: for good. All ages are by the database's clock.
+    `events`: how many seconds events are kept after the last change of their saga in this service. `keys`: how many
+    seconds an Idempotency-Key is kept. None keeps them for good. All ages are by the database's clock.
     """
 
     def __init__(
@@ -95,16 +95,17 @@ class Retention:
             await asyncio.sleep(pause)
 
     async def sweep(self) -> Removal:
-        """Remove all that is due, a batch a transaction; what another instance is at, or has locked, is left.
+        """Remove all that is old enough, one transaction a batch. Rows that others have locked are left for later.
 
-        Raises what TRANSIENT names when the database goes away; the batches before stay removed.
+        If another instance sweeps, this one removes nothing. Raises one of TRANSIENT if the database goes away. Earlier
+        batches stay removed.
         """
         events = await self._remove_events(self._events) if self._events is not None else 0
         keys = await self._remove_keys(self._keys) if self._keys is not None else 0
         return Removal(events=events, keys=keys)
 
     async def _remove_events(self, keep: float) -> int:
-        """From the oldest event on, as far as there are any that are old enough."""
+        """Remove events from the oldest on, until no page has one that is old enough."""
         count, after = 0, 0
         try:
             while True:
@@ -118,8 +119,8 @@ class Retention:
                 log.info("events_removed", table=self._book.table, events=count)
 
     async def _remove_page(self, keep: float, after: int) -> tuple[int, int | None]:
-        """How many events were removed, and the place in the log to go on behind; None at its end."""
-        # Nobody waits for the disk: a crash undoes the removal and its note together.
+        """The number of removed events, and the place in the log to go on from; None: there is no more to look at."""
+        # This need not wait for the disk: a crash undoes the removal and its note together.
         async with self._database.transaction(wait_for_disk=False) as connection:
             leads = await _leads(connection)
             cursor = await connection.execute(_EVENTS, [keep, after, _PAGE])
@@ -131,14 +132,14 @@ class Retention:
 
     async def _remove(self, connection: Connection, keep: float, order_ids: list[UUID]) -> int:
         key, table = self._book.key, self._book.table
-        # The locks keep a cancellation of an order that was PAID from logging its event in between.
+        # The locks prevent that a cancellation of a PAID order logs its event in between.
         cursor = await connection.execute(
             f"SELECT {key}, updated_at FROM {table} WHERE {key} = ANY(%s) AND {_OVER[table]}"
             f" AND updated_at < now() - make_interval(secs => %s) ORDER BY {key} FOR UPDATE SKIP LOCKED",
             [order_ids, keep],
         )
         last_changes: dict[UUID, datetime] = dict(await cursor.fetchall())
-        # A statement of its own: it must see what was committed before the rows were locked.
+        # A statement of its own: it must see what others committed before the rows were locked.
         cursor = await connection.execute(_REMOVE, [list(last_changes)])
         removed: dict[UUID, int] = dict(await cursor.fetchall())
         count = sum(removed.values())

@@ -1,4 +1,4 @@
-"""What a step takes and gives when Temporal runs it: plain values that its JSON converter can carry."""
+"""The input and the result of a step that Temporal runs: plain values that its JSON converter can carry."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class StepInput:
-    """A message for a service's ledger; `payload` is in wire form, `event_id` becomes the cause of what follows."""
+    """A message for a service's ledger. `payload` is in wire form. `event_id` becomes the cause of its events."""
 
     event_type: str
     payload: dict[str, Any]
@@ -19,10 +19,10 @@ class StepInput:
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What was decided and committed: `decision` is become, stale, too_early or illegal; `status` is the row's now.
+    """What was decided and committed. `decision` is become, stale, too_early or illegal; `status` is the row's status.
 
-    `events` are envelopes in wire form, the ones that this step put into the event log; a step that is repeated gives
-    those of its first time.
+    `events` are the envelopes, in wire form, that this step added to the event log. A repeated step returns those of
+    its first run.
     """
 
     decision: str

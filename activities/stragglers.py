@@ -1,4 +1,4 @@
-"""What a search for stragglers takes and gives: plain values that Temporal's JSON converter can carry."""
+"""The input and the result of a search for stragglers: plain values that Temporal's JSON converter can carry."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BEFORE_ALL: Final = ("-infinity", "00000000-0000-0000-0000-000000000000")
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where an order stands in a search; `at` is ISO 8601, to the microsecond, by the clock of the database."""
+    """The place of an order in a search. `at` is ISO 8601, to the microsecond, by the database's clock."""
 
     at: str
     order_id: str
@@ -20,7 +20,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """At most `limit` orders behind `after`, the oldest first, that nothing has happened to for `idle` seconds."""
+    """Asks for `limit` orders at most, oldest first, after the place `after`, that are unchanged for `idle` seconds."""
 
     idle: float
     limit: int
@@ -28,7 +28,7 @@ class Search:
 
 
 def parameters(search: Search) -> dict[str, Any]:
-    """What a statement compares with: `idle`, `limit`, and the place `at`, `order_id` to go on behind."""
+    """The parameters of a search's statement: `idle`, `limit`, and `at` and `order_id`, the place to go on after."""
     at, order_id = (search.after.at, search.after.order_id) if search.after else _BEFORE_ALL
     return {"idle": search.idle, "limit": search.limit, "at": at, "order_id": order_id}
 

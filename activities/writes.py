@@ -1,4 +1,4 @@
-"""What one batch writes: statements for a book, its totals, the event log and the outbox, sent as one."""
+"""The writes of one batch: statements for a book, its totals, the event log and the outbox, sent as one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models.messages import Envelope
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """A statement that changes data; `name` is what the statements sent with it know its results by."""
+    """A statement that changes data. Other statements that are sent with it refer to its results by `name`."""
 
     name: str
     sql: str
@@ -28,11 +28,11 @@ class Write:
 
 
 async def together(connection: Connection, *writes: Write | None) -> AsyncCursor[tuple[Any, ...]] | None:
-    """Send what there is of these as one statement, with the results of the last one; None if there is nothing.
+    """Send these writes as one statement. Returns the results of the last one, or None if there are no writes.
 
-    A statement costs a lone message about as much as all that it does. No two of these may change the same row. One
-    that needs the results of another comes after it; those without any such tie PostgreSQL does from the last to the
-    first, although it doesn't promise to.
+    For a lone message, the number of statements is most of the cost. No two writes may change the same row. A write
+    that uses another's results must come after it. PostgreSQL runs independent writes from the last to the first,
+    although it doesn't promise to.
     """
     present = [write for write in writes if write is not None]
     if not present:
@@ -44,7 +44,7 @@ async def together(connection: Connection, *writes: Write | None) -> AsyncCursor
 
 
 def inserted(book: Book[State], states: Sequence[State], now: datetime) -> Write | None:
-    """New rows of the book."""
+    """Insert new rows of the book."""
     if not states:
         return None
     return Write(
@@ -56,7 +56,7 @@ def inserted(book: Book[State], states: Sequence[State], now: datetime) -> Write
 
 
 def updated(book: Book[State], states: Sequence[State], now: datetime) -> Write | None:
-    """What rows of the book have become."""
+    """Update changed rows of the book."""
     if not states:
         return None
     names = (book.key, *book.mutable)
@@ -71,7 +71,7 @@ def updated(book: Book[State], states: Sequence[State], now: datetime) -> Write 
 
 
 def tallied(book: Book[State], changes: Iterable[tuple[State | None, State]]) -> Write | None:
-    """What the changes, each from a state or from nothing to another state, are to the totals."""
+    """Add the changes to the totals. A change leads from a state, or from None, to another state."""
     counts: Counter[tuple[str, ...]] = Counter()
     amounts: Counter[tuple[str, ...]] = Counter()
     for before, after in changes:
@@ -84,7 +84,7 @@ def tallied(book: Book[State], changes: Iterable[tuple[State | None, State]]) ->
     if not groups:
         return None
     by = ", ".join(book.totals_by)
-    # One shard a connection: writers seldom wait for each other's commit.
+    # Each connection has a shard, so writers seldom wait for each other's commit.
     return Write(
         "tallied",
         f"INSERT INTO {book.totals} (shard, {by}, count, amount) SELECT pg_backend_pid() %% 64, u.* "
@@ -96,7 +96,7 @@ def tallied(book: Book[State], changes: Iterable[tuple[State | None, State]]) ->
 
 
 def logged(events: Sequence[Envelope], order_ids: Sequence[UUID]) -> Write | None:
-    """Events at the end of the event log, in this order."""
+    """Append events to the event log, in this order."""
     if not events:
         return None
     return Write(
@@ -108,7 +108,7 @@ def logged(events: Sequence[Envelope], order_ids: Sequence[UUID]) -> Write | Non
 
 
 def outboxed(events: Sequence[Envelope], deferred: Sequence[UUID]) -> Write | None:
-    """The events just `logged` into the outbox; those of `deferred` orders leave by the relay."""
+    """Put the events that were just `logged` into the outbox. The relay publishes those of `deferred` orders."""
     if not events:
         return None
     return Write(

@@ -1,1 +1,1 @@
-"""RabbitMQ sequences the steps: each service reacts to messages and emits its own."""
+"""RabbitMQ sequences the steps: each service reacts to messages and emits messages."""

@@ -1,4 +1,4 @@
-"""Acknowledge deliveries together: one frame for all that were settled within a moment."""
+"""Acknowledge deliveries together: one frame for all that were settled at almost the same time."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from choreography.frames import FrameWriter, ack_frame
 
 
 class Acknowledgements:
-    """What one channel with one consumer has received and what of it is settled.
+    """Tracks which deliveries a channel with one consumer has received, and which of them are settled.
 
-    What was settled leaves within the same turn of the event loop, or after `pause` seconds together with what comes in
-    between: RabbitMQ works much less for acknowledgements that come together.
+    Acknowledgements leave in the same turn of the event loop, or after `pause` seconds together with later ones.
+    RabbitMQ has much less work with acknowledgements that come together.
     """
 
     def __init__(self, channel: AbstractChannel, *, pause: float = 0.0) -> None:
         self._channel = channel
         self._pause = pause
         self._writer = FrameWriter(channel)
-        self._open: deque[int] = deque()  # tags as they came, of which some may be acknowledged
-        self._settled: set[int] = set()  # not acknowledged yet
-        self._acknowledged: set[int] = set()  # behind one that is open
+        self._open: deque[int] = deque()  # tags in the order of arrival; some may be acknowledged already
+        self._settled: set[int] = set()  # tags that are not acknowledged yet
+        self._acknowledged: set[int] = set()  # acknowledged tags that come after an open one
         self._scheduled = False
 
     def received(self, delivery: DeliveredMessage) -> int:
-        """Take note of a delivery, in the order of arrival; its tag, to settle it by."""
+        """Note a delivery, in the order of arrival. Returns the tag by which it is settled."""
         tag = delivery.delivery_tag or 0
         self._open.append(tag)
         return tag
@@ -35,7 +35,7 @@ class Acknowledgements:
     def settle(self, delivery_tag: int) -> None:
         """Acknowledge this delivery with the next frames. Raises ConnectionError if its channel is closed."""
         if self._channel.is_closed:
-            raise ConnectionError("its channel was closed before it could be acknowledged")
+            raise ConnectionError("the delivery's channel was closed before it could be acknowledged")
         self._settled.add(delivery_tag)
         if not self._scheduled:
             self._scheduled = True
@@ -48,7 +48,7 @@ class Acknowledgements:
             tag = self._open.popleft()
             if tag in self._settled:
                 self._settled.discard(tag)
-                last = tag  # it must name one that is not acknowledged yet: RabbitMQ closes the channel otherwise
+                last = tag  # the frame must name a tag that is not acknowledged yet, else RabbitMQ closes the channel
             self._acknowledged.discard(tag)
         frames = [] if last is None else [ack_frame(self._channel.number, last, multiple=True)]
         frames += [ack_frame(self._channel.number, tag, multiple=False) for tag in sorted(self._settled)]

@@ -1,4 +1,4 @@
-"""Keep a connection to RabbitMQ: reconnect with bounded, growing delays, and declare what is ours again and again."""
+"""Keep a connection to RabbitMQ: reconnect with bounded, growing delays, and declare our own topology repeatedly."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ OnConnect: TypeAlias = Callable[[AbstractConnection], Awaitable[None]]
 
 _FIRST_DELAY: Final = 0.1  # seconds
 _LONGEST_DELAY: Final = 2.0  # seconds
-_STEADY: Final = 5.0  # seconds: a connection that is lost sooner is made anew as patiently as one that can't be made
-# User, password or virtual host are wrong: tried again all the same, since a broker may be there before its users are.
+_STEADY: Final = 5.0  # seconds; if a connection is lost sooner, the delay before the next one grows on
+# User, password or virtual host are wrong. The connection is retried all the same: the user may be made later.
 _REFUSED: Final = (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed)
-_BETWEEN_NODES: Final = re.compile(r"\s*,\s*(?=amqps?://)")  # not every comma: a password may have one
+_BETWEEN_NODES: Final = re.compile(r"\s*,\s*(?=amqps?://)")  # a password may contain a comma, too
 
 
 def nodes(url: str) -> tuple[str, ...]:
-    """The URLs of a cluster's nodes, in the order in which they are tried; a broker of one node has one."""
+    """The URLs of a cluster's nodes, in the order in which they are tried. A single broker has one URL."""
     return tuple(_BETWEEN_NODES.split(url))
 
 
 async def connect_to_any(url: str, *, timeout: float) -> AbstractConnection:
-    """A connection to the first node that answers within `timeout` seconds. Raises what the last one failed with."""
+    """A connection to the first node that answers within `timeout` seconds. Raises the error of the last node."""
     *others, last = nodes(url)
     for node in others:
         with suppress(*connection_errors.LOST), connection_errors.named():
@@ -52,11 +52,11 @@ async def connect_to_any(url: str, *, timeout: float) -> AbstractConnection:
 
 
 class Broker:
-    """A connection to RabbitMQ that comes back by itself, with a channel for confirmed publishing.
+    """A connection to RabbitMQ that is made again when it is lost, with a channel for confirmed publishing.
 
-    `url` may name the nodes of a cluster, separated by commas: each new connection is tried at the next of them. The
-    topology is declared with each connection and every `declare_every` seconds, since nobody is told of a binding that
-    goes missing.
+    `url` may name the nodes of a cluster, separated by commas. Each new connection is tried at the next node. The
+    topology is declared with each connection and every `declare_every` seconds, because RabbitMQ does not report a
+    missing binding.
     """
 
     def __init__(self, url: str, *, name: str, topology: Topology, declare_every: float = 15.0) -> None:
@@ -78,17 +78,17 @@ class Broker:
 
     @property
     def standing(self) -> str:
-        """Whether it is connected, and if not, why not: `ok`, or a sentence for an operator."""
+        """`ok` if it is connected; else the reason why not, as a sentence for an operator."""
         if self.connected:
             return "ok"
         return f"not connected: {self._trouble}" if self._trouble else "not connected"
 
     def on_connect(self, hook: OnConnect) -> None:
-        """Have this called with every new connection, before the connection counts as made."""
+        """Call `hook` with every new connection, before `connected` becomes true."""
         self._on_connect.append(hook)
 
     def lose(self, *about: object) -> None:
-        """Give the connection up, so that it is made anew: something on it has broken, which `about` may tell."""
+        """Give up the connection, so that a new one is made. `about` may say what has broken."""
         if not self._lost.is_set():
             self._cause = _cause(about)
         self._lost.set()
@@ -113,7 +113,7 @@ class Broker:
                     retry_in=round(delay, 2),
                 )
             except connection_errors.LOST as error:
-                # Of what the broker says itself, such as a queue that others declared differently, nothing is secret.
+                # What the broker says itself is no secret, for example that others declared a queue differently.
                 self._trouble = describe(error) if isinstance(error, ChannelClosed) else None
                 log.warning(
                     "broker_refuses_us: check SAGA_AMQP_URL" if isinstance(error, _REFUSED) else "broker_unavailable",
@@ -145,7 +145,7 @@ class Broker:
                 await asyncio.wait_for(connection.close(), 2)
 
     async def _keep_topology(self, channel: AbstractChannel) -> None:
-        """Until the connection is lost, declare anew what somebody may have deleted, at most once a second."""
+        """Declare again what somebody may have deleted, at most once a second, until the connection is lost."""
         lost = asyncio.create_task(self._lost.wait())
         try:
             while not lost.done():
@@ -160,7 +160,7 @@ class Broker:
             lost.cancel()
 
     async def publish(self, message: OutgoingMessage, *, timeout: float = 10.0) -> None:
-        """Publish; confirmed on return. Raises Unroutable, or BrokerUnavailable after `timeout` seconds."""
+        """Publish a message, confirmed on return. Raises Unroutable, or BrokerUnavailable after `timeout` seconds."""
         (error,) = await self.publish_all([message], timeout=timeout)
         if error is not None:
             raise error
@@ -168,8 +168,8 @@ class Broker:
     async def publish_all(
         self, messages: Sequence[OutgoingMessage], *, timeout: float = 10.0
     ) -> list[BrokerUnavailable | None]:
-        """Publish in the given order with pipelined confirms; for each message, what went wrong, or None."""
-        # Asked before: a reader that comes in between is told twice, not never.
+        """Publish in this order, with pipelined confirms. Returns for each message its error, or None."""
+        # Look for readers first. A reader that comes in between then gets the message twice; else it might get none.
         unread = await self.unread(message.routing_key for message in messages if message.mandatory)
         publishing = self._publishing
         if publishing is None or self._lost.is_set():
@@ -185,7 +185,7 @@ class Broker:
         return errors
 
     async def unread(self, routing_keys: Iterable[str]) -> frozenset[str]:
-        """Those of these routing keys whose messages are for a service that has no queue yet; none if nobody knows."""
+        """Those of these routing keys whose messages are for a service without a queue; none if that isn't known."""
         return await self._readers.missing(routing_keys) if self._readers is not None else frozenset()
 
 
@@ -195,13 +195,13 @@ def _nobody_reads(message: OutgoingMessage) -> Unread:
 
 
 def _place(node: str) -> str:
-    """Host and port of a node, for a log line: the rest of its URL is secret."""
+    """The host and port of a node, for a log line. The rest of its URL is secret."""
     parts = urlsplit(node)
     return f"{parts.hostname}:{parts.port or (5671 if parts.scheme == 'amqps' else 5672)}"
 
 
 def _cause(about: Sequence[object]) -> str:
-    """Why a connection is given up, in a few words."""
+    """The reason why a connection is given up, in a few words."""
     for each in about:
         match each:
             case BaseException():

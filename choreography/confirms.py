@@ -1,4 +1,4 @@
-"""Publish and be sure: a channel whose every message is confirmed, returned or given up."""
+"""Publish on a channel on which every message is confirmed, returned or given up."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from choreography.outgoing_message import BrokerUnavailable, NotStored, Outgoing
 
 
 class ConfirmedPublishing:
-    """Publishes on a channel in confirm mode that nobody else publishes on.
+    """Publishes on a channel in confirm mode. Nobody else may publish on that channel.
 
-    It keeps the channel's own books (delivery tags, confirmations) but asks for no task, lock or timer a message.
+    It uses the channel's own bookkeeping (delivery tags, confirmations), without a task, lock or timer a message.
     """
 
     def __init__(self, channel: AbstractChannel) -> None:
-        self._channel = cast(Any, channel)  # aiormq's Channel: the abstract class says nothing of its books
+        self._channel = cast(Any, channel)  # aiormq's Channel: the abstract class lacks the bookkeeping
         self._writer = FrameWriter(channel)
         self._largest_body: int = self._channel.max_content_size
         self._channel.closing.add_done_callback(lambda _: self._give_up())
 
     async def publish(self, messages: Sequence[OutgoingMessage], *, timeout: float) -> list[BrokerUnavailable | None]:
-        """Publish in the given order; for each message, what went wrong within `timeout` seconds, or None."""
+        """Publish in this order. Returns for each message its error, or None if it is confirmed within `timeout` s."""
         sent = [self._send(message) for message in messages]
         waiting = [each for each in sent if isinstance(each, asyncio.Future)]
         try:
@@ -37,7 +37,7 @@ class ConfirmedPublishing:
             for message, each in zip(messages, sent, strict=True):
                 if isinstance(each, asyncio.Future):
                     self._channel.message_id_delivery_tag.pop(message.message_id, None)
-                    each.cancel()  # does nothing to those that are answered
+                    each.cancel()  # this changes no confirmation that has arrived
         return [
             _outcome(message, each, timeout) if isinstance(each, asyncio.Future) else each
             for message, each in zip(messages, sent, strict=True)
@@ -50,13 +50,13 @@ class ConfirmedPublishing:
         try:
             frames = publish_frames(channel.number, message, self._largest_body)
         except (TypeError, ValueError, OverflowError, struct.error) as error:
-            # A message that AMQP cannot carry fails alone; it must not take its publisher down.
+            # A message that AMQP can't carry fails alone. It must not stop the publisher.
             return NotStored(f"it cannot be written as an AMQP message: {describe(error)}")
         confirmation: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         channel.delivery_tag += 1
         channel.confirmations[channel.delivery_tag] = confirmation
         if message.mandatory:
-            channel.message_id_delivery_tag[message.message_id] = channel.delivery_tag  # a return names no tag
+            channel.message_id_delivery_tag[message.message_id] = channel.delivery_tag  # a returned message has no tag
         self._writer.add(frames)
         return confirmation
 

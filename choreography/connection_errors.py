@@ -1,4 +1,4 @@
-"""What the driver raises when the way to RabbitMQ is lost, under names that can be caught, and what to do about it."""
+"""Translate the driver's errors about a lost connection into errors that can be caught, and explain them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ LOST: Final = (AMQPError, OSError, TimeoutError, RuntimeError)
 
 @contextmanager
 def named() -> Iterator[None]:
-    """Raise ConnectionError for what aiormq raises where a connection was closed without a reason.
+    """Raise ConnectionError where aiormq raises something unusual for a lost connection.
 
-    That is StopAsyncIteration in the handshake, as behind a proxy of a dead broker, and later Exception itself; and
-    CancelledError where the driver has given up a broker that sends no heartbeats, though nobody has cancelled us.
+    If a connection is closed without a reason, aiormq raises StopAsyncIteration during the handshake (for example
+    behind a proxy of a dead broker), and a bare Exception later. If the driver gives up a broker that sends no
+    heartbeats, it raises CancelledError, although nobody has cancelled the task.
 
-    A task that is being cancelled stays so, whatever the driver raises: `asyncio.wait_for`, which it uses, forgets a
-    cancellation that comes at the moment in which what it waits for fails (Python 3.11).
+    A task that is being cancelled stays cancelled, whatever the driver raises. The driver uses `asyncio.wait_for`,
+    which in Python 3.11 forgets a cancellation that comes at the moment in which the awaited call fails.
     """
     try:
         yield
@@ -46,7 +47,7 @@ def _is_cancelled() -> bool:
 
 
 def explain(error: Exception) -> str | None:
-    """One line for an operator: what was lost and what to do; no password, and None for what is no loss."""
+    """What was lost and what to do, in one line without a password; None if the error is no lost connection."""
     match error:
         case amqp.AuthenticationError() | amqp.ProbableAuthenticationError() | amqp.ConnectionNotAllowed():
             return "RabbitMQ refuses this user, password or virtual host; correct SAGA_AMQP_URL"

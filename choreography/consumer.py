@@ -1,4 +1,4 @@
-"""Consume a service's queue: decode, react, and only then acknowledge; a failure is set aside, never in the way."""
+"""Consume a service's queue: decode, react, then acknowledge. A message that fails is set aside and blocks no other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ log = structlog.get_logger()
 
 
 class Consumer:
-    """Handles up to `prefetch` messages of one queue at once; each is acknowledged after its effect is committed."""
+    """Handles at most `prefetch` messages of one queue at once, and acknowledges each after its effect is committed."""
 
     def __init__(self, broker: Broker, queue: str, reactions: Reactions, *, suspects: Suspects, prefetch: int) -> None:
         self._queue = queue
@@ -33,11 +33,11 @@ class Consumer:
 
     @property
     def standing(self) -> str:
-        """Whether messages come, and if not, why not: `ok`, or a sentence for an operator."""
+        """`ok` if messages are consumed; else the reason why not, as a sentence for an operator."""
         return self._subscription.standing
 
     async def drain(self, timeout: float) -> None:
-        """Take nothing new, and finish within `timeout` seconds what was begun; the rest will be redelivered."""
+        """Take no new message, and finish the begun ones within `timeout` seconds. RabbitMQ redelivers the others."""
         await self._subscription.end(within=timeout)
 
     async def _on_delivery(self, delivery: Delivery) -> None:
@@ -51,11 +51,14 @@ class Consumer:
             return
         async with self._suspects.handling(_place_and_body(delivery.message)) as deaths:
             if not delivery.is_ours:
-                raise ConnectionError("the channel was closed before its turn came")
+                raise ConnectionError("the channel was closed before the message's turn came")
             await self._settle(delivery, deaths=deaths)
 
     async def _settle(self, delivery: Delivery, *, deaths: int) -> None:
-        """React to it, or set it aside: then it may be acknowledged. `deaths` is how many processes it has ended."""
+        """React to the message, or set it aside. `deaths` is the number of processes that it has ended.
+
+        On return the message may be acknowledged.
+        """
         attempt = count_in(delivery.headers, ATTEMPT, 1)
         envelope: Envelope | None = None
         try:
@@ -73,7 +76,7 @@ class Consumer:
 
     async def _react(self, envelope: Envelope, attempt: int) -> Any:
         if envelope.coordinator is Coordinator.ORCHESTRATION:
-            return None  # published for whoever listens; the orchestrator has already sequenced what follows
+            return None  # the orchestrator sequences this saga; its events are published for listeners only
         message = parse(envelope)
         step = self._reactions.get(type(message))
         if step is None:
@@ -108,5 +111,5 @@ class Consumer:
 
 
 def _place_and_body(delivery: DeliveredMessage) -> bytes:
-    """What a delivery has in common with the others of the same message."""
+    """The bytes that are the same in all deliveries of one message."""
     return b"\0".join(((delivery.exchange or "").encode(), (delivery.routing_key or "").encode(), delivery.body))

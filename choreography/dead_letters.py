@@ -1,4 +1,4 @@
-"""List, show, redrive and discard dead letters, whatever they carry."""
+"""List, show, redrive and discard dead letters, whatever bytes they hold."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ SERVICES: Final = (ORDER_QUEUE, PAYMENT_QUEUE, MIRROR_QUEUE)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadLetterRecord:
-    """A dead letter and why it is one; times are ISO 8601 UTC."""
+    """A dead letter and the reason why it is one. Times are ISO 8601 in UTC."""
 
     id: str
     queue: str
@@ -60,7 +60,7 @@ class DeadLetterRecord:
     event_id: str | None
     order_id: str | None
     body: bytes
-    properties: bytes | None = None  # as they came, flags and values, if they can't be decoded
+    properties: bytes | None = None  # the original flags and values, if they can't be decoded
 
 
 Wanted: TypeAlias = Callable[[DeadLetterRecord], bool]
@@ -70,29 +70,29 @@ _LONGEST_ERROR: Final = 10_000  # bytes
 
 
 class DeadLetters:
-    """The dead letters of all services at one broker or cluster; redriving or discarding some never loses another.
+    """The dead letters of all services at one broker or cluster. Redriving or discarding some never loses another.
 
-    A message that was set aside, and delivered again because its acknowledgement was lost, is set aside again. Such
-    copies are one dead letter here: what is done to the first is done to all.
+    If the acknowledgement of a dead letter's original is lost, the message is delivered and set aside again. Such
+    copies count as one dead letter here: a redrive or discard of the first is done to all.
     """
 
     def __init__(self, url: str) -> None:
         self._url = url
 
     async def all(self) -> list[DeadLetterRecord]:
-        """All dead letters, by queue and oldest first; they stay where they are."""
+        """All dead letters, by queue, oldest first. They stay where they are."""
 
         async def leave(_channel: Underlay, _service: str, _message: DeliveredMessage) -> None:
-            """Closing the channel returns it."""
+            """Do nothing: RabbitMQ returns the message when the channel closes."""
 
         return await self._each(lambda _: True, leave, leave)
 
     async def redrive(self, wanted: Wanted) -> list[DeadLetterRecord]:
-        """Send the wanted ones back to the queue they failed in, with a fresh count of attempts.
+        """Send the wanted dead letters back to the queues in which they failed, with a new count of attempts.
 
-        Each is confirmed by its queue before it leaves the dead letters: interrupted or repeated, none is lost, and
-        one that is delivered twice has its effect once. Properties that can't be decoded stay behind. Raises
-        BrokerUnavailable.
+        The queue confirms each message before it leaves the dead letters. So an interrupted or repeated redrive loses
+        none, and a message that is delivered twice has its effect once. Properties that can't be decoded are dropped.
+        Raises BrokerUnavailable.
         """
         publishing: ConfirmedPublishing | None = None
 
@@ -107,7 +107,7 @@ class DeadLetters:
         return await self._each(wanted, move, _delete)
 
     async def discard(self, wanted: Wanted) -> list[DeadLetterRecord]:
-        """Delete the wanted ones for good."""
+        """Delete the wanted dead letters for good."""
         return await self._each(wanted, _delete, _delete)
 
     async def _each(self, wanted: Wanted, act: Act, act_on_copy: Act) -> list[DeadLetterRecord]:
@@ -130,7 +130,7 @@ class DeadLetters:
 
     @asynccontextmanager
     async def _channel(self) -> AsyncIterator[tuple[AbstractChannel, Sequence[str]]]:
-        """A channel, and the services that have dead letters: one that has never run has none, nor a queue of them."""
+        """A channel, and the services that have a queue of dead letters. A service that has never run has none."""
         with connection_errors.named():
             connection = await connect_to_any(self._url, timeout=5)
             async with connection:
@@ -139,7 +139,7 @@ class DeadLetters:
 
 
 async def _messages(channel: AbstractChannel, underlay: Underlay, service: str) -> AsyncIterator[DeliveredMessage]:
-    """What the queue holds now, each once; whatever is not acknowledged returns when the channel closes."""
+    """Each message that is in the queue now, once. When the channel closes, unacknowledged ones return to the queue."""
     queue = await channel.get_queue(dead_letter_queue(service), ensure=True)
     for _ in range(queue.declaration_result.message_count or 0):
         message = await underlay.basic_get(queue.name)
@@ -166,11 +166,11 @@ def _again(service: str, message: DeliveredMessage) -> OutgoingMessage:
 
 
 def _record(service: str, message: DeliveredMessage) -> DeadLetterRecord:
-    """What the letter tells of itself, where it is written as we write it: strangers may have written any."""
+    """The record of a dead letter. A stranger may have written its headers, so only well-formed ones are used."""
     headers = message.header.properties.headers or {}
     broken = undecodable(message)
     kept = headers.get(PROPERTIES)
-    # Without our headers it was not one of our processes that gave up on it.
+    # Without our headers, RabbitMQ made it a dead letter, and none of our processes.
     reason, error = ("REDELIVERED", "the broker returned it too often")
     if broken is not None:
         reason, error = ("MALFORMED", f"its properties or its routing key can't be decoded: {broken.cause}")
@@ -201,7 +201,7 @@ def _may_be_a_copy(message: DeliveredMessage) -> bool:
 
 
 def _content(message: DeliveredMessage) -> str:
-    """A digest of what was sent and where to: copies have it in common."""
+    """A digest of a message's body, exchange and routing key. Copies have the same digest."""
     headers = message.header.properties.headers or {}
     place = (text_in(headers, FIRST_EXCHANGE, ""), text_in(headers, FIRST_ROUTING_KEY, ""))
     return sha256("\0".join(place).encode() + b"\0" + message.body).hexdigest()

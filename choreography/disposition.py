@@ -14,12 +14,12 @@ from models.saga import Become, Decision, Illegal, Stale, TooEarly
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ack:
-    """Done with it."""
+    """The message is settled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RetryAfter:
-    """Try again in `delay` seconds."""
+    """The message is to be tried again in `delay` seconds."""
 
     delay: float
     error: str
@@ -27,7 +27,7 @@ class RetryAfter:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DeadLetter:
-    """Set it aside for an operator; `reason` is one of MALFORMED, ILLEGAL, TOO_EARLY, FAILED, REDELIVERED."""
+    """The message is for an operator. `reason` is MALFORMED, ILLEGAL, TOO_EARLY, FAILED or REDELIVERED."""
 
     reason: str
     error: str
@@ -37,7 +37,7 @@ Disposition: TypeAlias = Ack | RetryAfter | DeadLetter
 
 
 def dispose(result: Decision[Any] | Exception | None, attempt: int, delays: Sequence[float]) -> Disposition:
-    """What becomes of a delivery whose `attempt` (from 1) had this result; `delays` are those between attempts."""
+    """Decide on a delivery whose attempt number `attempt` (from 1) had this result. `delays` are between attempts."""
     match result:
         case None | Become() | Stale():
             return Ack()
@@ -50,7 +50,7 @@ def dispose(result: Decision[Any] | Exception | None, attempt: int, delays: Sequ
         case ContradictoryOutcome() | RefundRefused():
             return DeadLetter(reason="ILLEGAL", error=str(result))
         case ProviderUnavailable():
-            # Money may hang on it: after the tries for a charge come as many for its void or refund.
+            # Money may depend on it. After the attempts for a charge come as many for its void or refund.
             patient = [*delays, *(delays[-1] for _ in delays)]
             return _retry("FAILED", f"ProviderUnavailable: {result}", attempt, patient)
         case Exception():

@@ -1,4 +1,4 @@
-"""Hand the events of single orders to whoever watches them, as they are published; nothing is kept."""
+"""Hand the events of single orders to their watchers as they are published. The feed stores nothing."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _PAUSE: Final = 1.0  # seconds between tries to get the queue back
 
 
 class _Closed:
-    """The feed was closed: there will be no more."""
+    """Says that the feed was closed and no event follows."""
 
 
 _News: TypeAlias = Envelope | _Closed | None
 
 
 class Watcher(AsyncIterator[Envelope | None]):
-    """One watcher's events; None says that some may have been missed. Giving up a wait loses nothing."""
+    """One watcher's events. None says that events may have been missed. Giving up a wait loses no event."""
 
     def __init__(self) -> None:
         self._items: asyncio.Queue[_News] = asyncio.Queue()
@@ -49,15 +49,15 @@ class Watcher(AsyncIterator[Envelope | None]):
 
 
 class Feed:
-    """A queue of its own at the broker, which exists only while somebody is subscribed.
+    """Reads events from a queue of its own, which exists only while somebody is subscribed.
 
-    Hand `on_connect` to the Broker whose connection it is to use. After an interruption every subscription gets a
-    None: what was published meanwhile is in the event logs.
+    Hand `on_connect` to the Broker whose connection the feed is to use. After an interruption every subscription gets
+    None: the events of that time are in the event logs.
     """
 
     def __init__(self, *, linger: float = 3.0, bind_every: float = 30.0) -> None:
-        self._linger = linger  # seconds that the queue outlives its last subscription
-        self._bind_every = bind_every  # seconds: an exchange that was deleted takes the bindings along
+        self._linger = linger  # seconds for which the queue outlives its last subscription
+        self._bind_every = bind_every  # seconds; a deleted exchange loses its bindings
         self._connection: AbstractConnection | None = None
         self._channel: AbstractChannel | None = None
         self._opening: asyncio.Task[Exception | None] | None = None
@@ -65,20 +65,20 @@ class Feed:
         self._background: set[asyncio.Task[None]] = set()
 
     async def on_connect(self, connection: AbstractConnection) -> None:
-        """Use this connection from now on, and tell every subscription that there may be a gap."""
+        """Use this connection from now on, and tell every subscription that events may be missing."""
         self._connection = connection
         self._channel = None
-        self._opening = None  # whatever was being opened on the connection before fails by itself
+        self._opening = None  # what was being opened on the earlier connection fails by itself
         try:
             if self._watchers:
                 await self._ensure_open()
         except BrokerUnavailable as error:
-            raise ConnectionError(str(error)) from error  # the broker's own loop connects anew
+            raise ConnectionError(str(error)) from error  # the Broker then makes a new connection
         self._broadcast(None)
 
     @asynccontextmanager
     async def subscribe(self, order_id: UUID) -> AsyncIterator[Watcher]:
-        """An order's events: once entered, every later one arrives. Raises BrokerUnavailable."""
+        """Watch an order: every event that is published inside the context arrives. Raises BrokerUnavailable."""
         watcher = Watcher()
         self._watchers.setdefault(order_id, set()).add(watcher)
         try:
@@ -93,7 +93,7 @@ class Feed:
                 self._in_background(self._close_when_idle())
 
     async def close(self) -> None:
-        """End every subscription, and give the queue up."""
+        """End every subscription and give up the queue."""
         self._broadcast(_Closed())
         for task in self._background:
             task.cancel()
@@ -104,7 +104,7 @@ class Feed:
             return
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._try_open())
-        # Shielded: one subscriber that gives up must not leave a half-open channel, nor disappoint the others.
+        # Shielded: if one subscriber gives up, the channel must still be opened for the others.
         error = await asyncio.shield(self._opening)
         if error is not None:
             raise BrokerUnavailable(f"RabbitMQ gave no queue to watch events with: {error}") from error
@@ -128,20 +128,21 @@ class Feed:
         channel.close_callbacks.add(self._on_channel_closed)
         queue = await channel.declare_queue(exclusive=True, auto_delete=True, durable=False)
         await _bind(queue)
-        # aiormq's own consumer: every event of every order comes by here, and most are of no interest.
+        # aiormq's own consumer, which is cheaper: every event of every order arrives here, and few are wanted.
         underlay = await channel.get_underlay_channel()
 
         async def close() -> None:
             await channel.close()
 
-        # When somebody has deleted the queue. Beside the channel's reader, who calls us: only it can hear the answer.
+        # RabbitMQ cancels the consumer of a deleted queue. Close the channel in a task of its own: the channel's reader
+        # calls us, and only it can receive the answer.
         underlay.on_consumer_cancel_callbacks.add(lambda _: self._in_background(close()))
         await underlay.basic_consume(queue.name, self._on_message, no_ack=True, exclusive=True)
         self._in_background(self._keep_bound(channel, queue))
         return channel
 
     async def _keep_bound(self, channel: AbstractChannel, queue: AbstractQueue) -> None:
-        """Bind again and again, since nobody is told of a binding that goes missing, and have the gap looked for."""
+        """Bind repeatedly, because RabbitMQ does not report a missing binding, and have watchers look for a gap."""
         while True:
             await asyncio.sleep(self._bind_every)
             if channel.is_closed or channel is not self._channel:
@@ -152,13 +153,13 @@ class Feed:
 
     async def _on_message(self, message: DeliveredMessage) -> None:
         if undecodable(message) is not None:
-            return  # a dead letter, wherever it is kept
+            return  # a service or the worker makes it a dead letter
         try:
             watchers = self._watchers.get(read_partially(message.body).payload.order_id)
             traced_by = message.header.properties.correlation_id
             event = decode(message.body, correlation_id=traced_by) if watchers else None
         except MalformedMessage:
-            return  # the services dead-letter what nobody can read; there is nothing to show
+            return  # the services make it a dead letter; there is nothing to show
         for watcher in watchers or ():
             watcher.put(event)
 
@@ -169,7 +170,7 @@ class Feed:
             self._in_background(self._recover())
 
     async def _recover(self) -> None:
-        # Without a connection `on_connect` does it later; with one, an exchange may be missing for a moment.
+        # Without a connection, `on_connect` opens the channel later. With one, an exchange may be missing for a moment.
         while self._watchers and self._connection is not None and not self._connection.is_closed:
             with suppress(BrokerUnavailable):
                 await self._ensure_open()

@@ -1,4 +1,4 @@
-"""Write AMQP 0-9-1 frames for the hot path: what gathers in one turn of the event loop leaves in one write."""
+"""Write AMQP 0-9-1 frames for the hot path. All frames of one turn of the event loop leave in one write."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PERSISTENT: Final = b"\x02"
 
 
 class FrameWriter:
-    """The way out of one channel; frames leave in the order in which they were added."""
+    """Writes the frames of one channel, in the order in which they were added."""
 
     def __init__(self, channel: AbstractChannel) -> None:
         self._queue: asyncio.Queue[ChannelFrame] = channel.write_queue  # type: ignore[attr-defined]
@@ -34,7 +34,7 @@ class FrameWriter:
         self._flushing: asyncio.Task[None] | None = None
 
     def add(self, frames: bytes) -> None:
-        """Have these frames sent soon; they leave together with whatever else is added meanwhile."""
+        """Send these frames soon, together with those that are added meanwhile."""
         self._gathered.append(frames)
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush())
@@ -52,12 +52,12 @@ class FrameWriter:
 
 
 def publish_frames(number: int, message: OutgoingMessage, largest_body: int) -> bytes:
-    """The frames that publish a message on channel `number`, its body in parts of at most `largest_body` bytes.
+    """The frames that publish a message on channel `number`, with its body in parts of at most `largest_body` bytes.
 
-    Raises what pamqp raises for a value that AMQP cannot carry: TypeError, ValueError, OverflowError, struct.error.
+    For a value that AMQP can't carry, pamqp's error is raised: TypeError, ValueError, OverflowError or struct.error.
     """
     flags = _CONTENT_TYPE | _DELIVERY_MODE
-    before, after = _JSON, _PERSISTENT  # properties go in the order of their flags, the highest first
+    before, after = _JSON, _PERSISTENT  # properties are in the order of their flags, the highest first
     if message.headers:
         flags |= _HEADERS
         before += pamqp.encode.field_table(message.headers)
@@ -81,7 +81,7 @@ def publish_frames(number: int, message: OutgoingMessage, largest_body: int) -> 
 
 
 def ack_frame(number: int, delivery_tag: int, *, multiple: bool) -> bytes:
-    """The frame that acknowledges a delivery on channel `number`, with `multiple` all before it as well."""
+    """The frame that acknowledges a delivery on channel `number`; with `multiple`, all earlier ones as well."""
     return _frame(_METHOD, number, _ACK.pack(_BASIC, _ACKNOWLEDGE, delivery_tag, multiple))
 
 

@@ -1,4 +1,4 @@
-"""Name the headers of our own, and read them as ones that a stranger may have written."""
+"""Name our own headers, and read them with care, because a stranger may have written them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 OURS: Final = "x-saga-"
-# Brokers count attempts differently, and republishing loses their counts: these are our own.
+# Brokers count attempts in different ways, and republishing loses their counts. So we count in a header of our own.
 ATTEMPT: Final = "x-saga-attempt"
 FIRST_EXCHANGE: Final = "x-saga-exchange"
 FIRST_ROUTING_KEY: Final = "x-saga-routing-key"
@@ -18,32 +18,32 @@ REASON: Final = "x-saga-reason"
 QUEUE: Final = "x-saga-queue"
 DEAD_LETTER_ID: Final = "x-saga-dead-letter-id"
 MESSAGE_ID: Final = "x-saga-message-id"
-# It was delivered more than once, so an earlier delivery may have been set aside, too.
+# The message was delivered more than once, so an earlier delivery may have been set aside, too.
 REDELIVERED: Final = "x-saga-redelivered"
-REPLAYED: Final = "x-saga-replayed"  # it was published before
-# The properties of a message that can't be decoded, as they came.
+REPLAYED: Final = "x-saga-replayed"  # the message was published before
+# The original properties of a message, if they can't be decoded.
 PROPERTIES: Final = "x-saga-undecodable-properties"
 
-DELIVERY_COUNT: Final = "x-delivery-count"  # RabbitMQ's: how often it took a delivery back, for whatever reason
+DELIVERY_COUNT: Final = "x-delivery-count"  # RabbitMQ's count of returned deliveries, whatever the reason
 
 _LONGEST: Final = 255  # bytes of a name or an id
 _HIGHEST_COUNT: Final = 1_000_000
 
 
 def text_in(headers: Mapping[str, Any], name: str, default: str, *, longest: int = _LONGEST) -> str:
-    """The header's text; `default` if it is missing, of another type, or longer than `longest` bytes."""
+    """The text in the header; `default` if it is missing, of another type, or longer than `longest` bytes."""
     value = headers.get(name)
     return value if isinstance(value, str) and len(value.encode()) <= longest else default
 
 
 def count_in(headers: Mapping[str, Any], name: str, default: int) -> int:
-    """The header's positive number, if it is one; never so high that it can't be counted up."""
+    """The positive number in the header, else `default`. It is bounded, so that one can be added to it."""
     value = headers.get(name)
     return min(value, _HIGHEST_COUNT) if isinstance(value, int) and value > 0 else default
 
 
 def time_in(headers: Mapping[str, Any], name: str) -> str | None:
-    """The header's time as ISO 8601 text, as we write it; None if it is anything else."""
+    """The time in the header, as ISO 8601 text; None if the header holds anything else."""
     value = text_in(headers, name, "")
     try:
         datetime.fromisoformat(value)

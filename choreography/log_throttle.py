@@ -1,15 +1,15 @@
-"""Say what goes on for long only now and then."""
+"""Log a lasting condition only now and then."""
 
 from __future__ import annotations
 
 import time
 from typing import Final
 
-_MOST: Final = 100  # different things; beyond that all is forgotten, and said again
+_MOST: Final = 100  # different conditions; with more than these all are forgotten, and logged again
 
 
 class LogThrottle:
-    """Whether it is time to say something: at once, and again after `every` seconds if it still goes on."""
+    """Tells whether to log a condition: at once, and then every `every` seconds while it lasts."""
 
     def __init__(self, *, every: float = 60.0) -> None:
         self._every = every

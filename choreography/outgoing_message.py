@@ -10,11 +10,11 @@ from models.messages import Envelope, encode
 
 
 class BrokerUnavailable(Exception):
-    """RabbitMQ did not confirm: the message may or may not have arrived. Publishing it again is safe."""
+    """RabbitMQ did not confirm the message, which may or may not have arrived. Publishing it again is safe."""
 
 
 class NotStored(BrokerUnavailable):
-    """RabbitMQ has certainly not stored the message: nothing will come of it."""
+    """RabbitMQ has certainly not stored the message, so it will have no effect."""
 
 
 class Unroutable(NotStored):
@@ -22,12 +22,12 @@ class Unroutable(NotStored):
 
 
 class Unread(BrokerUnavailable):
-    """Mirrors have the message, but the service that it is for has no queue: it must be published again."""
+    """The mirrors' queue has the message, but the service that it is for has no queue. It must be published again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutgoingMessage:
-    """A message to publish; `mandatory` says that it must reach at least one queue; `expiration` is in seconds."""
+    """A message to publish. A `mandatory` one must reach at least one queue. `expiration` is in seconds."""
 
     body: bytes
     exchange: str

@@ -1,4 +1,4 @@
-"""Publish committed events straight after their commit, in order and confirmed; what fails is left to the relay."""
+"""Publish committed events right after their commit, in order and confirmed. The relay publishes those that fail."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from models.messages import Envelope
 
 log = structlog.get_logger()
 
-_MOST_WAITING: Final = 5_000  # events; beyond that the relay's table is the better place to wait
+_MOST_WAITING: Final = 5_000  # events; more are better kept in the outbox, for the relay
 
 
 async def forget(database: Database, published: Sequence[int]) -> None:
-    """Take events that the broker has confirmed out of the outbox."""
-    # Losing this commit in a crash repeats a publication, which is harmless: it needs not wait for the disk.
+    """Remove events from the outbox that the broker has confirmed."""
+    # This need not wait for the disk: if a crash loses the commit, events are published again, which is harmless.
     await database.query(
         "WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))"
         " DELETE FROM outbox USING relaxed WHERE seq = ANY(%s)",
@@ -33,7 +33,7 @@ async def forget(database: Database, published: Sequence[int]) -> None:
 
 
 class Publisher:
-    """The fast path out of the event log (an `Outlet` of the ledger)."""
+    """The fast path from the event log to the broker (an `Outlet` of the ledger)."""
 
     def __init__(self, broker: Broker, database: Database) -> None:
         self._broker = broker
@@ -57,7 +57,7 @@ class Publisher:
         return seq in self._on_the_way
 
     async def run(self) -> None:
-        """Publish what is offered until cancelled."""
+        """Publish offered events until cancelled."""
         while True:
             await self._arrived.wait()
             self._arrived.clear()
@@ -71,7 +71,7 @@ class Publisher:
                     self._idle.set()
 
     async def flush(self, timeout: float) -> None:
-        """Return when all that was offered has left or failed, at the latest after `timeout` seconds."""
+        """Wait until all offered events have left or failed, for at most `timeout` seconds."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._idle.wait(), timeout)
 
@@ -85,7 +85,7 @@ class Publisher:
                 log.warning("publish_failed", event_type=event_type, events=events, error=error)
         published = [seq for (seq, _), error in zip(batch, errors, strict=True) if error is None]
         crash_point("publisher.confirmed")
-        # Confirm before forgetting: a crash here repeats, never loses.
+        # The events are confirmed before they are forgotten: a crash here repeats some, and loses none.
         try:
             if published:
                 await forget(self._database, published)

@@ -1,4 +1,4 @@
-"""Which message leads to which step: one table a service."""
+"""Map each message to the step that it triggers: one table a service."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from models.saga import (
     PaymentFailed,
 )
 
-# Takes the message and whether it is the last try that a step of several may make.
+# A reaction takes a message, and whether this is the last try for a step that has several.
 Reaction: TypeAlias = Callable[[Submission, bool], Awaitable[Decision[Any]]]
 Reactions: TypeAlias = Mapping[type[Message], Reaction]
 
 
 def order_reactions(orders: Orders) -> Reactions:
-    """What the order service does on what it hears."""
+    """The order service's reactions."""
 
     async def apply(submission: Submission, _last_try: bool) -> Decision[Any]:
         return (await orders.apply(submission)).decision
@@ -41,7 +41,7 @@ def order_reactions(orders: Orders) -> Reactions:
 
 
 def payment_reactions(payments: Payments) -> Reactions:
-    """What the payment service does on what it hears."""
+    """The payment service's reactions."""
 
     async def apply(submission: Submission, last_try: bool) -> Decision[Any]:
         return await payments.apply(submission, last_try=last_try)

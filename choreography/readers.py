@@ -1,4 +1,4 @@
-"""Tell whether the service that a message is for has a queue at the broker: mirrors hide that it has none."""
+"""Tell whether the service that a message is for has a queue. RabbitMQ does not: the mirrors' queue takes any event."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from choreography import connection_errors
 from choreography.topology import readers
 
-_PATIENCE: Final = 2.0  # seconds for an answer; without one nobody counts as missing
-_FOUND_FOR: Final = 15.0  # seconds that a queue which was there counts as there
-_MISSED_FOR: Final = 0.5  # seconds after which a queue that was missing is looked for again, …
-_LONGEST_MISSED_FOR: Final = 4.0  # … then ever more: RabbitMQ logs each time that it has no such queue
+_PATIENCE: Final = 2.0  # seconds for an answer; without one, no queue counts as missing
+_FOUND_FOR: Final = 15.0  # seconds for which a queue that was found counts as there
+_MISSED_FOR: Final = 0.5  # seconds before a missing queue is looked for again; the time doubles each time …
+_LONGEST_MISSED_FOR: Final = 4.0  # … up to this, because RabbitMQ logs every look at a missing queue
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Look:
-    """What was found when somebody last looked, and until when that counts."""
+    """The result of the last look at the broker, and until when it counts."""
 
     queue: str | None
     until: float
@@ -29,7 +29,7 @@ class _Look:
 
 
 class Readers:
-    """The readers' queues that one connection has found; they are looked for as often as somebody publishes to them."""
+    """Remembers for one connection which readers' queues exist. They are looked for when somebody publishes to them."""
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
@@ -37,7 +37,7 @@ class Readers:
         self._looking: dict[tuple[str, ...], asyncio.Task[None]] = {}
 
     async def missing(self, routing_keys: Iterable[str]) -> frozenset[str]:
-        """Those of these routing keys whose messages somebody waits for who has no queue yet."""
+        """Those of these routing keys whose messages are for a service that has no queue yet."""
         awaited = {key: queues for key in {*routing_keys} if (queues := readers(key))}
         now = asyncio.get_running_loop().time()
         for queues in {*awaited.values()}:
@@ -54,7 +54,7 @@ class Readers:
         looking = self._looking.get(queues)
         if looking is None or looking.done():
             looking = self._looking[queues] = asyncio.create_task(self._find(queues))
-        # Given up, it goes on by itself: cancelled, the driver would wait for a broker that has fallen silent.
+        # Don't cancel the look after the timeout: the driver would then wait for a broker that has fallen silent.
         await asyncio.wait((looking,), timeout=_PATIENCE)
 
     async def _find(self, queues: tuple[str, ...]) -> None:
@@ -64,7 +64,7 @@ class Readers:
             with connection_errors.named():
                 found = await self._first_of([*ahead, *queues])
         except connection_errors.LOST:
-            self._looks.pop(queues, None)  # what is published now fails by itself
+            self._looks.pop(queues, None)  # messages that are published now fail by themselves
             return
         if found is not None:
             lasts = _FOUND_FOR
@@ -72,7 +72,7 @@ class Readers:
             lasts = min(2 * last.lasts, _LONGEST_MISSED_FOR) if last and last.queue is None else _MISSED_FOR
         look = _Look(queue=found, until=asyncio.get_running_loop().time() + lasts, lasts=lasts)
         self._looks[queues] = look
-        # Whoever is waited for with the same queue is there, too: an order's events go out together, as one story.
+        # The found queue also answers for other sets that contain it. So an order's events go out together.
         self._looks |= {others: look for others, old in self._looks.items() if old.queue is None and found in others}
 
     async def _first_of(self, queues: Iterable[str]) -> str | None:
@@ -88,5 +88,5 @@ async def is_there(connection: AbstractConnection, queue: str) -> bool:
         try:
             await (await channel.get_underlay_channel()).queue_declare(queue, passive=True)
         except ChannelNotFoundEntity:
-            return False  # RabbitMQ has closed the channel with that
+            return False  # with this answer RabbitMQ has closed the channel
     return True

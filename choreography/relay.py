@@ -1,4 +1,4 @@
-"""Publish what the fast path left in the outbox, at least once and in each order's order."""
+"""Publish the events that the fast path left in the outbox, at least once, and in order for each order."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from models.messages import Envelope
 
 log = structlog.get_logger()
 
-_LEADER: Final = 0x5A6A  # advisory lock: one relay at a time publishes, any number may stand by
+_LEADER: Final = 0x5A6A  # advisory lock: one relay publishes at a time, any number may stand by
 _BATCH: Final = 500  # events
-_FIRST_PAUSE: Final = 1.0  # seconds until the events of a type that had no route are tried again …
-_LONGEST_PAUSE: Final = 5.0  # … at most
+_FIRST_PAUSE: Final = 1.0  # seconds before events of a type without a queue are tried again; they double …
+_LONGEST_PAUSE: Final = 5.0  # … up to this
 
 _LoggedEvent: TypeAlias = tuple[int, UUID, Envelope]
 
 
 class Relay:
-    """Sweeps the outbox: when told that something was left for it, and every `interval` seconds for what nobody told.
+    """Sweeps the outbox when a notification arrives, and every `interval` seconds.
 
-    Events younger than `grace` seconds are left to the fast path. Outbox rows are taken one by one, never by a mark
-    in the sequence: an event that commits late is found all the same.
+    Events younger than `grace` seconds are left to the fast path, unless they are deferred. The relay selects outbox
+    rows one by one, and keeps no position in the sequence: so it also finds an event that commits late.
 
-    What has no route, or no reader behind the mirrors, stays in the outbox until there is one. Of the first a batch is
-    tried now and then; the others are published once, and again when their reader's queue is there.
+    An event that no queue takes, or only the mirrors' queue, stays in the outbox until its reader's queue exists. The
+    relay tries the former now and then. It publishes the latter once, and again when the reader's queue exists.
     """
 
     def __init__(self, broker: Broker, database: Database, *, grace: float = 2.0, interval: float = 1.0) -> None:
@@ -46,10 +46,10 @@ class Relay:
         self._interval = interval
         self._wake = asyncio.Event()
         self._throttle = LogThrottle()
-        self._stuck: set[UUID] = set()  # orders with an event that can't be published now; passed over until next time
-        self._without_route: dict[str, tuple[float, float]] = {}  # by event type: until when, and the pause after that
-        self._unread: dict[int, str] = {}  # places in the log of what only mirrors have, with the routing key
-        self._read_now: set[int] = set()  # of those, what has a reader since
+        self._stuck: set[UUID] = set()  # orders with an event that can't be published now; the next sweep tries again
+        self._without_route: dict[str, tuple[float, float]] = {}  # by event type: paused until when, and the next pause
+        self._unread: dict[int, str] = {}  # routing keys of events that only mirrors have, by place in the log
+        self._read_now: set[int] = set()  # the places of those events that have a reader since
 
     async def run(self) -> None:
         """Relay until cancelled."""
@@ -85,7 +85,7 @@ class Relay:
                 log.warning("relay_waits_for_database", error=str(error))
 
     async def _look_for_readers(self) -> None:
-        """Have what was not read yet published again if there is somebody now who reads it."""
+        """Have unread events published again if their reader's queue exists now."""
         if self._unread:
             without = await self._broker.unread(self._unread.values())
             still = {seq: routing_key for seq, routing_key in self._unread.items() if routing_key in without}
@@ -93,7 +93,7 @@ class Relay:
             self._unread = still
 
     async def sweep(self) -> int:
-        """Publish one batch of what is due; the number of events tried, 0 when nothing is left to try."""
+        """Publish one batch of due events. Returns the number of events tried; 0 if none is left to try."""
         async with self._database.transaction() as connection:
             cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LEADER])
             leader = await cursor.fetchone()
@@ -134,7 +134,10 @@ class Relay:
                 log.warning("relay_failed", events=len(failed), seq=seq, order_id=str(order_id), error=str(error))
 
     def _overtaken(self, rows: Sequence[_LoggedEvent]) -> set[int]:
-        """What was published before, and tells its reader of an order that is off: it would be charged and refunded."""
+        """The order.created events that must not reach a late reader because their orders are cancelled by now.
+
+        They were published before. If the reader got them now, it would charge the payment and then refund it.
+        """
         off = {order_id for _, order_id, envelope in rows if envelope.event_type == EventType.ORDER_CANCELLED}
         return {
             seq
@@ -143,7 +146,10 @@ class Relay:
         }
 
     async def _publish(self, events: Sequence[Envelope]) -> Sequence[Exception | None]:
-        """What became of each: None, or why it is not with the broker; a newer version's events hold up their order."""
+        """Publish these events. Returns for each None, or the error that kept it from the broker.
+
+        An event of a type that only a newer version knows holds up all later events of its order.
+        """
         held_up: set[str | None] = set()
         waits: list[bool] = []
         for event in events:
@@ -168,6 +174,6 @@ class Relay:
             f" AND o.order_id <> ALL(%s) AND o.seq <> ALL(%s){passed_over if not_yet else ''} ORDER BY o.seq LIMIT %s",
             [self._grace, list(self._stuck), list(self._unread), *([not_yet] if not_yet else []), _BATCH],
         )
-        rows = await cursor.fetchall()  # in pipeline mode the description, too, is there only now
+        rows = await cursor.fetchall()  # in pipeline mode, the cursor has its description only now
         names = [column.name for column in cursor.description or ()]
         return [(row[0], row[1], logged_envelope(dict(zip(names, row, strict=True)))) for row in rows]

@@ -1,4 +1,4 @@
-"""Publish again what the event log holds; what already happened does not happen twice."""
+"""Publish events from the event log again. Their effects, which have happened already, do not happen twice."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class EventReplay:
         since: datetime | None = None,
         until: datetime | None = None,
     ) -> int:
-        """Publish every event that fits all the filters given (since inclusive, until exclusive); how many there were.
+        """Publish every event that meets all given filters (since inclusive, until exclusive). Returns their number.
 
-        Events of a type that only a newer version knows are left to it; of those that no service waits for, nobody may
-        have heard. Raises BrokerUnavailable when one was not confirmed, and Unroutable or Unread when the service that
-        it is for has no queue; those before it were published.
+        Events of a type that only a newer version knows are skipped. An event that no service waits for may reach
+        nobody. Raises BrokerUnavailable if an event was not confirmed, and Unroutable or Unread if the service that it
+        is for has no queue. Earlier events were published then.
         """
         filters = {
             "e.order_id = %(order_id)s": order_id,
@@ -66,7 +66,7 @@ class EventReplay:
             errors = await self._broker.publish_all([_again(event) for event in events])
             for event, error in zip(events, errors, strict=True):
                 if isinstance(error, Unroutable) and event.route and not readers(event.route.routing_key):
-                    unheard += 1  # an event for whoever wants to listen
+                    unheard += 1  # no service waits for this event
                 elif error is not None:
                     raise error
             if len(events) < len(rows):

@@ -1,4 +1,4 @@
-"""Make what a delivery becomes when it can't be settled: a message that waits to be retried, or a dead letter."""
+"""Make the message that replaces a failed delivery: one that waits for a retry, or a dead letter."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from choreography.topology import DEAD_LETTER_EXCHANGE, JITTER, retry_queue
 from choreography.undecodable import undecodable
 from models.times import wire_time
 
-# All headers must fit one frame, of which RabbitMQ accepts 128 KiB.
+# All headers must fit into one frame. RabbitMQ accepts frames of 128 KiB.
 _LONGEST_ERROR: Final = 2_000  # characters
-_LONGEST_CAUSE: Final = 1_500  # characters of it, where something is added
+_LONGEST_CAUSE: Final = 1_500  # characters of an error to which something is added
 _MOST_PROPERTIES: Final = 100_000  # bytes
 
 
 def retry(message: DeliveredMessage, queue: str, *, attempt: int, delay: float, error: str) -> OutgoingMessage:
-    """What to publish so that the message comes back to `queue` in about `delay` seconds, for its next attempt."""
+    """The message to publish so that the delivery returns to `queue` in about `delay` seconds, for its next attempt."""
     headers = {**_story(message, error), ATTEMPT: attempt + 1}
     jittered = delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
     return _outgoing(message, "", retry_queue(queue, delay), headers, jittered)
 
 
 def dead_letter(message: DeliveredMessage, queue: str, *, attempt: int, reason: str, error: str) -> OutgoingMessage:
-    """What to publish so that the message, which failed in `queue` for good, becomes a dead letter.
+    """The message to publish so that the delivery, which failed in `queue` for good, becomes a dead letter.
 
-    Whatever the message carries, this can be published. Of properties that can't be decoded, it keeps the bytes.
+    It can be published whatever the delivery holds. It keeps the bytes of properties that can't be decoded.
     """
     told: dict[str, Any] = {ATTEMPT: attempt, REASON: reason, QUEUE: queue, DEAD_LETTER_ID: str(uuid4())}
     if (broken := undecodable(message)) is not None:
@@ -58,7 +58,10 @@ def dead_letter(message: DeliveredMessage, queue: str, *, attempt: int, reason: 
 
 
 def _story(message: DeliveredMessage, error: str) -> dict[str, Any]:
-    """Where it came from and when it first failed, which earlier failures may have told already; and this failure."""
+    """The headers that tell where the message came from, when it first failed, and how it failed now.
+
+    An earlier failure may have written the first two already.
+    """
     now = wire_time(datetime.now(UTC))
     told = message.header.properties.headers or {}
     story = {
@@ -84,7 +87,7 @@ def _outgoing(
         body=message.body,
         exchange=exchange,
         routing_key=routing_key,
-        # Its own: returns are told by it, and strangers may give many messages the same one.
+        # A new id: returned messages are found by it, and strangers may give several messages the same one.
         message_id=str(uuid4()),
         correlation_id=message.header.properties.correlation_id,
         headers=headers,

@@ -1,4 +1,4 @@
-"""Read a queue on every connection that the broker makes, and settle each delivery after its handling."""
+"""Read a queue on every connection that the Broker makes, and settle each delivery after it was handled."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between tries to set a messag
 
 
 class Delivery:
-    """A message of a queue. It is ours until its channel is closed: RabbitMQ then delivers it again."""
+    """A message of a queue. It is ours until its channel closes; then RabbitMQ delivers it again."""
 
     __slots__ = ("_acknowledgements", "_broker", "_tag", "message", "queue")
 
@@ -42,7 +42,7 @@ class Delivery:
 
     @property
     def correlation_id(self) -> str | None:
-        """The property of the message, not what its body says."""
+        """The correlation id in the message's property; its body may have another one."""
         correlation_id: str | None = self.message.header.properties.correlation_id
         return correlation_id
 
@@ -52,7 +52,7 @@ class Delivery:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it has never been delivered before, as far as one can tell, nor was it replayed or redriven."""
+        """Whether the message shows no sign that it was delivered before, replayed or redriven."""
         return not (self.message.redelivered or any(name.startswith(OURS) for name in self.headers))
 
     @property
@@ -64,17 +64,17 @@ class Delivery:
         check_decoded(self.message)
 
     def acknowledge(self) -> None:
-        """Have RabbitMQ forget the message. Raises ConnectionError if it is not ours any more."""
+        """Acknowledge the message. Raises ConnectionError if it is not ours any more."""
         self._acknowledgements.settle(self._tag)
 
     async def retry(self, *, attempt: int, delay: float, error: str) -> None:
-        """Store the message where it waits `delay` seconds for the attempt after this; raises as `dead_letter` does."""
+        """Store the message in a queue where it waits `delay` seconds for its next attempt. Raises as `dead_letter`."""
         await self._store(setting_aside.retry(self.message, self.queue, attempt=attempt, delay=delay, error=error))
 
     async def dead_letter(self, *, reason: str, error: str, attempt: int = 1) -> None:
-        """Store the message as a dead letter; then it can be acknowledged. A crash in between repeats, never loses.
+        """Store the message as a dead letter. On return it can be acknowledged; a crash before that repeats this.
 
-        Tries for as long as the message is ours. Raises ConnectionError when it is not.
+        This tries for as long as the message is ours. Raises ConnectionError if it is not ours any more.
         """
         letter = setting_aside.dead_letter(self.message, self.queue, attempt=attempt, reason=reason, error=error)
         await self._store(letter)
@@ -96,9 +96,9 @@ Handle: TypeAlias = Callable[[Delivery], Awaitable[None]]
 
 
 class Subscription:
-    """Has `handle` called for each message of a queue, in a task of its own; at most `prefetch` are ours at once.
+    """Calls `handle` for each message of a queue, each in a task of its own. At most `prefetch` are ours at once.
 
-    A message that `handle` leaves because the connection is lost comes again with the next connection. `renew` is
+    If `handle` fails because the connection is lost, the message comes again with the next connection. `renew` is
     called before each connection is used. Acknowledgements leave together, up to `pause` seconds late.
     """
 
@@ -126,7 +126,7 @@ class Subscription:
 
     @property
     def standing(self) -> str:
-        """Whether messages come, and if not, why not: `ok`, or a sentence for an operator."""
+        """`ok` if the queue is read; else the reason why not, as a sentence for an operator."""
         if not self._broker.connected:
             return self._broker.standing
         return "ok" if self._consuming else "connected, but not consuming"
@@ -144,7 +144,7 @@ class Subscription:
         channel.close_callbacks.add(self._broker.lose)
         await channel.set_qos(prefetch_count=self._prefetch)
         underlay = await channel.get_underlay_channel()
-        # The broker cancels a consumer whose queue is gone: reconnecting declares the queue anew.
+        # RabbitMQ cancels the consumer of a deleted queue. A new connection declares the queue again.
         underlay.on_consumer_cancel_callbacks.add(self._broker.lose)
         self._channel = channel
         on_delivery = partial(self._on_delivery, Acknowledgements(underlay, pause=self._pause))
@@ -159,24 +159,24 @@ class Subscription:
         try:
             await self._handle(delivery)
         except connection_errors.LOST as error:
-            # Not acknowledged, so it comes again when the connection does.
+            # The message is not acknowledged, so it comes again with the next connection.
             log.warning("delivery_left_unacknowledged", queue=self._queue, error=str(error))
             if delivery.is_ours:
                 self._broker.lose(error)
 
     async def end(self, *, within: float) -> None:
-        """Take nothing new, and finish within so many seconds what `handle` has begun; the rest comes again."""
+        """Take no new message, and wait for the begun ones for `within` seconds. RabbitMQ delivers the others again."""
         self._ended = True
         deadline = asyncio.get_running_loop().time() + within
         if self._channel is not None and self._consuming and self._broker.connected:
-            # Given up, it goes on by itself: cancelled, the driver would ask a silent broker to close the channel.
+            # Don't cancel this after the timeout: the driver would then ask a silent broker to close the channel.
             await asyncio.wait((asyncio.create_task(_cancel(self._channel, self._tag)),), timeout=within)
         if self._handling:
             await asyncio.wait(self._handling, timeout=max(0.0, deadline - asyncio.get_running_loop().time()))
 
 
 class Subscribe(Protocol):
-    """A Subscription whose queue is given already."""
+    """Makes a Subscription to a queue that is fixed already."""
 
     def __call__(
         self, handle: Handle, *, prefetch: int, pause: float = 0.0, renew: Callable[[], None] | None = None
@@ -184,7 +184,7 @@ class Subscribe(Protocol):
 
 
 async def _cancel(channel: AbstractChannel, tag: str) -> None:
-    """Have RabbitMQ deliver nothing more; what is on its way still comes."""
+    """Have RabbitMQ deliver no further message. Those that are on their way still arrive."""
     try:
         with connection_errors.named():
             await (await channel.get_underlay_channel()).basic_cancel(tag)

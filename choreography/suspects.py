@@ -1,4 +1,4 @@
-"""Find the message that ends every process that handles it, and no other."""
+"""Find a message that ends every process that handles it, without blaming any other message."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ log = structlog.get_logger()
 
 Result = TypeVar("Result")
 
-# RabbitMQ counts each lost connection, for whatever reason: beyond so many, a message is worth a note in the database.
+# RabbitMQ counts each return of a message, whatever the reason. A message with more returns than these is a suspect.
 SUSPECTED_AFTER: Final = 10
-# So many processes must have ended while they handled the same message and no other suspect.
+# A suspect becomes a dead letter when this many processes have ended while they handled it and no other suspect.
 MOST_DEATHS: Final = 10
 
-_LOCK: Final = 0x5A6D  # advisory lock: one suspect with a note left behind is handled at a time
+_LOCK: Final = 0x5A6D  # advisory lock: suspects that have a note already are handled one at a time
 _LONGEST_PAUSE: Final = 2.0  # seconds between tries while the database is away
 
-# The disk is not waited for: a note must outlive its process, and no crash of the server.
+# This need not wait for the disk: a note must outlive its process, but not a crash of the server.
 _RELAXED: Final = "WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true))"
 _BEGIN: Final = (
     f"{_RELAXED} INSERT INTO suspects SELECT %s, 0 FROM relaxed ON CONFLICT DO NOTHING RETURNING begun_alone"
@@ -37,11 +37,11 @@ _END: Final = f"{_RELAXED} DELETE FROM suspects USING relaxed WHERE digest = %s"
 
 
 class Suspects:
-    """Notes, in a service's database, of suspected messages that were begun and whose handling has not ended.
+    """Notes in a service's database which suspects are being handled.
 
-    A note is left behind by a process that died, and by nothing else that lasts. A message that has one is handled
-    again with no other suspect beside it, in any process of the service: what then ends the process is this message,
-    or bad luck, which does not come ten times in a row.
+    A note stays only if the process that handled the message died. A message with such a note is handled again while
+    no process of the service handles another suspect. If the process ends then, this message has ended it, or bad luck
+    has. Bad luck does not come ten times in a row.
     """
 
     def __init__(self, database: Database) -> None:
@@ -50,7 +50,7 @@ class Suspects:
 
     @asynccontextmanager
     async def handling(self, message: bytes) -> AsyncIterator[int]:
-        """Handle a suspect inside; gives how many processes have ended while they handled it alone."""
+        """A context in which to handle a suspect. It gives the number of processes that ended handling it alone."""
         digest = sha256(message).hexdigest()
         if await self._ask(_BEGIN, digest):
             try:
@@ -67,7 +67,7 @@ class Suspects:
 
     @asynccontextmanager
     async def _alone_everywhere(self) -> AsyncIterator[None]:
-        """Hold a lock that PostgreSQL takes back when this process dies."""
+        """Hold a lock that PostgreSQL releases when this process dies."""
         connection = await _patiently(self._locked)
         try:
             yield
@@ -88,7 +88,7 @@ class Suspects:
 
 
 async def _patiently(act: Callable[[], Awaitable[Result]]) -> Result:
-    """What `act` answers, once the database is there."""
+    """Call `act` until the database answers. Returns its result."""
     pause = 0.05
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Exchanges, queues, bindings and dead-letter routes, as frozen data; `declare` makes the broker agree with it."""
+"""Define exchanges, queues, bindings and dead-letter routes as frozen data. `declare` declares them at the broker."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ ORDER_QUEUE: Final = "order-service"
 PAYMENT_QUEUE: Final = "payment-service"
 MIRROR_QUEUE: Final = "saga-mirror"
 
-# Seconds a message waits after its first, second, … failure; when the last has passed, it is a dead letter.
+# Seconds for which a message waits after its first, second, … failure. If it fails once more, it is a dead letter.
 DEFAULT_RETRY_DELAYS: Final = (0.5, 2.0, 8.0, 30.0, 120.0)
-# By which share of its delay a message may wait longer or shorter: what failed together need not come back together.
+# A delay is longer or shorter by up to this share, so that messages that failed together don't return together.
 JITTER: Final = 0.2
 
 
 def _queues_of_reader(message: MessageType) -> tuple[str, ...]:
-    """The queue of the service that reacts to such a message, then the original service's; none if nobody reacts.
+    """The queues of our service and of the original service that react to this message; none if no service reacts.
 
-    Mirrors do not count: they hear every event, so that RabbitMQ calls one routed that reaches no service.
+    The mirrors' queue does not count. It takes every event, so RabbitMQ routes an event there that reaches no service.
     """
     match message:
         case CommandType.CREATE_ORDER_REQUESTED | CommandType.ORDER_CANCEL_REQUESTED:
@@ -53,9 +53,9 @@ def _routes_into(queue: str) -> tuple[Route, ...]:
     return tuple(route for message, route in ROUTES.items() if queue in _queues_of_reader(message))
 
 
-# `order.*` covers every event and neither command: those have one word more.
+# `order.*` matches every event of an order and no command, because a command's routing key has one word more.
 EVERY_EVENT: Final = (Route(ORDERS_EXCHANGE, "order.*"), Route(PAYMENTS_EXCHANGE, "payment.*"))
-# What is routed into each inbox.
+# The routes into each inbox.
 BINDINGS: Final[Mapping[str, tuple[Route, ...]]] = {
     ORDER_QUEUE: _routes_into(ORDER_QUEUE),
     PAYMENT_QUEUE: _routes_into(PAYMENT_QUEUE),
@@ -66,13 +66,13 @@ _READERS: Final = {ROUTES[event].routing_key: _queues_of_reader(event) for event
 
 
 def readers(routing_key: str) -> tuple[str, ...]:
-    """The queues of which one must be there for an event to have a reader; none for what nobody waits for."""
+    """The queues that read this event: one of them must exist. None if no service waits for the event."""
     return _READERS.get(routing_key, ())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """A quorum queue and what is routed into it."""
+    """A quorum queue and the routes into it."""
 
     name: str
     bindings: tuple[Route, ...] = ()
@@ -81,9 +81,9 @@ class Queue:
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
-    """What one process declares at the broker: all exchanges, and of the queues those that it `reads` itself.
+    """What one process declares at the broker: all exchanges, and the queues that it `reads` itself.
 
-    `reads` are inboxes, by default all; each stands for its bindings and for the queues behind it as well.
+    `reads` are inboxes, by default all of them. An inbox comes with its bindings, retry queues and dead letters.
     """
 
     reads: tuple[str, ...] = INBOXES
@@ -99,7 +99,7 @@ class Topology:
 
     def _of(self, inbox: str) -> tuple[Queue, ...]:
         if inbox == MIRROR_QUEUE:
-            # One feed at a time: an order's events reach its mirror in order, and a closed mirror has one successor.
+            # With one feed at a time, an order's events reach its mirror in order, and a mirror has one successor.
             single = {"x-single-active-consumer": True}
             return _inbox(inbox, *BINDINGS[inbox], **single), _dead_letters(inbox)
         return self._of_service(inbox, *BINDINGS[inbox])
@@ -111,8 +111,8 @@ class Topology:
                 arguments={
                     "x-dead-letter-exchange": "",
                     "x-dead-letter-routing-key": name,
-                    # Of a queue, RabbitMQ expires the head alone: a message without an expiration, as anybody may
-                    # publish one here, would keep all that came after it for ever.
+                    # RabbitMQ expires only the head of a queue. A message without an expiration, which anybody can
+                    # publish here, would hold back all later messages for ever.
                     "x-message-ttl": round(1000 * delay * (1 + JITTER)),
                     **_AT_LEAST_ONCE,
                 },
@@ -140,22 +140,22 @@ def _dead_letters(name: str) -> Queue:
     return Queue(
         name=dead_letter_queue(name),
         bindings=(Route(DEAD_LETTER_EXCHANGE, name),),
-        # Looking at dead letters returns them to the queue; no number of looks may lose one.
+        # Each look at dead letters returns them to the queue. No number of looks may lose one.
         arguments={"x-delivery-limit": _UNLIMITED},
     )
 
 
-# RabbitMQ 4 drops a message after 20 returns unless told otherwise; our own attempt count decides, never the broker's.
+# By default RabbitMQ 4 drops a message after 20 returns. Our own count of attempts must decide, never the broker's.
 _UNLIMITED: Final = 1_000_000_000
-# Expired messages leave a queue only when their next queue has confirmed them.
+# An expired message leaves a queue only when its next queue has confirmed it.
 _AT_LEAST_ONCE: Final = {"x-dead-letter-strategy": "at-least-once", "x-overflow": "reject-publish"}
 
 
 def retry_queue(service: str, delay: float) -> str:
-    """The queue in which a service's messages wait `delay` seconds before they come back.
+    """The queue in which a service's messages wait `delay` seconds before they return.
 
-    Another set of arguments needs another name: RabbitMQ refuses to declare a queue that exists with other ones. The
-    version before used `.retry.`, for queues without a time to live.
+    RabbitMQ refuses to declare an existing queue with other arguments, so new arguments need a new name. Earlier
+    versions used `.retry.`, for queues without a time to live.
     """
     return f"{service}.retry-after.{round(delay * 1000)}ms"
 
@@ -166,7 +166,7 @@ def dead_letter_queue(service: str) -> str:
 
 
 async def declare(channel: AbstractChannel, topology: Topology) -> None:
-    """Declare everything; repeating it changes nothing."""
+    """Declare the whole topology. Repeating this changes nothing."""
     for exchange in topology.exchanges:
         await channel.declare_exchange(exchange, "topic", durable=True)
     for queue in topology.queues:

@@ -1,4 +1,4 @@
-"""Let messages through that the driver can't decode: marked, with their bytes, and without losing the connection."""
+"""Replace messages that the driver can't decode by marked ones that keep the bytes, so that no connection is lost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from yarl import URL
 
 from models.messages import MalformedMessage
 
-# A header that nobody else can write: what it says is ours.
+# The name of this header is random, so nobody else can write it.
 _MARK: Final = f"x-undecodable-{secrets.token_hex(16)}"
 
 _HEAD: Final = 7  # bytes: type, channel, size
@@ -29,20 +29,20 @@ _HEADERS_FLAG: Final = (1 << 13).to_bytes(2, "big")
 _LONGEST_CAUSE: Final = 500  # characters
 _SHORT_STRING: Final = 255  # bytes
 
-# What stands in method frames before and after the texts that a stranger chose: exchange and routing key.
+# The methods whose frames hold texts that a stranger chose: exchange and routing key.
 _DELIVER, _GET_OK, _RETURN = b"\0\x3c\0\x3c", b"\0\x3c\0\x47", b"\0\x3c\0\x32"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Undecodable:
-    """Why a message can't be decoded, and its properties as they came: flags and values (AMQP 0-9-1, 4.2.6.1)."""
+    """Why a message can't be decoded, and its original properties: flags and values (AMQP 0-9-1, 4.2.6.1)."""
 
     cause: str
     properties: bytes
 
 
 def undecodable(message: DeliveredMessage) -> Undecodable | None:
-    """What the driver could not decode of a message; None if it could decode all of it."""
+    """What the driver could not decode of a message; None if it decoded all of it."""
     mark: Any = (message.header.properties.headers or {}).get(_MARK)
     return mark and Undecodable(cause=mark["cause"], properties=bytes(mark["properties"]))
 
@@ -54,7 +54,7 @@ def check_decoded(message: DeliveredMessage) -> None:
 
 
 async def connect(url: str, **options: Any) -> AbstractConnection:
-    """A connection that no message can break. Raises what aio_pika.connect raises."""
+    """A connection that no message can break. It raises the errors of aio_pika.connect."""
     connection: AbstractConnection = await aio_pika.connect(url, connection_class=_MendingConnection, **options)
     return connection
 
@@ -73,7 +73,7 @@ class _Transport(TransportFactory):
 
 
 class _Frames:
-    """As much of a StreamReader as the driver uses; what it can't decode is replaced by what it can."""
+    """The part of a StreamReader that the driver uses. It mends the frames that the driver can't decode."""
 
     def __init__(self, reader: asyncio.StreamReader) -> None:
         self._reader = reader
@@ -93,7 +93,7 @@ class _Frames:
 
     async def _next(self) -> bytes:
         head = await self._reader.readexactly(_HEAD)
-        if head.startswith(b"AMQP"):  # a broker of another version: the driver knows what to say
+        if head.startswith(b"AMQP"):  # a broker with another version of the protocol; the driver handles that
             return head
         rest = await self._reader.readexactly(int.from_bytes(head[3:], "big") + 1)
         return self._mend(head, rest)
@@ -103,10 +103,10 @@ class Mender:
     """Turns frames that the driver can't decode into ones that it can, and leaves all others as they are."""
 
     def __init__(self) -> None:
-        self._spoilt: dict[bytes, str] = {}  # by channel: why the content that is to come belongs to no known place
+        self._spoilt: dict[bytes, str] = {}  # by channel: why the method frame before the content can't be decoded
 
     def __call__(self, head: bytes, rest: bytes) -> bytes:
-        """A whole frame, from its first seven bytes and the others."""
+        """The frame that the driver is to get, made from the first seven bytes of a frame and its rest."""
         kind, channel = head[0], head[1:3]
         if kind == _METHOD and (place := _PLACES.get(rest[:4])) is not None:
             before, strings = place
@@ -123,16 +123,16 @@ class Mender:
 
 
 def _failure(frame: bytes) -> str | None:
-    """What the driver fails with at a frame."""
+    """The driver's error for a frame; None if it can decode the frame."""
     try:
         pamqp.frame.unmarshal(frame)
-    except Exception as error:  # whatever it is: it would cost the connection
+    except Exception as error:  # any error would cost the connection
         return f"{type(error).__name__}: {error}"[:_LONGEST_CAUSE]
     return None
 
 
 def _plain(content: bytes) -> bool:
-    """Whether the driver is sure to decode a content header, as it is with nearly every message of ours.
+    """Whether the driver can certainly decode this content header. That holds for nearly every message of ours.
 
     Asking the driver itself takes ten times as long.
     """
@@ -149,7 +149,7 @@ def _plain(content: bytes) -> bool:
 
 @lru_cache(maxsize=256)
 def _layout(flags: bytes) -> tuple[bool, ...] | None:
-    """Which properties are there, in their order: short strings (True) and octets. None if there are others."""
+    """The types of the present properties, in order: short strings (True) and octets. None if there are others."""
     bits = int.from_bytes(flags, "big")
     kinds = "ss?oossss?ssss??"  # from the highest: content type, encoding, headers, delivery mode, priority, …
     present = [kind for place, kind in enumerate(kinds) if bits & (1 << (15 - place))]
@@ -157,18 +157,18 @@ def _layout(flags: bytes) -> tuple[bool, ...] | None:
 
 
 def _marked(cause: str, properties: bytes) -> bytes:
-    """Properties that say of others why they can't be decoded, and keep them."""
+    """Properties that hold the undecodable ones and the reason why they can't be decoded."""
     told = {_MARK: {"cause": cause, "properties": bytearray(properties)}}
     return _HEADERS_FLAG + pamqp.encode.field_table(cast(Any, told))
 
 
 def _readable(method: bytes, at: int, strings: int) -> bytes:
-    """A method frame's content whose `strings` short strings, from `at` on, can be decoded; the rest stays."""
+    """The content of a method frame, with its `strings` short strings from `at` on made decodable."""
     mended = [method[:at]]
     for _ in range(strings):
         end = at + 1 + method[at]
         text = method[at + 1 : end].decode("utf-8", "backslashreplace").encode()[:_SHORT_STRING]
-        # Cut in the middle of a character, it would be as bad as before.
+        # A cut in the middle of a character would make it undecodable again.
         text = text.decode("utf-8", "ignore").encode()
         mended.append(bytes([len(text)]) + text)
         at = end

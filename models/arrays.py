@@ -1,4 +1,4 @@
-"""Write lists as PostgreSQL's array literals: what a batch sends is mostly this, and psycopg takes its time over it."""
+"""Write lists as PostgreSQL's array literals: a batch sends little else, and psycopg writes them slowly."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import msgspec
 def array(values: Iterable[Any]) -> str:
     """The literal of a one-dimensional array, for a parameter with a cast: `%s::uuid[]`.
 
-    Takes None, text, numbers, UUIDs, aware datetimes, and mappings as JSON. Text with a zero byte is refused by the
-    server, as ever. Format: PostgreSQL's manual, 8.15.2.
+    It takes None, text, numbers, UUIDs, aware datetimes, and mappings, which become JSON. The server refuses text with
+    a zero byte. PostgreSQL's manual describes the format in 8.15.2. Raises TypeError for any other value.
     """
     return "{" + ",".join(map(_element, values)) + "}"
 

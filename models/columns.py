@@ -1,4 +1,4 @@
-"""Read off the class of a table which columns it has, and of which types: nobody else lists them."""
+"""Read the columns of a table and their types from its class, so that nobody lists them a second time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sqlmodel import SQLModel
 
 
 def columns_of(table: type[SQLModel], *, but: tuple[str, ...] = ()) -> Mapping[str, str]:
-    """Name to PostgreSQL type, in the order of their declaration, without those named in `but`."""
+    """The columns' PostgreSQL types by name, in the order of their declaration, without the columns named in `but`."""
     dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
     columns = inspect(table).local_table.columns
     return {each.name: each.type.compile(dialect).lower() for each in columns if each.name not in but}

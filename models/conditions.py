@@ -1,4 +1,4 @@
-"""The rules of the lifecycles as conditions of SQL, on the rows of `orders` and `payments`."""
+"""Write the rules of the lifecycles as SQL conditions on the rows of `orders` and `payments`."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from sqlalchemy.sql.elements import ClauseElement
 
 Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
 
-# What a restart of the server, a cut connection or a lost race raises: the same transaction may succeed later.
+# A restart of the server, a cut connection or a lost race raises these. The same transaction may succeed later.
 TRANSIENT: Final = (
     psycopg.OperationalError,
     psycopg.InterfaceError,
@@ -36,7 +36,7 @@ set_json_dumps(msgspec.json.encode)
 
 
 def sql_of(statement: ClauseElement) -> str:
-    """A statement with `bindparam`s as SQL for `Database.query`: compiling takes longer than running it."""
+    """The SQL of a statement with `bindparam`s, for `Database.query`. Compile once: it takes longer than running it."""
     return str(_compiled(statement))
 
 
@@ -60,7 +60,7 @@ class Database:
             kwargs={
                 "application_name": name,
                 "connect_timeout": 5,
-                # A peer that vanished without a word must not hold a transaction for two hours.
+                # Without these a peer that vanished without closing would hold its transaction for two hours.
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
                 "keepalives_count": 3,
@@ -71,7 +71,7 @@ class Database:
         )
 
     async def open(self) -> None:
-        """Start the pool; returns at once, connections are made in the background."""
+        """Start the pool and return at once; the pool connects in the background."""
         await self._pool.open(wait=False)
 
     async def close(self) -> None:
@@ -79,11 +79,11 @@ class Database:
 
     @asynccontextmanager
     async def transaction(self, *, wait_for_disk: bool = True) -> AsyncIterator[Connection]:
-        """The one place that commits: on leaving without an error, else rolls back.
+        """Commit when the block ends without an error, else roll back. Nothing else commits.
 
-        Statements go out in pipeline mode: BEGIN travels with the first ones, COMMIT with the last ones, so that a
-        transaction costs a round trip only where it waits for a result. The commit is confirmed when this returns.
-        Without `wait_for_disk` a crash of the server may undo it all the same.
+        Statements go out in pipeline mode: BEGIN travels with the first ones and COMMIT with the last ones. So a
+        transaction costs a round trip only where it waits for a result. The server has confirmed the commit when this
+        returns. Without `wait_for_disk`, a crash of the server may still undo the commit.
         """
         async with self._pool.connection() as connection, connection.pipeline():
             # psycopg's own transaction() would wait for the answer to each of these.
@@ -99,7 +99,7 @@ class Database:
         return await self.query(str(compiled), compiled.params)
 
     async def query(self, sql: str, params: Any = None) -> list[dict[str, Any]]:
-        """The rows of a single SQL statement outside any transaction of ours, each by column name."""
+        """Run one SQL statement outside any transaction of ours. Returns its rows, each by column name."""
         async with self._pool.connection() as connection:
             cursor = connection.cursor(row_factory=dict_row)
             await cursor.execute(sql, params)
@@ -110,5 +110,5 @@ class Database:
         await self._pool.check()
 
     async def listen(self) -> Connection:
-        """A connection outside the pool, in autocommit, for LISTEN and session locks; its user closes it."""
+        """A connection outside the pool, in autocommit, for LISTEN and session locks. The caller closes it."""
         return await AsyncConnection.connect(self.url, autocommit=True, row_factory=tuple_row, connect_timeout=5)

@@ -14,10 +14,10 @@ from models.saga import Coordinator
 from models.tables import OrderEventRow
 from models.texts import as_id, readable
 
-# Every column but the one that the database numbers: to its PostgreSQL type, in the order in which `logged_row` has
-# their values. Both services' event logs have the same.
+# The PostgreSQL types of all columns but `seq`, which the database numbers. `logged_row` gives the values in the same
+# order. Both services' event logs have the same columns.
 LOGGED: Final = columns_of(OrderEventRow, but=("seq",))
-# Of `event_log e`: what an envelope is made of.
+# The columns of `event_log e` that an envelope is made of.
 ENVELOPE_COLUMNS: Final = tuple(name for name in LOGGED if name != "order_id")
 EVENT_COLUMNS: Final = ", ".join(f"e.{name}" for name in ENVELOPE_COLUMNS)
 
@@ -28,10 +28,10 @@ def logged_row(event: Envelope, order_id: UUID) -> tuple[Any, ...]:
 
 
 def logged_envelope(row: Mapping[str, Any]) -> Envelope:
-    """The envelope of a row of the event log; without a route if a newer version has logged a type of its own.
+    """The envelope in a row of the event log. It has no route if only a newer version knows its type.
 
-    Versions before this one wrote what no reader takes: correlation ids without bound, and foreign payment methods of
-    any form. The envelope is what this version would have written, so that such a saga goes on.
+    Earlier versions logged values that no reader accepts: correlation ids of any length, and payment methods of any
+    form. The envelope has the values that this version would have logged, so that such a saga can go on.
     """
     return Envelope(
         event_type=known_type(row["event_type"]) or UnknownType(row["event_type"]),

@@ -15,8 +15,8 @@ _LARGEST_STEP_BACK: Final = 10_000  # ms
 class Uuid7Mint:
     """Mints UUIDv7s that only ever grow, as long as the clock isn't set back by more than 10 s.
 
-    RFC 9562, section 6.2, method 1: the 42 bits behind the timestamp count within a millisecond, from a random
-    start whose highest bit is clear; the last 32 bits are random.
+    RFC 9562, section 6.2, method 1: the 42 bits behind the timestamp are a counter within a millisecond. The counter
+    starts at a random number whose highest bit is clear. The last 32 bits are random.
     """
 
     def __init__(self) -> None:
@@ -24,14 +24,14 @@ class Uuid7Mint:
         self._counter = 0
 
     def __call__(self, now: datetime) -> UUID:
-        """An id whose timestamp is `now`, or just after the last one's if the clock stood still or stepped back."""
+        """An id with the timestamp `now`, or just after the last id's if the clock stood still or went back."""
         ms = int(now.timestamp() * 1000)
         if self._last_ms - _LARGEST_STEP_BACK < ms <= self._last_ms:
             self._counter += 1
             if self._counter >> _COUNTER_BITS:
                 self._restart(self._last_ms + 1)
         else:
-            # After a larger step back the new time is the true one: an id must tell when it was minted.
+            # After a larger step back, trust the new time: an id must tell when it was minted.
             self._restart(ms)
         return self._layout()
 
@@ -59,14 +59,14 @@ def minted_at(uuid: UUID) -> datetime | None:
     try:
         return datetime.fromtimestamp((uuid.int >> 80) / 1000, UTC)
     except (OverflowError, ValueError, OSError):
-        return None  # 48 bits reach further than the calendar does
+        return None  # 48 bits can hold later times than datetime can
 
 
 def marked(uuid: UUID, mark: bool) -> UUID:
-    """The id with its last bit, which is random in a UUIDv7, saying yes or no."""
+    """The id with its last bit set to `mark`; in a UUIDv7 that bit is random otherwise."""
     return UUID(int=uuid.int & ~1 | mark)
 
 
 def is_marked(uuid: UUID) -> bool:
-    """What the last bit of a UUIDv7 says; nothing of an id that somebody else has minted."""
+    """Whether the last bit of a UUIDv7 is set. In an id that somebody else minted, that bit means nothing."""
     return uuid.version == 7 and bool(uuid.int & 1)

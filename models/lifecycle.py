@@ -1,4 +1,4 @@
-"""The rules of both lifecycles, each in one place: what is over, off, cancellable or without money; pure."""
+"""Hold each rule of both lifecycles in one place: which states are over, off, cancellable or without money; pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OrderStatus(StrEnum):
 
     @property
     def off(self) -> bool:
-        """Whether there will be no order: no money may be kept for it."""
+        """Whether the order is called off, so that no money may be kept for it."""
         match self:
             case OrderStatus.CANCELLED | OrderStatus.FAILED:
                 return True
@@ -45,7 +45,7 @@ class PaymentStatus(StrEnum):
 
     @property
     def without_money(self) -> bool:
-        """Whether the payment has ended and no money is kept, once nothing is due at the provider any more."""
+        """Whether a payment of this status keeps no money as soon as nothing is due at the provider any more."""
         match self:
             case PaymentStatus.DECLINED | PaymentStatus.FAILED | PaymentStatus.CANCELLED | PaymentStatus.REFUNDED:
                 return True
@@ -56,7 +56,7 @@ class PaymentStatus(StrEnum):
 
     @property
     def called_off(self) -> bool:
-        """Whether the payment was cancelled or refunded because its order is off: it pays no order any more."""
+        """Whether the payment was cancelled or refunded because its order is off. Such a payment pays no order."""
         return self in (PaymentStatus.CANCELLED, PaymentStatus.REFUNDED)
 
     @property
@@ -72,7 +72,7 @@ class PaymentStatus(StrEnum):
 
 
 class Due(StrEnum):
-    """What is still to be done at the provider; kept with the payment, so that a crash cannot forget it."""
+    """What must still be done at the provider. It is stored with the payment, so that no crash loses it."""
 
     CHARGE = "charge"
     VOID = "void"
@@ -80,7 +80,7 @@ class Due(StrEnum):
 
 
 def cancellable(order: OrderStatus, reason: CancelReason) -> bool:
-    """Whether an order of this status is cancelled for this reason. A timer never takes back what was paid."""
+    """Whether a request with this reason cancels an order of this status. A timer never cancels a PAID order."""
     match order:
         case OrderStatus.PENDING_PAYMENT:
             return True
@@ -92,14 +92,14 @@ def cancellable(order: OrderStatus, reason: CancelReason) -> bool:
             assert_never(never)
 
 
-# An order of one of these is cancelled by nobody any more.
+# No request cancels an order with one of these statuses.
 BEYOND_CANCELLING: Final = frozenset(
     status for status in OrderStatus if not any(cancellable(status, reason) for reason in CancelReason)
 )
 
 
 def at_rest(order: OrderStatus, payment: PaymentStatus | None, due: Due | None = None) -> bool:
-    """Whether an order and its payment have both come to their ends, and to ends that agree."""
+    """Whether the order and its payment have both ended, and their ends agree."""
     if payment is None or due is not None:
         return False
     match order:
@@ -114,33 +114,34 @@ def at_rest(order: OrderStatus, payment: PaymentStatus | None, due: Due | None =
 
 
 def over(order: OrderStatus | None, payment: PaymentStatus | None) -> bool:
-    """Whether nothing is outstanding, neither a step nor a compensation, as far as events tell of both.
+    """Whether no step and no compensation is outstanding, as far as the events say.
 
-    None: no event has told of it yet.
+    None stands for an order or payment that no event has mentioned yet.
     """
     match order:
         case None | OrderStatus.PENDING_PAYMENT:
             return False
         case OrderStatus.PAID:
-            return True  # only an approval pays an order, whether or not that event has been heard of
+            return True  # only an approval pays an order, also if its event has not arrived yet
         case OrderStatus.CANCELLED:
             return payment is not None and payment.without_money
         case OrderStatus.FAILED:
-            # The payment's failure made it fail. If somebody else did, while the charge went well, a refund is due.
+            # A failed payment normally made it fail. If another message did, and the charge succeeds, a refund is due.
             return payment is None or payment.without_money
         case _ as never:
             assert_never(never)
 
 
 def settled(payment: PaymentStatus, due: Due | None) -> bool:
-    """Whether only a message from outside moves this payment again."""
+    """Whether this payment changes again only if a message arrives."""
     return payment is not PaymentStatus.PROCESSING and due is None
 
 
 def uncompensated(payment: PaymentStatus | None, due: Due | None) -> bool:
-    """Whether money is, or may yet be, kept for an order that is off, although no refund is due.
+    """Whether the payment of an order that is off keeps money, or may still do so, and no refund is due.
 
-    None: no payment is known. That counts: only its tombstone keeps a late order.created from being charged.
+    None: no payment is known. That counts as uncompensated, because only a tombstone prevents the charge of an
+    order.created that arrives late.
     """
     if payment is None or payment is PaymentStatus.PROCESSING:
         return True
@@ -148,14 +149,14 @@ def uncompensated(payment: PaymentStatus | None, due: Due | None) -> bool:
 
 
 class Stage(NamedTuple):
-    """What an event tells: the status that its order, or payment, has then, and its place in that lifecycle."""
+    """The status that an event gives its order or payment, and the place of that status in the lifecycle."""
 
     status: OrderStatus | PaymentStatus
     place: int
 
 
 def stage_of(event: EventType) -> Stage:
-    """What an event of this type tells. Of two events of one service, the one with the smaller place came first."""
+    """The stage that an event of this type reaches. Of two events of one service, the smaller place came first."""
     match event:
         case EventType.ORDER_CREATED:
             return Stage(OrderStatus.PENDING_PAYMENT, 0)
@@ -180,7 +181,7 @@ def stage_of(event: EventType) -> Stage:
 
 
 def command_behind(event: EventType, reason: object) -> CommandType | None:
-    """The command that such an event answers, given the `reason` that it tells; None if it answers an event."""
+    """The command that caused an event of this type with this `reason`; None if an event caused it."""
     match event:
         case EventType.ORDER_CREATED:
             return CommandType.CREATE_ORDER_REQUESTED

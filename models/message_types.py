@@ -1,4 +1,4 @@
-"""Tell message types apart: their names on the wire, their classes, and where each is published."""
+"""List the message types: their names on the wire, their classes, and where each is published."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class EventType(StrEnum):
 
 
 MessageType: TypeAlias = CommandType | EventType
-# A name that this version does not know: a newer version may have logged an event of its own.
+# The name of a type that this version does not know. A newer version may have logged it.
 UnknownType = NewType("UnknownType", str)
 
 

@@ -1,4 +1,4 @@
-"""Read and write what travels: envelopes and their payloads, as the original services do."""
+"""Read and write envelopes and their payloads in the form that the original services use."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from models.saga import Coordinator, CreateOrderRequested, Message, OrderCancell
 from models.texts import LONGEST_ID, as_id, correlation_of, is_id, is_payment_method, readable
 
 SCHEMA_VERSION: Final = 1
-_DEEPEST: Final = 100  # levels of a payload; far below what a parser, a log or a database would fail at
+_DEEPEST: Final = 100  # levels of nesting; a parser, a log or a database fails only far beyond this
 
 
 class MalformedMessage(ValueError):
-    """What arrived is not a message of ours: no retry will change that."""
+    """The bytes that arrived are not a valid message. A retry cannot help."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,13 +38,13 @@ class Envelope:
 
     @property
     def route(self) -> Route | None:
-        """Where it is published; None if this version does not know its type."""
+        """Where the message is published; None if this version does not know its type."""
         known = known_type(self.event_type)
         return ROUTES[known] if known else None
 
     @property
     def order_id(self) -> str | None:
-        """The order it is about, as the payload has it; None if that is no id at all."""
+        """The order that the message is about, as its payload names it; None if the payload has no usable id."""
         order_id = self.payload.get("orderId")
         return str(order_id) if isinstance(order_id, str | UUID) else None
 
@@ -55,7 +55,7 @@ class _Wire(msgspec.Struct, rename="camel", kw_only=True):
     occurred_at: datetime
     payload: dict[str, Any]
     correlation_id: str | None = None
-    # Ours: null is the same as leaving them out.
+    # Our own fields: null means the same as leaving them out.
     causation_id: str | None = None
     schema_version: int | None = None
     coordinator: Coordinator | None = None
@@ -66,10 +66,10 @@ _encoder = msgspec.json.Encoder()
 
 
 def decode(body: bytes, *, correlation_id: object = None) -> Envelope:
-    """The envelope in `body`; fields we don't know are ignored, ours may be missing. Raises MalformedMessage.
+    """The envelope in `body`. Unknown fields are ignored, and our own may be missing. Raises MalformedMessage.
 
-    `correlation_id` is the property of the AMQP message. It stands in where the body has no correlation id, as an
-    original gateway's has none; where there is no usable property either, the event id does.
+    `correlation_id` is the property of the AMQP message. It is used if the body has no correlation id: an original
+    gateway sends none there. If the property is not usable either, the event id is used.
     """
     try:
         wire = _decoder.decode(body)
@@ -101,7 +101,7 @@ def decode(body: bytes, *, correlation_id: object = None) -> Envelope:
 
 
 def read_wire(wire: object) -> tuple[Envelope, bytes]:
-    """The envelope in a JSON value, and the value's bytes. Raises MalformedMessage, whatever the value is."""
+    """The envelope in a JSON value, and the value as bytes. Raises MalformedMessage if the value is no envelope."""
     try:
         body = msgspec.json.encode(wire)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -110,15 +110,15 @@ def read_wire(wire: object) -> tuple[Envelope, bytes]:
 
 
 def check_id(name: str, value: str) -> None:
-    """Raise MalformedMessage, with the id's name, unless an envelope can carry this id to every reader."""
+    """Raise MalformedMessage, which names the id, unless every reader can take this id."""
     if not is_id(value):
         raise MalformedMessage(f"{name} must have 1 … {LONGEST_ID} bytes, none of them zero")
 
 
 def check_depth(body: bytes, decoded: dict[str, Any]) -> None:
-    """Raise MalformedMessage if what was decoded from `body` is nested so deeply that encoding it might fail."""
+    """Raise MalformedMessage if the value decoded from `body` is nested so deeply that encoding it might fail."""
     if body.count(b"[") + body.count(b"{") <= _DEEPEST:
-        return  # as good as always
+        return  # nearly every message ends here
     level: list[Any] = [decoded]
     for _ in range(_DEEPEST):
         inner = [each.values() if isinstance(each, dict) else each for each in level]
@@ -128,7 +128,7 @@ def check_depth(body: bytes, decoded: dict[str, Any]) -> None:
 
 
 def encode(envelope: Envelope) -> bytes:
-    """The envelope as JSON, original fields first."""
+    """The envelope as JSON, with the fields of the original services first."""
     return _encoder.encode(
         {
             "eventType": envelope.event_type,
@@ -144,24 +144,24 @@ def encode(envelope: Envelope) -> bytes:
 
 
 def wire_form(envelope: Envelope) -> dict[str, Any]:
-    """The envelope as a JSON value, which any converter can carry."""
+    """The envelope as a plain JSON value."""
     wire: dict[str, Any] = msgspec.json.decode(encode(envelope))
     return wire
 
 
 def parse(envelope: Envelope) -> Message:
-    """The message that an envelope carries, checked against its type. Raises MalformedMessage."""
+    """The message in an envelope, checked against its type. Raises MalformedMessage."""
     event_type = known_type(envelope.event_type)
     if event_type is None:
-        raise MalformedMessage(f"eventType {envelope.event_type!r} is not known here")
+        raise MalformedMessage(f"eventType {envelope.event_type!r} is not known to this version")
     kind = MESSAGE_TYPES[event_type]
     payload = envelope.payload
     values = {snake: payload[camel] for snake, camel in _WIRE_NAMES[kind].items() if payload.get(camel) is not None}
     total = values.get("total")
     if isinstance(total, float) and total.is_integer():
-        values["total"] = int(total)  # the original services' numbers are JavaScript's
+        values["total"] = int(total)  # the original services send JavaScript numbers
     if kind is CreateOrderRequested and "order_id" not in values:
-        # An original gateway mints no order id; redeliveries must still be recognised.
+        # An original gateway mints no order id. Derive one, so that a redelivery names the same order.
         values["order_id"] = uuid5(envelope.event_id, "order")
     try:
         message: Message = msgspec.convert(values, kind)
@@ -182,7 +182,7 @@ def envelope_of(
     causation_id: UUID | None = None,
     coordinator: Coordinator = Coordinator.CHOREOGRAPHY,
 ) -> Envelope:
-    """The envelope in which `message` is sent: one that `decode` and `parse` can read, whatever traces it."""
+    """The envelope in which `message` is sent. `decode` and `parse` can read it, whatever the correlation id is."""
     event_type = type_of(message)
     payload: dict[str, Any] = {
         camel: value
@@ -221,7 +221,7 @@ def _in_wire_names(error: str) -> str:
 
 
 def _as_uuid(text: str) -> UUID:
-    """Ids of other services may be any text; ours are UUIDs, so theirs become one, the same every time."""
+    """The id as a UUID. Other services' ids may be any text; the same text always becomes the same UUID."""
     try:
         return UUID(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Say what an amount of money may be: its currency, by the active alphabetic codes of ISO 4217, and its size."""
+"""Check amounts of money: their size, and their currency, which is an active alphabetic code of ISO 4217."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _CODES: Final = """
     TWD TZS UAH UGX USD USN UYI UYU UYW UZS VED VES VND VUV WST XAF XCD XCG XOF XPF YER ZAR ZMW ZWG
     """
 
-# ISO 4217 list one as of 2026, funds codes included; metals, units of account, test and "no currency" codes (XAU,
-# XDR, XTS, XXX, …) are nothing that anybody could be charged in.
+# ISO 4217 list one as of 2026, with the funds codes. Metals, units of account, test codes and "no currency" (XAU, XDR,
+# XTS, XXX, …) are left out: nobody can be charged in them.
 CURRENCIES: Final = frozenset(_CODES.split())
 
 
 def check_money(total: int | None, currency: str | None) -> None:
-    """Raise ValueError unless `total` is 1 … 10^12 minor units of an ISO 4217 currency; what isn't told passes."""
+    """Raise ValueError unless `total` is 1 … 10^12 minor units of an ISO 4217 currency. None passes."""
     if total is not None and not 1 <= total <= MAX_TOTAL:
         raise ValueError(f"total is {total}; it must be 1 … {MAX_TOTAL} minor units")
     if currency is not None and currency not in CURRENCIES:

@@ -1,4 +1,4 @@
-"""Decide what an order becomes: pure and total, without clock, I/O or randomness."""
+"""Decide what an order becomes on a message: pure and total, without clock, I/O or randomness."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Order:
 def decide(
     order: Order | None, message: OrderMessage, coordinator: Coordinator = Coordinator.CHOREOGRAPHY
 ) -> Decision[Order]:
-    """What becomes of an order (None: not known) on this message; `coordinator` is the one that sent it."""
+    """Decide what the order becomes on this message; None: it is not known. `coordinator` sent the message."""
     if order is None:
         return _decide_unknown(message, coordinator)
     match message:

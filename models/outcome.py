@@ -1,4 +1,4 @@
-"""What a payment provider can answer, as frozen values of the standard library."""
+"""The outcomes that a payment provider can report, as frozen values of the standard library."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Refused:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unanswered:
-    """Outcome: no answer to the charge after all retries; whether money was captured is not known."""
+    """Outcome: the charge had no answer after all retries. Nobody knows whether money was captured."""
 
     order_id: OrderId
     error: str
@@ -54,14 +54,14 @@ class Unanswered:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Voided:
-    """Outcome: the provider confirms that nothing is captured and nothing will be."""
+    """Outcome: the provider confirms that it captured nothing and will capture nothing."""
 
     order_id: OrderId
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Refunded:
-    """Outcome: the provider confirms that what was captured was given back."""
+    """Outcome: the provider confirms that it gave back the captured money."""
 
     order_id: OrderId
 

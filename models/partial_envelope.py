@@ -1,4 +1,4 @@
-"""Read as much of an envelope as says what it is about: its whole may be of a type that nobody here knows."""
+"""Read the part of an envelope that says what it is about, also when this version does not know its type."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class _Payload(msgspec.Struct, rename="camel"):
 
 
 class PartialEnvelope(msgspec.Struct, rename="camel"):
-    """What every event says, whatever its type."""
+    """The fields that an event of any type has."""
 
     event_id: str
     event_type: str
@@ -32,12 +32,12 @@ Decoded = TypeVar("Decoded")
 
 
 def read_partially(body: bytes) -> PartialEnvelope:
-    """Raises MalformedMessage if it is no event of an order."""
+    """The part that every envelope has. Raises MalformedMessage if the body is not an event about an order."""
     return _decode(_envelopes, body)
 
 
 def read_json(body: bytes) -> dict[str, Any]:
-    """All of the envelope, as a JSON value. Raises MalformedMessage, also for one that is nested too deeply."""
+    """The whole envelope as a JSON value. Raises MalformedMessage, also if the value is nested too deeply."""
     value = _decode(_values, body)
     check_depth(body, value)
     return value

@@ -1,4 +1,4 @@
-"""Decide what a payment becomes and what is due at the provider: pure and total, without clock, I/O or randomness."""
+"""Decide what a payment becomes on a message, and what is then due at the provider: pure, as orders are decided."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ PaymentMessage: TypeAlias = OrderCreated | OrderCancelled | OrderFailed | Outcom
 class Payment:
     """A payment as its service knows it; `amount` is in minor units of `currency`.
 
-    A payment for an order that was cancelled before it was seen (a tombstone) has no amount if the cancellation
-    didn't tell it.
+    A tombstone is the payment of an order whose cancellation arrived before its order.created. Its amount is 0 if the
+    cancellation did not name one.
     """
 
     id: PaymentId
@@ -52,14 +52,14 @@ class Payment:
 
 
 def payment_id(order_id: OrderId) -> PaymentId:
-    """The id of an order's one payment, and so the key under which the provider is asked."""
+    """The id of an order's one payment. It is also the key under which the provider is asked."""
     return PaymentId(derived_id(order_id, "payment"))
 
 
 def decide(
     payment: Payment | None, message: PaymentMessage, coordinator: Coordinator = Coordinator.CHOREOGRAPHY
 ) -> Decision[Payment]:
-    """What becomes of an order's payment (None: not known) on this message; `coordinator` is the one that sent it."""
+    """Decide what an order's payment becomes on this message; None: it is not known. `coordinator` sent the message."""
     if payment is None:
         return _decide_unknown(message, coordinator)
     match message:
@@ -104,7 +104,7 @@ def _decide_unknown(message: PaymentMessage, coordinator: Coordinator) -> Decisi
                 )
             )
         case OrderCancelled(reason=reason) | OrderFailed(reason=reason):
-            # The order's end overtook order.created: a tombstone, so that nothing is ever charged.
+            # The order's end overtook its order.created. The tombstone prevents any charge.
             told = message if isinstance(message, OrderCancelled) else None
             tombstone = Payment(
                 id=payment_id(order_id),
@@ -132,10 +132,10 @@ def _decide_created(payment: Payment, message: OrderCreated) -> Decision[Payment
 
 
 def _decide_off(payment: Payment, message: OrderCancelled | OrderFailed) -> Decision[Payment]:
-    """An order that failed though its payment didn't was told so by others; no order that is off keeps money."""
+    """Void or refund: no order that is off keeps money, also if a message from elsewhere made the order fail."""
     match payment.status:
         case PaymentStatus.PROCESSING:
-            # The charge may be under way: a void settles whether it counts.
+            # The charge may be under way. The void decides whether it captures money.
             return Become(
                 state=replace(payment, status=PaymentStatus.CANCELLED, due=Due.VOID, reason=message.reason),
                 emit=PaymentCancelled(order_id=payment.order_id),
@@ -201,7 +201,7 @@ def _decide_refunded(payment: Payment) -> Decision[Payment]:
 
 
 def _resume(payment: Payment, message: object) -> Decision[Payment]:
-    """A redelivery is what brings interrupted provider work back; without such work it is a plain duplicate."""
+    """Take up interrupted provider work again on a redelivery. Without such work the message is a plain duplicate."""
     return _stale(payment, message) if payment.due is None else Become(state=payment)
 
 

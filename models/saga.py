@@ -1,4 +1,4 @@
-"""The words both services share: ids, commands, events and decisions, as frozen values of the standard library."""
+"""The types that both services share: ids, commands, events and decisions, as values of the standard library."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ class CancelReason(StrEnum):
 
     @property
     def requestable(self) -> bool:
-        """Whether a user or a timer may give it; the other one follows from an event."""
+        """Whether a user or a timer may give this reason. PAYMENT_DECLINED follows from an event only."""
         return self is not CancelReason.PAYMENT_DECLINED
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CreateOrderRequested:
-    """Command: store this order and ask for its payment. `total` is in minor units of `currency`."""
+    """Command: store this order, whose payment then follows. `total` is in minor units of `currency`."""
 
     order_id: OrderId
     user_id: UserId
@@ -52,7 +52,7 @@ class CreateOrderRequested:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrderCancelRequested:
-    """Command: cancel this order, for a reason a user or a timer may give."""
+    """Command: cancel this order, for a reason that a user or a timer may give."""
 
     order_id: OrderId
     reason: CancelReason = CancelReason.USER_REQUESTED
@@ -85,10 +85,10 @@ class OrderPaid:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OrderCancelled:
-    """Event: an order is off; what was or will be captured for it must be given back."""
+    """Event: an order is cancelled. Money that was or will be captured for it must be given back."""
 
     order_id: OrderId
-    reason: str  # a CancelReason, or what another order service calls it
+    reason: str  # a CancelReason, or another order service's word for it
     total: int | None = None
     currency: str | None = None
 
@@ -132,7 +132,7 @@ class PaymentDeclined:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PaymentFailed:
-    """Event: the provider refused for good, or never answered and has confirmed a void."""
+    """Event: the provider refused the charge for good, or did not answer it and then confirmed a void."""
 
     order_id: OrderId
     error: str
@@ -174,10 +174,10 @@ State = TypeVar("State")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Become(Generic[State]):
-    """The state to save, and the event that tells the world; neither a clock nor an id has been read for it.
+    """The state to save and the event to emit. No clock and no id generator was used to make them.
 
-    A state equal to the one before, without an event, says: nothing to write, but the provider work that the state
-    still owes (`Payment.due`) must be taken up again.
+    If the state is unchanged and there is no event, nothing is written, but provider work that is still due
+    (`Payment.due`) must be taken up again.
     """
 
     state: State
@@ -186,21 +186,21 @@ class Become(Generic[State]):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Stale:
-    """A duplicate, or overtaken by what happened since: acknowledged without effect."""
+    """The message is a duplicate, or later messages have overtaken it. It is acknowledged without effect."""
 
     why: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TooEarly:
-    """Its order isn't known yet: to be retried with delay."""
+    """The message's order is not known yet. The message is retried with a delay."""
 
     why: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Illegal:
-    """Contradicts what is known: a dead letter."""
+    """The message contradicts the stored state. It becomes a dead letter."""
 
     why: str
 
@@ -209,17 +209,17 @@ Decision: TypeAlias = Become[State] | Stale | TooEarly | Illegal
 
 
 def make_plain(message: object, name: str) -> None:
-    """Have a message's text, which may come from anywhere, be one that every reader can take: see `plain`."""
+    """Make a message's text, which may come from anywhere, one that every reader can take (see `plain`)."""
     text = getattr(message, name)
     if text is not None:
-        object.__setattr__(message, name, plain(text))  # messages are frozen once they are made
+        object.__setattr__(message, name, plain(text))  # the message is frozen
 
 
 def derived_id(order_id: UUID, *names: str) -> UUID:
-    """An id for something that belongs to this order: the same names give the same id, on any machine, for good.
+    """An id for something that belongs to this order. The same names give the same id, on every machine and for good.
 
-    A version 8 UUID (RFC 9562, section 5.8) whose first 48 bits are the order id's, so that what is derived from
-    a time-ordered order id is stored beside its contemporaries.
+    It is a version 8 UUID (RFC 9562, section 5.8). Its first 48 bits are those of the order id, so that rows of the
+    same time lie beside one another in an index.
     """
     digest = sha256(order_id.bytes + "\0".join(names).encode()).digest()
     bits = bytearray(order_id.bytes[:6] + digest[:10])
@@ -228,20 +228,20 @@ def derived_id(order_id: UUID, *names: str) -> UUID:
     return UUID(bytes=bytes(bits))
 
 
-# What is asked, and what follows, has one id whoever asks for it: the gateway, a timer, an orchestrator, or whoever
-# tells from a row what removed events told. So a repetition is recognised wherever it arrives.
+# A command or event has the same id whoever makes it: the gateway, a timer, an orchestrator, or the code that
+# reconstructs removed events from a row. So every service recognises a repetition.
 
 
 def create_id(order_id: UUID) -> UUID:
-    """Of the command that creates this order."""
+    """The id of the command that creates this order."""
     return derived_id(order_id, CreateOrderRequested.__name__)
 
 
 def cancel_id(order_id: UUID, reason: str) -> UUID:
-    """Of the command that cancels this order for this reason."""
+    """The id of the command that cancels this order for this reason."""
     return derived_id(order_id, OrderCancelRequested.__name__, reason)
 
 
 def event_id(order_id: UUID, event: type[Event], cause: UUID) -> UUID:
-    """Of the event that follows from the message `cause`."""
+    """The id of the event that follows from the message `cause`."""
     return derived_id(order_id, event.__name__, str(cause))

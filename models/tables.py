@@ -1,4 +1,4 @@
-"""The rows of both services, each on a metadata of its own, so that no statement can mix them."""
+"""The tables of both services. Each service has a metadata of its own, so that no statement can mix the two."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _NOW = {"server_default": text("now()")}
 
 
 class OrdersBase(SQLModel):
-    """What is stored in the database `orders`."""
+    """The tables of the database `orders`."""
 
     metadata = MetaData()
 
 
 class PaymentsBase(SQLModel):
-    """What is stored in the database `payments`."""
+    """The tables of the database `payments`."""
 
     metadata = MetaData()
 
@@ -51,7 +51,7 @@ class OrderRow(OrdersBase, table=True):
 
 
 class OrderTotalRow(OrdersBase, table=True):
-    """Orders and their amounts by status, kept by whoever changes them; in shards, so that writers don't queue up."""
+    """Orders and their amounts by status. Writers of orders update them, in shards, so that they seldom wait."""
 
     __tablename__ = "order_totals"
     __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
@@ -99,7 +99,7 @@ class PaymentRow(PaymentsBase, table=True):
 
 
 class PaymentSumRow(PaymentsBase, table=True):
-    """Payments and their amounts by status and currency, kept as order totals are."""
+    """Payments and their amounts by status and currency, updated as order totals are."""
 
     __tablename__ = "payment_sums"
     __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
@@ -112,7 +112,7 @@ class PaymentSumRow(PaymentsBase, table=True):
 
 
 class ProviderChargeRow(PaymentsBase, table=True):
-    """The simulated provider's own books, which no statement of the payment service touches."""
+    """The simulated provider's own books. No statement of the payment service touches them."""
 
     __tablename__ = "provider_charges"
 
@@ -128,7 +128,7 @@ class ProviderChargeRow(PaymentsBase, table=True):
 
 
 class _EventColumns(SQLModel):
-    """The event log: append-only, in the transaction of the state change. `seq` orders the events of one order."""
+    """The event log: written in the transaction of the state change, append-only. `seq` orders one order's events."""
 
     seq: int | None = Field(default=None, sa_type=BigInteger, primary_key=True, sa_column_args=[Identity(always=True)])
     event_id: UUID
@@ -152,7 +152,7 @@ class PaymentEventRow(PaymentsBase, _EventColumns, table=True):
 
 
 class _OutboxColumns(SQLModel):
-    """Events of the log not yet known to have reached the broker; `deferred` ones are left to the relay."""
+    """Events that are not known to have reached the broker yet. The relay alone publishes the `deferred` ones."""
 
     seq: int = Field(sa_type=BigInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
     order_id: UUID = Field(index=True)
@@ -169,7 +169,7 @@ class PaymentOutboxRow(PaymentsBase, _OutboxColumns, table=True):
 
 
 class _RemovedColumns(SQLModel):
-    """One row, none before the first removal: every event that retention took was of a saga unchanged since `until`."""
+    """One row from the first removal on. Retention removed events only of sagas that have not changed since `until`."""
 
     id: int = Field(default=1, sa_type=SmallInteger, primary_key=True, sa_column_kwargs={"autoincrement": False})
     until: datetime = Field(sa_type=_UTC)
@@ -185,10 +185,10 @@ class RemovedPaymentEventsRow(PaymentsBase, _RemovedColumns, table=True):
 
 
 class _SuspectColumns(SQLModel):
-    """Messages that came again too often, from when their handling begins until it ends, however it ends."""
+    """Messages that were redelivered too often and are being handled now. A row ends when the handling ends."""
 
     digest: str = Field(sa_type=Text, primary_key=True)
-    begun_alone: int = Field(sa_type=SmallInteger)  # times that it was begun with no other suspect beside it
+    begun_alone: int = Field(sa_type=SmallInteger)  # how often it was begun with no other suspect beside it
 
 
 class OrderSuspectRow(OrdersBase, _SuspectColumns, table=True):

@@ -1,4 +1,4 @@
-"""Make text from anywhere such that every reader of ours can take it; pure."""
+"""Turn text from anywhere into text that every reader of ours can take; pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ PAYMENT_METHOD: Final = r"^pm_[A-Za-z0-9_]{1,64}$"
 
 
 def plain(text: str) -> str:
-    """The text in at most `LONGEST_TEXT` characters, with a question mark for each that can't be stored.
+    """The text in at most `LONGEST_TEXT` characters, with a question mark for each one that can't be stored.
 
-    PostgreSQL takes no U+0000, and UTF-8 has no half of a surrogate pair, which JSON can escape.
+    PostgreSQL can't store U+0000. UTF-8 can't encode half a surrogate pair, although JSON can escape one.
     """
     if len(text) > LONGEST_TEXT:
         text = text[: LONGEST_TEXT - 1] + "…"
@@ -22,7 +22,7 @@ def plain(text: str) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Whether every reader can take this as an event's or a correlation id: 1 … 255 bytes, none zero."""
+    """Whether every reader can take this as an event id or a correlation id: 1 … 255 bytes, none of them zero."""
     try:
         return 0 < len(text.encode()) <= LONGEST_ID and "\0" not in text
     except UnicodeEncodeError:
@@ -30,14 +30,14 @@ def is_id(text: str) -> bool:
 
 
 def as_id(text: str | None, stand_in: str) -> str:
-    """The id as every reader can take it, shortened if need be; `stand_in` if there is none."""
+    """The id, shortened if it must be so that every reader can take it; `stand_in` if there is none."""
     if text is None or is_id(text):
         return text or stand_in
     return plain(text).encode()[:LONGEST_ID].decode(errors="ignore") or stand_in
 
 
 def correlation_of(told: str | None, in_property: object, event_id: str) -> str:
-    """What a message is traced by: the correlation id that its body tells, else its property, else its event id."""
+    """The correlation id of a message: the one in its body, else the one in its property, else its event id."""
     if told is not None:
         return told
     return in_property if isinstance(in_property, str) and is_id(in_property) else event_id
@@ -49,7 +49,7 @@ def is_payment_method(text: str) -> bool:
 
 
 def readable(payload: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The payload of a message, without a payment method that its reader would refuse."""
+    """The payload of a message, without its payment method if a reader would refuse that."""
     method = payload.get("paymentMethod")
     if method is None or (isinstance(method, str) and is_payment_method(method)):
         return payload

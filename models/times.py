@@ -1,4 +1,4 @@
-"""Write times as the wire has them, and check durations that come from outside; pure."""
+"""Write times in the form of the wire, and check durations that come from outside; pure."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def wire_time(instant: datetime) -> str:
 
 
 def check_seconds(name: str, value: float, *, least: float = _SHORTEST) -> None:
-    """Raise ValueError unless it is a number of seconds that a timer can take: `least` to a year."""
-    if not least <= value <= _LONGEST:  # which no NaN is, either
+    """Raise ValueError unless a timer can take this number of seconds: from `least` to a year."""
+    if not least <= value <= _LONGEST:  # NaN is refused, too
         raise ValueError(f"{name} is {value!r}; it must be {least:g} … {_LONGEST:.0f} s")

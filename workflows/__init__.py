@@ -1,1 +1,1 @@
-"""Temporal sequences the steps."""
+"""Temporal sequences the steps: workflows, and the workers that run them."""

@@ -1,4 +1,4 @@
-"""Run a service's steps for Temporal: beside its consumer, on the same ledger, and never in its way."""
+"""Run a service's steps for Temporal, beside its consumer and on the same ledger."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from workflows.serving import Serving
 def activity_worker(
     client: Client, steps: Sequence[Callable[..., Any]], *, task_queue: str, limit: int, grace: float
 ) -> Serving:
-    """A worker for the steps of one task queue; they have `grace` seconds to finish when the process stops.
+    """A worker for the steps of one task queue. Steps have `grace` seconds to finish when the process stops.
 
-    At most `limit` steps are under way at once: those of the payment service spend their time waiting for the provider.
+    At most `limit` steps run at once. It may be high, because payment steps mostly wait for the provider.
     """
 
     async def new_worker(connected: Client) -> Worker:

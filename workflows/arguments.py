@@ -1,4 +1,4 @@
-"""Take what arrives from outside a workflow: as what it is meant to be, or not at all; no argument can stop a run."""
+"""Check the arguments that reach a workflow from outside, so that no argument can stop a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LONGEST: Final = 300  # characters of a reason
 
 
 class InvalidArguments(ApplicationError):
-    """The arguments are not what is taken here; the text says why. It fails a run or an update, never a task."""
+    """The arguments are not valid; the text says why. It fails a run or an update, never a workflow task."""
 
     def __init__(self, why: str) -> None:
         super().__init__(why[:_LONGEST], type="Malformed", non_retryable=True)
@@ -30,16 +30,17 @@ class InvalidArguments(ApplicationError):
 
 @dataclass(frozen=True, kw_only=True)
 class Unreadable:
-    """What stands for an argument that no converter can decode."""
+    """Stands for an argument that no converter can decode."""
 
     why: str
 
 
 class ReadsAnything(DefaultPayloadConverter):
-    """Temporal's own converter; but an argument that is decoded without a type is never an error.
+    """Temporal's own converter, except that decoding an argument without a type never fails.
 
-    Workflows and handlers take `*given: Any` to have theirs decoded so: where arguments have types, Temporal checks
-    neither their number, nor whether a value without JSON is of its type, and an error there fails the task for ever.
+    Workflows and handlers take `*given: Any`, so that their arguments are decoded without types. With types, Temporal
+    checks neither the number of arguments nor the type of a value that is not JSON, and an error there fails the
+    workflow task for ever.
     """
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type[Any]] | None = None) -> list[Any]:
@@ -58,7 +59,7 @@ DATA_CONVERTER: Final = replace(DataConverter.default, payload_converter_class=R
 
 
 def the_argument(kind: type[Value], given: Sequence[Any]) -> Value:
-    """The one argument that was given, as a value of this kind. Raises InvalidArguments."""
+    """The one argument that was given, as a value of type `kind`. Raises InvalidArguments."""
     if len(given) != 1:
         raise InvalidArguments(f"one argument is taken, a {kind.__name__}; {len(given)} were given")
     [argument] = given
@@ -89,5 +90,5 @@ def check_workflow_id(order_id: str) -> None:
 
 
 def own_order_id() -> str:
-    """The order whose workflow calls this, by the id of the workflow."""
+    """The id of the order whose workflow calls this, taken from the workflow's id."""
     return workflow.info().workflow_id.removeprefix(workflow_id(""))

@@ -1,4 +1,4 @@
-"""Read, in a workflow, what both services have logged of an order."""
+"""Read in a workflow what both services have logged about an order."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Log: TypeAlias = list[dict[str, Any]]
 
 
 async def read_event_logs(order_id: str, *, local: str | None = None, originals: Originals = NO_ORIGINALS) -> list[Log]:
-    """The events of each log in wire form, oldest first; it takes as long as one of the services is away.
+    """The events of each log in wire form, oldest first. This waits while one of the services is away.
 
-    Original services keep none. `local` is the task queue whose service works on this workflow: it reads its own log in
-    the workflow task.
+    Original services keep no log. `local` is the task queue of the service that runs this workflow. It reads its own
+    log in the workflow task.
     """
     queues = [queue for queue in READ_EVENTS if queue not in queues_of(originals)]
     readers = (_here if queue == local else _there for queue in queues)

@@ -15,12 +15,12 @@ _CALL: Final = timedelta(seconds=5)
 
 
 class Flagged:
-    """Asks Temporal itself, as an activity."""
+    """An activity that asks Temporal itself."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     @activity.defn
     async def count_flagged(self) -> int:
-        """How many sagas are open and flagged. Raises RPCError."""
+        """The number of open sagas that are flagged for an operator. Raises RPCError."""
         return (await self._client.count_workflows(_FLAGGED, rpc_timeout=_CALL)).count

@@ -1,4 +1,4 @@
-"""What has arrived for the mirrors and is still to be told, an order at a time."""
+"""Hold what has arrived for the mirrors, by order, until it is told."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LARGEST_SIGNAL: Final = 1024 * 1024  # bytes; Temporal takes two million
 
 
 class Arrivals(Generic[Item]):
-    """Items by order, the longest-waiting order first; an order's are gathered for `gather` seconds from the first."""
+    """Items by order, the longest-waiting order first. An order's items are gathered for `gather` seconds."""
 
     def __init__(self, *, gather: float) -> None:
         self._gather = gather
@@ -26,15 +26,15 @@ class Arrivals(Generic[Item]):
 
     @property
     def first(self) -> tuple[str, float] | None:
-        """The longest-waiting order, and when what has arrived for it may be told."""
+        """The longest-waiting order, and the time from which its items may be told."""
         return next(iter(self._ripe_at.items()), None)
 
     def of(self, order_id: str) -> list[Item]:
-        """What has arrived for an order so far."""
+        """The items that have arrived for this order so far."""
         return [item for item, _ in self._arrived[order_id]]
 
     def add(self, order_id: str, item: Item, *, size: int, now: float) -> None:
-        """Note what arrived at `now`, on the event loop's clock, and has `size` bytes."""
+        """Add an item of `size` bytes that arrived at `now`, on the event loop's clock."""
         self._arrived.setdefault(order_id, []).append((item, size))
         self._ripe_at.setdefault(order_id, now + self._gather)
 
@@ -43,11 +43,11 @@ class Arrivals(Generic[Item]):
         self._ripe_at.clear()
 
     def besides(self, others: Container[str]) -> Iterator[tuple[str, float]]:
-        """The orders that aren't among those, and when what has arrived for each may be told."""
+        """The orders that are not in `others`, each with the time from which its items may be told."""
         return ((order_id, ripe) for order_id, ripe in self._ripe_at.items() if order_id not in others)
 
     def take(self, order_id: str) -> list[Item]:
-        """What has arrived for an order, as much as fits into a signal; the rest stays, and may be told next."""
+        """Remove and return an order's items, as many as fit into a signal. The others stay, and may be told next."""
         arrived, ripe_at = self._arrived.pop(order_id), self._ripe_at.pop(order_id)
         size, fitting = 0, 0
         while fitting < len(arrived) and size + arrived[fitting][1] <= _LARGEST_SIGNAL:

@@ -1,4 +1,4 @@
-"""Feed mirrors from their queue, an order at a time; events wait at the broker while Temporal is away."""
+"""Feed mirrors from their queue, an order at a time. Events wait at the broker while Temporal is away."""
 
 from __future__ import annotations
 
@@ -32,29 +32,29 @@ _ACKNOWLEDGED_WITHIN: Final = 0.1  # seconds
 
 class Mirrors(Protocol):
     async def record(self, order_id: str, events: Sequence[dict[str, Any]]) -> None:
-        """Have the order's mirror take note of these events; raises what Temporal raises."""
+        """Record these events in the order's mirror. Raises Temporal's errors."""
 
 
-# Puts right what Temporal may miss, after it has refused something.
+# Called when Temporal has refused something: it repairs what Temporal may lack.
 Repair: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class _Arrival(NamedTuple):
-    """An event in wire form, and its delivery, which is acknowledged when a mirror knows it."""
+    """An event in wire form, and its delivery. The delivery is acknowledged when a mirror knows the event."""
 
     event: dict[str, Any]
     delivery: Delivery
 
 
 class MirrorFeed:
-    """Acknowledges an event once its mirror is sure to know it.
+    """Tells mirrors of events, and acknowledges an event when its mirror certainly knows it.
 
-    What arrives for an order within `gather` seconds goes in one call, so that a mirror is told most of its story at
-    once. As many orders as help are told at the same time, at most `concurrency`, the longest-waiting first: Pace says
-    how many. At most `prefetch` events are held; the rest waits in the queue. While Temporal is away the events are
-    held, and tried again with growing pauses.
+    Events that arrive for an order within `gather` seconds go in one call, so that a mirror gets most of its story at
+    once. Several orders are told at the same time, the longest-waiting first. Pace decides how many, up to
+    `concurrency`. At most `prefetch` events are held; the others wait in the queue. While Temporal is away, the held
+    events are tried again with growing pauses.
 
-    With `after` more than zero, the mirrors of sagas that are over within so many seconds are left out.
+    If `after` is more than zero, a saga that is over within that many seconds gets no mirror.
     """
 
     def __init__(
@@ -72,25 +72,25 @@ class MirrorFeed:
         self._repair = repair
         self._pace = Pace(most=concurrency)
         self._arrivals: Arrivals[_Arrival] = Arrivals(gather=gather)
-        # A saga that is held has two events or three: what ends the others must still arrive.
+        # A held saga has two or three events. There must be room for the events that end the held sagas.
         self._patience: Patience[_Arrival] = Patience(after=after, most=prefetch // 4, event_of=lambda each: each.event)
         self._telling: dict[str, asyncio.Task[None]] = {}
         self._waking: asyncio.TimerHandle | None = None
         self._rests_until = 0.0  # the loop's clock
         self._draining = False
         self._said = PaceLog()
-        self.trouble: str | None = None  # what Temporal last refused with, until it takes something again
-        # What came by an earlier connection comes again by the next one.
+        self.trouble: str | None = None  # Temporal's last error, until a call succeeds again
+        # Forget at each new connection: events that came by an earlier one come again.
         pause, renew = _ACKNOWLEDGED_WITHIN, self._forget
         self._subscription = subscribe(self._on_delivery, prefetch=prefetch, pause=pause, renew=renew)
 
     @property
     def standing(self) -> str:
-        """Whether messages come, and if not, why not: `ok`, or a sentence for an operator."""
+        """`ok` if the queue is read; else the reason why not, as a sentence for an operator."""
         return self._subscription.standing
 
     async def drain(self, timeout: float) -> None:
-        """Take nothing new, and finish within `timeout` seconds the calls under way; the rest comes again."""
+        """Take no new event, and finish the calls under way within `timeout` seconds. The other events come again."""
         self._draining = True
         self._forget()
         deadline = asyncio.get_running_loop().time() + timeout
@@ -98,7 +98,7 @@ class MirrorFeed:
         if self._telling:
             left = max(0.0, deadline - asyncio.get_running_loop().time())
             await asyncio.wait(self._telling.values(), timeout=left)
-        await asyncio.sleep(_ACKNOWLEDGED_WITHIN)  # so that what was told doesn't come again
+        await asyncio.sleep(_ACKNOWLEDGED_WITHIN)  # until told events are acknowledged, so that they don't come again
 
     def _forget(self) -> None:
         self._arrivals.clear()
@@ -115,15 +115,15 @@ class MirrorFeed:
             await _set_aside(delivery, "MALFORMED", f"{size} bytes are too many for a mirror")
             return
         if glance.coordinator is Coordinator.ORCHESTRATION:
-            delivery.acknowledge()  # its workflow needs no mirror
+            delivery.acknowledge()  # an orchestrated saga needs no mirror
             return
-        # What a mirror is told is all that it will ever know: properties don't come along.
+        # A mirror gets no message properties, so the correlation id must be in the event.
         event["correlationId"] = correlation_of(glance.correlation_id, delivery.correlation_id, glance.event_id)
         self._take(str(glance.payload.order_id), _Arrival(event, delivery), size)
         self._tell_more()
 
     def _take(self, order_id: str, arrived: _Arrival, size: int) -> None:
-        """Hold the event if its saga may soon be over; else its mirror is to be told, and of all that was held."""
+        """Hold the event if its saga may soon be over. Else have it told to the mirror, with all held events."""
         now, fresh = asyncio.get_running_loop().time(), arrived.delivery.is_fresh
         if fresh and self._patience.is_known(order_id, arrived):
             _acknowledge([arrived])
@@ -183,7 +183,7 @@ class MirrorFeed:
             began = loop.time()
             try:
                 await self._mirrors.record(order_id, [each.event for each in arrived])
-            except Exception as error:  # whatever it is, the events must not be lost
+            except Exception as error:  # whatever the error is, the events must not be lost
                 self._note_trouble(order_id, error)
                 refusals += not is_away(error)
                 if refusals >= _MOST_REFUSALS:
@@ -202,7 +202,7 @@ class MirrorFeed:
     async def _try_repair(self) -> None:
         try:
             await self._repair()
-        except Exception as error:  # the next attempt will tell whether it is still needed
+        except Exception as error:  # the next attempt will show whether the repair is still needed
             log.warning("mirror_repair_failed", error=str(error))
 
     def _note_trouble(self, order_id: str, error: Exception) -> None:

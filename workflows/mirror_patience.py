@@ -1,4 +1,4 @@
-"""Hold back what begins a saga, and leave out its mirror if the saga is over soon: nothing would be left to watch."""
+"""Hold back the events of a new saga, so that a saga that is soon over gets no mirror."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _REMEMBERED: Final = 10_000  # sagas without a mirror, whose events may come onc
 
 
 class Patience(Generic[Item]):
-    """Holds the events of young sagas for `after` seconds from the first, and of at most `most` orders.
+    """Holds the events of young sagas for `after` seconds from the first event, for at most `most` orders.
 
-    A saga is held only from its creation on, and only if none of its events may have been told before: those are what
-    a mirror is needed for that may exist. `event_of` gives an item's event in wire form.
+    A saga is held only from its creation on, and only if no mirror can know any of its events. Else a mirror may
+    exist, and must be told the others. `event_of` gives an item's event in wire form.
     """
 
     def __init__(self, *, after: float, most: int, event_of: Callable[[Item], dict[str, Any]]) -> None:
@@ -38,11 +38,11 @@ class Patience(Generic[Item]):
 
     @property
     def ripe_at(self) -> float | None:
-        """When the longest-held saga is to be told, on the clock of the event loop."""
+        """The time at which the longest-held saga must be told, on the event loop's clock."""
         return first[1] if (first := self._held.first) is not None else None
 
     def holds(self, order_id: str, item: Item, *, size: int, fresh: bool, now: float) -> bool:
-        """Whether this is held; an event that may have come before (not `fresh`) ends the patience with its saga."""
+        """Whether this event is held. It is not if it may have come before (not `fresh`)."""
         event = self._event_of(item)
         begins = fresh and self._after > 0 and event["eventType"] == EventType.ORDER_CREATED
         if not (begins or (fresh and order_id in self._held)):
@@ -51,11 +51,11 @@ class Patience(Generic[Item]):
         return True
 
     def is_known(self, order_id: str, item: Item) -> bool:
-        """Whether this is a copy of an event of a saga that has just been left out."""
+        """Whether this is a copy of an event whose saga has just ended without a mirror."""
         return self._event_of(item)["eventId"] in self._left_out.get(order_id, ())
 
     def over(self, order_id: str) -> Sequence[Item]:
-        """All that is held of this saga if it is over, and its mirror would close at once: it gets none."""
+        """All held items of this saga, if it is over and its mirror would close at once. It then gets no mirror."""
         events = [self._event_of(item) for item in self._held.of(order_id)]
         if not any(event["eventType"] in _ENDS for event in events):
             return ()
@@ -68,7 +68,7 @@ class Patience(Generic[Item]):
         return self._held.take(order_id)
 
     def released(self, now: float, *, order_id: str | None = None) -> Iterator[tuple[str, list[Item]]]:
-        """The sagas that are to be told now: those held long enough, the longest-held beyond `most`, and this one."""
+        """The sagas to tell now: those held long enough, the longest-held ones beyond `most`, and `order_id`."""
         if order_id is not None and order_id in self._held:
             yield order_id, self._held.take(order_id)
         while (first := self._held.first) is not None and (first[1] <= now or len(self._held) > self._most):

@@ -1,4 +1,4 @@
-"""What a mirror knows of its saga: events, each once, and the timeline that they make; pure."""
+"""Record what a mirror knows of its saga: its events, each once, and their timeline; pure."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models.texts import plain
 from models.times import check_seconds
 from workflows.timeline import Timeline, build, causes_known, last_of
 
-MOST_BYTES: Final = 1024 * 1024  # of all events of one order; a saga has three to five, of a few hundred bytes each
+MOST_BYTES: Final = 1024 * 1024  # of all events of one order; a saga has three to five events of a few hundred bytes
 _MOST_UNKNOWN: Final = 20
 _LONGEST_KIND: Final = 100  # characters
 _MOST_REPUBLISHED: Final = 100
@@ -28,9 +28,9 @@ _MOST_REPUBLISHED: Final = 100
 
 @dataclass(frozen=True, kw_only=True)
 class MirrorState:
-    """What a mirror begins with and ends with: the events in wire form, and how far its compensations have come.
+    """The state with which a run of a mirror begins and ends: events in wire form, and its compensations' progress.
 
-    Timeouts are in seconds. A run that follows another one of the same order begins with what that one ended with.
+    Timeouts are in seconds. A later run for the same order begins with the state with which the earlier one ended.
     """
 
     payment_timeout: float
@@ -55,9 +55,9 @@ class MirrorState:
 
 
 class MirrorRecord:
-    """Grows by events in wire form, in any order, any number of times each; with `order_id`, by that order's alone.
+    """Takes in events in wire form, in any order and any number of times. With `order_id`, only that order's events.
 
-    `originals` are the services that are not ours: nobody waits for events that those never send.
+    `originals` are the services that are not ours. The record does not wait for events that they never send.
     """
 
     def __init__(
@@ -71,13 +71,13 @@ class MirrorRecord:
         self.unknown = [text[:_LONGEST_KIND] for text in unknown][:_MOST_UNKNOWN]
         self._order_id = order_id
         self.originals: Originals = frozenset(map(ServiceName, originals))
-        self._size = 0  # bytes; Temporal takes two million as what a run begins or ends with
+        self._size = 0  # bytes; Temporal takes two million as the input or the result of a run
         self._wire: dict[UUID, dict[str, Any]] = {}
         self._events: dict[UUID, Envelope] = {}
         self.take(events)
 
     def take(self, events: Iterable[object]) -> None:
-        """Note events; one that is known already, or that nobody can read, changes no timeline."""
+        """Take in events. A known event, or one that can't be read, does not change the timeline."""
         for event in events:
             try:
                 envelope, body = read_wire(event)
@@ -96,13 +96,13 @@ class MirrorRecord:
     def _note_unknown(self, event: object) -> None:
         named = event.get("eventType") if isinstance(event, Mapping) else None
         kind = named if isinstance(named, str) else f"{type(event).__name__} without an eventType"
-        kind = plain(kind[:_LONGEST_KIND])  # it goes into details and results
+        kind = plain(kind[:_LONGEST_KIND])  # it is shown in details and results
         if kind not in self.unknown and len(self.unknown) < _MOST_UNKNOWN:
             self.unknown.append(kind)
 
     @property
     def wire(self) -> list[dict[str, Any]]:
-        """The events as they came, in the order in which they came."""
+        """The events in wire form, in the order in which they came."""
         return list(self._wire.values())
 
     @property
@@ -111,27 +111,27 @@ class MirrorRecord:
 
     @property
     def complete(self) -> bool:
-        """Whether the saga is over and nothing that its events tell of is missing."""
+        """Whether the saga is over, and every event is known that another one names as its cause."""
         known = all(causes_known(event, self._events) for event in self._events.values())
         return self.timeline.over and known and self.last(EventType.ORDER_CREATED) is not None
 
     @property
     def uncompensated(self) -> bool:
-        """Whether the order is cancelled, and nothing says yet that its money is safe."""
+        """Whether the order is cancelled, and no event has said yet that its payment keeps no money."""
         return self.timeline.order_status is OrderStatus.CANCELLED and not self.timeline.over
 
     def last(self, event_type: EventType) -> Envelope | None:
-        """The event of this type that was heard of last."""
+        """The event of this type that was taken in last."""
         return last_of(self._events, event_type)
 
 
 def timeout_of(created: Envelope) -> StepInput:
-    """The command that cancels an order whose payment took too long; its id is derived, so asking twice is once."""
+    """The command that cancels an order whose payment took too long. Its id is derived, so repeating it is harmless."""
     return cancellation_of(created, CancelReason.PAYMENT_TIMEOUT, Coordinator.CHOREOGRAPHY)
 
 
 def cancellation_of(created: Envelope, reason: CancelReason, coordinator: Coordinator) -> StepInput:
-    """The command that cancels this order for that reason; its id is derived, too."""
+    """The command that cancels this order for that reason. Its id is derived, too."""
     return StepInput(
         event_type=CommandType.ORDER_CANCEL_REQUESTED,
         payload={"orderId": created.order_id, "reason": reason},
@@ -142,7 +142,7 @@ def cancellation_of(created: Envelope, reason: CancelReason, coordinator: Coordi
 
 
 def repetition_of(event: Envelope) -> StepInput:
-    """The event itself, to be published once more."""
+    """The event itself, to be published again."""
     return StepInput(
         event_type=event.event_type,
         payload=dict(event.payload),

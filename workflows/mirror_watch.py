@@ -15,14 +15,14 @@ from workflows.mirror_record import MirrorRecord
 class Watch(Enum):
     """What an open mirror waits for."""
 
-    PAYMENT = auto()  # that the payment is settled
-    COMPENSATION = auto()  # that a refund or void is confirmed
-    QUIET = auto()  # that a charge which was under way when its payment was cancelled is refunded, or never was
-    EVENTS = auto()  # for what is still missing, without a deadline
+    PAYMENT = auto()  # until the payment is settled
+    COMPENSATION = auto()  # until a refund or void is confirmed
+    QUIET = auto()  # for the refund of a charge that may have been under way when its payment was cancelled
+    EVENTS = auto()  # for events that are still missing, without a deadline
 
 
 def watch_of(record: MirrorRecord, *, cancel_asked: bool, alarmed: bool, quiet: bool) -> Watch | None:
-    """What is waited for next; None when the saga is over and told in full."""
+    """What the mirror waits for next; None if the saga is over and all its events are known."""
     timeline = record.timeline
     unsettled = timeline.order_status is OrderStatus.PENDING_PAYMENT and timeline.payment_status is None
     if unsettled and not (cancel_asked or alarmed):
@@ -46,14 +46,14 @@ def deadline_of(
     may_ask_again: bool,
     next_try: datetime | None,
 ) -> tuple[datetime | None, str]:
-    """When patience ends, counted from the event that began the wait, and what is waited for, in words.
+    """The deadline of a wait, and what is waited for, in words.
 
-    An outage doesn't extend it.
+    The deadline counts from the event that began the wait, so an outage doesn't extend it.
     """
 
     def since(event_type: EventType) -> datetime:
         event = record.last(event_type)
-        # An event from the future only tells of a wrong clock.
+        # An event from the future only shows that a clock is wrong.
         return min(event.occurred_at, now) if event else now
 
     match watch:

@@ -1,4 +1,4 @@
-"""Tell mirrors of events: open one, or reach the one that is open; a single call, but for a story that was begun."""
+"""Tell mirrors of events: open a mirror, or signal the open one."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ _LONGEST_LIFE: Final = timedelta(days=30)
 
 
 class SagaMirrors:
-    """The mirrors of one Temporal namespace; timeouts are in seconds, those of a mirror's beginning hold to its end.
+    """The mirrors of one Temporal namespace. Timeouts are in seconds; a mirror keeps those with which it was opened.
 
-    `beside` is the client of the worker in this process while there is one: what is started through it begins at once.
+    `beside` gives the client of the worker in this process while it runs. A mirror that is started through that client
+    begins at once.
     """
 
     def __init__(
@@ -52,10 +53,10 @@ class SagaMirrors:
         )
 
     async def record(self, order_id: str, events: Sequence[dict[str, Any]]) -> None:
-        """Have the order's mirror take note of events in wire form; on return it will, whatever crashes.
+        """Record events in wire form in the order's mirror. On return Temporal has them, whatever crashes then.
 
-        A mirror that has closed stays closed unless one of the events is news to it; an orchestrated saga that has
-        closed gets none, whatever events come. Raises RPCError, or RuntimeError while Temporal has never been reached.
+        A closed mirror stays closed unless one of the events is new to it. An orchestrated saga never gets a mirror.
+        Raises RPCError, or RuntimeError while Temporal has never been reached.
         """
         if await self._begun_beside(order_id, events):
             return
@@ -64,15 +65,15 @@ class SagaMirrors:
         except WorkflowAlreadyStartedError:
             found = await self._client.get_workflow_handle(workflow_id(order_id)).describe(rpc_timeout=_CALL)
             if found.workflow_type != SagaMirror.__name__:
-                # Its events come marked as orchestrated; these came from somebody who doesn't know that.
+                # Our own events of this saga are marked as orchestrated. A stranger has sent these.
                 log.info("orchestrated_saga_has_no_mirror", order_id=order_id, events=len(events))
             elif found.status is WorkflowExecutionStatus.COMPLETED:
                 await self._tell_closed(order_id, found.run_id, events)
-            else:  # it failed, or somebody put an end to it: nothing says what it had seen
+            else:  # it failed or was terminated, so its result doesn't say what it has seen
                 await self._tell(order_id, self._fresh, events, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
 
     async def _tell_closed(self, order_id: str, run_id: str | None, events: Sequence[dict[str, Any]]) -> None:
-        """Open a second run only for what the first can't have seen, such as the cancellation of a paid order."""
+        """Open a second run only for events that the first has not seen, such as the cancellation of a paid order."""
         handle: WorkflowHandle[SagaMirror, MirrorState] = self._client.get_workflow_handle(
             workflow_id(order_id), run_id=run_id, result_type=MirrorState
         )
@@ -86,9 +87,9 @@ class SagaMirrors:
         await self._tell(order_id, continued, news, WorkflowIDReusePolicy.ALLOW_DUPLICATE)
 
     async def _begun_beside(self, order_id: str, events: Sequence[dict[str, Any]]) -> bool:
-        """Whether these events begin the story, and a mirror that nobody has opened yet was opened with them.
+        """Open the order's mirror with these events, if they begin its story and it has no mirror yet. Returns if so.
 
-        Half the work of a signal-with-start for Temporal: the answer to the call brings the worker its first task.
+        For Temporal this is half the work of a signal-with-start: the answer brings the worker its first task.
         """
         worker = self._beside()
         if worker is None or all(event.get("eventType") != EventType.ORDER_CREATED for event in events):
@@ -125,7 +126,7 @@ class SagaMirrors:
             "task_queue": MIRROR_TASK_QUEUE,
             "execution_timeout": _LONGEST_LIFE,
             "static_summary": headline(created.payload if created else None, order_id),
-            # Given with the start, so that a mirror that hears everything at once has nothing to upsert.
+            # Given at the start, so that a mirror that gets all its events at once has nothing to upsert.
             "search_attributes": search_attributes.attributes(known.timeline, known.envelopes),
             "rpc_timeout": _CALL,
         }

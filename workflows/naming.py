@@ -1,4 +1,4 @@
-"""Names that workflows, workers, the gateway and the command line share."""
+"""Define the names that workflows, workers, the gateway and the command line share."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ def queues_of(services: Originals) -> frozenset[str]:
 
 
 def workflow_id(order_id: UUID | str) -> str:
-    """The id of an order's workflow, whichever coordinator it has: an order never has two."""
+    """The id of an order's workflow. It is the same for both coordinators, so an order never has two workflows."""
     return f"order-{order_id}"

@@ -1,4 +1,4 @@
-"""Orchestrate one saga: create the order, charge its payment, settle the order; undo what was done when cancelled."""
+"""Orchestrate one saga: create the order, charge its payment, settle the order, and compensate if it is cancelled."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ OVERDUE: Final = "cancel the order: its payment was not settled in time"
 
 @workflow.defn
 class OrderSaga:
-    """One order's saga; it ends when nothing is outstanding, neither a step nor a compensation.
+    """One order's saga. It ends when no step and no compensation is outstanding.
 
-    The order service works on it: its own steps are local activities, which run in the workflow task that asks for
-    them. What the payment service does is never local, because signals wait for the end of a task.
+    The order service runs it. The order service's own steps are local activities, which run in the workflow task that
+    asks for them. Payment steps are never local, because signals wait for the end of a workflow task.
 
-    A cancellation may come at any moment, by signal, by update, or by Temporal's own request. An order that was PAID
-    when its saga ended is cancelled by another run under the same id, without `order` in its input.
+    A cancellation may come at any time: by signal, by update, or by Temporal's own request. An order that was PAID when
+    its saga ended is cancelled by another run under the same id. That run's input has no `order`.
 
-    It is given a SagaInput, and a cancellation a CancelRequest. Whatever else arrives changes nothing: an input and an
-    update are refused with the reason, a signal is ignored with a warning in the log.
+    The input must be a SagaInput, and a cancellation must be a CancelRequest. Other arguments change nothing: a run and
+    an update are refused with the reason, and a signal is ignored with a warning in the log.
     """
 
-    _local: ClassVar[str | None] = ORDER_TASK_QUEUE  # whose steps are local
+    _local: ClassVar[str | None] = ORDER_TASK_QUEUE  # the task queue whose steps are local
     _saga: SagaInput  # from `run` on
 
     def __init__(self) -> None:
@@ -62,11 +62,11 @@ class OrderSaga:
         self._requests: list[CancelRequest] = []
         self._waiting_for: str | None = None
         self._alarm: str | None = None
-        self._unheard = False  # whether a step may have done something that it did not tell
+        self._unheard = False  # whether a step may have had an effect that it did not report
 
     @workflow.run
     async def run(self, *given: Any) -> str | None:
-        """The order's last status. Fails, for an operator to look, when a step can't be done whatever one tries."""
+        """Run the saga. Returns the order's last status. Fails, for an operator to look, if a step fails for good."""
         self._saga = saga = the_argument(SagaInput, given)
         check_workflow_id(saga.order_id)
         steps = asyncio.create_task(self._take_steps(saga))
@@ -75,8 +75,8 @@ class OrderSaga:
                 return await asyncio.shield(steps)
             except asyncio.CancelledError:
                 if steps.cancelled():
-                    raise  # nothing but the worker, forgetting this run for a while, cancels them
-                # Somebody asked Temporal instead of us: what has been done is undone all the same.
+                    raise  # only the worker cancels them, when it drops this run from its cache
+                # Somebody has cancelled the workflow itself. What was done is compensated all the same.
                 self._ask_for_undoing(CancelReason.USER_REQUESTED)
 
     async def _take_steps(self, saga: SagaInput) -> str | None:
@@ -105,7 +105,7 @@ class OrderSaga:
 
     @workflow.signal(name=CANCEL)
     def request_cancel(self, *given: Any) -> None:
-        """Cancel the order; one that is over by then, and not PAID, stays as it is."""
+        """Cancel the order. An order that is CANCELLED or FAILED by then stays as it is."""
         try:
             self._requests.append(the_argument(CancelRequest, given))
         except InvalidArguments as refused:
@@ -113,7 +113,7 @@ class OrderSaga:
 
     @workflow.update(name=CANCEL)
     async def cancel(self, *given: Any) -> str | None:
-        """Cancel the order, and what was charged for it; answers the order's status then. Refused when it is over."""
+        """Cancel the order and give back its money. Returns the order's status. Refused if it can't be cancelled."""
         request = the_argument(CancelRequest, given)
         self._requests.append(request)
         await workflow.wait_condition(lambda: all(request is not waiting for waiting in self._requests))
@@ -128,26 +128,26 @@ class OrderSaga:
 
     @workflow.query
     def status(self) -> dict[str, Any]:
-        """Where the saga stands."""
+        """The saga's status."""
         cancelled = self._last(EventType.ORDER_CANCELLED)
         told = status(self._timeline, cancelled, waiting_for=self._waiting_for, alarm=self._alarm)
         return {**told, "orderId": own_order_id()}
 
     @workflow.query
     def timeline(self) -> dict[str, Any]:
-        """What happened, in the form in which the gateway tells it."""
+        """The timeline, in the form in which the gateway answers it."""
         return timeline_answer(self._timeline)
 
     async def _go_forward(self, saga: SagaInput) -> None:
         created = await self._created(saga)
-        if not self._requests:  # else it was cancelled before anything was charged
+        if not self._requests:  # else the order was cancelled before anything was charged
             await self._go_on(created, created.occurred_at + timedelta(seconds=saga.payment_timeout))
 
     async def _go_on(self, created: Envelope, deadline: datetime) -> None:
         self._waiting_for = f"the payment, until {wire_time(deadline)}; then the order is cancelled"
         self._show()
         try:
-            # What is left counts from the order's own time: an outage doesn't extend it.
+            # The time left counts from the order's creation, so an outage doesn't extend it.
             if (left := deadline - workflow.now()) > timedelta(0):
                 return await self._charge_and_settle(created, left)
         except ActivityError as error:
@@ -168,7 +168,7 @@ class OrderSaga:
             await self._do(SETTLE_ORDER[charged.event_type], answer_to(charged))
 
     async def _undone_by(self, deadline: datetime) -> None:
-        """Leave a saga that can't go forward to its user, or to its deadline, to be undone."""
+        """Wait until a user or the deadline cancels a saga that can't go forward."""
         self._unheard = True
         left = max(timedelta(0), deadline - workflow.now())
         try:
@@ -184,10 +184,10 @@ class OrderSaga:
         self._requests.append(CancelRequest(correlation_id=self._saga.correlation_id, reason=reason.value))
 
     async def _compensate(self, request: CancelRequest, forward: asyncio.Task[None]) -> None:
-        """Undo what was done, beside what is still under way: the payment service settles which came first.
+        """Compensate while steps may still be under way. The payment service decides what came first.
 
-        The order goes first, other than in the steps' reverse order: its row decides whether there is a cancellation
-        at all, and its event is what cancels the payment.
+        The order is cancelled first, although it was created first. Its row decides whether there is a cancellation,
+        and its event is what cancels the payment.
         """
         await workflow.wait_condition(lambda: self._last(EventType.ORDER_CREATED) is not None or forward.done())
         order = self._timeline.order_status
@@ -207,7 +207,7 @@ class OrderSaga:
         self._show()
 
     async def _end_what_others_began(self) -> None:
-        """Read what the services know; what took the order off some other way is seen to its end."""
+        """Read the event logs. If another message has cancelled or failed the order, compensate its payment."""
         self._unheard = False
         await self._recall()
         off = self._last(EventType.ORDER_CANCELLED) or self._last(EventType.ORDER_FAILED)
@@ -215,12 +215,12 @@ class OrderSaga:
             await self._do(COMPENSATIONS[CHARGE_PAYMENT], answer_to(off))
 
     async def _do(self, step: SagaStep, message: StepInput, *, within: timedelta | None = None) -> Envelope | None:
-        """Run the step, until it is done; the last event that it logged, if it did. Raises what `run_step` raises."""
+        """Run the step until it is done. Returns the last event that it logged, or None. Raises as `run_step`."""
         delays, here = self._saga.retry_delays, step.queue == self._local
         return self._take((await run_step(step, message, delays=delays, here=here, within=within)).events)
 
     async def _recall(self) -> Envelope | None:
-        """Take in what both event logs have; the order's creation, if it is there."""
+        """Take in the events of both logs. Returns the order's creation; None if it isn't logged."""
         for log in await read_event_logs(self._saga.order_id, local=self._local):
             self._take(log)
         return self._last(EventType.ORDER_CREATED)
@@ -239,6 +239,6 @@ class OrderSaga:
 
     def _show(self) -> None:
         show_details(self._timeline, waiting_for=self._waiting_for, alarm=self._alarm)
-        # The gateway has told the rest with the start; what changes meanwhile is only worth its price at the end.
+        # The gateway has set the first attributes at the start. An upsert is expensive, so one at the end must do.
         if self._timeline.order_status not in (None, OrderStatus.PENDING_PAYMENT) or self._alarm is not None:
             upsert_attributes(self._timeline, self._events.values(), alarm=self._alarm)

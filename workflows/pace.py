@@ -1,4 +1,4 @@
-"""Decide how many calls to Temporal may be under way at once: as many as help, and fewer as soon as it slows down."""
+"""Decide how many calls to Temporal may be under way at once: fewer as soon as calls become slow."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import structlog
 
 log = structlog.get_logger()
 
-_TOLERANCE: Final = 2.0  # a call may take this many times as long as the quickest
+_TOLERANCE: Final = 2.0  # a call may take up to this many times as long as the quickest one
 _SMOOTHING: Final = 0.1  # the weight of the newest call in the mean duration
 _GENTLEST: Final = 0.5  # one call, and then a rest of the same length
 _SAID_EVERY: Final = 15.0  # seconds
 _WINDOW: Final = 60.0  # seconds for which one quickest duration is kept
-_WINDOWS: Final = 10  # the quickest of the last ten windows counts: long enough to outlast a burst of other work
+_WINDOWS: Final = 10  # the quickest of the last ten windows counts, so that a burst of other work is outlasted
 
 
 class Pace:
-    """The number of calls at once, between a half and `most`, after a gradient of their durations.
+    """The number of calls at once, between a half and `most`, steered by the gradient of their durations.
 
-    One server does the work of every saga, and behind it is a store with one writer: more calls at once than it can
-    take make all of them slower, those of others too. A call that takes much longer than the quickest says so,
-    whether the cause is our own calls, somebody else's, or a machine that has no time for us. The limit then shrinks
-    in proportion; while calls stay quick it grows. Below one, a rest follows each call.
+    One server does the work of all sagas, and its store has one writer. Too many calls at once make all calls slower,
+    also those of others. This shows when a call takes much longer than the quickest one, whether our own calls, other
+    calls or a busy machine are the cause. The limit then shrinks in proportion. While calls stay quick, it grows. If it
+    is below one, a rest follows each call.
 
-    After Netflix's gradient limit (concurrency-limits), which is after TCP Vegas.
+    The algorithm is Netflix's gradient limit (concurrency-limits), which follows TCP Vegas.
     """
 
     def __init__(self, *, most: int) -> None:
@@ -37,30 +37,30 @@ class Pace:
 
     @property
     def limit(self) -> float:
-        """How many calls may be under way at once; below one, the share of the time in which there is one."""
+        """How many calls may be under way at once. Below one, it is the share of the time in which there is a call."""
         return self._limit
 
     @property
     def at_once(self) -> int:
-        """The same as a whole number, at least one: there is never a standstill."""
+        """The limit as a whole number, at least one, so that calls never stop."""
         return max(1, int(self._limit))
 
     @property
     def mean(self) -> float:
-        """Seconds that a call takes at present."""
+        """The seconds that a call takes at present, on average."""
         return self._mean or 0.0
 
     @property
     def quickest(self) -> float:
-        """Seconds that a call took, on average, when least was in its way."""
+        """The seconds that a call took on average when calls were quickest."""
         return min((seconds for _, seconds in self._quickest), default=0.0)
 
     def took(self, seconds: float, *, under_way: int, now: float) -> float:
-        """Learn from a call that ended `now`, with `under_way` at once; the seconds to rest before the next one."""
+        """Adapt the limit to a call that ended at `now`, with `under_way` at once. Returns the seconds to rest."""
         self._mean = seconds if self._mean is None else self._mean + _SMOOTHING * (seconds - self._mean)
         self._note_quickest(self._mean, now)
         gradient = min(1.0, _TOLERANCE * self.quickest / self._mean)
-        # A limit that isn't reached needn't grow.
+        # A limit that isn't reached need not grow.
         room = sqrt(self._limit) / 4 if gradient == 1.0 and under_way >= self.at_once else 0.0
         # Each call moves the limit by its share of a round, which has as many calls as the limit.
         change = (self._limit * (gradient - 1.0) + room) / max(1.0, self._limit)
@@ -76,14 +76,14 @@ class Pace:
 
 
 class PaceLog:
-    """Tell how the pace is, once in a while, for as long as there is something to tell."""
+    """Logs the pace every few seconds while there are calls."""
 
     def __init__(self) -> None:
         self._since: float | None = None
         self._calls = 0
 
     def note(self, pace: Pace, *, waiting: int, now: float) -> None:
-        """Count a call that ended `now`, with so many orders left to be told of."""
+        """Count a call that ended at `now`, while `waiting` orders were left to be told."""
         if self._since is None:
             self._since = now
         self._calls += 1

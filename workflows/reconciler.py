@@ -1,4 +1,4 @@
-"""Find what fell through everything else, and bring it to an end with the steps that the sagas themselves take."""
+"""Find sagas that stand still, and bring them to an end with the same steps that the sagas take."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ with workflow.unsafe.imports_passed_through():
 
 _LOOK_AT_ENDED_PAYMENTS: Final = "look-at-ended-payments"  # a patch
 _AT_ONCE: Final = 20  # stragglers
-_TRIES: Final = 3  # what they don't achieve is left to the next sweep
+_TRIES: Final = 3  # if they all fail, the next sweep tries again
 _RETRIES: Final = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_attempts=_TRIES)
 _STEP_TIMEOUT: Final = timedelta(seconds=60)  # a provider may take its time
 _HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)
@@ -54,7 +54,7 @@ _HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)
 
 @workflow.defn
 class Reconciler:
-    """One sweep, a page at a time. No straggler makes it fail: what could not be done is told, and left to the next."""
+    """One sweep, a page at a time. No straggler makes it fail: a failure is reported, and left to the next sweep."""
 
     _sweep: Sweep  # from `run` on
 
@@ -68,7 +68,7 @@ class Reconciler:
 
     @workflow.run
     async def run(self, *given: Any) -> SweepReport:
-        """What was found, and what came of it. Fails at once unless it is given a Sweep."""
+        """Sweep. Returns what was found and what became of it. Fails at once unless its argument is a Sweep."""
         self._sweep = sweep = the_argument(Sweep, given)
         self._report = sweep.so_far or _fresh()
         parts = list(Part)
@@ -119,7 +119,7 @@ class Reconciler:
         return found
 
     async def _suspects(self, part: Part, orders: list[str], left_over: list[str]) -> list[str]:
-        """Of what was found in one service, and what is left over: what the other service says is at odds with it."""
+        """Those of the found and left-over orders whose state in the other service contradicts what was found."""
         if part in CANCELLATIONS:
             return await self._asked(PAYMENT_TASK_QUEUE, "find_uncompensated", part, orders + left_over)
         if part is Part.ENDED:
@@ -142,7 +142,7 @@ class Reconciler:
         return list(await asyncio.gather(*map(end, orders)))
 
     async def _end(self, part: Part, order_id: str) -> Straggler:
-        """Take the saga's next step, and the one after it, until nothing is left to do."""
+        """Take the saga's next steps until nothing is left to do."""
         record, steps, trouble = MirrorRecord(originals=self._originals), list[str](), None
         try:
             await self._read(record, order_id)
@@ -168,16 +168,16 @@ class Reconciler:
         return next_step(record, unpaid=self._unpaid(part, record), due=part is Part.DUE)
 
     def _unpaid(self, part: Part, record: MirrorRecord) -> SagaStep | None:
-        """What to do about an order whose payment is not settled."""
+        """The step for an order whose payment is not settled."""
         created = record.last(EventType.ORDER_CREATED)
         if part is not Part.OVERDUE or created is None:
             return CHARGE_PAYMENT if part is Part.DUE else None
-        # Past its deadline by the database's clock, and by this one: a clock that was set forward cancels nothing.
+        # The deadline must have passed by the database's clock and by Temporal's: one wrong clock cancels nothing.
         deadline = created.occurred_at + timedelta(seconds=self._sweep.payment_timeout)
         return CANCEL_ORDER if deadline <= workflow.now() else None
 
     async def _read(self, record: MirrorRecord, order_id: str) -> None:
-        """Take in what both event logs have. The payment service may be away: then its part of the story is missing."""
+        """Take in the events of both logs. If the payment service is away, its events are missing."""
         away = queues_of(self._originals)
         for queue, name in READ_EVENTS.items():
             if queue in away:
@@ -202,7 +202,7 @@ class Reconciler:
         record.take(result.events)
 
     async def _count_flagged(self) -> int | None:
-        """How many sagas wait for an operator: they are counted, and left alone."""
+        """The number of sagas that wait for an operator. They are only counted."""
         try:
             flagged: int = await self._do(SAGA_TASK_QUEUE, "count_flagged", gives=int, summary="wait for an operator")
         except FailureError as error:
@@ -238,7 +238,7 @@ class Reconciler:
 
 
 def _fresh() -> SweepReport:
-    """The report of a sweep that begins where the one before it ended, or from the start if nobody can read that."""
+    """The report of a sweep that goes on where the last one ended; from the start if its result can't be read."""
     try:
         last = the_argument(SweepReport, [workflow.get_last_completion_result()])
     except InvalidArguments:
@@ -249,7 +249,7 @@ def _fresh() -> SweepReport:
 
 
 def _why(error: FailureError) -> str:
-    """What went wrong, for the report. Raises the error itself if it says that the sweep was cancelled."""
+    """The text of an error, for the report. Raises the error itself if it says that the sweep was cancelled."""
     if is_cancelled_exception(error):
         raise error
     return shortened(str(error.cause or error))

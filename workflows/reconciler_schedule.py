@@ -1,4 +1,4 @@
-"""Have the reconciler run at intervals: a Temporal Schedule that is there, and as configured."""
+"""Keep the Temporal Schedule that runs the reconciler at intervals."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from workflows.sweep import Sweep
 
 log = structlog.get_logger()
 
-RECONCILER_ID: Final = "reconciler"  # of the schedule; its runs have the time of their start behind it
+RECONCILER_ID: Final = "reconciler"  # of the schedule; Temporal appends the time of the start to the ids of its runs
 _CALL: Final = timedelta(seconds=5)
 _LEAST_CATCHUP: Final = timedelta(seconds=10)  # Temporal takes no less
-# A sweep that takes longer is cut off, so that it doesn't hold up the next one for good.
+# A sweep that takes longer is ended, so that it doesn't hold up the next one for good.
 _LONGEST_SWEEP: Final = timedelta(hours=1)
 
 
 async def schedule_reconciler(client: Client, sweep: Sweep, *, every: float) -> None:
-    """Have a sweep begin every so many seconds, one at a time; repeating this changes nothing.
+    """Schedule a sweep every `every` seconds, one at a time. Repeating this changes nothing.
 
     A schedule that an operator has paused stays paused. Raises RPCError, or RuntimeError while Temporal has never been
     reached.
@@ -70,7 +70,7 @@ def _schedule(sweep: Sweep, every: timedelta) -> Schedule:
             static_summary="Ends what fell through everything else",
         ),
         spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
-        # What was missed while Temporal was away is made up for by one sweep.
+        # One sweep makes up for all that were missed while Temporal was away.
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP, catchup_window=max(every, _LEAST_CATCHUP)),
     )
 

@@ -1,4 +1,4 @@
-"""An orchestrated saga whose steps are all remote: for those that were begun on the sagas' own task queue."""
+"""Run the orchestrated sagas that were begun on the task queue `sagas`. All their steps are remote."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name="OrderSaga")
 class RemoteOrderSaga(OrderSaga):
-    """What OrderSaga was before the order service worked on it; no gateway begins one any more.
+    """OrderSaga as it was before the order service ran it. No gateway begins one any more.
 
-    Its histories are retained in the tests. It goes when no run is left on the task queue `sagas`.
+    The tests keep its histories. It can be removed when no run is left on the task queue `sagas`.
     """
 
     _local = None
@@ -33,7 +33,7 @@ class RemoteOrderSaga(OrderSaga):
 
     @workflow.run
     async def run(self, *given: Any) -> str | None:
-        """As OrderSaga's."""
+        """Run the saga as OrderSaga does."""
         return await super().run(*given)
 
     async def _go_forward(self, saga: SagaInput) -> None:
@@ -47,14 +47,14 @@ class RemoteOrderSaga(OrderSaga):
         deadline = created_at + timedelta(seconds=self._saga.payment_timeout)
         self._waiting_for = f"the payment, until {wire_time(deadline)}; then the order is cancelled"
         self._show()
-        # Counted from the order's own time: an outage doesn't extend it.
+        # The deadline counts from the order's creation, so an outage doesn't extend it.
         await workflow.sleep(max(timedelta(0), deadline - workflow.now()), summary=OVERDUE)
         self._ask_for_undoing(CancelReason.PAYMENT_TIMEOUT)
 
     def _ended(self, forward: asyncio.Task[None]) -> bool:
         if not super()._ended(forward):
             return False
-        # A saga that can't go forward is left to its timer, or to its user, to be undone.
+        # If the saga can't go forward, its timer or a user cancels it.
         stuck = forward.exception() is not None and self._last(EventType.ORDER_CREATED) is not None
         return not stuck or self._timeline.order_status is not OrderStatus.PENDING_PAYMENT
 

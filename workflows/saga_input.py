@@ -1,4 +1,4 @@
-"""What an orchestrated saga is given: plain values that Temporal's JSON converter can carry, checked when made."""
+"""The arguments of an orchestrated saga: plain values for Temporal's JSON converter, checked when they are made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_DELAYS: Final = 100
 
 @dataclass(frozen=True, kw_only=True)
 class NewOrder:
-    """The order to create; `event_id` is that of the creating command, `total` is in minor units of `currency`."""
+    """The order to create. `event_id` is the id of the creating command. `total` is in minor units of `currency`."""
 
     user_id: str
     total: int
@@ -29,11 +29,11 @@ class NewOrder:
 
 @dataclass(frozen=True, kw_only=True)
 class SagaInput:
-    """One order's saga; without `order` it goes on from where the event logs say that the order stands.
+    """One order's saga. Without `order` it goes on from the state that the event logs show.
 
     `payment_timeout` is in seconds from the order's creation. `retry_delays` are the seconds before each retry of a
-    charge that gets no answer; after the last, the charge is voided. Raises ValueError, which says what is off; of the
-    order itself, that is for the order service to say.
+    charge that gets no answer. After the last retry the charge is voided. Raises ValueError, which says what is wrong.
+    The order service checks the order itself.
     """
 
     order_id: str
@@ -53,13 +53,13 @@ class SagaInput:
 
 @dataclass(frozen=True, kw_only=True)
 class CancelRequest:
-    """Cancel the order, for a reason that a user or a timer may give. Raises ValueError, which says what is off."""
+    """Cancels the order, for a reason that a user or a timer may give. Raises ValueError, which says what is wrong."""
 
     correlation_id: str
     reason: str = CancelReason.USER_REQUESTED.value
 
     def __post_init__(self) -> None:
         check_id("correlation_id", self.correlation_id)
-        # What the order service would refuse for good must not be asked of it: the saga would fail with it.
+        # If the order service refused the command for good, the saga would fail. So check the reason here.
         if self.reason not in _REQUESTED:
             raise ValueError(f"reason is {self.reason[:40]!r}; it must be {' or '.join(_REQUESTED)}")

@@ -1,4 +1,4 @@
-"""Mirror one choreographed saga: its timeline, and the timers that compensate when it stalls."""
+"""Mirror one choreographed saga: show its timeline, and run the timers that compensate it when it stalls."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NO_STEPS: Final = {
 
 @workflow.defn
 class SagaMirror:
-    """One order's mirror. Any event may come first, in any order, any number of times; nothing else is heard."""
+    """One order's mirror. Events may come in any order and any number of times. Other signals are ignored."""
 
     @workflow.init
     def __init__(self, *given: Any) -> None:
@@ -58,9 +58,9 @@ class SagaMirror:
 
     @workflow.run
     async def run(self, *_given: Any) -> MirrorState:
-        """Watch until the saga is over, told in full and quiet, or Temporal is asked to cancel this.
+        """Watch until the saga is over, all its events are known and it is quiet, or until the workflow is cancelled.
 
-        Ends with what it has seen either way; the next event that is news opens a successor, which begins with that.
+        The result is what the mirror has seen. If a new event comes later, a successor begins with that result.
         """
         if self._refusal is not None:
             raise self._refusal
@@ -101,7 +101,7 @@ class SagaMirror:
 
     @workflow.signal
     def record(self, *given: Any) -> None:
-        """Take note of events in wire form; copies change nothing, unknown types are noted."""
+        """Take in events in wire form. Copies change nothing, and unknown types are noted."""
         try:
             self._record.take(the_argument(list[object], given))
         except InvalidArguments as refused:
@@ -110,13 +110,13 @@ class SagaMirror:
 
     @workflow.query
     def status(self) -> dict[str, Any]:
-        """Where the saga stands, and what is waited for."""
+        """The saga's status, and what the mirror waits for."""
         cancelled = self._record.last(EventType.ORDER_CANCELLED)
         return status(self._record.timeline, cancelled, waiting_for=self._waiting_for, alarm=self._alarm)
 
     @workflow.query
     def timeline(self) -> dict[str, Any]:
-        """What happened, in the form in which the gateway tells it."""
+        """The timeline, in the form in which the gateway answers it."""
         return timeline_answer(self._record.timeline)
 
     def _watch(self) -> Watch | None:
@@ -137,7 +137,7 @@ class SagaMirror:
         return deadline
 
     async def _changes(self, watch: Watch, deadline: datetime | None) -> bool:
-        """Whether something else is to be waited for before the deadline."""
+        """Wait. Returns whether the mirror has to wait for something else before the deadline."""
         if deadline is None:
             await workflow.wait_condition(lambda: self._moved_on(watch))
             return True
@@ -159,7 +159,10 @@ class SagaMirror:
         return known and not self._beginning_read and self._record.last(EventType.ORDER_CREATED) is None
 
     async def _read_the_beginning(self) -> None:
-        """Wait a moment for what came first; nobody tells it again to a mirror whose predecessor is forgotten."""
+        """Wait a moment for the first events, then read the event logs.
+
+        If Temporal has forgotten an earlier mirror of the order, nobody sends this one the first events again.
+        """
 
         def changed() -> bool:
             return not self._lacks_its_beginning() or self._moved_on(Watch.EVENTS)
@@ -184,7 +187,7 @@ class SagaMirror:
         created = self._record.last(EventType.ORDER_CREATED)
         if created is None:
             return  # only OrderCreated makes an order PENDING_PAYMENT
-        # Stale says that the approval, or another cancellation, was faster: its events are on their way.
+        # If the step is stale, the approval or another cancellation was faster, and its events are on their way.
         self._cancel_asked = await self._take_step(
             "cancel_order", timeout_of(created), "cancel: payment timed out", watch
         )
@@ -199,7 +202,7 @@ class SagaMirror:
             self._next_try = workflow.now() + self._compensation_timeout * 2**self._republished
 
     async def _take_step(self, name: str, step: StepInput, summary: str, watch: Watch) -> bool:
-        """Whether the step was taken: it may become pointless, or be refused for good, which an operator is told."""
+        """Take the step. Returns False if it became pointless, or if it failed for good, which raises an alarm."""
         self._waiting_for = f"the step {name}"
         self._show()
         taken = workflow.start_activity(
@@ -211,7 +214,7 @@ class SagaMirror:
             retry_policy=_STEP_RETRIES,
             summary=summary,
         )
-        # The service may be away for long; what its events tell meanwhile may make the step pointless.
+        # The service may be away for long. Events that arrive meanwhile may make the step pointless.
         await workflow.wait_condition(lambda: taken.done() or self._moved_on(watch))
         if not taken.done():
             return False
@@ -246,7 +249,10 @@ class SagaMirror:
 
 
 def _state(given: Sequence[Any]) -> tuple[MirrorState, InvalidArguments | None]:
-    """What the mirror was started with, or a blank and the refusal: signals may come before `run` can tell it."""
+    """The state that the mirror was started with, or a blank one and the reason to refuse.
+
+    The refusal is raised in `run`, because signals may come before it.
+    """
     try:
         check_workflow_id(own_order_id())
         return the_argument(MirrorState, given), None

@@ -1,4 +1,4 @@
-"""The orchestrated saga as a list: its steps, their compensations, and the messages that they are given; pure."""
+"""List the steps of the orchestrated saga, their compensations, and the messages that they take; pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workflows.saga_input import CancelRequest, NewOrder, SagaInput
 
 @dataclass(frozen=True, kw_only=True)
 class SagaStep:
-    """An activity in the service that owns the task queue."""
+    """An activity of the service that owns the task queue."""
 
     name: str
     queue: str
@@ -55,12 +55,12 @@ def _settling(event: EventType) -> SagaStep | None:
             assert_never(never)
 
 
-# What an order that waits for its payment becomes, by the type of the event that tells of the payment.
+# The step that settles an order, by the type of the event that says how its payment ended.
 SETTLE_ORDER: Final[Mapping[str, SagaStep]] = {
     event: step for event in EventType if (step := _settling(event)) is not None
 }
 
-# Readers of the event logs, by the queue of the service that owns them; they change nothing.
+# The activities that read the event logs, by the task queue of the log's service.
 READ_EVENTS: Final[Mapping[str, str]] = {
     ORDER_TASK_QUEUE: "read_order_events",
     PAYMENT_TASK_QUEUE: "read_payment_events",
@@ -83,7 +83,7 @@ def cancel_command(order_id: str, request: CancelRequest) -> StepInput:
 
 
 def answer_to(event: Envelope) -> StepInput:
-    """What the next step is given: the event that it answers."""
+    """The input of the step that answers this event."""
     return _step(event.event_type, dict(event.payload), str(event.event_id), event.correlation_id)
 
 

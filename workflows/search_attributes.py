@@ -1,4 +1,4 @@
-"""The facts of a saga that Temporal can search by, typed."""
+"""Define the facts by which Temporal can search for sagas."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ _LONGEST: Final = 200  # characters; other services may write what they like
 def attributes(
     timeline: Timeline, events: Iterable[Envelope], *, needs_operator: bool = False
 ) -> TypedSearchAttributes:
-    """What is known of a saga from its events and the timeline made of them; what isn't known yet is left out."""
+    """The attributes of a saga by its events and their timeline. Unknown facts are left out."""
     payloads: dict[str, Mapping[str, Any]] = {event.event_type: event.payload for event in events}
     created, cancelled = payloads.get(EventType.ORDER_CREATED, {}), payloads.get(EventType.ORDER_CANCELLED, {})
     total = created.get("total")
     if isinstance(total, float) and total.is_integer():
-        total = int(total)  # the original services' numbers are JavaScript's
+        total = int(total)  # the original services send JavaScript numbers
     pairs: list[SearchAttributePair[Any] | None] = [
         _keyword(ORDER_STATUS, timeline.order_status),
         _keyword(PAYMENT_STATUS, timeline.payment_status),
@@ -62,7 +62,7 @@ def attributes(
 
 
 def of_new_order(user_id: str, total: int, coordinator: Coordinator) -> TypedSearchAttributes:
-    """What is known of a saga before its first event."""
+    """The attributes of a saga before its first event."""
     return TypedSearchAttributes(
         [
             SearchAttributePair(ORDER_STATUS, OrderStatus.PENDING_PAYMENT.value),
@@ -75,7 +75,7 @@ def of_new_order(user_id: str, total: int, coordinator: Coordinator) -> TypedSea
 
 
 def updates(current: TypedSearchAttributes, wanted: TypedSearchAttributes) -> list[SearchAttributeUpdate[Any]]:
-    """What has to be upserted so that `current` becomes `wanted`; nothing is ever taken away."""
+    """The upserts that turn `current` into `wanted`. No attribute is ever removed."""
     return [pair.key.value_set(pair.value) for pair in wanted if current.get(pair.key) != pair.value]
 
 

@@ -1,4 +1,4 @@
-"""Work for Temporal as long as it is there, and wait for it when it isn't."""
+"""Run a worker while Temporal is there, and wait for Temporal while it isn't."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LONGEST_PAUSE: Final = 5.0  # seconds
 
 
 class Serving:
-    """A worker that takes work from one task queue, made anew whenever Temporal comes back."""
+    """Takes work from one task queue, with a new worker whenever Temporal comes back."""
 
     def __init__(self, client: Client, new_worker: NewWorker, *, task_queue: str) -> None:
         self._client = client
@@ -34,7 +34,7 @@ class Serving:
 
     @property
     def client(self) -> Client | None:
-        """The client of the worker while it works: Temporal may hand it at once what is started through this one."""
+        """The running worker's client, else None. Temporal may start this client's workflows in this worker at once."""
         return self._worker.client if self._worker is not None and self._worker.is_running else None
 
     async def run(self) -> None:
@@ -55,14 +55,14 @@ class Serving:
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def readiness(self) -> str:
-        """Whether Temporal answers, and work is taken from it: "ok", or what is wrong."""
+        """`ok` if Temporal answers and the task queue is polled; else what is wrong."""
         found = await answers(self._client)
         if found == "ok" and (self._worker is None or not self._worker.is_running):
             return f"answers, but the queue {self._task_queue} is not polled from here"
         return found
 
     async def drain(self, timeout: float) -> None:
-        """Take nothing new, and finish within `timeout` seconds what was begun; Temporal has the rest done again."""
+        """Take no new work, and finish the begun work within `timeout` seconds. Temporal has the rest done again."""
         self._draining = True
         if self._worker is not None:
             with suppress(TimeoutError):

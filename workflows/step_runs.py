@@ -1,4 +1,4 @@
-"""Run a step of an orchestrated saga: in the workflow task that asks for it, or in the service that owns it."""
+"""Run a step of an orchestrated saga: locally in the workflow task, or in the service that owns the step."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _HEARTBEAT_TIMEOUT: Final = timedelta(seconds=5)  # a service that died is notic
 async def run_step(
     step: SagaStep, message: StepInput, *, delays: Sequence[float], here: bool, within: timedelta | None
 ) -> StepResult:
-    """What the step answers once it is done; `here`: as a local activity of the worker that runs the workflow.
+    """Run the step until it is done. Returns its result. `here`: run it as a local activity in this worker.
 
-    `delays` are the seconds before each retry of a charge. Raises ActivityError when the step can't be done whatever
-    one tries, or is not done `within` that time.
+    `delays` are the seconds before each retry of a charge. Raises ActivityError if the step fails for good, or is not
+    done `within` that time.
     """
     summary = f"{step.name} because of {message.event_type}"
     if here:
@@ -55,6 +55,6 @@ async def run_step(
 
 
 def ran_out_of_time(error: ActivityError) -> bool:
-    """Whether the step was given up because there was no time left, for it or for another attempt."""
+    """Whether the step was given up because no time was left for it or for another attempt."""
     timed_out = isinstance(error.cause, TimeoutError) and error.cause.type is TimeoutType.SCHEDULE_TO_CLOSE
     return timed_out or error.retry_state is RetryState.TIMEOUT

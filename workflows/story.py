@@ -1,4 +1,4 @@
-"""Tell where a saga stands: as Markdown for people who look at it in the Temporal UI, and as a status; pure."""
+"""Tell how a saga stands: as Markdown for people in the Temporal UI, and as a status for programs; pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _LONGEST: Final = 300  # characters of one sentence; a reason may come from anyw
 def story(
     timeline: Timeline, *, waiting_for: str | None = None, alarm: str | None = None, unknown: Sequence[str] = ()
 ) -> str:
-    """Where the saga stands, what it waits for, and what has happened, as a list; an alarm comes first.
+    """The saga's state, what it waits for, and a list of what has happened. An alarm comes first.
 
-    `unknown` are types of events that were ignored.
+    `unknown` are the types of ignored events.
     """
     parts = [f"> **An operator must look:** {_plain(alarm)}"] if alarm else []
     parts.append(_standing(timeline))
@@ -31,7 +31,7 @@ def story(
 def status(
     timeline: Timeline, cancelled: Envelope | None, *, waiting_for: str | None, alarm: str | None
 ) -> dict[str, Any]:
-    """Where the saga stands, for a program: what a workflow answers to the query of this name."""
+    """The saga's status for a program. Workflows answer it to the query `status`."""
     return {
         "orderId": timeline.order_id,
         "orderStatus": timeline.order_status,
@@ -44,7 +44,7 @@ def status(
 
 
 def headline(order_created: Mapping[str, Any] | None, order_id: object) -> str:
-    """One line that tells sagas apart in a list, from the payload of OrderCreated if it is known."""
+    """One line that tells sagas apart in a list, made of the payload of OrderCreated if that is known."""
     if order_created is None:
         return f"Order {order_id}"
     total, currency = order_created.get("total"), order_created.get("currency") or "USD"
@@ -59,7 +59,7 @@ def _standing(timeline: Timeline) -> str:
 
 
 def _list(timeline: Timeline) -> str:
-    # The UI's pane is too narrow for a table.
+    # A list, because the UI's pane is too narrow for a table.
     return "\n".join(map(_item, timeline.entries))
 
 
@@ -88,7 +88,7 @@ def _because_of(cause: Cause) -> str:
 
 
 def _plain(value: object) -> str:
-    """Text from outside as text: on one line, of bounded length, and no Markdown of its own."""
+    """Text from outside, on one line, of bounded length, with its Markdown escaped."""
     text = " ".join(str(value).split())
     if len(text) > _LONGEST:
         text = text[: _LONGEST - 1] + "…"

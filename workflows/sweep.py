@@ -1,4 +1,4 @@
-"""What a sweep of the reconciler is given, what it does about a saga that stands still, and what it tells; pure."""
+"""Define a reconciler's sweep: its input, its next step for a saga that stands still, and its report; pure."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from workflows.saga_steps import CHARGE_PAYMENT, COMPENSATIONS, CREATE_ORDER, SE
 CANCEL_ORDER: Final = COMPENSATIONS[CREATE_ORDER]
 CANCEL_PAYMENT: Final = COMPENSATIONS[CHARGE_PAYMENT]
 
-_MOST_TOLD: Final = 100  # stragglers; the counts know all
-_MOST_UNFINISHED: Final = 1000  # beyond that, the round through all cancellations finds them again
+_MOST_TOLD: Final = 100  # stragglers; the counts include all
+_MOST_UNFINISHED: Final = 1000  # orders; the round through all cancellations finds the others again
 _LARGEST_PAGE: Final = 10_000  # orders
 _LONGEST: Final = 300  # characters of a trouble; errors may say anything
 
 
 class Part(StrEnum):
-    """The parts of a sweep, in their order: what is cancelled first is not charged afterwards."""
+    """The parts of a sweep, in order. Overdue orders come first, so that they are cancelled and not charged."""
 
     OVERDUE = "orders past their deadline"
     DUE = "payments that stand still"
-    # Among the orders that were cancelled, or failed, since the last sweep; and a page of all of them, round and round.
+    # CANCELLED looks at the orders that ended since the last sweep; AGAIN at a page of all such orders, in rounds.
     CANCELLED = "cancellations without compensation"
     AGAIN = "old cancellations without compensation"
     ENDED = "payments without money whose orders are not off"  # among those that ended since the last sweep
@@ -50,7 +50,7 @@ def is_possible(part: Part, originals: Originals) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Straggler:
-    """A saga that was found standing still, the steps that were taken for it, and where it stood after them."""
+    """A saga that stood still, the steps that were taken for it, and its state after them."""
 
     order_id: str
     found_among: str
@@ -63,13 +63,13 @@ class Straggler:
 
 @dataclass(frozen=True, kw_only=True)
 class SweepReport:
-    """What came of a sweep; `found` counts by part, `left` are those that are not over yet.
+    """The result of a sweep. `found` counts the stragglers by part; `left` counts those that are not over yet.
 
-    `stragglers` names a hundred, those that are not over first. `need_operator` is the number of open sagas that wait
-    for one, None if nobody could tell. Every cancellation up to `checked` has been looked at, and is compensated unless
-    the order is among the `unfinished`, which the next sweep takes up; `again` is how far the round through all
-    cancellations has come. Likewise every payment up to `ended` that has no money belongs to an order that is off,
-    unless that is among the `unmatched`.
+    `stragglers` names at most a hundred, first those that are not over. `need_operator` is the number of open sagas
+    that wait for an operator, None if it isn't known. All cancellations up to `checked` have been looked at; they are
+    compensated, except the orders in `unfinished`, which the next sweep takes up. `again` is the progress of the round
+    through all cancellations. All payments without money up to `ended` have been looked at; their orders are off,
+    except those in `unmatched`.
     """
 
     found: dict[str, int] = field(default_factory=dict)
@@ -84,21 +84,21 @@ class SweepReport:
     unmatched: list[str] = field(default_factory=list)
 
     def place(self, part: Part) -> Place | None:
-        """Up to where the sweeps before have come."""
+        """The place up to which earlier sweeps have come in this part."""
         return {Part.CANCELLED: self.checked, Part.AGAIN: self.again, Part.ENDED: self.ended}.get(part)
 
     def left_over(self, part: Part) -> list[str]:
-        """The orders that the sweeps before have come by, and not brought to an end."""
+        """The orders that earlier sweeps have found and not brought to an end."""
         return {Part.CANCELLED: self.unfinished, Part.ENDED: self.unmatched}.get(part, [])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """How long a saga may stand still before somebody else takes it on, in seconds; a page has `page` orders at most.
+    """How long a saga may stand still before the reconciler acts, in seconds. A page has at most `page` orders.
 
-    `grace` comes on top of the deadline of a payment, so that mirrors and orchestrated sagas go first. A service that
-    takes up nothing for `away_after` seconds is not asked again in this sweep. With `so_far` a run goes on, in `part`
-    and behind `after`, where the run before it came to the end of its history.
+    `grace` is added to a payment's deadline, so that mirrors and orchestrated sagas act first. A service that takes no
+    work for `away_after` seconds is not asked again in this sweep. With `so_far`, the run continues an earlier one that
+    had too long a history, in `part` and after the place `after`.
     """
 
     payment_timeout: float
@@ -123,11 +123,11 @@ class Sweep:
 
 
 def next_step(record: MirrorRecord, *, unpaid: SagaStep | None, due: bool = False) -> tuple[SagaStep, StepInput] | None:
-    """The step that brings a saga on from where its event logs say that it stands; None if there is nothing to do.
+    """The next step of a saga by its event logs; None if there is nothing to do.
 
-    Every message is the one that the saga's own coordinator would have sent, with its id: a step that was taken before,
-    or is being taken, changes nothing. `unpaid` is the step for an order whose payment is not settled, if any. `due`
-    says that something is due at the provider, which no event tells.
+    Every message is the one that the saga's own coordinator would send, with the same id. So a step that was taken
+    before, or is being taken, changes nothing. `unpaid` is the step for an order whose payment is not settled, if any.
+    `due` says that something is due at the provider; no event tells that.
     """
     created, payment = record.last(EventType.ORDER_CREATED), record.timeline.payment_status
     if (off := record.last(EventType.ORDER_CANCELLED) or record.last(EventType.ORDER_FAILED)) is not None:
@@ -139,7 +139,7 @@ def next_step(record: MirrorRecord, *, unpaid: SagaStep | None, due: bool = Fals
     if record.timeline.order_status is OrderStatus.PENDING_PAYMENT:
         return _settling(record, created, unpaid)
     if payment is not None and payment.without_money:
-        # PAID because of somebody else's message: no money is there for it, and only a user may cancel it.
+        # A message from elsewhere made it PAID, without any money. Only a user's reason can cancel a PAID order.
         return CANCEL_ORDER, cancellation_of(created, CancelReason.USER_REQUESTED, created.coordinator)
     return (CHARGE_PAYMENT, repetition_of(created)) if due else None
 
@@ -149,7 +149,7 @@ def _settling(record: MirrorRecord, created: Envelope, unpaid: SagaStep | None) 
     payment = record.timeline.payment_status
     called_off = payment is not None and payment.called_off
     for event_type in EventType:
-        # A payment that was called off on somebody else's word must not pay its order; the deadline cancels that.
+        # A called-off payment must not pay its order. The deadline cancels the order.
         settles = event_type in SETTLE_ORDER and not called_off
         if settles and (settled := record.last(event_type)) is not None:
             return SETTLE_ORDER[event_type], repetition_of(settled)
@@ -159,14 +159,14 @@ def _settling(record: MirrorRecord, created: Envelope, unpaid: SagaStep | None) 
 
 
 def without_left_over(report: SweepReport, part: Part) -> SweepReport:
-    """The report, when what was left over in this part is taken up."""
+    """The report without the left-over orders of this part, which are being taken up."""
     if part is Part.ENDED:
         return replace(report, unmatched=[])
     return replace(report, unfinished=[]) if part is Part.CANCELLED else report
 
 
 def gone_by(report: SweepReport, part: Part, page: Sequence[Place], *, more: bool) -> SweepReport:
-    """The report, with how far this part has come by a page; without `more` behind it, a round begins anew."""
+    """The report with the progress of this part after a page. Without `more` pages, a round begins again."""
     if part is Part.AGAIN:
         return replace(report, again=page[-1] if more else None)
     if not page:
@@ -177,7 +177,7 @@ def gone_by(report: SweepReport, part: Part, page: Sequence[Place], *, more: boo
 
 
 def told_of(found: Iterable[Straggler], report: SweepReport, part: Part) -> SweepReport:
-    """The report, with what was found in a part of its sweep."""
+    """The report with the stragglers that were found in this part."""
     stragglers = list(found)
     open_ones = [each.order_id for each in stragglers if not each.over]
     unfinished = [*report.unfinished, *(open_ones if part in CANCELLATIONS else ())]
@@ -193,7 +193,7 @@ def told_of(found: Iterable[Straggler], report: SweepReport, part: Part) -> Swee
 
 
 def sweep_story(report: SweepReport, under_way: Part | None) -> str:
-    """The sweep as Markdown, for people who look at it in the Temporal UI."""
+    """The sweep as Markdown, for people in the Temporal UI."""
     parts = [f"Looking for {under_way.value}."] if under_way else []
     counts = [f"{count} {part}" for part, count in report.found.items() if count]
     parts.append(f"Found {', '.join(counts)}; {report.left} not over yet." if counts else "Nothing had fallen through.")
@@ -207,7 +207,7 @@ def sweep_story(report: SweepReport, under_way: Part | None) -> str:
 
 
 def shortened(text: str) -> str:
-    """A trouble on one line, of bounded length."""
+    """The text of an error on one line, of bounded length."""
     return " ".join(text.split())[:_LONGEST]
 
 

@@ -1,4 +1,4 @@
-"""Reach Temporal: lazily by those who only ask it, in earnest by those who work for it."""
+"""Make clients of Temporal: lazy ones for callers, connected ones for workers."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from temporalio.service import RPCError
 
 
 async def connect(address: str, namespace: str) -> Client:
-    """A client that connects when it is first used, so that nobody has to wait for Temporal to start."""
+    """A client that connects when it is first used, so that no process waits for Temporal at its start."""
     return await Client.connect(address, namespace=namespace, lazy=True)
 
 
 async def connect_now(client: Client) -> Client:
-    """A client of the same server that is connected, as a worker needs it. Raises RuntimeError if nobody answers."""
+    """A connected client of the same server, which a worker needs. Raises RuntimeError if the server doesn't answer."""
     return await Client.connect(client.service_client.config.target_host, namespace=client.namespace)
 
 
 async def answers(client: Client) -> str:
-    """Whether Temporal answers: "ok", or what is wrong."""
+    """`ok` if Temporal answers; else what is wrong."""
     try:
         healthy = await client.service_client.check_health(timeout=timedelta(seconds=1))
     except (RPCError, RuntimeError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Tell the story of a saga from its events: pure, and the same whatever order they come in."""
+"""Build the timeline of a saga from its events: pure, and the same whatever the order in which they came."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from workflows.summaries import summary
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cause:
-    """What an event answers: `name` is an event type, or the command that started it all."""
+    """The message that an event answers. `name` is its type: an event's, or a command's."""
 
     id: UUID | None
     name: MessageType | None
@@ -28,7 +28,7 @@ class Cause:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
-    """One event, and where order and payment stood after it; None: not heard of yet. `elapsed_ms` is never negative."""
+    """One event, and the statuses after it; None: no event has told one yet. `elapsed_ms` is never negative."""
 
     event_id: UUID
     event_type: EventType
@@ -43,7 +43,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timeline:
-    """A saga's events in causal order; `over` says that nothing is outstanding, neither a step nor a compensation."""
+    """A saga's events in causal order. `over` says that no step and no compensation is outstanding."""
 
     order_id: str | None
     coordinator: Coordinator | None
@@ -55,7 +55,7 @@ class Timeline:
 
 
 class _Known(NamedTuple):
-    """An event of a type that this version knows, and what that type tells."""
+    """An event of a type that this version knows, and the stage that it reaches."""
 
     event: Envelope
     type: EventType
@@ -63,10 +63,10 @@ class _Known(NamedTuple):
 
 
 def build(events: Iterable[Envelope], *, source: str = "event logs", originals: Originals = NO_ORIGINALS) -> Timeline:
-    """Every event exactly once, a cause before its effects, else by (occurred_at, event_id).
+    """The timeline of these events: each exactly once, a cause before its effects, else by (occurred_at, event_id).
 
-    Commands are no events, and events of types that this version does not know are left out. What an original service
-    does in silence is taken from what it hears.
+    Commands, and events of types that this version does not know, are left out. Original services do some things
+    without an event; `originals` says which are, so that these things are inferred from what they heard.
     """
     known = _by_id(events)
     ordered = _in_causal_order(known)
@@ -137,7 +137,7 @@ def last_of(events: dict[UUID, Envelope], event_type: EventType) -> Envelope | N
 
 
 def causes_known(event: Envelope, seen: Iterable[UUID]) -> bool:
-    """Whether what must come before this event, as far as the event itself tells, is among those seen."""
+    """Whether the event that this one names as its cause is among those seen; True if it names none."""
     return _command_behind(event) is not None or event.causation_id is None or event.causation_id in seen
 
 
@@ -147,7 +147,7 @@ def _by_id(events: Iterable[Envelope]) -> dict[UUID, _Known]:
         if not isinstance(event.event_type, EventType):
             continue
         twin = known.get(event.event_id)
-        # Copies are equal; should they ever differ, the choice must not depend on which came first.
+        # Copies are equal. If they ever differ, the choice must not depend on which one came first.
         if twin is None or _tie_break(event) < _tie_break(twin.event):
             known[event.event_id] = _Known(event, event.event_type, stage_of(event.event_type))
     return known
@@ -158,7 +158,7 @@ def _tie_break(event: Envelope) -> tuple[Any, ...]:
 
 
 def _in_causal_order(known: Mapping[UUID, _Known]) -> list[_Known]:
-    """A topological sort, smallest (occurred_at, event_id) first among the events whose predecessors are told."""
+    """Sort topologically. Of the events whose predecessors are placed, the smallest (occurred_at, event_id) is next."""
     effects: dict[UUID, list[UUID]] = {event_id: [] for event_id in known}
     waits_for: dict[UUID, int] = {}
     for event_id, each in known.items():
@@ -171,7 +171,7 @@ def _in_causal_order(known: Mapping[UUID, _Known]) -> list[_Known]:
     ordered: list[_Known] = []
     while waits_for:
         if not ready:
-            # Events that name each other as causes are somebody's mistake; they are still told, the earliest first.
+            # Some events name each other as causes, by mistake. They are told all the same, the earliest first.
             heappush(ready, min(_key(known[event_id]) for event_id in waits_for))
         _, event_id = heappop(ready)
         if waits_for.pop(event_id, None) is None:
@@ -190,7 +190,7 @@ def _key(known: _Known) -> tuple[datetime, UUID]:
 
 
 def _predecessors(known: _Known, others: Mapping[UUID, _Known]) -> set[UUID]:
-    """Its cause, and what its own service must have done before: a clock that is set back can't reorder a lifecycle."""
+    """The event's cause, and the events that its service must have logged before it, whatever their clocks say."""
     status, place = known.told
     before = {
         event_id

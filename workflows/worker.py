@@ -1,4 +1,4 @@
-"""Run the workflows: connect to Temporal, register what can be searched by, and work until told to stop."""
+"""Make the workers that run the workflows, and register the search attributes."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from workflows.serving import Serving
 
 log = structlog.get_logger()
 
-# By task queue. On `sagas` are the sweeps, and what was begun before mirrors and orchestrated sagas had other queues.
+# By task queue. `sagas` has the sweeps, and sagas that were begun before they and mirrors had queues of their own.
 WORKFLOWS: Final[Mapping[str, tuple[type[Any], ...]]] = {
     ORDER_TASK_QUEUE: (OrderSaga,),
     MIRROR_TASK_QUEUE: (SagaMirror,),
     SAGA_TASK_QUEUE: (Reconciler, RemoteOrderSaga, SagaMirror),
 }
 
-Prepare: TypeAlias = Callable[[Client], Awaitable[None]]  # makes Temporal ready for the workflows
+Prepare: TypeAlias = Callable[[Client], Awaitable[None]]  # prepares Temporal for the workflows
 
 _CALL: Final = timedelta(seconds=5)
 _USABLE_WITHIN: Final = 30.0  # seconds
 _PREPARED_EVERY: Final = 30.0  # seconds
-# Pure, so every workflow may share one copy: importing them anew for each would cost more than running it.
+# These modules are pure, so all workflows can share one copy. Importing them for each workflow would be expensive.
 _SHARED: Final = (
     "msgspec",
     "models",
@@ -63,32 +63,32 @@ _SHARED: Final = (
 
 
 def runner() -> SandboxedWorkflowRunner:
-    """The sandbox that tests run workflows in and replay their histories in: it notices what is not deterministic."""
+    """The sandbox in which tests run workflows and replay histories. It detects what is not deterministic."""
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_SHARED))
 
 
 def saga_worker(client: Client, *, sandboxed: bool = True) -> Worker:
-    """A worker for sweeps, and for sagas that were begun before their workflows had queues of their own."""
+    """A worker for sweeps, and for sagas and mirrors that were begun before they had queues of their own."""
     return _worker(client, SAGA_TASK_QUEUE, sandboxed, activities=[Flagged(client).count_flagged])
 
 
 def mirror_worker(client: Client, *, sandboxed: bool = True) -> Worker:
-    """A worker for the mirrors: many, and in a hurry to begin, they must not keep the sagas waiting."""
+    """A worker for the mirrors. They have their own, because there are many and they must not delay the sagas."""
     return _worker(client, MIRROR_TASK_QUEUE, sandboxed)
 
 
 def order_worker(
     client: Client, steps: Sequence[Callable[..., Any]], *, limit: int, grace: float, sandboxed: bool = True
 ) -> Worker:
-    """A worker for orchestrated sagas, in the order service: its steps are local to them, remote to all others.
+    """A worker of the order service for orchestrated sagas. `steps` are local for them, and remote for others.
 
-    At most `limit` remote steps are under way at once; all have `grace` seconds to finish when the process stops.
+    At most `limit` remote steps run at once. All steps have `grace` seconds to finish when the process stops.
     """
     return _worker(client, ORDER_TASK_QUEUE, sandboxed, activities=steps, limit=limit, grace=grace)
 
 
 def reading_anything(client: Client) -> Client:
-    """The same client for a worker: no argument of a workflow, signal, update or query is one that it can't decode."""
+    """The same client for a worker, with a converter that can decode any argument."""
     config = client.config()
     config["data_converter"] = DATA_CONVERTER
     return Client(**config)
@@ -113,16 +113,16 @@ def _worker(
         max_cached_workflows=1000,
         max_concurrent_workflow_tasks=100,
         max_concurrent_activities=limit,
-        # How long a workflow waits for the worker that had it in memory before any other may have it.
+        # A workflow waits this long for the worker that has it in memory; then any worker may take it.
         sticky_queue_schedule_to_start_timeout=timedelta(seconds=2),
         graceful_shutdown_timeout=timedelta(seconds=grace),
     )
 
 
 async def register(client: Client) -> None:
-    """Register the search attributes that Temporal doesn't know yet; on return all can be used.
+    """Register the search attributes that Temporal doesn't know yet. On return all of them can be used.
 
-    Raises RPCError, or RuntimeError while Temporal has never been reached; TimeoutError if they don't become usable.
+    Raises RPCError, RuntimeError while Temporal has never been reached, or TimeoutError if they don't become usable.
     """
     operator, namespace = client.operator_service, client.namespace
     listed = await operator.list_search_attributes(ListSearchAttributesRequest(namespace=namespace), timeout=_CALL)
@@ -139,7 +139,7 @@ async def register(client: Client) -> None:
 
 
 async def _usable(client: Client) -> None:
-    """Wait until Temporal's caches know the attributes, too."""
+    """Wait until Temporal's caches have the attributes, too."""
     query = " AND ".join(f"{key.name} IS NULL" for key in search_attributes.ALL)
     async with asyncio.timeout(_USABLE_WITHIN):
         while True:
@@ -153,7 +153,7 @@ async def _usable(client: Client) -> None:
 
 
 def serving(client: Client, prepare: Prepare = register) -> Serving:
-    """Work on sweeps, and on what is left of sagas, as often and as long as Temporal is there, and prepared."""
+    """Run sweeps, and sagas that were begun here earlier, whenever Temporal is there and prepared."""
 
     async def prepared_worker(connected: Client) -> Worker:
         await prepare(connected)
@@ -163,7 +163,7 @@ def serving(client: Client, prepare: Prepare = register) -> Serving:
 
 
 def serving_sagas(client: Client, steps: Sequence[Callable[..., Any]], *, limit: int, grace: float) -> Serving:
-    """Work on orchestrated sagas, with the order service's steps, as often and as long as Temporal is there."""
+    """Run orchestrated sagas, with the order service's steps, whenever Temporal is there."""
 
     async def new_worker(connected: Client) -> Worker:
         return order_worker(connected, steps, limit=limit, grace=grace, sandboxed=False)
@@ -172,17 +172,17 @@ def serving_sagas(client: Client, steps: Sequence[Callable[..., Any]], *, limit:
 
 
 def serving_mirrors(client: Client) -> Serving:
-    """Work on mirrors as often and as long as Temporal is there."""
+    """Run mirrors whenever Temporal is there."""
 
     async def new_worker(connected: Client) -> Worker:
-        # The sandbox costs a mirror as much of our time as all the rest of it; the tests have been through it.
+        # The sandbox would double a mirror's cost in this process. The tests run mirrors in it.
         return mirror_worker(connected, sandboxed=False)
 
     return Serving(client, new_worker, task_queue=MIRROR_TASK_QUEUE)
 
 
 async def keep_prepared(client: Client, prepare: Prepare) -> None:
-    """Prepare Temporal again and again: a store that was wiped beside a running worker tells nobody."""
+    """Prepare Temporal again every half minute, because nobody reports that its store was wiped."""
     while True:
         await asyncio.sleep(_PREPARED_EVERY)
         try:

@@ -1,4 +1,4 @@
-"""What moves the money, keyed by payment id: asking again never charges or refunds twice."""
+"""The protocol of payment providers. All calls are keyed by payment id, so repeating one moves no money twice."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ VOIDED = "voided"  # the error of Refused for a charge that comes after its void
 
 
 class ProviderUnavailable(Exception):
-    """No answer, or one that says to try again; the same request for the same payment is safe to repeat."""
+    """The provider gave no answer, or said to try again. Repeating the same request is safe."""
 
 
 class RefundRefused(Exception):
-    """The provider will never give this back, say because it captured nothing: its books and ours need a look."""
+    """The provider refuses this refund for good, for example because it captured nothing. An operator must look."""
 
 
 class ForeignAnswer(Exception):
-    """The answer is about something else than was asked for: it settles nothing, and somebody must look."""
+    """The answer is about another payment than was asked about. It settles nothing, and an operator must look."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mischarged:
-    """The provider captured another amount or currency than it was asked for; `why` says which, and as what."""
+    """The provider captured another amount or currency than it was asked for. `why` names both."""
 
     transaction_id: str
     why: str
@@ -34,7 +34,7 @@ class Mischarged:
 def captured(
     payment: Payment, transaction_id: str, *, got: tuple[int, str], asked: tuple[int, str]
 ) -> Charged | Mischarged:
-    """What a capture amounts to, compared with what was asked for; both in the provider's own units."""
+    """The outcome of a capture, compared with what was asked for. Both are in the provider's own units."""
     if got == asked:
         return Charged(order_id=payment.order_id, transaction_id=transaction_id)
     (amount, currency), (wanted, in_currency) = got, asked
@@ -45,28 +45,28 @@ def captured(
 class PaymentProvider(Protocol):
     """Charge, void, refund and look up a payment; every method may raise ProviderUnavailable or ForeignAnswer.
 
-    No answer is believed that isn't compared: what is captured goes through `captured`, and an answer that is about
+    An implementation compares every answer with the request: a capture goes through `captured`, and an answer about
     another payment is a ForeignAnswer.
 
-    For one payment at most one charge is ever captured, and no more is refunded than was captured, however often,
-    in whatever order and from however many processes these are called. The correlation id is for logs, and for the
-    provider's own; it has no part in what is done.
+    For one payment at most one charge is captured, and no more is refunded than was captured. This holds however often,
+    in whatever order and from however many processes the methods are called. The correlation id is for our logs and
+    the provider's; it changes nothing.
     """
 
     async def charge(self, payment: Payment, *, correlation_id: str) -> Charged | Mischarged | Declined | Refused:
-        """Capture the payment's amount, or tell what became of it before; after a void it captures nothing."""
+        """Capture the payment's amount, or report the outcome of an earlier charge. After a void, capture nothing."""
         ...
 
     async def void(self, payment: Payment, *, correlation_id: str) -> Voided | Charged | Mischarged:
-        """Make sure that nothing is or will be captured; else it is too late, and a refund is needed."""
+        """Make sure that nothing is captured, now or later. If it is too late for that, report the capture."""
         ...
 
     async def refund(self, payment: Payment, *, correlation_id: str) -> Refunded:
-        """Give back all that was captured, whatever that is, once; raises RefundRefused if that is impossible."""
+        """Give back the whole captured amount, once. Raises RefundRefused if that is impossible."""
         ...
 
     async def look_up(
         self, payment: Payment, *, correlation_id: str
     ) -> Charged | Mischarged | Declined | Refused | Voided | Refunded | None:
-        """What the provider's books say of this payment; None if no charge of it was settled or voided."""
+        """What the provider's books say about this payment; None if no charge of it was settled or voided."""
         ...

@@ -1,4 +1,4 @@
-"""A payment provider with books of its own, steered by the payment method as Stripe's test mode is."""
+"""A simulated payment provider with books of its own. The payment method steers it, as in Stripe's test mode."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ _DECLINES: Final = {
 }
 _APPROVED: Final = frozenset({"pm_card_visa", "pm_slow", "pm_timeout_then_approve"})
 
-# The first line written for a payment stands for good. Whoever comes later, from whatever process, waits for that
-# commit and then reads it: this is where a charge and a void race. In id order, so that two batches can't deadlock.
+# The first line that is written for a payment stands for good. A later writer, from any process, waits for that commit
+# and then reads the line. Here a charge and a void race. Lines are written in id order, so two batches can't deadlock.
 _SETTLE: Final = """
     INSERT INTO provider_charges
         (payment_id, amount, currency, outcome, transaction_id, reason, captured, refunded)
@@ -65,7 +65,7 @@ class _Request:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Line:
-    """A payment's line in the books; `first` if this very request wrote it."""
+    """A payment's line in the books. `first` says that this request wrote it."""
 
     outcome: str
     currency: str
@@ -92,10 +92,10 @@ class _Line:
 
 
 class SimulatedProvider:
-    """Keeps its promises by its books in the database, so any number of processes may share them.
+    """Keeps its books in the database, so that any number of processes can share them.
 
-    Answers only while `run()` runs. Times are in seconds: a charge takes `latency` (pm_slow: `slow`), and waits for
-    an answer of the books, or in vain (pm_unavailable), for `timeout`.
+    It answers only while `run()` runs. Times are in seconds. A charge takes `latency`, with pm_slow `slow`. It waits at
+    most `timeout` for the books; with pm_unavailable it waits that long and then fails.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class SimulatedProvider:
         await self._batcher.run()
 
     async def charge(self, payment: Payment, *, correlation_id: str) -> Charged | Mischarged | Declined | Refused:
-        """Capture after the latency unless the books then hold a line for this payment, which is told instead."""
+        """Capture after the latency. If the books have a line for this payment by then, report that line instead."""
         if payment.payment_method == "pm_unavailable":
             await asyncio.sleep(self._timeout)
             raise ProviderUnavailable(f"The simulated provider gave no answer to the charge of payment {payment.id}")
@@ -132,15 +132,15 @@ class SimulatedProvider:
         return Refused(order_id=payment.order_id, error=VOIDED) if isinstance(settlement, Voided) else settlement
 
     async def void(self, payment: Payment, *, correlation_id: str) -> Voided | Charged | Mischarged:
-        """Leave a tombstone, also for a payment never seen, so that a charge still in its latency captures nothing."""
+        """Write a tombstone, also for an unknown payment. A charge still in its latency then captures nothing."""
         line = await self._settle(payment, Voided(order_id=payment.order_id))
         _log.debug("provider_void", payment_id=payment.id, correlation_id=correlation_id, outcome=line.outcome)
         settlement = line.settlement(payment)
-        # A declined or refused line stands for good too: nothing will ever be captured for it.
+        # A declined or refused line stands for good, too. Nothing is ever captured for it.
         return settlement if isinstance(settlement, Charged | Mischarged) else Voided(order_id=payment.order_id)
 
     async def refund(self, payment: Payment, *, correlation_id: str) -> Refunded:
-        """Give back all that was captured, once; raises RefundRefused if nothing was."""
+        """Give back the whole captured amount, once. Raises RefundRefused if nothing was captured."""
         line = await self._ask(_Request(verb=_Verb.REFUND, payment=payment))
         if line is None or line.captured == 0:
             raise RefundRefused(f"Nothing was captured for payment {payment.id}, so nothing can be given back")
@@ -160,7 +160,7 @@ class SimulatedProvider:
         return Refunded(order_id=payment.order_id) if line.refunded else line.settlement(payment)
 
     def _toss(self, payment: Payment) -> Charged | Declined | Refused:
-        """What comes of a charge of this payment: the same for the same order, on every machine, in every run."""
+        """The outcome of a charge of this payment. One order has the same outcome on every machine, in every run."""
         method = payment.payment_method
         if method == "pm_error":
             return Refused(order_id=payment.order_id, error="The provider does not accept pm_error")
@@ -193,9 +193,10 @@ class SimulatedProvider:
 
 
 async def _write_and_read(database: Database, batch: Sequence[_Request]) -> list[_Line | None]:
-    """Three statements at most, whatever the size of the batch; of two requests for one payment the first writes.
+    """Run at most three statements for a batch of any size. Of two requests for one payment, the first one writes.
 
-    Each is a transaction of its own: the last one sees lines that others committed while the first one waited for them.
+    Each statement is a transaction of its own. So the last one sees lines that others committed while the first one
+    waited for them.
     """
     writers: dict[PaymentId, _Request] = {}
     for request in batch:

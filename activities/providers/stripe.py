@@ -1,7 +1,7 @@
 """Stripe as the payment provider: one PaymentIntent a payment, opened, confirmed and refunded under keys of its own.
 
-The intent is opened unconfirmed first: repeating that under the same idempotency key tells its id, also after every
-answer was lost, so that a void can cancel it before or after the confirmation that captures the money.
+The intent is first opened without being confirmed. Opening it again with the same idempotency key returns its id, even
+if every earlier answer was lost. So a void can cancel it before or after the confirmation, which captures the money.
 See https://docs.stripe.com/api/idempotent_requests and https://docs.stripe.com/payments/paymentintents/lifecycle.
 """
 
@@ -24,8 +24,8 @@ from models.ids import minted_at
 from models.outcome import Charged, Declined, Refunded, Refused, Voided
 from models.payment import Payment
 
-# Stripe forgets an idempotency key after 24 hours at the earliest, and its search knows an intent after a minute or,
-# in an outage, an hour: from this age of an order on (seconds), the search is asked before an intent is opened.
+# Stripe forgets an idempotency key after 24 hours at the earliest. Its search knows an intent after a minute, in an
+# outage after an hour. For an order older than this (seconds), the search is asked before an intent is opened.
 _KEY_KEPT: Final = 20 * 3600.0
 _TEST_KEYS: Final = ("sk_test_", "rk_test_")
 
@@ -34,10 +34,10 @@ _log = structlog.get_logger()
 
 
 class StripeProvider:
-    """Charges through Stripe; an answer takes at most `timeout` seconds, and `concurrency` requests run at once.
+    """Charges through Stripe. An answer takes at most `timeout` seconds; at most `concurrency` requests run at once.
 
-    With a test key, a payment without a payment method uses pm_card_visa. Errors never carry a key, a header or a
-    body; whatever says that our account or key is misconfigured is ProviderUnavailable, lest it fail every order.
+    With a test key, a payment without a payment method uses pm_card_visa. Errors carry no key, header or body. An
+    answer that says that our account or key is misconfigured is ProviderUnavailable: it must not fail every order.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class StripeProvider:
             api_key,
             http_client=self._http,
             base_addresses={"api": base_url} if base_url else {},
-            max_network_retries=0,  # whoever called us retries, and knows for how long
+            max_network_retries=0,  # the caller retries, and knows for how long
         )
         self._timeout = timeout
         self._slots = asyncio.Semaphore(concurrency)
@@ -87,14 +87,14 @@ class StripeProvider:
         return outcome
 
     async def void(self, payment: Payment, *, correlation_id: str) -> Voided | Charged | Mischarged:
-        """Cancel the payment's intent, opening it if need be: a cancelled intent can never be confirmed."""
+        """Cancel the payment's intent, and open it first if there is none. A cancelled intent can't be confirmed."""
         try:
             intent = await self._open(payment, correlation_id)
         except stripe.InvalidRequestError:
-            # Stripe opens no intent for this payment, so it can't capture anything for it either.
+            # Stripe refuses to open an intent for this payment, so it can't capture anything for it.
             return Voided(order_id=payment.order_id)
         try:
-            # Without a key of ours: a repetition does no harm, but a refusal replayed for a day would.
+            # Without an idempotency key: repeating this does no harm, but Stripe would repeat a refusal for a day.
             intent = own(
                 payment,
                 await self._ask(self._client.v1.payment_intents.cancel_async(intent.id, None, options(correlation_id))),
@@ -110,7 +110,7 @@ class StripeProvider:
         raise ProviderUnavailable(f"Stripe could not cancel intent {intent.id}, which is {intent.status}; try again")
 
     async def refund(self, payment: Payment, *, correlation_id: str) -> Refunded:
-        """Refund the whole intent under a key of its own; one that was refunded elsewhere counts as refunded."""
+        """Refund the whole intent under a key of its own. An intent that was refunded elsewhere counts as refunded."""
         intent_id = await self._intent_id(payment, correlation_id)
         try:
             refund = await self._ask(
@@ -131,7 +131,7 @@ class StripeProvider:
             case "failed" | "canceled" as status:
                 raise RefundRefused(f"A refund of payment {payment.id} is {status} at Stripe")
             case "succeeded":
-                # The books say what has come back, not the answer: it may be another amount than was captured.
+                # Ask the books how much was given back. The refund may be of another amount than was captured.
                 intent = await self._retrieve(payment, intent_id, correlation_id)
                 return given_back(payment, intent)
             case status:
@@ -140,7 +140,7 @@ class StripeProvider:
     async def look_up(
         self, payment: Payment, *, correlation_id: str
     ) -> Charged | Mischarged | Declined | Refused | Voided | Refunded | None:
-        """The state of the payment's intent; one that was never confirmed, or whose charge was refused, is None."""
+        """The state of the payment's intent; None if it was never confirmed, or if its charge was refused."""
         try:
             intent_id = await self._intent_id(payment, correlation_id)
         except stripe.InvalidRequestError as error:
@@ -153,7 +153,7 @@ class StripeProvider:
         return Voided(order_id=payment.order_id) if voided else outcome
 
     async def _open(self, payment: Payment, correlation_id: str) -> PaymentIntent:
-        """The payment's one intent, perhaps as it was when it was opened; raises InvalidRequestError if refused."""
+        """The payment's one intent, perhaps in its first state. Raises InvalidRequestError if Stripe refuses it."""
         if self._may_be_forgotten(payment) and (known := await self._search(payment, correlation_id)):
             return known
         opened = await self._ask(
@@ -170,7 +170,7 @@ class StripeProvider:
         return own(payment, opened)
 
     async def _give_up(self, payment: Payment, intent: PaymentIntent, correlation_id: str) -> Mischarged | Refused:
-        """An intent that isn't what was asked for is never confirmed."""
+        """Void an intent that is not for what was asked for. It is never confirmed."""
         voided = await self.void(payment, correlation_id=correlation_id)
         if isinstance(voided, Mischarged):
             return voided
@@ -194,7 +194,7 @@ class StripeProvider:
         except stripe.CardError as error:
             return Declined(order_id=payment.order_id, reason=message_of(error))
         except stripe.InvalidRequestError as error:
-            # Cancelled, or confirmed before under a key since forgotten? The intent tells.
+            # It was cancelled, or confirmed under a key that Stripe has forgotten since. The intent shows which.
             refusal = message_of(error)
             intent = await self._retrieve(payment, intent.id, correlation_id)
         if outcome := charge_outcome(payment, intent):
@@ -219,12 +219,12 @@ class StripeProvider:
         return own(payment, found.data[0]) if found.data else None
 
     def _may_be_forgotten(self, payment: Payment) -> bool:
-        """Whether the key of an intent opened for this payment could have expired; True if its age isn't known."""
+        """Whether Stripe may have forgotten the key of this payment's intent; True if the order's age isn't known."""
         minted = minted_at(payment.order_id)
         return minted is None or self._clock() - minted.timestamp() > _KEY_KEPT
 
     async def _read(self, call: Coroutine[Any, Any, Result]) -> Result:
-        """As `_ask`, but a refusal says nothing about the payment: more likely the key is another account's."""
+        """Ask like `_ask`. A refusal says nothing about the payment here: the key is probably another account's."""
         try:
             return await self._ask(call)
         except stripe.InvalidRequestError as error:
@@ -232,14 +232,14 @@ class StripeProvider:
         raise ProviderUnavailable(why)
 
     async def _ask(self, call: Coroutine[Any, Any, Result]) -> Result:
-        """Stripe's answer; CardError and InvalidRequestError are answers too, any other is ProviderUnavailable."""
+        """Stripe's answer. CardError and InvalidRequestError are answers, too; other errors are ProviderUnavailable."""
         try:
             async with self._slots, asyncio.timeout(self._timeout):
                 return await call
         except (stripe.CardError, stripe.InvalidRequestError):
             raise
         except stripe.StripeError as error:
-            # Not the error itself: what it was caused by holds the request, and that the Authorization header.
+            # Don't chain the error: its cause holds the request with the Authorization header.
             why = f"{type(error).__name__}, HTTP status {error.http_status or 'none'}"
         except TimeoutError:
             why = f"no answer within {self._timeout} s"

@@ -1,4 +1,4 @@
-"""Read Stripe's answers, and believe none that isn't about this payment, its amount and its currency; pure."""
+"""Read Stripe's answers, and check that each is about this payment, its amount and its currency; pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SETTLED: Final = frozenset({"succeeded", "canceled", "requires_payment_method"}
 
 
 def own(payment: Payment, intent: PaymentIntent, intent_id: str | None = None) -> PaymentIntent:
-    """The intent, if it is the payment's own, and the one that was asked for. Raises ForeignAnswer."""
+    """The intent. Raises ForeignAnswer unless it is the payment's own, and the one that was asked for."""
     told = intent.metadata["payment_id"] if intent.metadata and "payment_id" in intent.metadata else "no payment"
     if told != metadata(payment)["payment_id"]:
         raise ForeignAnswer(f"Stripe answers for payment {payment.id} with intent {intent.id}, which is of {told}")
@@ -30,9 +30,9 @@ def is_as_asked(payment: Payment, intent: PaymentIntent) -> bool:
 
 
 def charge_outcome(payment: Payment, intent: PaymentIntent) -> Charged | Mischarged | Declined | Refused | None:
-    """What this state of an intent says to a charge; None if it settles nothing."""
+    """The outcome of a charge by the state of its intent; None if that state settles nothing."""
     if intent.status == "succeeded" or (intent.status in _SETTLED and intent.amount_received):
-        # Part of an intent may be captured and the rest cancelled: what was received counts, not what it was for.
+        # Part of an intent may be captured and the rest cancelled. Therefore the received amount counts.
         got, asked = (intent.amount_received, intent.currency), (amount_of(payment), payment.currency.lower())
         return captured(payment, intent.id, got=got, asked=asked)
     match intent.status:
@@ -46,7 +46,7 @@ def charge_outcome(payment: Payment, intent: PaymentIntent) -> Charged | Mischar
 
 
 def given_back(payment: Payment, intent: PaymentIntent) -> Refunded:
-    """That all is given back that was captured. Raises RefundRefused if the books say that it isn't."""
+    """Refunded, if the whole captured amount was given back. Raises RefundRefused if the books say otherwise."""
     charge = intent.latest_charge
     refunded = charge.amount_refunded if isinstance(charge, Charge) else 0
     if not isinstance(charge, Charge) or refunded < intent.amount_received:
@@ -56,5 +56,5 @@ def given_back(payment: Payment, intent: PaymentIntent) -> Refunded:
 
 
 def message_of(error: StripeError) -> str:
-    """What a refusal says to a person."""
+    """The message of a refusal, for a person to read."""
     return error.user_message or error.code or type(error).__name__

@@ -1,4 +1,4 @@
-"""Say to Stripe what is asked for: how much in its units, for which payment, and on whose account it is traced.
+"""Make the parts of requests to Stripe: the amount in Stripe's units, the options, and the metadata.
 
 Amounts: https://docs.stripe.com/currencies, zero-decimal currencies and special cases.
 """
@@ -12,13 +12,13 @@ from stripe import InvalidRequestError, RequestOptions
 
 from models.payment import Payment
 
-# Where Stripe's minor unit isn't that of ISO 4217.
-_IN_HUNDREDTHS: Final = frozenset({"ISK", "UGX"})  # which have no minor unit
-_WHOLE: Final = frozenset({"MGA"})  # which has hundredths
+# Currencies whose minor unit at Stripe differs from the one of ISO 4217.
+_IN_HUNDREDTHS: Final = frozenset({"ISK", "UGX"})  # ISO 4217 gives them no minor unit
+_WHOLE: Final = frozenset({"MGA"})  # ISO 4217 gives it hundredths
 
 
 def amount_of(payment: Payment) -> int:
-    """What Stripe counts as the payment's amount. Raises InvalidRequestError if Stripe has no such amount."""
+    """The payment's amount in Stripe's units. Raises InvalidRequestError if Stripe has no such amount."""
     if payment.currency in _IN_HUNDREDTHS:
         return payment.amount * 100
     if payment.currency not in _WHOLE:
@@ -30,9 +30,10 @@ def amount_of(payment: Payment) -> int:
 
 
 def options(correlation_id: str, *, key: str | None = None) -> RequestOptions:
-    """The correlation id goes as a header: a repetition under the same key must have the same body, whoever asks.
+    """The options of a request. The correlation id is a header: requests with the same key must have the same body.
 
-    It may be any text where it came by the broker; what a header can't carry is percent-encoded.
+    A correlation id that came from the broker may be any text. Characters that a header can't carry are
+    percent-encoded.
     """
     chosen: RequestOptions = {"headers": {"X-Correlation-Id": quote(correlation_id, safe="/:@+=,;")}}
     if key is not None:
@@ -41,5 +42,5 @@ def options(correlation_id: str, *, key: str | None = None) -> RequestOptions:
 
 
 def metadata(payment: Payment) -> dict[str, str]:
-    """What an object at Stripe is found by."""
+    """The metadata by which an object at Stripe is found."""
     return {"payment_id": str(payment.id), "order_id": str(payment.order_id)}

@@ -1,4 +1,4 @@
-"""Bring a service's database to the schema this version needs."""
+"""Bring a service's database to the schema that this version needs."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _LOCK: Final = 0x5A6B  # advisory lock: instances that start together migrate on
 
 
 def newest(service: DatabaseName) -> str:
-    """The revision this version of the code was written for; revision files are named after their numbers."""
+    """The newest revision that this version of the code has. Revision files begin with their numbers."""
     return max(path.name.split("_")[0] for path in (_HERE / service / "versions").glob("[0-9]*.py"))
 
 
 def migrate(service: DatabaseName, url: str) -> None:
-    """Upgrade to the newest revision; several callers at once are safe. Raises psycopg.OperationalError.
+    """Upgrade to the newest revision. Several callers at once are safe. Raises psycopg.OperationalError.
 
-    A database already there costs one query, without loading Alembic.
+    If the database has that revision already, this costs one query and does not load Alembic.
     """
     with psycopg.connect(
         url, autocommit=True, connect_timeout=5, application_name=f"{service}-migrations"
@@ -32,7 +32,7 @@ def migrate(service: DatabaseName, url: str) -> None:
 
 
 def upgrade(service: DatabaseName, url: str, revision: str = "head") -> None:
-    """Run the migrations up to `revision`; the caller sees to it that nobody else does."""
+    """Run the migrations up to `revision`. The caller makes sure that nobody else migrates at the same time."""
     from alembic import command
     from alembic.config import Config
 

@@ -8,7 +8,7 @@ from sqlalchemy.pool import NullPool
 
 
 def run(metadata: MetaData) -> None:
-    """Migrate the database whose URL the caller has put into the configuration, all revisions in one transaction."""
+    """Run all revisions in one transaction, on the database whose URL is in the configuration."""
     engine = create_engine(context.config.attributes["url"], poolclass=NullPool)
     with engine.connect() as connection:
         context.configure(connection=connection, target_metadata=metadata)
