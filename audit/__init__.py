@@ -1,1 +1,1 @@
-"""Read what both services, the provider, the broker and Temporal hold, and prove what must hold of it."""
+"""Read what both services, the provider, the broker and Temporal hold, and prove that the invariants hold."""

@@ -1,4 +1,4 @@
-"""What an audit checks: one list, in the order in which a reader wants to know."""
+"""List the checks of an audit, in the order in which they are shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Check both services' databases against each other, live or at rest."""
+"""Check both services' databases, and one against the other, while the system runs or at rest."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ _COMPARISONS: Final = tuple((check.name, check.find.judge) for check in CHECKS i
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """How an audit looks at what it reads; times are in seconds.
+    """The options of an audit. Times are in seconds.
 
-    A saga with something outstanding is under way until nothing has changed for `grace`; with `at_rest` nothing may be
-    under way, however young. What two services disagree on is read again `pause` later, and told if it is so twice.
+    A saga with something outstanding counts as under way until nothing has changed for `grace`. With `at_rest` no saga
+    may be under way, however young. If two services disagree, the saga is read again `pause` later, and reported if
+    they still disagree.
     """
 
     grace: float = 1800.0
@@ -45,10 +46,11 @@ class Scope:
 
 @dataclass(kw_only=True)
 class DatabaseAudit:
-    """One run through both databases; `report` grows.
+    """One run through both databases. It adds its findings to `report`.
 
-    The order service is read first: what its orders rest on is then in the payment service's snapshot, as that is taken
-    later. What only that one shows, such as an order cancelled in between, is what is read again.
+    The order service's snapshot is taken first. So the payment service's later snapshot has everything that these
+    orders follow from. If the later one shows more, such as an order that was cancelled in between, the saga is read
+    again.
     """
 
     orders: Snapshot
@@ -59,7 +61,7 @@ class DatabaseAudit:
     _taken: float = 0.0
 
     def run(self) -> None:
-        """Raises NotRead."""
+        """Make all checks of the databases. Raises NotRead."""
         self._take()
         for what in ("orders", "payments", "sagas under way"):
             self.report.count(what, 0)
@@ -105,7 +107,7 @@ class DatabaseAudit:
         self.report.count("sagas under way", standing(saga) is Standing.UNDER_WAY)
 
     def _confirm(self) -> None:
-        """Tell of those suspects that are still found after a moment, each read anew."""
+        """Read the suspects again after a moment, and report those that are still violations."""
         suspects, self._suspects = self._suspects, []
         if not suspects:
             return
@@ -136,7 +138,7 @@ def _judged(saga: Saga, patience: float) -> list[Finding]:
 
 
 def _merged(orders: Iterable[tuple[Any, ...]], payments: Iterable[tuple[Any, ...]]) -> Iterator[Saga]:
-    """Sagas from both services' rows, each sorted by the order's id."""
+    """The sagas in both services' rows, which must both be sorted by the order's id."""
     left, right = map(OrderSide._make, orders), map(PaymentSide._make, payments)
     order, payment = next(left, None), next(right, None)
     while order is not None or payment is not None:

@@ -1,4 +1,4 @@
-"""Find the accepted orders that are stored nowhere but among the dead letters."""
+"""Find accepted orders that exist only as dead letters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _KNOWN: Final = "SELECT id FROM orders WHERE id = ANY(%(ids)s)"
 async def all_of(amqp_url: str) -> Sequence[DeadLetterRecord]:
     """The dead letters of all services. Raises NotRead, without the password in the URL."""
     for name in ("aio_pika", "aiormq"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what they warn of is told once, by us
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # we report the same trouble once
     try:
         return await DeadLetters(amqp_url).all()
     except ValueError:
@@ -35,14 +35,14 @@ async def all_of(amqp_url: str) -> Sequence[DeadLetterRecord]:
 async def check(
     orders: Snapshot, read: Callable[[], Awaitable[Sequence[DeadLetterRecord]]], scope: Scope, report: AuditReport
 ) -> None:
-    """A dead letter harms no invariant unless it is an order's only trace; the others are noted. Raises NotRead."""
+    """Report the dead letters that are the only trace of an order; note the number of all. Raises NotRead."""
     records = await read()
     report.count("dead letters", len(records))
     if records:
         report.notes.append(f"{len(records)} dead letters wait for an operator: `saga dead-letters list`")
     wanted: dict[UUID, DeadLetterRecord] = {}
     for record in records:
-        with suppress(MalformedMessage):  # what can't be read was accepted by nobody
+        with suppress(MalformedMessage):  # no gateway has accepted what can't be read
             message = parse(decode(record.body))
             if isinstance(message, CreateOrderRequested):
                 wanted.setdefault(message.order_id, record)

@@ -1,4 +1,4 @@
-"""What an audit looks for and what it answers, as frozen values."""
+"""Define the checks of an audit and its report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ExternalSource: TypeAlias = Literal["dead letters", "timelines"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Query:
-    """A statement on one service's snapshot whose rows are the violations: `id` and `detail`."""
+    """A check by a statement on one service's snapshot. Its rows, `id` and `detail`, are the violations."""
 
     service: DatabaseName
     sql: str
@@ -35,21 +35,24 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
-    """What is wrong between an order and its payment, None if nothing is; `patience` is in seconds."""
+    """A check of an order against its payment. `judge` takes the saga and the patience in seconds.
+
+    It returns what is wrong, or None.
+    """
 
     judge: Callable[[Saga, float], str | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class External:
-    """A check of what no database of ours holds; whoever reads that makes its findings under the check's name."""
+    """A check of a source outside our databases. The code that reads the source reports by the check's name."""
 
     where: ExternalSource
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Check:
-    """One thing that must hold, which invariant it is part of, and what to do where it does not."""
+    """One condition that must hold, the invariant that it belongs to, and what to do if it is violated."""
 
     name: str
     invariant: int
@@ -59,7 +62,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
-    """A violation: of which check, of whom, and in what way."""
+    """A violation: the check, the id of what violates it, and how."""
 
     check: str
     id: str
@@ -68,7 +71,7 @@ class Finding:
 
 @dataclass(kw_only=True, slots=True)
 class Tally:
-    """The violations of one check: all are counted, the first few are kept."""
+    """The violations of one check. All are counted, and the first ones are kept."""
 
     violations: int = 0
     examples: list[Finding] = field(default_factory=list)
@@ -81,7 +84,7 @@ class Tally:
 
 @dataclass(kw_only=True, slots=True)
 class AuditReport:
-    """What an audit saw. `unread` says what could not be read, by what it was; `notes` is what is no violation."""
+    """The result of an audit. `unread` has the reasons why sources could not be read. `notes` are no violations."""
 
     tallies: dict[str, Tally] = field(default_factory=dict)
     unread: dict[str, str] = field(default_factory=dict)
@@ -95,7 +98,7 @@ class AuditReport:
 
     @property
     def exit_code(self) -> int:
-        """0: all that was read is as it must be; 1: something is violated; 2: something could not be read."""
+        """0: every check holds; 1: a check is violated; 2: no check is violated, but a source could not be read."""
         if self.violations:
             return 1
         return 2 if self.unread else 0
@@ -107,7 +110,7 @@ class AuditReport:
         self.seen[what] = self.seen.get(what, 0) + number
 
     def as_json(self, checks: tuple[Check, ...]) -> dict[str, Any]:
-        """For other programs: every check, whether or not it could be made."""
+        """The report for other programs, with every check, also those that could not be made."""
         return {
             "clean": self.exit_code == 0,
             "violations": self.violations,

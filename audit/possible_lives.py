@@ -1,4 +1,4 @@
-"""Name every life that an order or a payment can have had: all that `decide` leads to, and nothing else."""
+"""List every life that an order or a payment can have: the events logged and the final status, as `decide` allows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from models.saga import (
     UserId,
 )
 
-# One of each kind that `decide` takes; of a command that may give one of several reasons, one for each.
+# One message of each type that `decide` takes, and one for each reason that a command may give.
 _ID: Final = OrderId(UUID(int=1))
 _USER: Final = UserId(UUID(int=2))
 ORDER_MESSAGES: Final = (
@@ -53,33 +53,33 @@ _Decide: TypeAlias = Callable[[Any, Any], Any]
 
 @cache
 def order_lives() -> tuple[str, ...]:
-    """Each as `events|status|cancel_reason`: what the log tells, and where the row then stands."""
+    """The lives of an order, each as `events|status|cancel_reason`: the logged events, and the row's values then."""
     return _as_lines(_explore(order.decide, ORDER_MESSAGES), _of_order)
 
 
 @cache
 def payment_lives() -> tuple[str, ...]:
-    """Each as `events|status|due`."""
+    """The lives of a payment, each as `events|status|due`."""
     return _as_lines(_explore(payment.decide, PAYMENT_MESSAGES), _of_payment)
 
 
 @cache
 def rests_of_order_lives() -> tuple[str, ...]:
-    """The same, of orders whose events retention has removed: what is logged since, if anything."""
+    """The lives of orders whose events retention has removed, with the events that were logged since, if any."""
     over = {state for state, _ in _explore(order.decide, ORDER_MESSAGES) if state.status.over}
     return _as_lines(_explore(order.decide, ORDER_MESSAGES, over), _of_order)
 
 
 @cache
 def rests_of_payment_lives() -> tuple[str, ...]:
-    """The same, of payments."""
+    """The lives of payments whose events retention has removed."""
     reached = _explore(payment.decide, PAYMENT_MESSAGES)
     over = {state for state, _ in reached if state.status is not PaymentStatus.PROCESSING and state.due is None}
     return _as_lines(_explore(payment.decide, PAYMENT_MESSAGES, over), _of_payment)
 
 
 def _explore(decide: _Decide, messages: Sequence[Any], begins: Iterable[Any] = (None,)) -> set[tuple[Any, str]]:
-    """Every state that any sequence of messages leads to, with the events logged on the way."""
+    """Every state that a sequence of messages leads to, with the events logged on the way."""
     waiting = [(state, "") for state in begins]
     reached = {life for life in waiting if life[0] is not None}
     while waiting:

@@ -1,4 +1,4 @@
-"""Audit a system: its databases, then what the broker and Temporal hold of the same sagas."""
+"""Audit a system: first its databases, then what the broker and Temporal hold of the same sagas."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAMPLE: Final = 200  # sagas whose timelines are read unless all are asked for
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """Where a system keeps what it knows; empty is what isn't known, and is left out. They hold passwords."""
+    """The addresses of a system's stores, with passwords. A store with an empty address is left out."""
 
     orders_db: str
     payments_db: str
@@ -26,9 +26,9 @@ class Places:
 
 
 def audit(places: Places, scope: Scope, *, sample: int | None = SAMPLE) -> AuditReport:
-    """Everything that was found; what could not be read is in the report, never raised.
+    """Audit the system. The report has all findings, and the sources that could not be read; those raise no error.
 
-    Reads and changes nothing. `sample` is the number of sagas whose timelines are compared; None: all.
+    This only reads. `sample` is the number of sagas whose timelines are compared; None: all.
     """
     report = AuditReport()
     with ExitStack() as stack:
@@ -37,7 +37,7 @@ def audit(places: Places, scope: Scope, *, sample: int | None = SAMPLE) -> Audit
             payments = stack.enter_context(Snapshot("payments", places.payments_db))
             DatabaseAudit(orders=orders, payments=payments, scope=scope, report=report).run()
         except NotRead as error:
-            # What was found before is still true; what follows needs both databases.
+            # The findings so far are still true. The other checks need both databases.
             report.unread[error.source] = error.why
             report.left_out |= dict.fromkeys(("dead dead_letter_audit", "timelines"), "a database could not be read")
             return report

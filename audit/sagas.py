@@ -1,4 +1,4 @@
-"""Say of an order and its payment whether they are over, under way, or at odds; pure."""
+"""Decide whether an order and its payment are over, under way, or contradict each other; pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from models.saga import CancelReason
 
 
 class OrderSide(NamedTuple):
-    """What the order service knows of a saga; `age` is in seconds since the row's last change."""
+    """What the order service knows of a saga. `age` is the time since the row's last change, in seconds."""
 
     order_id: UUID
     status: str
@@ -28,7 +28,7 @@ class OrderSide(NamedTuple):
 
 
 class PaymentSide(NamedTuple):
-    """What the payment service knows of it."""
+    """What the payment service knows of a saga."""
 
     order_id: UUID
     status: str
@@ -38,14 +38,14 @@ class PaymentSide(NamedTuple):
     coordinator: str
     payment_method: str | None
     age: float
-    causes: list[UUID | None] | None  # what its events answered
-    outcome: UUID | None  # the event that told how the charge went
-    removed: bool | None  # whether retention may have removed that one
+    causes: list[UUID | None] | None  # the messages that its events answered
+    outcome: UUID | None  # the event that told the charge's outcome
+    removed: bool | None  # whether retention may have removed that event
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Saga:
-    """Both sides of one saga. The order's was read first: its payment may have gone on since, never the reverse."""
+    """Both sides of one saga. The order was read first, so only the payment may have changed in between."""
 
     order: OrderSide | None
     payment: PaymentSide | None
@@ -58,19 +58,19 @@ class Saga:
 
     @property
     def age(self) -> float:
-        """Seconds since anything changed."""
+        """The seconds since the last change of either side."""
         return min(side.age for side in (self.order, self.payment) if side is not None)
 
 
 class Standing(Enum):
-    """Where a saga is."""
+    """The state of a saga as a whole."""
 
     OVER = auto()
-    UNDER_WAY = auto()  # something is outstanding, and what is stored will bring it
-    AT_ODDS = auto()  # nothing that is stored brings these two to an agreement: at best the reconciler does
+    UNDER_WAY = auto()  # something is outstanding, and stored events or dues will bring it about
+    AT_ODDS = auto()  # the two sides contradict each other, and nothing that is stored resolves that
 
 
-# Of an order that stands here, how far its payment may be: what an event or the provider will yet change, and the ends.
+# The statuses that a payment may have while its order has this status and something is still outstanding.
 _UNDER_WAY: Final[Mapping[str, frozenset[str | None]]] = {
     OrderStatus.PENDING_PAYMENT: frozenset(
         {None, PaymentStatus.PROCESSING, PaymentStatus.APPROVED, PaymentStatus.DECLINED, PaymentStatus.FAILED}
@@ -79,7 +79,7 @@ _UNDER_WAY: Final[Mapping[str, frozenset[str | None]]] = {
     OrderStatus.FAILED: frozenset(),  # but for a void or refund that is due
     OrderStatus.CANCELLED: frozenset({None, PaymentStatus.PROCESSING, PaymentStatus.APPROVED, PaymentStatus.CANCELLED}),
 }
-# Invariants 2 and 3 as they are written, not as `models.lifecycle` has them: what checks a rule must not ask it.
+# Invariants 2 and 3 as they are written, independent of `models.lifecycle`: a check must not use the rule it checks.
 _WITHOUT_MONEY: Final[frozenset[str | None]] = frozenset(
     {PaymentStatus.CANCELLED, PaymentStatus.DECLINED, PaymentStatus.FAILED, PaymentStatus.REFUNDED}
 )
@@ -93,7 +93,7 @@ _OFF: Final = frozenset(status for status in OrderStatus if status.off)
 
 
 def standing(saga: Saga) -> Standing:
-    """Whether the saga is over, still going on, or can't end well by itself."""
+    """Whether the saga is over, under way, or contradictory."""
     order, payment = saga.order, saga.payment
     if order is None:
         return Standing.OVER if payment is not None and is_tombstone(payment) else Standing.AT_ODDS
@@ -113,8 +113,10 @@ def _told_its_end_by_payment(order: OrderSide) -> bool:
 
 
 def _after_its_payment(order: OrderSide, payment: PaymentSide | None) -> Standing:
-    """Of an order that a payment's end took off. Somebody else's message may have told it of an end that never was:
-    then its payment is called off because of that, or given back, and the two agree again.
+    """The standing of a saga whose order ended because of its payment's end.
+
+    A stranger's message may have reported a payment's end that did not happen. Then the payment is cancelled or
+    refunded because its order is off, and the two sides agree again.
     """
     if payment is None:
         return Standing.AT_ODDS
@@ -122,40 +124,40 @@ def _after_its_payment(order: OrderSide, payment: PaymentSide | None) -> Standin
         return Standing.UNDER_WAY
     if payment.due is not None or payment.status not in _WITHOUT_MONEY:
         return Standing.AT_ODDS
-    answered = {*(payment.causes or ())} & {*(order.events or ())}  # what created it, and what took it off
+    answered = {*(payment.causes or ())} & {*(order.events or ())}  # order.created, and the event that ended the order
     unexplained = payment.status == PaymentStatus.REFUNDED and len(answered) < 2 and not payment.removed
     return Standing.AT_ODDS if unexplained else Standing.OVER
 
 
 def is_tombstone(payment: PaymentSide) -> bool:
-    """Whether it only keeps a late order.created from being charged, and never was more."""
+    """Whether this payment only prevents the charge of a late order.created, and was never anything else."""
     return (payment.status, payment.due, payment.payment_method) == (PaymentStatus.CANCELLED, None, None)
 
 
 def unfinished(saga: Saga, patience: float) -> str | None:
-    """A saga that nothing has happened to for `patience` seconds, though something is outstanding."""
+    """Report a saga that is under way and has not changed for `patience` seconds."""
     if standing(saga) is not Standing.UNDER_WAY or saga.age < patience:
         return None
     return f"{_described(saga)}; nothing has changed for {saga.age:.0f} s"
 
 
 def unpaid(saga: Saga, _patience: float) -> str | None:
-    """A PAID order without an APPROVED payment."""
+    """Report a PAID order without an APPROVED payment."""
     return _described(saga) if _at_odds(saga, OrderStatus.PAID) else None
 
 
 def uncompensated(saga: Saga, _patience: float) -> str | None:
-    """An order that is off, with a payment that does not belong to such an order."""
+    """Report a CANCELLED or FAILED order whose payment does not fit."""
     return _described(saga) if _at_odds(saga, OrderStatus.CANCELLED, OrderStatus.FAILED) else None
 
 
 def unasked(saga: Saga, _patience: float) -> str | None:
-    """A payment that no order has asked for, or that was called off though its order was not."""
+    """Report a payment without an order, or a called-off payment whose order was not."""
     return _described(saga) if _at_odds(saga, None, OrderStatus.PENDING_PAYMENT) else None
 
 
 def unequal(saga: Saga, _patience: float) -> str | None:
-    """An amount other than the order's total. A tombstone may not know it."""
+    """Report a payment whose amount is not the order's total. A tombstone may have no amount."""
     order, payment = saga.order, saga.payment
     if order is None or payment is None or (is_tombstone(payment) and not payment.amount):
         return None
@@ -165,7 +167,7 @@ def unequal(saga: Saga, _patience: float) -> str | None:
 
 
 def mixed(saga: Saga, _patience: float) -> str | None:
-    """Two coordinators at one saga. Whoever cancels an order may leave the tombstone."""
+    """Report a saga with two coordinators. A tombstone may have either."""
     order, payment = saga.order, saga.payment
     if order is None or payment is None or is_tombstone(payment) or order.coordinator == payment.coordinator:
         return None
@@ -173,11 +175,11 @@ def mixed(saga: Saga, _patience: float) -> str | None:
 
 
 def uncaused(saga: Saga, _patience: float) -> str | None:
-    """An event that answers one of the other service which that service has not logged."""
+    """Report an event that answers an event which the other service has not logged."""
     order, payment = saga.order, saga.payment
     if order is None or payment is None:
         return None
-    # An order that is off may have been told so by somebody else; if no money is kept, that is no harm.
+    # A stranger's message may have ended the order. That is harmless if no money is kept.
     safe = order.status in _OFF and standing(saga) is Standing.OVER
     if order.answered is not None and order.answered != payment.outcome and not (payment.removed or safe):
         return f"the order's last event answers {order.answered}, the payment's outcome is {payment.outcome}"

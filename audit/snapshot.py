@@ -14,7 +14,7 @@ _PAGE: Final = 2000  # rows that are held at once
 _PREPARE: Final = (
     "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",
     "SET timezone = 'UTC'",
-    # All rows of a cursor are read, and what is sorted or grouped for it is as large as the log.
+    # All rows of a cursor are read, and sorting and grouping for it needs as much memory as the log has.
     "SET cursor_tuple_fraction = 1",
     "SET work_mem = '64MB'",
     "SET jit = off",
@@ -24,7 +24,7 @@ _NOTHING_FILTERED: Final = {"those": "", "of_those": ""}
 
 
 class NotRead(Exception):
-    """A source could not be read: which one, and why."""
+    """A source could not be read. It names the source and the reason."""
 
     def __init__(self, source: str, why: str) -> None:
         super().__init__(f"{source}: {why}")
@@ -33,9 +33,9 @@ class NotRead(Exception):
 
 
 class Snapshot:
-    """A connection to one service's database that can only read; every snapshot is of the moment it is taken.
+    """A read-only connection to one service's database. A snapshot shows the database at the moment it is taken.
 
-    Whatever the server or the connection refuses is raised as NotRead, without a password.
+    Every error of the server or the connection is raised as NotRead, without a password.
     """
 
     def __init__(self, service: DatabaseName, url: str) -> None:
@@ -57,31 +57,31 @@ class Snapshot:
         self._connection.close()
 
     def another(self) -> Snapshot:
-        """A second connection to the same database, which sees what has happened since."""
+        """A second connection to the same database, which sees later changes."""
         return Snapshot(self._service, self._url)
 
     def take(self) -> None:
-        """Take a snapshot of this moment; the server keeps what it shows until `leave`."""
+        """Take a snapshot of this moment. It stays the same until `leave`."""
         self._execute("BEGIN")
-        self._execute("SELECT 1 FROM event_log LIMIT 1")  # it is the first statement that takes it
+        self._execute("SELECT 1 FROM event_log LIMIT 1")  # the first statement takes the snapshot
 
     def leave(self) -> None:
-        """From now on every statement sees what is committed when it begins."""
+        """Give up the snapshot. From now on every statement sees what is committed when it begins."""
         self._execute("ROLLBACK")
 
     def rows(self, sql: str, parameters: Mapping[str, Any], *, keep: int) -> tuple[int, Sequence[tuple[Any, ...]]]:
-        """How many rows there are, and the first few of them."""
+        """The number of rows, and the first `keep` of them."""
         some = f"SELECT f.*, count(*) OVER () FROM ({sql}) f ORDER BY f.id LIMIT %(keep)s"
         found = self._execute(some, {**parameters, "keep": keep})
         return (found[0][-1], [row[:-1] for row in found]) if found else (0, [])
 
     def number(self, sql: str) -> int:
-        """What a statement counts."""
+        """The single number that a statement returns."""
         ((number,),) = self._execute(sql)
         return int(number)
 
     def all(self, sql: str, parameters: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
-        """All rows, of which there are few."""
+        """All rows of a statement that has few."""
         return self._execute(sql, parameters)
 
     def stream(self, sql: str) -> Iterator[tuple[Any, ...]]:
@@ -95,7 +95,7 @@ class Snapshot:
             raise self._unread(error) from None
 
     def sides(self, sql: str, key: str, order_ids: Sequence[UUID]) -> Sequence[tuple[Any, ...]]:
-        """The rows that `stream` would give, of these orders alone."""
+        """The rows that `stream` would give, for these orders only."""
         filtered = {"those": f"WHERE {key} = ANY(%(ids)s)", "of_those": "WHERE order_id = ANY(%(ids)s)"}
         return self._execute(sql.format(**filtered), {"ids": list(order_ids)})
 

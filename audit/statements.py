@@ -1,4 +1,4 @@
-"""The statements of an audit: each reads one service's database alone."""
+"""The SQL statements of an audit. Each reads one service's database only."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def _names(*events: EventType) -> str:
 
 
 _HOW_THE_CHARGE_WENT: Final = _names(EventType.PAYMENT_APPROVED, EventType.PAYMENT_DECLINED, EventType.PAYMENT_FAILED)
-# What an order does on hearing that; for a declined one, OrderCancelled tells that reason.
+# The order's events after the charge's end. For a declined charge it is OrderCancelled with that reason.
 _AFTER_A_PAYMENT: Final = _names(EventType.ORDER_PAID, EventType.ORDER_FAILED)
-# Up to when retention may have removed the events of what has not changed since; null if it never did.
+# Retention may have removed the events of rows that have not changed since this time; null if it removed none.
 _UNTIL: Final = "(SELECT until FROM removed_events)"
 
-# In lists of lives an event chain is told in the order of the log. FULL JOIN: events without a row are a violation too.
+# A life has its events in the order of the log. FULL JOIN, because events without a row are a violation, too.
 ORDER_LIVES: Final = f"""
     SELECT coalesce(o.id, e.order_id)::text AS id,
            CASE WHEN o.id IS NULL THEN 'no such order, yet the log has ' || e.chain
@@ -85,9 +85,9 @@ PAYMENT_TOTALS: Final = """
                GROUP BY status, currency) t USING (status, currency)
     WHERE (coalesce(c.n, 0), coalesce(c.amount, 0)) <> (coalesce(t.n, 0), coalesce(t.amount, 0))"""
 
-# A payment charged at Stripe has its intent as transaction id: its books are not in this database.
+# A payment that was charged at Stripe has its intent's id as transaction id. Its books are not in this database.
 _HERE: Final = "coalesce(p.transaction_id, '') NOT LIKE 'pi\\_%%'"
-# Another amount or currency than was asked for is never approved; given back in full, it is as if never taken.
+# A capture of a wrong amount or currency is never approved. If it was given back in full, it does not count.
 _UNDONE: Final = """
     (c.refunded = c.captured AND (c.captured, c.currency) IS DISTINCT FROM (p.amount, p.currency)
      AND p.status <> 'APPROVED')"""
@@ -122,7 +122,7 @@ REFUNDED: Final = f"""
        OR (p.status = 'REFUNDED' AND {_HERE} AND c.refunded = 0)"""
 AT_STRIPE: Final = "SELECT count(*) FROM payments WHERE transaction_id LIKE 'pi\\_%'"
 
-# What the other service must agree with, a saga a row, in the order of the orders' ids.
+# The facts on which both services must agree: a row for each saga, sorted by the order's id.
 ORDER_SIDES: Final = f"""
     SELECT o.id, o.status, o.cancel_reason, o.total, o.currency, o.coordinator,
            greatest(extract(epoch FROM now() - o.updated_at), 0)::float8, e.events, e.answered,

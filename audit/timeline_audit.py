@@ -1,4 +1,4 @@
-"""Compare what workflows tell of their sagas with the event logs of both services."""
+"""Compare the timelines of workflows with the event logs of both services."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ _KNOWN: Final = "SELECT id FROM orders WHERE id = ANY(%(ids)s)"
 
 @dataclass(frozen=True, kw_only=True)
 class TimelineAudit:
-    """Asks Temporal about sagas that have been at rest for the grace, `sample` of them at random or, with None, all.
+    """Asks Temporal about sagas that ended at least `scope.grace` ago: a random `sample` of them; None: all.
 
-    A worker must run: it is what answers. What ended longer ago than Temporal keeps closed workflows is left out.
+    A worker must run, because it answers. Sagas are left out if Temporal has deleted their closed workflows by now.
     """
 
     orders: Snapshot
@@ -62,7 +62,7 @@ class TimelineAudit:
     report: AuditReport
 
     async def run(self) -> None:
-        """Raises NotRead when Temporal, or the worker that answers for the workflows, can't be asked."""
+        """Make the checks. Raises NotRead if Temporal, or the worker that answers for workflows, doesn't answer."""
         try:
             client = await Client.connect(self.address, namespace=self.namespace)
             kept = await _kept(client)
@@ -86,7 +86,7 @@ class TimelineAudit:
             parameters["after"] = found[-1]
 
     async def _check(self, client: Client, order_ids: Sequence[UUID]) -> None:
-        """What is wrong is asked again after a moment: a mirror follows the logs, and may just be at it."""
+        """Check these orders. What is wrong is checked again after a moment, because a mirror lags behind the logs."""
         started = time.monotonic()
         suspects = await self._wrong(client, order_ids)
         if suspects:
@@ -103,7 +103,7 @@ class TimelineAudit:
         for reader in (self.orders, self.payments):
             for row in reader.all(_EVENTS, {"ids": list(order_ids)}):
                 logged[row[0]].append(logged_envelope(dict(zip(names, row, strict=True))))
-        # Read after the events: whatever retention has taken of them by then, it has noted by now.
+        # Read this after the events: retention has noted by now what it had removed by then.
         removed = RemovedUntil(orders=self.orders.all(UNTIL, {})[0][0], payments=self.payments.all(UNTIL, {})[0][0])
         slots, left_out = asyncio.Semaphore(_AT_ONCE), self.scope.mirror_after > 0
         expected = [build(events) for events in logged.values()]
@@ -116,9 +116,10 @@ class TimelineAudit:
         return {finding.id: finding for finding in found if finding is not None}
 
     async def _check_accepted(self, client: Client) -> None:
-        """An orchestrated order is accepted by starting its saga; a mirror has heard that its order was stored.
+        """Report workflows whose order is not stored.
 
-        So both must be there. Either knows more than databases that were restored to an earlier time.
+        The start of an orchestrated saga accepts its order, and a mirror has heard that its order was stored. So both
+        orders must exist. They are missing if a database was restored to an earlier time.
         """
         before = (datetime.now(UTC) - timedelta(seconds=self.scope.grace)).isoformat()
         heard_of = f"WorkflowType = 'SagaMirror' AND {ORDER_STATUS.name} IS NOT NULL"
@@ -133,7 +134,7 @@ class TimelineAudit:
 
 
 async def _kept(client: Client) -> timedelta:
-    """For how long Temporal keeps a closed workflow."""
+    """The time for which Temporal keeps a closed workflow."""
     request = DescribeNamespaceRequest(namespace=client.namespace)
     described = await client.workflow_service.describe_namespace(request, timeout=_CALL)
     return described.config.workflow_execution_retention_ttl.ToTimedelta()
@@ -159,9 +160,9 @@ async def _compared(
     *,
     left_out: bool,
 ) -> Finding | None:
-    """What is wrong with the order's workflow, compared with a timeline made of the logs.
+    """What is wrong with the order's workflow, compared with a timeline made of the event logs.
 
-    `left_out`: the mirrors of sagas that were over soon are.
+    `left_out` says that sagas that were soon over have no mirror.
     """
     async with slots:
         try:
@@ -177,7 +178,7 @@ async def _compared(
     difference = difference_of(told, msgspec.to_builtins(timeline_as_json(logged)), removed)
     if difference is not None:
         return Finding(check=TIMELINES_EQUAL, id=str(order_id), detail=difference)
-    # A workflow whose log has lost its beginning may wait for what is removed.
+    # If the log's first events were removed, the workflow may wait for them.
     begun = any(entry.event_type is EventType.ORDER_CREATED for entry in logged.entries)
     if logged.over and begun and found.status is WorkflowExecutionStatus.RUNNING:
         detail = f"the saga is over, its workflow {found.run_id} is still open"
@@ -186,7 +187,7 @@ async def _compared(
 
 
 async def _told_by_workflow(client: Client, order_id: UUID) -> Mapping[str, Any]:
-    """The workflow's own timeline. A query has a second, which a busy worker may need more than once."""
+    """The workflow's own timeline. The query is repeated, because a busy worker may need more than its one second."""
     for left in reversed(range(_TRIES)):
         try:
             return await WorkflowTimelines(client).timeline(order_id) or {}
@@ -197,6 +198,6 @@ async def _told_by_workflow(client: Client, order_id: UUID) -> Mapping[str, Any]
 
 
 def _watches_nothing(logged: Timeline) -> bool:
-    """Whether the saga may have been over before its mirror was due; a cancelled charge stays watched for a while."""
+    """Whether the saga may have ended before its mirror was due. A mirror watches a cancelled payment for a while."""
     choreographed = logged.coordinator is Coordinator.CHOREOGRAPHY
     return choreographed and logged.over and logged.payment_status is not PaymentStatus.CANCELLED

@@ -1,4 +1,4 @@
-"""Tell two timelines of one saga apart, knowing what the one of the logs may lack; pure."""
+"""Compare a workflow's timeline with the one of the event logs, which may lack removed events; pure."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from uuid import UUID
 
 from models.saga import derived_id
 
-_BEYOND_DOUBT: Final = ("eventId", "eventType", "at", "actor", "summary")  # what no other entry has a part in
+_BEYOND_DOUBT: Final = ("eventId", "eventType", "at", "actor", "summary")  # fields that depend on no other entry
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemovedUntil:
-    """Up to when each service may have removed events; None: it never has."""
+    """The times up to which each service may have removed events; None: it has removed none."""
 
     orders: datetime | None
     payments: datetime | None
 
     def may_have(self, entry: Mapping[str, Any], logged: Mapping[str, Mapping[str, Any]]) -> bool:
-        """Whether this entry may have been in the logs: none that is as old, of that service, is left there."""
+        """Whether this entry may have been removed: the log has no entry of that service that is as old."""
         until = self.orders if entry["actor"] == "order-service" else self.payments
         if until is None or _at(entry) > until:
             return False
@@ -29,7 +29,7 @@ class RemovedUntil:
 
 
 def difference_of(told: Mapping[str, Any], logged: Mapping[str, Any], removed: RemovedUntil) -> str | None:
-    """How a workflow's timeline differs from the one of the event logs; None if it tells no more than it may."""
+    """How a workflow's timeline differs from the one of the event logs; None if there is no unexplained difference."""
     there, here = _by_event(told), _by_event(logged)
     if missing := [entry["eventType"] for event_id, entry in here.items() if event_id not in there]:
         return f"it lacks {', '.join(missing)}"
@@ -38,7 +38,7 @@ def difference_of(told: Mapping[str, Any], logged: Mapping[str, Any], removed: R
     if unexplained := [entry["eventType"] for entry in ours if not removed.may_have(entry, here)]:
         return f"it tells {', '.join(unexplained)}, which no event log has"
     entries = [entry for entry in told.get("entries", ()) if entry["eventId"] in here]
-    # Elapsed times, statuses and the names of causes count on what came before: they say less when that is gone.
+    # Elapsed times, statuses and names of causes depend on earlier entries, so they differ if those are removed.
     alike = entries == logged["entries"] if not unknown else _in_short(entries) == _in_short(logged["entries"])
     if not alike:
         return "it has the events of the logs, but in another order, more than once, or with other words"
@@ -46,10 +46,10 @@ def difference_of(told: Mapping[str, Any], logged: Mapping[str, Any], removed: R
 
 
 def _is_a_strangers(entry: Mapping[str, Any], logged: Mapping[str, Mapping[str, Any]], order_id: UUID) -> bool:
-    """Whether somebody else may have published this event: a mirror tells whatever it hears, and nobody has logged it.
+    """Whether somebody else may have published this event. Mirrors show such events, and no service logs them.
 
-    Ours are known by their ids. A payment's event that the order answered may be anybody's. An order's event that the
-    payment answered may not: money has moved for it.
+    Our own events are recognised by their ids. A payment event that the order answered may be a stranger's. An order
+    event that the payment answered may not, because money has moved for it.
     """
     answered = {str(other["cause"]["causationId"]) for other in logged.values() if other["actor"] != entry["actor"]}
     if entry["actor"] == "order-service":
@@ -58,7 +58,7 @@ def _is_a_strangers(entry: Mapping[str, Any], logged: Mapping[str, Mapping[str, 
 
 
 def _is_ours(entry: Mapping[str, Any], order_id: UUID) -> bool:
-    """Whether the event has the id that our services would have given it."""
+    """Whether the event has the id that our services would give it."""
     cause = entry["cause"]["causationId"]
     name = str(entry["eventType"])
     return cause is not None and str(entry["eventId"]) == str(derived_id(order_id, name, str(cause)))

@@ -1,1 +1,1 @@
-"""The command `saga`: what its commands ask, print and exit with."""
+"""The command `saga`: what its commands do, print and exit with."""

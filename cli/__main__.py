@@ -1,9 +1,9 @@
-"""The program `saga`: Ctrl-C ends it without a word also while it is still being loaded."""
+"""Run the program `saga`. Ctrl-C ends it silently, also while it is still being loaded."""
 
 import signal
 
 _AT_FIRST = signal.getsignal(signal.SIGINT)
-if _AT_FIRST is signal.default_int_handler:  # and not ignored, as in the background of a script
+if _AT_FIRST is signal.default_int_handler:  # a script's background job ignores the signal, which must stay so
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 

@@ -16,9 +16,9 @@ from cli.commands.options import AsJson, Data, PortOffset, folder
 from stack.addresses import Process
 from stack.environment import forget_strangers, forget_ways_out
 
-INTERRUPTED = 130  # as a shell says of a process that Ctrl-C has ended
-NO_READER = 141  # and of one that wrote to a closed pipe
-NO_ROOM = 74  # sysexits.h: an error in writing
+INTERRUPTED = 130  # a shell's code for a process that Ctrl-C has ended
+NO_READER = 141  # a shell's code for a process that wrote to a closed pipe
+NO_ROOM = 74  # the code of sysexits.h for an error in writing
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 app.add_typer(orders.app, name="order")
@@ -123,7 +123,7 @@ app.command("contrast", add_help_option=False, context_settings=contrast.PASSED_
 
 
 def main() -> None:
-    """Run the command line; what is in its way is told in one line. docs/command-line.md has the exit codes."""
+    """Run the command line. An error is told in one line. docs/command-line.md has the exit codes."""
     terminal.prepare()
     forget_strangers(os.environ)
     try:
@@ -136,7 +136,7 @@ def main() -> None:
         if not lost.reader_has_gone:
             terminal.complain(f"Standard output cannot be written: {lost}")
             code = NO_ROOM
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # what is left to do has no use for a traceback
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C from now on must not show a traceback
     sys.exit(code)
 
 

@@ -1,4 +1,4 @@
-"""Tell commands in such a way that they can be pasted here, and reach the stack they are meant for."""
+"""Show commands so that the user can paste them, and so that they reach the intended stack."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ DEFAULT_DATA: Final = Path(".saga")
 
 
 def saga(arguments: str, data: Path | None = None) -> str:
-    """The command line of `saga` with these arguments, for the stack on this folder of data if one is given."""
+    """A command line of `saga` with these arguments, for the stack on this folder of data, if one is given."""
     where = "" if data is None or _found_anyway(data) else f" --data {shlex.quote(str(data))}"
     return f"{shlex.quote(program())} {arguments}{where}"
 
 
 def here(message: str, data: Path | None) -> str:
-    """The message, with each command in it (`saga …`) as it can be pasted here, for the stack on this data."""
+    """The message with each command (`saga …`) in a form that can be pasted, for the stack on this data."""
     return re.sub(r"`saga ([^`]+)`", lambda found: f"`{saga(found[1], data)}`", message)
 
 
 def program() -> str:
-    """How `saga` is called here: by its name, or by its path where the shell doesn't find it."""
+    """How to call `saga` here: by its name, or by its path if the shell doesn't find it."""
     ours = Path(sys.executable).parent / "saga"
     found = shutil.which("saga")
     if found is not None and Path(found).resolve() == ours.resolve():

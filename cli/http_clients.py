@@ -1,4 +1,4 @@
-"""Make HTTP clients that go straight where they are told, and look at nothing in the environment."""
+"""Make HTTP clients that connect directly, and ignore proxies and certificates in the environment."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
 def client(**options: Any) -> httpx.Client:
     """An httpx.Client for a part of this system, on this machine or another."""
-    import httpx  # it takes a while to load, and most commands of `saga` need none
+    import httpx  # imported here, because it loads slowly and most commands of `saga` don't need it
 
     return httpx.Client(trust_env=False, **options)
 
 
 def async_client(**options: Any) -> httpx.AsyncClient:
-    """The same for asyncio."""
+    """An httpx.AsyncClient for a part of this system."""
     import httpx
 
     return httpx.AsyncClient(trust_env=False, **options)

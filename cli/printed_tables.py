@@ -1,4 +1,4 @@
-"""Show rows under headings: in full where no terminal is, in fewer or shorter columns where one is narrow."""
+"""Print tables: in full without a terminal, and with fewer or shorter columns in a narrow one."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
 Rows: TypeAlias = Sequence[Sequence[str]]
 
 _GAP: Final = 2  # columns between two columns
-_LEAST_PROSE: Final = 24  # columns that sentences need, to be read at all
+_LEAST_PROSE: Final = 24  # columns that a sentence needs to be readable
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Column:
-    """A column; where there is little room, those of the highest rank are left out first."""
+    """A column. If there is little room, the columns with the highest rank are left out first."""
 
     title: str
     rank: int = 0
-    short: Callable[[str], str] | None = None  # how a value is written where there is little room
+    short: Callable[[str], str] | None = None  # gives the short form of a value, for little room
     prose: bool = False  # its values are sentences, which may be wrapped between words
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fitted:
-    """What is shown of a table, and what isn't."""
+    """The shown part of a table, and the titles of the columns that are left out."""
 
     columns: Sequence[Column]
     rows: Rows
@@ -40,12 +40,12 @@ class Fitted:
 
     @property
     def width(self) -> int:
-        """Columns of the terminal that it takes."""
+        """The number of the terminal's columns that the table takes."""
         return sum(self.widths) + _GAP * (len(self.widths) - 1)
 
 
 def text(value: object) -> str:
-    """A value on one line; what others wrote must not steer the terminal it is shown in."""
+    """A value on one line. Control characters are escaped, because others' text must not steer the terminal."""
     if value is None or value == "":
         return "-"
     return "".join(char if char.isprintable() else _escaped(char) for char in str(value))
@@ -57,7 +57,7 @@ def short_time(time: str) -> str:
 
 
 def echo_table(columns: Sequence[Column | str], rows: Iterable[Sequence[object]]) -> None:
-    """Print a table; what a terminal has no room for is named on standard error."""
+    """Print a table. Columns for which a terminal has no room are named on standard error."""
     known = [Column(title=each) if isinstance(each, str) else each for each in columns]
     cells = [[text(cell) for cell in row] for row in rows]
     width = terminal.columns()
@@ -70,7 +70,7 @@ def echo_table(columns: Sequence[Column | str], rows: Iterable[Sequence[object]]
 
 
 def fit(columns: Sequence[Column], rows: Rows, width: int) -> Fitted:
-    """The table in a terminal of this width: short forms first, then fewer columns; one is always left."""
+    """Fit a table into a terminal of this width: first with short forms, then with fewer columns, but at least one."""
     shown = list(range(len(columns)))
     values = [[row[number] for row in rows] for number in shown]
     if _needed(columns, values, shown) > width:
@@ -94,7 +94,7 @@ def fit(columns: Sequence[Column], rows: Rows, width: int) -> Fitted:
 
 
 def framed(fitted: Fitted) -> Table:
-    """The table as it stands in a terminal; a word that its column is too narrow for ends in an ellipsis."""
+    """The table for a terminal. A word that is too long for its column ends in an ellipsis."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

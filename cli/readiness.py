@@ -1,4 +1,4 @@
-"""Say what a gateway that is ready can't do all the same: it takes commands without the services that it asks."""
+"""Tell which queries a ready gateway can't answer. It is ready for commands also without the services."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Final
 from embedded.ports import LOOPBACK
 from embedded.program import PROBE_TIMEOUT
 
-_ASKED: Final = ("orders", "payments")  # the checks that reads depend on
+_ASKED: Final = ("orders", "payments")  # the checks on which queries depend
 _SETTLES_WITHIN: Final = 5.0  # seconds after everything is ready
 _PAUSE: Final = 0.1
 
 
 def unreadable(port: int) -> list[str]:
-    """Why the gateway on this port can't answer queries, a line for each service; nothing if it can, or is away."""
+    """The reasons why the gateway on this port can't answer queries, one a service; none if it can, or is away."""
     with closing(http.client.HTTPConnection(LOOPBACK, port, timeout=PROBE_TIMEOUT)) as connection:
         try:
             connection.request("GET", "/readyz")
@@ -28,7 +28,7 @@ def unreadable(port: int) -> list[str]:
 
 
 def still_unreadable(port: int) -> list[str]:
-    """The same for a gateway that has only just become ready: what is mended within seconds isn't told."""
+    """The reasons for a gateway that has just become ready. Those that end within seconds are left out."""
     deadline = time.monotonic() + _SETTLES_WITHIN
     while (found := unreadable(port)) and time.monotonic() < deadline:
         time.sleep(_PAUSE)

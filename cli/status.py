@@ -1,4 +1,4 @@
-"""Tell how the embedded stack is, and whether this machine can run it."""
+"""Tell the state of the embedded stack, and whether this machine can run it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def status(data: Path, port_offset: int | None = None, *, as_json: bool) -> None
 
 
 def read(data: Path) -> dict[str, Any]:
-    """`{"ready", "processes": [{"name", "pid", "port", "healthy"}], "urls"}`; all asked now, nothing remembered."""
+    """`{"ready", "processes": [{"name", "pid", "port", "healthy"}], "urls"}`, all as it is now."""
     known = state.running(data)
     if known is None:
         return {"ready": False, "processes": [], "urls": {}}
@@ -83,7 +83,7 @@ def _print(report: dict[str, Any], data: Path) -> None:
             say(f"The gateway cannot answer reads: {why}")
     print()
     for name, url in report["urls"].items():
-        if not name.endswith("_db") and name != "amqp":  # those carry passwords; --json has them
+        if not name.endswith("_db") and name != "amqp":  # these hold passwords; --json shows them
             print(f"{name:<12} {url}")
 
 
@@ -110,12 +110,12 @@ def _servers(data: Path, port_offset: int) -> None:
     if data.exists():
         local.servers(data, port_offset, local.Secrets.of(data))
         return
-    with TemporaryDirectory() as folder:  # looking leaves nothing behind
+    with TemporaryDirectory() as folder:  # a check must leave no files behind
         local.servers(Path(folder), port_offset, local.Secrets.of(Path(folder)))
 
 
 def _ports(data: Path, port_offset: int) -> None:
-    if not read(data)["processes"]:  # else they are taken by the stack itself
+    if not read(data)["processes"]:  # else the stack itself uses them
         require_free(vars(Ports.shifted(port_offset)))
 
 

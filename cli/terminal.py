@@ -1,4 +1,4 @@
-"""Write to whatever reads our output: of any width, in any encoding, or gone."""
+"""Write output for a terminal of any width, for any encoding, and for a reader that may have gone."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDE: Final = 10_000  # columns: what no terminal shows is neither wrapped nor cut
+WIDE: Final = 10_000  # columns, for output without a terminal, which is neither wrapped nor cut
 _GLUE: Final = "\u00a0"  # a space that no line is broken at
 _ERRORS: Final = "saga"  # the name of our error handler among Python's codecs
-_PLAIN: Final = {"…": "...", "✓": "+", "✗": "x", "→": "->", "·": "."}  # what we write ourselves, for poor encodings
+_PLAIN: Final = {"…": "...", "✓": "+", "✗": "x", "→": "->", "·": "."}  # our own characters, for poor encodings
 
 
 class OutputLost(Exception):
-    """Standard output takes no more: its reader has gone, or there is no room where it is kept."""
+    """Standard output can't be written any more: its reader has gone, or the disk is full."""
 
     def __init__(self, error: OSError) -> None:
         super().__init__(error.strerror)
@@ -32,7 +32,7 @@ class OutputLost(Exception):
 
 
 class _Output(io.FileIO):
-    """Standard output that fails with OutputLost, which cannot be taken for the failure of a connection."""
+    """Standard output that fails with OutputLost, so that nobody takes its error for that of a connection."""
 
     forgiving = False
 
@@ -46,13 +46,13 @@ class _Output(io.FileIO):
 
 
 def prepare() -> None:
-    """Make standard streams that exist, and that write every character in some way."""
+    """Make sure that the standard streams exist, and that they can write every character in some form."""
     codecs.register_error(_ERRORS, _replaced)
     for number in (0, 1, 2):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, this one, before a socket does
+            os.open(os.devnull, os.O_RDWR)  # this takes the lowest free number, before a socket gets it
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - a descriptor, for as long as we live
     told = sys.stdout
     sys.stdout = io.TextIOWrapper(
@@ -67,29 +67,29 @@ def prepare() -> None:
 
 
 def forgive() -> None:
-    """Let go of what cannot be written from now on: what runs on has more to do than to tell of it."""
+    """Drop output that can't be written from now on, because the stack must run on without a reader."""
     _Output.forgiving = True
 
 
 def abandon() -> None:
-    """Write what is left for standard output to nowhere."""
+    """Send the rest of standard output to /dev/null."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def console(*, width: int | None = None) -> Console:
-    """A console on standard output, as wide as the terminal if no width is given, and never narrow where none is."""
+    """A console on standard output. By default it is as wide as the terminal, and very wide without one."""
     from rich.console import Console
 
     return Console(highlight=False, emoji=False, width=width or columns() or WIDE)
 
 
 def columns() -> int | None:
-    """Columns of the terminal that standard output is; None if it is none."""
+    """The width of the terminal; None if standard output is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def say(line: str) -> None:
-    """Print a line; in a terminal it is wrapped between words, and a long word such as a link stays whole."""
+    """Print a line. In a terminal it is wrapped between words; a long word, such as a link, stays whole."""
     print(wrapped(line))
 
 
@@ -100,7 +100,7 @@ def hint(line: str) -> None:
 
 
 def wrapped(line: str) -> str:
-    """The line in as many as a terminal needs for it, if standard output is one; a command in `…` stays on one."""
+    """The line, wrapped to the terminal if standard output is one. A command in `…` is not broken."""
     room = columns()
     if not room or len(line) <= room:
         return line
@@ -109,14 +109,14 @@ def wrapped(line: str) -> str:
 
 
 def complain(line: str) -> None:
-    """Print what is wrong on standard error, if that can be done; on one line where no terminal is."""
+    """Print an error on standard error, if that is possible; on one line without a terminal."""
     with suppress(OSError, ValueError):
         one = f"saga: {' '.join(line.split())}"
         print(wrapped(one) if sys.stderr.isatty() else one, file=sys.stderr, flush=True)
 
 
 def say_json(text: str) -> None:
-    """Print JSON text as it is; what standard output cannot encode is escaped in JSON's own way."""
+    """Print JSON text. Characters that standard output can't encode are escaped as JSON allows."""
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeError:

@@ -1,4 +1,4 @@
-"""Drive a handful of orders before the user's eyes, one for each way a saga can end."""
+"""Drive a few orders while the user watches, one for each way in which a saga can end."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from stack.settings import Settings
 from workflows.naming import workflow_id
 
 _PATIENCE = 30.0  # seconds for one saga to end
-_LONGEST_TIMEOUT = 20.0  # seconds that anybody wants to watch a payment not being settled
-_MARGIN = 6.5  # seconds that a slow machine may add to what the provider takes
+_LONGEST_TIMEOUT = 20.0  # seconds; a tour with a longer payment timeout leaves out the order that times out
+_MARGIN = 6.5  # seconds that a slow machine may add to the provider's time
 _COLUMNS = (
     Column(title="COORDINATOR"),
     Column(title="THE ORDER IS"),
@@ -29,7 +29,7 @@ _COLUMNS = (
     Column(title="PAYMENT"),
     Column(title="TOOK", rank=1),
 )
-_UNANSWERED = "pm_unavailable"  # a charge never answers; the void does
+_UNANSWERED = "pm_unavailable"  # a charge with it gets no answer; its void does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,14 +78,14 @@ STOPS = tuple(
 
 @dataclass(frozen=True, kw_only=True)
 class Tour:
-    """The orders to drive, and the payment timeout that the stack is given for them, in seconds; None: its own."""
+    """The orders to drive, and the payment timeout in seconds that the stack gets for them; None: its own."""
 
     stops: tuple[Stop, ...]
     payment_timeout: float | None
 
     @classmethod
     def of(cls, settings: Settings) -> Tour:
-        """With a payment that is never settled, if that can be shown: what the user has set stays as it is."""
+        """The tour for these settings, which stay as the user has set them. It shows a time-out if they allow it."""
         own = "payment_timeout" in settings.model_fields_set
         if settings.provider == "simulated" and not own:
             # Long enough for all others on a slow machine, short enough to be watched.
@@ -96,12 +96,12 @@ class Tour:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What the stack's processes are told."""
+        """The environment variables for the stack's processes."""
         return {} if self.payment_timeout is None else {"SAGA_PAYMENT_TIMEOUT": f"{self.payment_timeout:g}"}
 
     @property
     def notice(self) -> str:
-        """One line about what is other than usual; empty if nothing is."""
+        """One line about an unusual setting; empty if there is none."""
         if self.payment_timeout is None:
             return ""
         return (

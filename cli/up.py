@@ -35,7 +35,7 @@ DETACHED_LOG = "saga-up.log"
 
 
 def attached(data: Path, port_offset: int, *, tour: bool) -> None:
-    """Run the stack in the foreground until a signal. Raises StackError, in the end also for a tour that failed."""
+    """Run the stack in the foreground until a signal. Raises StackError, at the end also for a failed tour."""
     terminal.forgive()
     console = terminal.console()
     began = time.monotonic()
@@ -60,7 +60,7 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
         if toured:
             try:
                 await asyncio.to_thread(_tour, toured, urls)
-            except StackError as error:  # on a busy machine an order may time out; the stack is of use all the same
+            except StackError as error:  # on a busy machine an order may time out, and the stack is still useful
                 terminal.complain(str(error))
                 missed.append(error)
         _links(console, urls, data, stop="Ctrl-C, or elsewhere ")
@@ -73,9 +73,9 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
 
 
 def detached(data: Path, port_offset: int, *, tour: bool) -> None:
-    """Start the stack in the background; return when it is ready, and toured if that is wanted.
+    """Start the stack in the background. Return when it is ready and the tour, if wanted, is done.
 
-    Raises StackError with what stopped it, or with what the tour found; it runs on then.
+    Raises StackError if the stack ends early. Raises it also if the tour fails; the stack runs on then.
     """
     _refuse_early(data, port_offset)
     toured = _toured(load()) if tour else None
@@ -112,7 +112,7 @@ def _toured(settings: Settings) -> Tour:
 
 
 def _when_ready(process: subprocess.Popen[bytes], data: Path, log: Path) -> dict[str, Any]:
-    """What the stack that this process starts says of itself, once it is ready. Raises StackError if it ends before."""
+    """The state of the stack that this process starts, when it is ready. Raises StackError if it ends before."""
     deadline = time.monotonic() + START_WITHIN
     while time.monotonic() < deadline:
         if process.poll() is not None:
@@ -127,7 +127,7 @@ def _when_ready(process: subprocess.Popen[bytes], data: Path, log: Path) -> dict
 
 
 def _refuse_early(data: Path, port_offset: int) -> None:
-    """Raise the StackError of a start that cannot succeed, before anything is made for it in a new folder."""
+    """Raise StackError if the start can't succeed, before anything is made in a new folder."""
     if data.exists():
         return
     load()
@@ -137,7 +137,7 @@ def _refuse_early(data: Path, port_offset: int) -> None:
 
 
 def down(data: Path, port_offset: int | None = None) -> None:
-    """Stop the stack on this data and wait for its end. Raises StackError if it doesn't end, or has another offset."""
+    """Stop the stack on this data and wait for its end. Raises StackError if it doesn't, or has another offset."""
     known = state.running(data)
     if known is None:
         print(f"Nothing runs on {data}.")
@@ -155,7 +155,7 @@ def down(data: Path, port_offset: int | None = None) -> None:
 
 
 def _readiness(urls: dict[str, str]) -> str:
-    """What is so: a gateway without one of the services that it asks takes commands, and refuses reads."""
+    """Whether the stack is ready. Without a service, its gateway takes commands and refuses queries."""
     found = still_unreadable(urlsplit(urls["gateway"]).port or 0)
     if not found:
         return "[bold green]Ready[/]"

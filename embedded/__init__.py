@@ -1,1 +1,1 @@
-"""Servers as private child processes of one supervisor; nothing here knows what they are for."""
+"""Run servers as private child processes of one supervisor, whatever they are for."""

@@ -1,8 +1,8 @@
-"""Recognise queues that RabbitMQ cannot recover, and set them aside, so that they are declared anew.
+"""Find queues that RabbitMQ cannot recover, and set their files aside, so that the queues are declared again.
 
-A server that ends in the middle of a write may leave a quorum queue with a hole in its log (`corrupt_log`,
-`gap_between_snapshot_and_first_index`). RabbitMQ then runs without that queue: it refuses what is published to it and
-whoever wants to read from it, for good.
+If a server ends in the middle of a write, the log of a quorum queue may have a gap (`corrupt_log`,
+`gap_between_snapshot_and_first_index`). RabbitMQ then runs without that queue. It refuses all messages for the queue
+and all its readers, for good.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ class BrokerStore:
     """The queues of one node's default virtual host, and their files."""
 
     def __init__(self, *, data: Path, api: tuple[str, int], user: str, password: str) -> None:
-        """`api` is where the management API listens."""
+        """`api` is the address of the management API."""
         self._data = data
         self._api = api
         self._authorization = "Basic " + b64encode(f"{user}:{password}".encode()).decode()
         self._looked, self._found = -_LOOK_EVERY, False
 
     def is_whole(self) -> bool:
-        """Whether every queue is there, as of some seconds ago; without room on the disk, nothing counts as broken."""
+        """Whether every queue ran some seconds ago. While the disk has no room, no queue counts as broken."""
         if time.monotonic() - self._looked > _LOOK_EVERY:
             self._looked, self._found = time.monotonic(), bool(self._broken())
         return not (self._found and state.has_room(self._data))
 
     def mend(self) -> str:
-        """Set aside the queues that this node, just started, could not recover; what was done, in words."""
+        """Set aside the queues that this newly started node could not recover. Returns in words what was done."""
         broken = self._broken()
         if broken and state.has_room(self._data):
             time.sleep(_LOOK_AGAIN)
@@ -60,12 +60,12 @@ class BrokerStore:
         )
 
     def _broken(self) -> set[str]:
-        """The quorum queues that none of their members runs; empty while the management API does not answer."""
+        """The quorum queues that have no running member; none while the management API does not answer."""
         queues = self._ask("GET", "/api/queues/%2F?disable_stats=true&enable_queue_totals=true")
         return {each["name"] for each in queues or () if each.get("type") == "quorum" and not each.get("online")}
 
     def _keep(self, queue: str, kept: Path) -> None:
-        """Keep the queue's files, without a copy: RabbitMQ removes its own names for them."""
+        """Keep the queue's files by hard links, because RabbitMQ deletes its own links to them."""
         named = f"'%2F_{queue}'".encode()
         for config in (self._data / "rabbitmq" / "mnesia").glob("*/quorum/*/*/config"):
             if named in config.read_bytes():

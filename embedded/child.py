@@ -1,4 +1,4 @@
-"""One program of the stack: started, probed for as long as it runs, and started again when it ends."""
+"""Keep one program running: start it, probe it, and start it again when it ends."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ PROBE_EVERY = 0.05
 START_WITHIN = 90.0
 ATTEMPTS = 5  # to become ready for the first time
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 10.0
-STEADY_AFTER = 10.0  # seconds of being ready after which earlier deaths are forgiven
-ROOM_EVERY = 1.0  # seconds between two looks at a disk that is full
-LOOKS = 30  # at a program that is ready, in the time after which it would count as dead
-LATE = 0.5  # seconds; what we ourselves are late by more than that, nobody is held responsible for
-MOST_PATIENCE = 16  # times as patient as at first, after restarts that did not help
+STEADY_AFTER = 10.0  # seconds of life after which earlier deaths no longer count
+ROOM_EVERY = 1.0  # seconds between two looks at a full disk
+LOOKS = 30  # probes of a ready program within the time after which it would count as dead
+LATE = 0.5  # seconds; if we wake later than this, the delay does not count as the program's silence
+MOST_PATIENCE = 16  # the patience is at most this many times the first one, after restarts that did not help
 
 OnStateChange: TypeAlias = Callable[["Child", str, str], None]
 
 
 class Child:
-    """A program and the process that it is at the moment.
+    """A program and its present process.
 
-    States: waiting, starting, ready, silent (ready before, and not answering now), died, no room (on the disk, to start
-    it), stopping, stopped.
+    Its states are: waiting, starting, ready, silent (it was ready and doesn't answer now), died, no room (the disk is
+    too full to start it), stopping, stopped.
     """
 
     def __init__(self, program: Program, data: Path, *, tell: OnStateChange, dead_after: float) -> None:
-        """`tell` is called with every new state; a program that has been silent for `dead_after` seconds is killed."""
+        """`tell` is called with every new state. A program that is silent for `dead_after` seconds is killed."""
         self.program = program
         self.state = "waiting"
         self.process: subprocess.Popen[bytes] | None = None
-        self.started: str | None = None  # as state.started_at tells it
+        self.started: str | None = None  # as state.started_at returns it
         self.since = 0.0  # the loop's clock
         self.restarts = 0
         self.ready = asyncio.Event()
@@ -54,7 +54,7 @@ class Child:
         self._gone = asyncio.Event()
 
     def keep(self) -> asyncio.Task[None]:
-        """Keep it running until it is stopped; the task ends only by failing."""
+        """Keep the program running until it is stopped. The task ends only by failing."""
         self.keeper = asyncio.create_task(self._keep(), name=f"keep {self.program.name}")
         return self.keeper
 
@@ -69,7 +69,7 @@ class Child:
             except (StackError, OSError) as error:
                 if not self.ready.is_set():
                     raise
-                reason = str(error)  # it ran before, so what is missing may come back
+                reason = str(error)  # the program ran before, so what is missing may come back
             if self.keeper is None:
                 return
             lived = asyncio.get_running_loop().time() - self.since
@@ -82,17 +82,17 @@ class Child:
             self.restarts += 1
 
     async def _wait_for_room(self) -> None:
-        """Return when the disk has room for a server; StackError if it has none when all begins."""
+        """Wait until the disk has room for a server. Raises StackError if it has none at the first start."""
         if self.program.stage is not StartStage.SERVER or state.has_room(self._data):
             return
         if not self.ready.is_set():
             raise StackError(state.no_room(self._data))
         self._became("no room", state.no_room(self._data))
-        while not state.has_room(self._data):  # noqa: ASYNC110 - nobody tells of room
+        while not state.has_room(self._data):  # noqa: ASYNC110 - nothing reports room
             await asyncio.sleep(ROOM_EVERY)
 
     async def _run(self) -> int:
-        """One life of the program, from spawning to reaping; returns its exit code."""
+        """Run the program once, from spawning to reaping. Returns its exit code."""
         self.since = asyncio.get_running_loop().time()
         self._gone.clear()
         self.log.note(f"start of {self.program.name}")
@@ -104,17 +104,17 @@ class Child:
             return await ended(process)
         finally:
             watching.cancel()
-            if process.returncode is None:  # what it takes to look after it was not to be had
+            if process.returncode is None:  # we failed to watch it, for want of a file descriptor or the like
                 process.kill()
                 process.wait()
             self.process = self.started = None
             self._gone.set()
 
     async def _watch(self) -> None:
-        """Announce that the program is ready, and when it falls silent; kill it if it stays so, as if it had died."""
+        """Announce when the program is ready and when it is silent. Kill it if it stays silent."""
         try:
             async with asyncio.timeout(START_WITHIN):
-                while not await asyncio.to_thread(self.program.ready):  # noqa: ASYNC110 - servers don't tell
+                while not await asyncio.to_thread(self.program.ready):  # noqa: ASYNC110 - servers don't report it
                     await asyncio.sleep(PROBE_EVERY)
                 mended = await asyncio.to_thread(self.program.mend) if self.program.mend else ""
         except TimeoutError:
@@ -136,7 +136,7 @@ class Child:
             begun = clock()
             await asyncio.sleep(look_every)
             if (late := clock() - begun - look_every) > LATE:
-                answered += late  # the machine slept, or was too busy even for us: that is not the program's silence
+                answered += late  # the machine slept, or was too busy even for us, so the program is not to blame
             if looking.done():
                 if looking.result():
                     answered = clock()
@@ -156,12 +156,12 @@ class Child:
     async def _answers(self) -> bool:
         try:
             return await asyncio.to_thread(self.program.alive)
-        except Exception as error:  # whatever the probe could not cope with is no answer
+        except Exception as error:  # any error of the probe counts as no answer
             self.log.note(f"whether {self.program.name} is alive could not be told: {error}")
             return False
 
     async def stop(self) -> None:
-        """Stop it; whatever doesn't end in its time is killed."""
+        """Stop the program. It is killed if it doesn't end in time."""
         self.since = asyncio.get_running_loop().time()
         keeper, self.keeper = self.keeper, None
         if self.process:
@@ -177,12 +177,12 @@ class Child:
             keeper.cancel()  # in its pause, or preparing
             await asyncio.wait({keeper})
             if not keeper.cancelled():
-                keeper.exception()  # told by whoever waits for it
+                keeper.exception()  # the task that waits for it reports the error
         self.log.close()
         self._became("stopped")
 
     async def kill(self, why: str) -> None:
-        """SIGKILL the program and all it started, which may live in sessions of their own."""
+        """SIGKILL the program and all processes that it started, also those with sessions of their own."""
         if self.process is None:
             return
         self.log.note(f"{self.program.name} is killed: {why}")

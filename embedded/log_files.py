@@ -1,4 +1,4 @@
-"""Keep a program's output in files of bounded size, and go on without them while the disk takes nothing."""
+"""Keep a program's output in files of bounded size, and in memory while the disk is full."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _END_WITHIN: Final = 1.0  # seconds
 
 
 class LogFile:
-    """A log that no full disk can stop; safe to use from several threads.
+    """A log that a full disk does not stop. Several threads may use it.
 
-    What cannot be written waits in memory, up to 1 MiB, and is written once there is room; the file says how much more
-    than that was lost.
+    Output that cannot be written waits in memory, up to 1 MiB, and is written when there is room. The file says how
+    many bytes beyond that were lost.
     """
 
     def __init__(self, path: Path, *, rotate_above: int = ROTATE_ABOVE) -> None:
@@ -38,7 +38,7 @@ class LogFile:
         self._follower: threading.Thread | None = None
 
     def follow(self, pipe: int) -> None:
-        """Write whatever comes out of the pipe, until all who could write to it are gone; closes the pipe."""
+        """Write all output of the pipe, until no process can write to it any more. Closes the pipe then."""
 
         def copy() -> None:
             with open(pipe, "rb", buffering=0) as output:
@@ -49,7 +49,7 @@ class LogFile:
         self._follower.start()
 
     def write(self, data: bytes) -> None:
-        """Take it; it is in the file on return, or waits for room. Never raises."""
+        """Write the data, or keep it until there is room. Never raises."""
         with self._lock:
             self._end += data
             del self._end[:-_REMEMBERED]
@@ -58,13 +58,13 @@ class LogFile:
             self._flush()
 
     def note(self, text: str) -> None:
-        """Write a line of our own, with the time."""
+        """Write a line of our own, with the present time."""
         self.write(f"--- {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n".encode())
 
     def last_line(self) -> str:
-        """The last line that says something, an error rather than another; from memory, so a full disk hides none.
+        """The last line that reports an error, else the last line. It comes from memory, so a full disk hides none.
 
-        Of a program that has just ended, the end is waited for, one second at most.
+        If the program has just ended, this waits for the rest of its output, for at most one second.
         """
         if self._follower is not None:
             self._follower.join(_END_WITHIN)
@@ -75,7 +75,7 @@ class LogFile:
         return (errors or lines or ["it wrote nothing"])[-1]
 
     def close(self) -> None:
-        """Write what still waits, if there is room."""
+        """Write what still waits, if there is room, and close the file."""
         with self._lock:
             self._flush()
             self._close_file()

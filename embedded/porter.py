@@ -1,8 +1,8 @@
-"""Stand before web UIs that serve whoever asks, and let in only browsers that came for this machine.
+"""Stand before web UIs that answer everybody, and pass on only requests of browsers that asked for this machine.
 
-`python -m embedded.porter LISTEN=BEHIND…`, each an `address:port`. Neither Temporal's UI nor RabbitMQ's compares the
-Host of a request with anything, so a page whose own name is made to lead to loopback (DNS rebinding) could read them
-and, by Temporal's, start and end workflows. The UIs themselves listen on an address that no page can guess.
+`python -m embedded.porter LISTEN=BEHIND…`, each an `address:port`. Neither Temporal's UI nor RabbitMQ's checks the Host
+of a request. So a web page whose name is made to lead to loopback (DNS rebinding) could read them and, through
+Temporal's, start and end workflows. The UIs themselves listen on an address that no page can guess.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _READING: Final = ("GET", "HEAD", "OPTIONS")
 
 @dataclass(frozen=True)
 class RequestRefused(Exception):
-    """A request that is not let in, and why."""
+    """A request that is not passed on. It has the HTTP status and the reason."""
 
     status: str
     why: str
@@ -67,7 +67,7 @@ def admit(head: bytes, allowed: frozenset[str] = frozenset()) -> bytes:
         if request[1] not in _READING or not follows_link:
             raise RequestRefused("403 Forbidden", "A web page of another origin has no business here")
     kept = [line for line, field in zip(lines[1:], fields, strict=True) if field and field[1].lower() not in _HOP]
-    # One request a connection: what comes after it is never looked at, so it must not be answered.
+    # One request a connection: later requests are not checked, so they must not be answered.
     return "\r\n".join([lines[0], *kept, "Connection: close", "", ""]).encode("latin-1")
 
 
@@ -75,7 +75,7 @@ _HOP: Final = ("connection", "upgrade", "keep-alive", "proxy-connection")
 
 
 class Porter:
-    """One door: where it listens, and whom it leads to."""
+    """Passes on the requests that arrive at one door to the server behind it."""
 
     def __init__(self, behind: tuple[str, int], allowed: frozenset[str]) -> None:
         self._behind = behind
@@ -88,7 +88,7 @@ class Porter:
             async with self._places:
                 await self._lead(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # it left, or never said what it wanted
+            pass  # the client left, or sent no whole request
         finally:
             writer.close()
 
@@ -129,14 +129,14 @@ async def _answer(writer: asyncio.StreamWriter, refusal: RequestRefused) -> None
 
 
 async def stand(doors: Mapping[tuple[str, int], tuple[str, int]], allowed: frozenset[str]) -> list[asyncio.Server]:
-    """Open the doors: where each one is, and where it leads to. Raises OSError."""
+    """Open the doors, given as the address of each door and the address behind it. Raises OSError."""
     return [
         await asyncio.start_server(Porter(behind, allowed).meet, *at, limit=HEAD_LIMIT) for at, behind in doors.items()
     ]
 
 
 def allowed_hosts() -> frozenset[str]:
-    """The names beside loopback's that the environment allows."""
+    """The names that the environment allows beside loopback's."""
     names = os.environ.get("SAGA_ALLOWED_HOSTS", "").lower().replace(" ", "")
     return frozenset(filter(None, names.split(",")))
 
@@ -151,7 +151,7 @@ async def _stand_until_told(doors: Sequence[str]) -> None:
     while not told.is_set():
         there = [await _is_there(behind) for _, behind in places]
         missed = 0 if all(there) else missed + 1
-        if missed > MOST_MISSED:  # a container that is restarted has a network of its own again: join that one
+        if missed > MOST_MISSED:  # the container behind may have restarted with a new network: end, to join that one
             sys.exit(f"porter: nobody answers behind {', '.join(doors)}; it ends, to be started again")
         with suppress(TimeoutError):
             await asyncio.wait_for(told.wait(), LOOK_EVERY)

@@ -1,4 +1,4 @@
-"""Say of ports whether they are free, and who holds one that is not."""
+"""Check that ports are free, and name the process that holds one."""
 
 import errno
 import socket
@@ -12,7 +12,7 @@ LOOPBACK = "127.0.0.1"
 
 
 def require_free(wanted: Mapping[str, int]) -> None:
-    """Return when every port can be bound on loopback; StackError naming port, part and holder otherwise."""
+    """Raise StackError, which names port, part and holder, unless every port can be bound on loopback."""
     for part, port in wanted.items():
         if _is_taken(port):
             raise StackError(
@@ -23,11 +23,11 @@ def require_free(wanted: Mapping[str, int]) -> None:
 
 def _is_taken(port: int) -> bool:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        # As the servers do: connections that linger after a stop don't keep the port from being bound again.
+        # The servers set this, too: connections that linger after a stop then don't block the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))
-            probe.listen(1)  # only listening clashes where another socket bound with the same option
+            probe.listen(1)  # if another socket was bound with the same option, only listening fails
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 return True
@@ -41,5 +41,5 @@ def _by_whom(port: int) -> str:
             if connection.laddr and connection.laddr.port == port and connection.pid:
                 return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
     except psutil.Error:
-        pass  # another user's process may not be looked at; the port is taken all the same
+        pass  # we may not look at another user's process; the port is taken all the same
     return ""

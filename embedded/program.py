@@ -1,4 +1,4 @@
-"""A program the stack runs, and how it is started so that it never outlives us."""
+"""Describe a program of the stack, and start it so that it never outlives us."""
 
 import asyncio
 import ctypes
@@ -31,7 +31,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class StartStage(IntEnum):
-    """What must be ready before what; a stage stops only after the later ones have."""
+    """The order of starting: a stage starts when the earlier one is ready, and stops after the later one."""
 
     SERVER = 0
     SERVICE = 1
@@ -39,42 +39,42 @@ class StartStage(IntEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Program:
-    """One process of the stack: how to prepare, start, probe and stop it."""
+    """A program of the stack: how to prepare, start, probe and stop it."""
 
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(repr=False)  # carries passwords
     cwd: Path
-    ports: Mapping[str, int]  # by the part that wants it; the first is the program's own
-    ready: Callable[[], bool]  # may block for PROBE_TIMEOUT; called in a thread, repeatedly
-    alive: Callable[[], bool]  # once it was ready: whether it answers at all; may block for ALIVE_TIMEOUT
-    mend: Callable[[], str] | None = None  # once it is ready: repair what it cannot itself, and say what; in a thread
-    doors: Mapping[int, tuple[str, int]] = field(default_factory=dict)  # what a porter leads to, by port of loopback
-    prepare: Callable[[], Awaitable[None]] | None = None  # idempotent; before the first start, under the data's lock
+    ports: Mapping[str, int]  # by the part that needs the port; the first is the program's own
+    ready: Callable[[], bool]  # called repeatedly, in a thread; may block for PROBE_TIMEOUT
+    alive: Callable[[], bool]  # whether a program that was ready still answers; may block for ALIVE_TIMEOUT
+    mend: Callable[[], str] | None = None  # called in a thread when it is ready; repairs the store, and says what
+    doors: Mapping[int, tuple[str, int]] = field(default_factory=dict)  # addresses behind a porter, by loopback's port
+    prepare: Callable[[], Awaitable[None]] | None = None  # idempotent; called before the first start, under the lock
     user: str | None = None
     stage: StartStage = StartStage.SERVER
     stop_signal: Signals = Signals.SIGTERM
     stop_within: float = 10.0  # seconds, then SIGKILL
     death_signal: Signals = Signals.SIGTERM  # what it gets when the supervisor dies
-    yields: bool = False  # to the others, when there is not enough CPU for all
+    yields: bool = False  # whether the other programs go first when there is not enough CPU for all
 
     @property
     def port(self) -> int:
-        """The port it is known by."""
+        """The program's own port."""
         return next(iter(self.ports.values()))
 
 
 def spawn(program: Program, log: LogFile) -> subprocess.Popen[bytes]:
-    """Start it with its output in `log`, in a session of its own, bound to die with the calling thread.
+    """Start the program with its output in `log`, in a session of its own. It dies with the calling thread.
 
-    Its output comes through a pipe: a program that could not write a line itself might end for that.
+    Its output comes through a pipe, because a program might end if it could not write a line to a full disk.
     """
     parent = os.getpid()
 
     def die_with_parent() -> None:
-        # Runs after the change of user, which would clear the setting.
+        # This runs after the change of user, which would clear the setting.
         _libc.prctl(PR_SET_PDEATHSIG, program.death_signal, 0, 0, 0)
-        if os.getppid() != parent:  # it died between fork and prctl: nobody is left to signal us
+        if os.getppid() != parent:  # the parent died between fork and prctl, so no signal will come
             os._exit(1)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
         if program.yields:
@@ -108,13 +108,13 @@ def spawn(program: Program, log: LogFile) -> subprocess.Popen[bytes]:
 
 def _yield_to_others() -> None:
     os.nice(_NICE)
-    # Where every session is scheduled as a group, niceness counts only within it: the group needs its own (sched(7)).
+    # If the kernel schedules each session as a group, niceness counts only within it. Set the group's, too (sched(7)).
     with suppress(OSError), Path("/proc/self/autogroup").open("wb", buffering=0) as group:
         group.write(b"%d" % _NICE)
 
 
 async def ended(process: subprocess.Popen[bytes]) -> int:
-    """Wait for the process to end and reap it; returns its exit code, negative for a signal."""
+    """Wait for the process to end, and reap it. Returns its exit code, negative for a signal."""
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
     pidfd = os.pidfd_open(process.pid)
@@ -128,7 +128,7 @@ async def ended(process: subprocess.Popen[bytes]) -> int:
 
 
 async def run_once(program: Program, path: Path) -> None:
-    """Run it to its end; StackError with the last line it wrote unless it succeeds, killed when cancelled."""
+    """Run the program to its end; if this is cancelled, kill it. Raises StackError with its last line if it fails."""
     log = LogFile(path)
     process = spawn(program, log)
     try:
@@ -166,7 +166,7 @@ def http_ok(
 
 
 def amqp_greets(port: int, *, timeout: float = PROBE_TIMEOUT) -> bool:
-    """Whether a broker answers the AMQP 0-9-1 header with a method frame (it listens only once booted)."""
+    """Whether a broker answers the AMQP 0-9-1 header with a method frame. A broker listens only when it has booted."""
     try:
         with socket.create_connection((LOOPBACK, port), timeout=timeout) as connection:
             connection.sendall(b"AMQP\x00\x00\x09\x01")

@@ -1,4 +1,4 @@
-"""A private RabbitMQ node from the system's package: one Erlang process, no epmd, nothing outside its folder."""
+"""Run a private RabbitMQ node of the system's package: one Erlang process, without epmd, all files in its folder."""
 
 import os
 import shutil
@@ -12,9 +12,9 @@ from embedded.ports import LOOPBACK
 from embedded.program import ALIVE_TIMEOUT, Program, amqp_greets
 
 USER = "saga"
-NODE = "saga@localhost"  # names the folder of its data, so it must not follow the port; no registry, no clash
+NODE = "saga@localhost"  # the data's folder has this name, so it must not depend on the port; no registry is used
 PLUGINS = "[rabbitmq_management]."
-# The package's own scripts first: what Debian puts on the PATH drops to another user.
+# The package's own scripts come first: the one that Debian puts on the PATH changes to another user.
 SCRIPTS = (
     "/usr/lib/rabbitmq/bin/rabbitmq-server",
     "/opt/rabbitmq/sbin/rabbitmq-server",
@@ -22,7 +22,7 @@ SCRIPTS = (
     "/usr/local/opt/rabbitmq/sbin/rabbitmq-server",
 )
 
-# Erlang terms, not rabbitmq.conf: translating that costs half a second of every start.
+# Erlang terms instead of rabbitmq.conf, because translating that takes half a second at every start.
 CONFIGURATION = """\
 [{{rabbit, [
    {{tcp_listeners, [{{"{loopback}", {amqp}}}]}},
@@ -47,7 +47,7 @@ def program(
     cookie: str,
     env: Mapping[str, str],
 ) -> Program:
-    """One node with the user `saga`, who is made on an empty node only; its web UI listens at the address `behind`."""
+    """A node with the user `saga`, who is made when the node is new. Its web UI listens at the address `behind`."""
     folder = data / "rabbitmq"
     script = _installed(env)
     store = BrokerStore(data=data, api=(behind, ui), user=USER, password=password)
@@ -73,8 +73,8 @@ def program(
         alive=lambda: amqp_greets(amqp, timeout=ALIVE_TIMEOUT) and store.is_whole(),
         mend=store.mend,
         prepare=prepare,
-        # On SIGTERM queues and messages are closed first; then the management plugin waits 5 s for a process that
-        # is waiting for it. All that matters is on disk by then.
+        # On SIGTERM RabbitMQ first closes queues and messages. Then the management plugin waits 5 s for a process that
+        # waits for it. By then everything that matters is on disk.
         stop_within=2.0,
         death_signal=Signals.SIGKILL,
     )
@@ -91,17 +91,17 @@ def _installed(env: Mapping[str, str]) -> str:
 
 
 def _environment(folder: Path, *, distribution: int) -> dict[str, str]:
-    # A fixed port makes epmd, the daemon that would outlive us, needless; naming the node here keeps RabbitMQ from
-    # starting one itself. Busy-waiting a little halves the start-up, which is thousands of small reads.
+    # With a fixed port no epmd is needed, a daemon that would outlive us. With the node's name given here, RabbitMQ
+    # starts none. A little busy-waiting halves the time of the start, which consists of thousands of small reads.
     erlang = (
         f"+sbwt very_short +sbwtdcpu very_short +sbwtdio very_short -sname {NODE} -start_epmd false "
         f"-erl_epmd_port {distribution} -kernel inet_dist_use_interface {{127,0,0,1}}"
     )
     return {
         "HOME": str(folder / "home"),
-        # RabbitMQ looks for epmd once a minute, and has a second node start it: that node is to do neither.
+        # Once a minute RabbitMQ looks for epmd, and has a second node start it. This keeps that node from doing so.
         "ERL_ZFLAGS": "-start_epmd false -kernel inet_dist_use_interface {127,0,0,1}",
-        "detached": "true",  # the script then becomes the node, instead of watching it
+        "detached": "true",  # the script then becomes the node instead of watching it
         "RABBITMQ_NODENAME": NODE,
         "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
         "RABBITMQ_LOG_BASE": str(folder / "log"),

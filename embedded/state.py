@@ -1,4 +1,4 @@
-"""What one stack leaves on disk about itself: the lock that makes it the only one, and the state others read."""
+"""Keep a stack's lock, which makes it the only one on its data, and its state, which other processes read."""
 
 import contextlib
 import fcntl
@@ -21,7 +21,7 @@ ROOM = 64 * 1024 * 1024  # bytes that must be free for a server to start; Rabbit
 
 
 def make_folder(data: Path) -> None:
-    """Make the folder of data, with one for logs, for their owner alone. Raises StackError."""
+    """Make the folder of data and the folder of logs, for their owner only. Raises StackError."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         (data / "logs").mkdir(mode=0o700, exist_ok=True)
@@ -30,15 +30,15 @@ def make_folder(data: Path) -> None:
 
 
 def has_room(data: Path) -> bool:
-    """Whether the disk has enough room for a server to start: one that ends in the middle of a recovery may lose it."""
+    """Whether the disk has room for a server to start. A server that fails during a recovery may lose its data."""
     try:
         return psutil.disk_usage(str(data)).free >= ROOM
-    except OSError:  # gone, with whatever it was mounted on
+    except OSError:  # the folder, or its whole file system, is gone
         return False
 
 
 def no_room(data: Path) -> str:
-    """What to say while there is none."""
+    """The message for a user while the disk has no room."""
     return f"{data} has less than {ROOM >> 20} MiB of free disk left: make room, and it goes on by itself"
 
 
@@ -46,7 +46,7 @@ class Lock:
     """The right to run on a folder of data, held until release or the process's death."""
 
     def __init__(self, data: Path) -> None:
-        """Take it; StackError naming the holder when another stack runs on the same data."""
+        """Take the lock. Raises StackError, which names the holder, if another stack runs on the same data."""
         self._file = os.open(data / "lock", os.O_RDWR | os.O_CREAT, 0o600)  # not inherited by children
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -57,17 +57,17 @@ class Lock:
                 f"A stack already runs on {data} (pid {holder}): stop it with `saga down`, "
                 "or give this one --data and --port-offset of its own"
             ) from None
-        with contextlib.suppress(OSError):  # it is told to people alone
+        with contextlib.suppress(OSError):  # the pid is only for people to read
             os.ftruncate(self._file, 0)
             os.pwrite(self._file, str(os.getpid()).encode(), 0)
 
     def release(self) -> None:
-        """Give it up."""
+        """Give up the lock."""
         os.close(self._file)
 
 
 def write(data: Path, state: Mapping[str, Any]) -> None:
-    """Replace the state atomically; readable by its owner alone, since urls carry passwords."""
+    """Replace the state atomically. Only its owner can read it, because its URLs contain passwords."""
     fresh = data / f".{STATE}"
     with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - a mode
         json.dump(state, file, indent=1)
@@ -75,7 +75,7 @@ def write(data: Path, state: Mapping[str, Any]) -> None:
 
 
 def read(data: Path) -> dict[str, Any] | None:
-    """What the last supervisor wrote, which may have died since; None when it stopped in order. Raises StackError."""
+    """The state that the last supervisor wrote; it may have died since. None if it stopped. Raises StackError."""
     try:
         state = json.loads((data / STATE).read_text())
     except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -86,39 +86,39 @@ def read(data: Path) -> dict[str, Any] | None:
 
 
 def has_shape(state: Mapping[str, Any]) -> bool:
-    """Whether URLs and processes, where there are any, are what others may take them for."""
+    """Whether the state's URLs and processes, if it has any, are of the expected types."""
     urls, processes = state.get("urls", {}), state.get("processes", [])
     return isinstance(urls, dict) and isinstance(processes, list) and all(isinstance(each, dict) for each in processes)
 
 
 def running(data: Path) -> dict[str, Any] | None:
-    """What the supervisor that runs on this data wrote; None when there is none, whoever has its pid by now."""
+    """The state of the supervisor that runs on this data; None if none runs, also if its pid is in use again."""
     known = read(data)
     return known if known and is_same(known["pid"], known.get("started")) else None
 
 
 def clear(data: Path) -> None:
-    """Say that nothing runs."""
+    """Remove the state, because nothing runs any more."""
     (data / STATE).unlink(missing_ok=True)
 
 
 def started_at(pid: int) -> str | None:
-    """What tells a process from others that have its pid, at other times, after other boots; None when it is gone."""
+    """The start of a process, to tell it from others with the same pid, also after a reboot; None if it is gone."""
     try:
         ticks = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
         return None
-    # Not psutil's create_time, which moves with the wall clock.
+    # Not psutil's create_time, which changes with the wall clock.
     return f"{Path('/proc/sys/kernel/random/boot_id').read_text().strip()} {ticks}"
 
 
 def is_same(pid: int, started: str | None) -> bool:
-    """Whether the process with this pid is the one that started then; a pid is given to others in time."""
+    """Whether the process with this pid is the one that started then. The system reuses pids."""
     return started is not None and started_at(pid) == started
 
 
 def end_leftovers(data: Path) -> None:
-    """Wait for the processes of a supervisor that was killed, and kill what is left of them after LEFTOVERS_WITHIN."""
+    """Wait for the processes of a killed supervisor to end. After LEFTOVERS_WITHIN, kill those that still run."""
     leftovers: list[psutil.Process] = []
     for known in (read(data) or {}).get("processes", []):
         with contextlib.suppress(psutil.Error):
@@ -130,7 +130,7 @@ def end_leftovers(data: Path) -> None:
 
 
 def kill(processes: Sequence[psutil.Process]) -> None:
-    """SIGKILL each that still runs, and wait a moment for it to be gone."""
+    """SIGKILL those that still run, and wait a moment for their end."""
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.send_signal(signal.SIGKILL)
@@ -148,12 +148,12 @@ def _all_end(processes: Sequence[psutil.Process], within: float) -> bool:
 
 def _runs(process: psutil.Process) -> bool:
     try:
-        # An orphan waits as a zombie until init reaps it, which may take its time in a container.
+        # An orphan stays a zombie until init reaps it, which may take long in a container.
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.Error:
         return False
 
 
 def log_of(data: Path, name: str) -> Path:
-    """Where a program's output goes."""
+    """The path of a program's log."""
     return data / "logs" / f"{name}.log"

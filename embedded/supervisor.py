@@ -1,4 +1,4 @@
-"""Start the stack's programs, keep them running, and let none of them outlive it."""
+"""Start the stack's programs, keep them running, and stop them all at the end."""
 
 import asyncio
 import contextlib
@@ -16,24 +16,24 @@ from embedded.ports import LOOPBACK, require_free
 from embedded.program import Program, StartStage
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-DEAD_AFTER = 60.0  # seconds without an answer, after which a program that runs counts as dead inside
-FILES = 65_536  # open ones for each server; Erlang makes room for as many as it may have
-WRITE_AGAIN = 1.0  # seconds until a state that could not be written is tried again
+DEAD_AFTER = 60.0  # seconds without an answer after which a running program counts as dead
+FILES = 65_536  # open files for each server; Erlang reserves memory for as many as it may have
+WRITE_AGAIN = 1.0  # seconds before the state is written again after a failure
 
 
 @dataclass(frozen=True)
 class StateChange:
-    """A program changed its state, to one of those that Child names."""
+    """A program has changed its state. Child names the states."""
 
     name: str
     state: str
-    seconds: float  # since it was last started; for `stopped`, since it was told to
+    seconds: float  # since the last start; for `stopped`, since the order to stop
     log: Path
     detail: str = ""
 
 
 class Supervisor:
-    """Runs programs until told to stop; one at a time on the same data."""
+    """Runs programs until it is told to stop. Only one supervisor runs on the same data at a time."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Supervisor:
         on_event: Callable[[StateChange], None] = lambda _: None,
         dead_after: float = DEAD_AFTER,
     ) -> None:
-        """`on_event` is called on every change of a program's state, in the event loop."""
+        """`on_event` is called in the event loop at every change of a program's state."""
         self._data = data.absolute()
         self._children = [Child(program, self._data, tell=self._became, dead_after=dead_after) for program in programs]
         self._urls = dict(urls or {})
@@ -57,11 +57,14 @@ class Supervisor:
         self._doors: list[asyncio.Server] = []
 
     async def start(self) -> None:
-        """Return when all programs are ready, a stage after the other; StackError, nothing left running, otherwise."""
+        """Start all programs, stage by stage, and wait until they are ready.
+
+        Raises StackError if that fails; then nothing is left running.
+        """
         state.make_folder(self._data)
         self._lock = state.Lock(self._data)
         raise_file_limit(FILES)
-        # A probe of a program that hangs holds its thread: none of the others may have to wait for that.
+        # The probe of a program that hangs blocks its thread. The other probes must not wait for that.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2 * len(self._children) + 4))
         try:
             await asyncio.to_thread(state.end_leftovers, self._data)
@@ -88,7 +91,7 @@ class Supervisor:
                 task.cancel()
 
     async def stop(self) -> None:
-        """Stop the services, then the servers; whatever doesn't end in its time is killed. Leaves no process."""
+        """Stop the services, then the servers. Kill those that don't end in time. No process is left."""
         for stage in reversed(StartStage):
             children = [child for child in self._children if child.program.stage is stage and child.keeper]
             await asyncio.gather(*(child.stop() for child in children))
@@ -102,7 +105,7 @@ class Supervisor:
             self._lock = None
 
     async def run_until_signal(self, then: Callable[[], Awaitable[None]] | None = None) -> None:
-        """Start unless started, await `then`, and stop on SIGINT, SIGTERM or SIGHUP, whenever it comes."""
+        """Start unless started, await `then`, and stop on SIGINT, SIGTERM or SIGHUP, also during the start."""
         loop, told = asyncio.get_running_loop(), asyncio.Event()
         for number in SIGNALS:
             loop.add_signal_handler(number, told.set)
@@ -131,11 +134,11 @@ class Supervisor:
         seconds = round(asyncio.get_running_loop().time() - child.since, 3)
         if self._writing is None or self._writing.done():
             self._write()
-        with contextlib.suppress(OSError):  # nobody may be there to be told, and a disk may be full
+        with contextlib.suppress(OSError):  # the output's reader may have gone, or the disk may be full
             self._on_event(StateChange(child.program.name, what, seconds, child.log.path, detail))
 
     def _write(self) -> None:
-        """Write the state for others to read. A full disk keeps it from them, and nothing else from happening."""
+        """Write the state for other processes. If that fails, for example on a full disk, try again later."""
         try:
             state.write(self._data, self._state())
         except OSError:

@@ -1,4 +1,4 @@
-"""A private Temporal: the development server with its web UI, durable in one SQLite file."""
+"""Run a private Temporal: the development server with its web UI, durable in one SQLite file."""
 
 import os
 import shutil
@@ -15,21 +15,21 @@ from embedded.program import ALIVE_TIMEOUT, Program, http_ok
 TUNING: Final = (
     # Write-ahead logging, synced at checkpoints: nearly three times the workflows a second.
     *("--sqlite-pragma", "journal_mode=wal", "--sqlite-pragma", "synchronous=1"),
-    # One partition a task queue: with a single node, more only means tasks that are passed on.
+    # One partition a task queue: with a single node, more partitions only pass tasks on to each other.
     *("--dynamic-config-value", "matching.numTaskqueueReadPartitions=1"),
     *("--dynamic-config-value", "matching.numTaskqueueWritePartitions=1"),
     # One history shard hands on at most 20 tasks a second by default: each step of a workflow then waits 40 ms.
     *("--dynamic-config-value", "history.transferProcessorMaxPollRPS=1000"),
     *("--dynamic-config-value", "history.timerProcessorMaxPollRPS=1000"),
 )
-# Beside gRPC the server opens an HTTP API, which cannot be turned off and takes orders from any web page. It is left to
-# a port that the system gives, and serves nobody but a name that no page can have (RFC 2606).
+# Beside gRPC the server opens an HTTP API. It can't be turned off, and it takes requests from any web page. So it gets
+# a port from the system, and answers only under a name that no page can have (RFC 2606).
 CLOSED: Final = ("--dynamic-config-value", 'frontend.httpAllowedHosts=["none.invalid"]')
 _NAMESPACE: Final = "/api/v1/namespaces/default"
 
 
 def program(*, data: Path, grpc: int, ui: int, behind: str, env: Mapping[str, str]) -> Program:
-    """One server with the namespace `default`, durable over restarts; its web UI listens at the address `behind`."""
+    """A server with the namespace `default`, durable over restarts. Its web UI listens at the address `behind`."""
     folder = data / "temporal"
     arguments = {
         "--ip": LOOPBACK,
@@ -54,7 +54,7 @@ def program(*, data: Path, grpc: int, ui: int, behind: str, env: Mapping[str, st
         cwd=data,
         ports={"temporal": grpc, "temporal's UI": ui},
         doors={ui: (behind, ui)},
-        # Asked of the UI, which asks the server itself, and that its database.
+        # The UI asks the server, and the server asks its database.
         ready=lambda: http_ok(ui, _NAMESPACE, host=behind),
         alive=lambda: http_ok(ui, _NAMESPACE, host=behind, timeout=ALIVE_TIMEOUT),
         prepare=prepare,

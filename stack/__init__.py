@@ -1,1 +1,1 @@
-"""How the parts become processes: settings and wiring."""
+"""Make processes of the parts: settings and wiring."""

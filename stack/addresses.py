@@ -1,4 +1,4 @@
-"""Which port belongs to which part of the embedded stack."""
+"""Name the processes, and give each part of the embedded stack its port."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -10,7 +10,7 @@ Process: TypeAlias = Literal["gateway", "order", "payment", "worker"]
 
 @dataclass(frozen=True)
 class Ports:
-    """Every port of one stack, on loopback; two stacks differ in their offset."""
+    """All ports of a stack, on loopback. Two stacks differ by their offset."""
 
     gateway: int = 3000
     order: int = 3001
@@ -25,7 +25,7 @@ class Ports:
 
     @classmethod
     def shifted(cls, offset: int) -> "Ports":
-        """All ports moved by `offset`; StackError when one would leave the range of ports."""
+        """All ports moved by `offset`. Raises StackError if one would leave the range of ports."""
         ports = cls()
         shifted = {name: port + offset for name, port in vars(ports).items()}
         for name, port in shifted.items():

@@ -1,4 +1,4 @@
-"""The embedded stack: which programs it has, what they need to know of one another, and where they are found."""
+"""Define the embedded stack: its programs, what each of them must know, and their addresses."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from embedded.ports import LOOPBACK
 from embedded.program import ALIVE_TIMEOUT, Program, StartStage, http_ok
 from stack.addresses import Ports
 
-# Where the embedded stack is, is not the user's to say; which process may know what of it is below.
+# The user's environment must not change the addresses of the embedded stack. `services` gives each process its own.
 ADDRESSES = frozenset(
     {
         "SAGA_HOST",
@@ -28,16 +28,16 @@ ADDRESSES = frozenset(
         "SAGA_PAYMENT_SERVICE_URL",
     }
 )
-# What opens a gateway is for whoever asks it, not for a process of the system.
+# A key opens a gateway for the command line. No process of the system needs it.
 OURS_ALONE = frozenset({"SAGA_API_KEY", "SAGA_API_KEY_FILE"})
 GATEWAY_SECRETS = frozenset({"SAGA_API_KEYS"})
-PROVIDER_SECRETS = frozenset({"SAGA_STRIPE_API_KEY"})  # the payment service alone talks to the provider
+PROVIDER_SECRETS = frozenset({"SAGA_STRIPE_API_KEY"})  # only the payment service calls the provider
 SERVICES = ("order", "payment", "gateway", "worker")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Secrets:
-    """The passwords of one folder of data; never shown by repr."""
+    """The passwords of one folder of data. Their repr doesn't show them."""
 
     orders: str = field(repr=False)
     payments: str = field(repr=False)
@@ -47,7 +47,10 @@ class Secrets:
 
     @classmethod
     def of(cls, data: Path) -> "Secrets":
-        """Those kept in `data`, made on first use, readable by the owner alone; safe against two first uses at once."""
+        """The secrets in `data`. They are made at the first use, and only their owner can read them.
+
+        Two first uses at once get the same secrets. Raises StackError if they are damaged or missing.
+        """
         kept = data / "secrets.json"
         if not kept.exists():
             _make_secrets(data, kept, cls)
@@ -66,7 +69,7 @@ def _make_secrets(data: Path, kept: Path, cls: type[Secrets]) -> None:
     with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:  # noqa: PTH123 - a mode
         json.dump(asdict(fresh), file)
     try:
-        os.link(draft, kept)  # fails, other than a rename, when somebody else was first
+        os.link(draft, kept)  # other than a rename, this fails if another process was first
     except FileExistsError:
         pass
     finally:
@@ -74,18 +77,18 @@ def _make_secrets(data: Path, kept: Path, cls: type[Secrets]) -> None:
 
 
 def servers(data: Path, port_offset: int, secrets: Secrets, environ: Mapping[str, str] = os.environ) -> list[Program]:
-    """PostgreSQL, RabbitMQ and Temporal on `data`; StackError when one isn't installed. Nothing is started yet."""
+    """PostgreSQL, RabbitMQ and Temporal on `data`, not started yet. Raises StackError if one isn't installed."""
     data, ports = data.absolute(), Ports.shifted(port_offset)
     env = {
         "PATH": environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
-        "SAGA_DATA": str(data),  # tells whose process it is
+        "SAGA_DATA": str(data),  # shows in a list of processes to which stack it belongs
     }
     behind = _unguessable(secrets)
     return [
-        rabbitmq.program(  # first: it takes longest
+        rabbitmq.program(  # first, because it takes longest
             data=data,
             amqp=ports.amqp,
             ui=ports.rabbitmq_ui,
@@ -112,13 +115,13 @@ def servers(data: Path, port_offset: int, secrets: Secrets, environ: Mapping[str
 
 
 def _unguessable(secrets: Secrets) -> str:
-    """The loopback address of the web UIs that let anybody in: one of 16 million, always the same for the same data."""
+    """The loopback address of the unprotected web UIs: one of 16 million, always the same for the same data."""
     first, *rest = hashlib.sha256(f"web UIs {secrets.cookie}".encode()).digest()[:3]
     return f"127.{1 + first % 254}.{rest[0]}.{1 + rest[1] % 254}"
 
 
 def urls(port_offset: int, secrets: Secrets) -> dict[str, str]:
-    """Where everything is, with the passwords that open it."""
+    """The URLs of all parts, with their passwords."""
     ports = Ports.shifted(port_offset)
     return {
         "gateway": f"http://{LOOPBACK}:{ports.gateway}",
@@ -140,7 +143,7 @@ def services(
     *,
     shutdown_timeout: float = 8.0,
 ) -> list[Program]:
-    """Our own processes, each told the addresses it has a use for; SAGA_ variables in `environ` win otherwise."""
+    """Our own processes. Each gets the addresses that it needs; all else comes from SAGA_ variables in `environ`."""
     ports = vars(Ports.shifted(port_offset))
     where = urls(port_offset, secrets)
     known = {

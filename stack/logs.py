@@ -1,4 +1,4 @@
-"""Write logs as events with fields, one line each, to standard error, whether or not anybody can take them."""
+"""Write logs to standard error as events with fields, one line each. A log that can't be written stops nothing."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import structlog
 
 
 class Unfailing:
-    """A stream that drops what it cannot write, on a full disk or with nobody at the other end, and counts it."""
+    """A stream that drops and counts what it cannot write, because the disk is full or the reader has gone."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.dropped = 0
 
     def write(self, text: str) -> int:
-        """Write it, or drop it; returns its length either way."""
+        """Write the text or drop it. Returns its length in both cases."""
         try:
             self._stream.write(text)
             self._stream.flush()
-        except (OSError, ValueError):  # ValueError: it is closed
+        except (OSError, ValueError):  # ValueError: the stream is closed
             self.dropped += 1
         return len(text)
 
     def flush(self) -> None:
-        """Nothing is held back, other than what could not be written before."""
+        """Write what an earlier write could not."""
         with suppress(OSError, ValueError):
             self._stream.flush()
 
     def isatty(self) -> bool:
-        """Whether a person sees it."""
+        """Whether the stream is a terminal."""
         return self._stream.isatty()
 
     def fileno(self) -> int:
-        """The descriptor that it writes to."""
+        """The file descriptor to which the stream writes."""
         return self._stream.fileno()
 
     @property
@@ -45,7 +45,7 @@ class Unfailing:
 
 
 def configure(*, level: str, log_format: str, service: str) -> None:
-    """Set up logging of this process, that of libraries included."""
+    """Set up the logging of this process and its libraries."""
     stream = Unfailing(sys.stderr)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -77,7 +77,7 @@ def configure(*, level: str, log_format: str, service: str) -> None:
     )
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
     for name in ("aio_pika", "aiormq", "psycopg.pool"):
-        # Their warnings tell of lost connections, which are logged once, by us.
+        # Their warnings are about lost connections, which we log once ourselves.
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
@@ -91,7 +91,7 @@ def _named(service: str) -> structlog.typing.Processor:
 
 def _counting(stream: Unfailing) -> structlog.typing.Processor:
     def add(_logger: object, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
-        """Say how many lines before this one could not be written."""
+        """Add the number of earlier lines that could not be written."""
         if stream.dropped:
             event["lines_dropped"], stream.dropped = stream.dropped, 0
         return event

@@ -1,4 +1,4 @@
-"""Run a wired process: its port, its background parts, its readiness, and an end that finishes what was begun."""
+"""Run a wired process: serve its port, run its background parts, and finish begun work before it stops."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from embedded.errors import StackError
 
 log = structlog.get_logger()
 
-_SWEEP_EVERY: Final = 5  # ticks of uvicorn's, of a tenth of a second each
+_SWEEP_EVERY: Final = 5  # uvicorn's ticks, each of a tenth of a second
 _IMPATIENT: Final = 1.0  # seconds that a connection may be idle while more than half of the open files are in use
-_LAST_ANSWERS = 2  # seconds to answer the requests that are under way when all else is finished
-_CANCELLED_AGAIN: Final = 1.0  # seconds after which a part that has not ended is cancelled once more
-# Thresholds of the cyclic collector (gc.set_threshold). A workflow that is over is some 130 objects in a circle.
+_LAST_ANSWERS = 2  # seconds to answer the requests under way when all other work is finished
+_CANCELLED_AGAIN: Final = 1.0  # seconds after which a part that has not ended is cancelled again
+# Thresholds of the cyclic garbage collector (gc.set_threshold). A finished workflow is a cycle of some 130 objects.
 _SEARCHED_SELDOM: Final = (50_000, 20, 50)
 _SEARCHED_OFTEN: Final = (10_000, 5, 5)
 
 
 @dataclass(kw_only=True)
 class Wired:
-    """A process ready to run: what it answers, what runs beside it, and what is to be finished before it stops."""
+    """A process that is ready to run: its application, its background parts, and what it finishes before it stops."""
 
     app: FastAPI
     background: list[Coroutine[Any, Any, None]] = field(default_factory=list)
-    finish: list[Callable[[float], Awaitable[None]]] = field(default_factory=list)  # each within so many seconds
-    leaves_cycles: bool = False  # whether what it is done with must be searched for to be freed, as workflows must
+    finish: list[Callable[[float], Awaitable[None]]] = field(default_factory=list)  # each gets its time in seconds
+    leaves_cycles: bool = False  # whether it leaves garbage that only the cyclic collector frees, as workflows do
 
 
 def stop_signal() -> asyncio.Event:
-    """Set once this process has been told to stop, by SIGTERM or SIGINT."""
+    """An event that SIGTERM and SIGINT set."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -49,7 +49,7 @@ def stop_signal() -> asyncio.Event:
 
 
 def listen(host: str, port: int, process: str) -> socket.socket:
-    """A listening socket, before anything else is started. Raises StackError, naming the port, if it is taken."""
+    """A listening socket. Raises StackError, which names the port, if it is taken: ask before starting anything."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -68,14 +68,14 @@ def listen(host: str, port: int, process: str) -> socket.socket:
 async def serve(
     wired: Wired, listener: socket.socket, stop: asyncio.Event, *, timeout: float, request_timeout: float
 ) -> None:
-    """Run until told to stop, then finish what was begun within `timeout` seconds.
+    """Run until `stop` is set, then finish begun work within `timeout` seconds.
 
-    A client has `request_timeout` seconds to send a request, and as long before it begins to.
+    A client has `request_timeout` seconds to begin a request, and as long to send it.
 
-    Raises what a background part has failed with, or RuntimeError when one has just ended: they must run for ever, and
-    whoever started us may start us again.
+    Background parts must run for ever. Raises the error of a part that fails, or RuntimeError if one ends. The process
+    then ends, and its supervisor may start it again.
     """
-    # What was built so far stays; and what a saga leaves behind is mostly freed by counting references.
+    # Objects that exist now stay for ever. Counting references frees most of what sagas leave behind.
     gc.freeze()
     gc.set_threshold(*(_SEARCHED_OFTEN if wired.leaves_cycles else _SEARCHED_SELDOM))
     config = uvicorn.Config(
@@ -136,5 +136,5 @@ class _Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
-        """Leave signals to `stop_signal`: what was begun is finished before the server stops answering."""
+        """Leave signals to `stop_signal`, so that begun work is finished before the server stops answering."""
         return nullcontext()

@@ -1,4 +1,4 @@
-"""Run one process of the system; each loads only what it runs."""
+"""Run one process of the system. It loads only the modules that it needs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 
 
 async def run(process: Process, settings: Settings) -> None:
-    """Run one process until SIGTERM or SIGINT, then finish what was begun. Raises StackError if it can't start."""
+    """Run one process until SIGTERM or SIGINT, then finish begun work. Raises StackError if it can't start."""
     crash_points.arm(settings.crash_at)
     raise_file_limit()
     stop = stop_signal()

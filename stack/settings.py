@@ -1,4 +1,4 @@
-"""What can be configured, by environment variables named SAGA_…, validated at start."""
+"""Define the settings, which come from environment variables named SAGA_… and are validated at the start."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _keys(value: Any) -> Any:
 
 def _url(*schemes: str) -> Callable[[SecretStr], SecretStr]:
     def check(url: SecretStr) -> SecretStr:
-        if not _is_url(url.get_secret_value(), schemes):  # which stays out of the message: it may carry a password
+        if not _is_url(url.get_secret_value(), schemes):  # the message must not have the URL: it may hold a password
             raise ValueError(f"must be like {schemes[0]}://user:password@host:port/name")
         return url
 
@@ -72,7 +72,7 @@ _CENTURY = 3_155_760_000  # seconds
 
 
 class Settings(BaseSettings):
-    """One process's configuration; every field is documented in docs/configuration.md from its description here."""
+    """The configuration of one process. docs/configuration.md is made of the descriptions here."""
 
     model_config = SettingsConfigDict(env_prefix="SAGA_", env_ignore_empty=True, frozen=True, extra="ignore")
 
@@ -247,24 +247,24 @@ class Settings(BaseSettings):
 
     @property
     def payment_patience(self) -> float:
-        """Seconds after which a payment service has tried by itself all that it will, delays with jitter included."""
+        """Seconds after which a payment service has made all its own tries, with delays and their jitter."""
         return 1.5 * sum(self.retry_delays) + (len(self.retry_delays) + 1) * self.provider_timeout
 
     @property
     def least_retention(self) -> float:
-        """Seconds after which, on working servers, nobody needs what a saga has logged any more, nor its key."""
-        # The mirror's last try to have a payment compensated ends after 2^6 - 1 compensation timeouts; before that a
-        # payment may have taken all its time, and after it the reconciler may take a sweep to notice, and one to act.
+        """Seconds after which nobody needs a saga's events and its key any more, if all servers work."""
+        # Before the compensation, a payment may have taken all its time. A mirror's last try to compensate ends after
+        # 2^6 - 1 compensation timeouts. Then the reconciler may need one sweep to notice, and one to act.
         compensation = 2**6 * self.compensation_timeout
         return self.payment_timeout + compensation + self.payment_patience + 2 * self.reconcile_interval
 
     def port_of(self, process: Process) -> int:
-        """The port that a process listens on."""
+        """The port on which this process listens."""
         return self.port or {"gateway": 3000, "order": 3001, "payment": 3002, "worker": 3003}[process]
 
 
 def load() -> Settings:
-    """The configuration of this environment. Raises StackError, which names each variable that is off and its rule."""
+    """The configuration of this environment. Raises StackError, which names each invalid variable and its rule."""
     try:
         return Settings()
     except ValidationError as error:

@@ -1,4 +1,4 @@
-"""Wire the gateway; it loads neither a database driver nor a table."""
+"""Wire the gateway. It loads no database driver and no table."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from workflows.timeline_queries import WorkflowTimelines
 
 
 async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
-    """The gateway: it needs the broker for commands and the services for queries, and waits for neither to start."""
+    """Wire the gateway. It needs the broker for commands and the services for queries, and waits for neither."""
     amqp_url = settings.amqp_url.get_secret_value()
-    # It reads a queue of its own that the feed declares, and no others: a command that no queue takes is refused.
+    # It declares no service's queue: a command that no queue takes must be refused. The feed declares its own queue.
     topology, every = Topology(reads=()), settings.topology_interval
     publishing = Broker(amqp_url, name="gateway publisher", topology=topology, declare_every=every)
     listening = Broker(amqp_url, name="gateway feed", topology=topology, declare_every=every)
@@ -72,6 +72,6 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
     )
 
     async def end_streams(_timeout: float) -> None:
-        await feed.close()  # their readers reconnect, with Last-Event-ID, to whoever answers then
+        await feed.close()  # the readers reconnect with Last-Event-ID to the gateway that answers then
 
     return Wired(app=app, background=[publishing.run(), listening.run()], finish=[end_streams])

@@ -1,4 +1,4 @@
-"""Wire the order service and the payment service: a database each, and the same parts around another book."""
+"""Wire the order service and the payment service. Each has a database and a book; the other parts are the same."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ from workflows.worker import serving_sagas
 log = structlog.get_logger()
 
 State = TypeVar("State")
-# The same steps twice: as reactions to messages, and as activities for Temporal.
+# A service's steps in both forms: as reactions to messages, and as Temporal activities.
 Steps: TypeAlias = tuple[Reactions, Sequence[Callable[..., Any]]]
 
 
@@ -66,7 +66,7 @@ class _NewServing(Protocol):
 
 
 async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Wired | None:
-    """The order service; None if told to stop before its database answered. Raises StackError if that refuses."""
+    """Wire the order service. Returns None if stopped before its database answered. Raises StackError if it refuses."""
     database = await _database("orders", settings, stack, stop)
     if database is None:
         return None
@@ -89,7 +89,7 @@ async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: as
 
 
 async def wire_payment_service(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Wired | None:
-    """The payment service; None if told to stop before its database answered. Raises StackError if that refuses."""
+    """Wire the payment service. Returns None if stopped before its database answered. Raises StackError as above."""
     database = await _database("payments", settings, stack, stop)
     if database is None:
         return None
@@ -122,7 +122,7 @@ async def _service(
     serving: _NewServing,
     create_app: _CreateApp,
 ) -> Wired:
-    # Two connections: a broker that throttles publishers must not hold back acknowledgements.
+    # Two connections, so that a broker that throttles publishers does not hold back acknowledgements.
     url, every = settings.amqp_url.get_secret_value(), settings.topology_interval
     publishing = Broker(url, name=f"{queue} publisher", topology=Topology(reads=()), declare_every=every)
     own = Topology(reads=(queue,), retry_delays=settings.retry_delays)
@@ -164,7 +164,7 @@ async def _service(
 def _retention(
     settings: Settings, database: Database, book: Book[Any], *, keys: float | None = None
 ) -> list[Coroutine[Any, Any, None]]:
-    """What removes what is kept no longer; nothing, unless an operator has asked for it."""
+    """The parts that remove old events and keys; none unless the settings ask for it."""
     events = settings.event_log_retention
     if events is None and keys is None:
         return []
@@ -189,7 +189,7 @@ def _provider(settings: Settings, database: Database) -> tuple[PaymentProvider, 
 async def _database(
     service: DatabaseName, settings: Settings, stack: AsyncExitStack, stop: asyncio.Event
 ) -> Database | None:
-    """The service's database, migrated; waits for a server that is still starting, None if told to stop meanwhile."""
+    """The service's migrated database. Waits for a server that is still starting; None if stopped meanwhile."""
     secret = settings.orders_database_url if service == "orders" else settings.payments_database_url
     url = secret.get_secret_value()
     while not stop.is_set():

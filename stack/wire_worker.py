@@ -1,4 +1,4 @@
-"""Wire the worker: the workflows, and the feed of the mirrors; it opens no database."""
+"""Wire the worker: workflows and the feed of the mirrors. It opens no database."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _HELD: Final = 20_000  # events
 
 
 async def wire_worker(settings: Settings) -> Wired:
-    """The worker: it needs the broker and Temporal, and waits for neither to start."""
+    """Wire the worker. It needs the broker and Temporal, and waits for neither."""
     client = await connect(settings.temporal_address, settings.temporal_namespace)
     broker = Broker(
         settings.amqp_url.get_secret_value(),
@@ -59,7 +59,7 @@ async def wire_worker(settings: Settings) -> Wired:
 
 
 def _preparation(settings: Settings) -> worker.Prepare:
-    """What makes Temporal ready: search attributes, and the schedule of the reconciler."""
+    """The function that prepares Temporal: it makes the search attributes and the reconciler's schedule."""
     sweep = Sweep(
         payment_timeout=settings.payment_timeout,
         grace=settings.reconcile_interval,
@@ -87,7 +87,7 @@ def _feed(settings: Settings, client: Client, broker: Broker, mirroring: Serving
         partial(Subscription, broker, MIRROR_QUEUE),
         mirrors,
         repair=repair,
-        # What is held back is not acknowledged: a thousand sagas a second that take a second or two each.
+        # Events of held sagas are not acknowledged: there may be a thousand sagas a second, of a second or two each.
         prefetch=max(settings.mirror_prefetch, _HELD if settings.mirror_after else 0),
         concurrency=settings.mirror_concurrency,
         gather=settings.mirror_gather,

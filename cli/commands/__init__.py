@@ -1,4 +1,4 @@
-"""Drive and operate a running system from the command line; here is how its commands print and fail."""
+"""Drive and operate a running system from the command line. This module has how commands print and fail."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def echo_json(value: Any) -> None:
 
 
 def echo_fields(fields: Mapping[str, object]) -> None:
-    """Print names and values, one a line."""
+    """Print names and values, one pair a line."""
     width = max(map(len, fields), default=0)
     for name, value in fields.items():
         print(f"{name:<{width}}  {text(value)}")
 
 
 def may_go_on(question: str, *, yes: bool) -> None:
-    """Return if that is what the person at the terminal wants; where nobody can be asked, only `--yes` will do."""
+    """Return if the person at the terminal agrees. Without a terminal, `--yes` is needed."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -54,12 +54,12 @@ def counted(number: int, noun: str) -> str:
 
 
 def one_line_errors(command: Callable[P, R]) -> Callable[P, R]:
-    """The command, ending with one line on standard error and exit code 1 where something outside it failed."""
+    """The command with its expected errors told in one line on standard error, and with exit code 1."""
     return failing_with(1)(command)
 
 
 def failing_with(code: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """What makes a command end with one line on standard error and this exit code where something outside it failed."""
+    """A decorator: the command tells expected errors in one line on standard error, and exits with this code."""
 
     def decorate(command: Callable[P, R]) -> Callable[P, R]:
         @functools.wraps(command)
@@ -80,14 +80,14 @@ def failing_with(code: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def run(work: Coroutine[Any, Any, R]) -> R:
-    """What this asynchronous work returns."""
+    """Run asynchronous work. Returns its result."""
     import asyncio
 
     return asyncio.run(work)
 
 
 def explain(error: Exception) -> str | None:
-    """What went wrong and what to do, as text without secrets; None for what nobody expected."""
+    """What went wrong and what to do, as text without secrets; None for an unexpected error."""
     if isinstance(error, StackError):
         return str(error)
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
@@ -97,7 +97,7 @@ def explain(error: Exception) -> str | None:
     if isinstance(error, UnicodeEncodeError):
         refused = text(error.object[error.start : error.end])
         return f"{refused} cannot be written as {error.encoding}; check the arguments, and the locale that they came in"
-    # A library that was not imported raised nothing, and importing it only to find out takes long.
+    # A library that was not imported has raised nothing, and importing it takes long.
     if "httpx" in sys.modules and (line := _explain_http(error)) is not None:
         return line
     if "aio_pika" in sys.modules:
@@ -127,7 +127,7 @@ def _explain_http(error: Exception) -> str | None:
 
 
 def _refusal(answer: httpx.Response) -> str:
-    """A problem (RFC 9457) in one line, with the remedy that its status suggests."""
+    """An error answer (RFC 9457) in one line, with the remedy that its status suggests."""
     problem: dict[str, Any] = {}
     with suppress(ValueError):
         value = answer.json()
@@ -148,6 +148,6 @@ def _refusal(answer: httpx.Response) -> str:
 
 
 def origin(request: httpx.Request) -> str:
-    """Where a request went, without user, password and path."""
+    """The scheme, host and port of a request, without user, password and path."""
     url = request.url
     return f"{url.scheme}://{url.netloc.decode('ascii')}"

@@ -72,9 +72,9 @@ def audit(
 
 
 def find(data: Path | None, environ: Mapping[str, str] = os.environ, *, port_offset: int | None = None) -> Places:
-    """Where the system keeps its data: the one that `--data` or `--port-offset` means, else the environment's.
+    """The stores of the system that `--data` or `--port-offset` names, else of the one in the environment.
 
-    Never a mixture of both. Raises StackError when the databases aren't known.
+    The two are never mixed. Raises StackError if the databases aren't known.
     """
     from audit.run import Places
     from embedded import state

@@ -1,4 +1,4 @@
-"""Contrast both coordinators, where there is a checkout with what measures."""
+"""Contrast both coordinators, by the measurement in a checkout of the project."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import typer
 from cli.commands import one_line_errors
 from embedded.errors import StackError
 
-# The measurement is no part of the product: an installation has it only beside it, in a checkout.
+# The measurement is not part of the product. Only a checkout has it.
 _CHECKOUT: Final = Path(__file__).absolute().parents[2]
 
-PASSED_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True}  # all arguments are for the measurement
+PASSED_ON: Final = {"allow_extra_args": True, "ignore_unknown_options": True}  # the measurement gets all arguments
 
 
 @one_line_errors

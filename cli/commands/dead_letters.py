@@ -1,4 +1,4 @@
-"""List, show, redrive and discard what no retry could help."""
+"""List, show, redrive and discard dead letters."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ _COLUMNS: Final = (
 
 
 class DeadLetterStore(Protocol):
-    """The part of choreography.dead_letters.DeadLetters that is used."""
+    """The part of choreography.dead_letters.DeadLetters that the commands use."""
 
     async def all(self) -> list[DeadLetterRecord]: ...
     async def redrive(self, wanted: Wanted) -> list[DeadLetterRecord]: ...
@@ -65,13 +65,13 @@ def _at_broker(url: str) -> DeadLetterStore:
     from choreography.dead_letters import DeadLetters
 
     for name in ("aio_pika", "aiormq"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what they warn of is told once, by us
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # we report the same trouble once
     return DeadLetters(url)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wiring:
-    """How the commands reach dead letters; another one can be given as the context's object."""
+    """How the commands reach dead letters. The context's object can be another one."""
 
     open_store: Callable[[str], DeadLetterStore] = _at_broker
 
@@ -193,7 +193,7 @@ def _row(record: DeadLetterRecord) -> tuple[object, ...]:
 
 
 def _as_json(record: DeadLetterRecord) -> dict[str, Any]:
-    """All of it; what is no text is in Base64, beside its text if that can be told."""
+    """The whole dead letter. Bytes that are not text are in Base64, and also as text as far as possible."""
     shown = {camel(field.name): getattr(record, field.name) for field in fields(record)}
     readable = _decoded(record.body) is not None
     raw = {"bodyBase64": None if readable else _base64(record.body), "properties": _base64(record.properties)}
@@ -201,7 +201,7 @@ def _as_json(record: DeadLetterRecord) -> dict[str, Any]:
 
 
 def _body(body: bytes) -> Any:
-    """What the JSON says; or text, if it is none, or none that can be written again."""
+    """The body's JSON value; or its text, if it isn't JSON, or is JSON that can't be written again."""
     try:
         value = msgspec.json.decode(body)
         json.dumps(value, indent=2)

@@ -1,4 +1,4 @@
-"""List and replay what the services' event logs hold."""
+"""List and replay the events in the services' event logs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ app = typer.Typer(help="Read the event logs, and publish from them again.", no_a
 
 
 class WhoseLog(StrEnum):
-    """Whose event log."""
+    """The services whose event logs are meant."""
 
     ORDER = "order"
     PAYMENT = "payment"
@@ -116,7 +116,7 @@ def replay(
         may_go_on("Replay every event there ever was?", yes=yes)
         conditions = {"since": wire_time(_EPOCH)}  # a service wants at least one condition
     for need in _NEEDS[service]:
-        # As long as it takes: a service answers when it has published everything.
+        # There is no timeout: a service answers when it has published everything.
         url = f"{getattr(target, need)}/events/replay"
         answer = content(ask("POST", url, bearer=target.internal_token, body=conditions, timeout=None))
         replayed = int(answer.get("replayed") or 0)
@@ -126,7 +126,7 @@ def replay(
 
 
 def instant(given: str, *, now: datetime) -> datetime:
-    """The time meant by ISO 8601 or an age such as 15m, in UTC. Raises typer.BadParameter for anything else."""
+    """The UTC time of an ISO 8601 text, or of an age such as 15m. Raises typer.BadParameter for anything else."""
     try:
         if age := re.fullmatch(r"([0-9]{1,9})([smhd])", given.strip()):
             return now - timedelta(**{_UNITS[age[2]]: int(age[1])})
@@ -157,7 +157,7 @@ def _log(target: Target, need: Need, conditions: Mapping[str, str], limit: int) 
     """The first `limit` events of a service's log that meet all conditions."""
     address = getattr(target, need)
     if order_id := conditions.get("orderId"):
-        # One order's events are few: the service gives all of them, and the choice is made here.
+        # An order has few events: the service gives all of them, and they are filtered here.
         url = f"{address}{_OF_ORDER[need].format(order_id)}"
         found = _events(ask("GET", url, bearer=target.internal_token))
         return [event for event in found if _meets(event, conditions)][:limit]
@@ -180,7 +180,7 @@ def _meets(event: Mapping[str, Any], conditions: Mapping[str, str]) -> bool:
 
 
 def _occurred_at(event: Mapping[str, Any]) -> datetime:
-    """When an event occurred; times of different precision don't sort as text."""
+    """The time at which an event occurred. As text, times of different precision would not sort."""
     try:
         return instant(str(event.get("occurredAt")), now=_EPOCH)
     except typer.BadParameter:

@@ -1,4 +1,4 @@
-"""The options that many commands share, each defined once."""
+"""Define the options that several commands share."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def _folder(given: str) -> Path:
 
 
 def uuid_of(what: str) -> Callable[[str], UUID]:
-    """What reads a UUID from the command line, and says what it is the id of if it is none."""
+    """A parser of UUIDs from the command line. Its error names what the UUID is the id of."""
 
     def read(given: str) -> UUID:
         try:
@@ -50,12 +50,12 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other prog
 
 
 def folder(data: Path | None) -> Path:
-    """The folder of data that is meant when `--data` names this one, or none."""
+    """The folder of data: the one that `--data` names, else SAGA_DATA, else the default."""
     return data if data is not None else Path(os.environ.get("SAGA_DATA") or DEFAULT_DATA)
 
 
 def require_offset(gateway: str, data: Path, port_offset: int | None) -> None:
-    """Raises StackError if the stack on this data, whose gateway is there, isn't the one with that port offset."""
+    """Raise StackError if the stack on this data, with this gateway, has another port offset than the given one."""
     if port_offset is None:
         return
     known = (urlsplit(gateway).port or 0) - Ports().gateway

@@ -73,7 +73,7 @@ def create(
 ) -> None:
     """Create an order. For example: `saga order create --total 999 --payment-method pm_card_visa --wait 10`."""
     target = find(data, "gateway", port_offset=port_offset)
-    # The same key must come with the same body, so a user nobody named is derived from it.
+    # A repetition with the same key must have the same body. So derive the user from the key if none is named.
     stranger = uuid5(NAMESPACE_OID, idempotency_key) if idempotency_key else uuid4()
     chosen = {"currency": currency, "paymentMethod": payment_method, "coordinator": coordinator}
     body = {"userId": str(user or stranger), "total": total, **given(chosen)}
@@ -195,7 +195,7 @@ def _watch_plainly(entries: Iterator[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _entry(event: str) -> dict[str, Any] | None:
-    """The timeline entry that an event carries; streams may come to carry other things."""
+    """The timeline entry in an event; None for anything else, which later versions may stream."""
     try:
         value = json.loads(event)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Which dead letters a command is about, and how it is done to them alone."""
+"""Select the dead letters that a command is about, and act on them only."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     Act: TypeAlias = Callable[[Wanted], Awaitable[list[DeadLetterRecord]]]
 Key: TypeAlias = tuple[str, str, bytes]
 
-# Seconds before each look: the broker takes a moment to put back what a listing has just looked at.
+# Seconds before each look: RabbitMQ takes a moment to put back the messages of an earlier look.
 _LOOKS: Final = (0.0, 0.2, 0.5, 1.0)
 _LOOK_THERE: Final = "it may have been redriven or discarded already: see `saga dead-letters list`"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What a command is about: those whose ids begin so or, without any, all that the filters let through."""
+    """The selected dead letters: those whose ids begin with one of `beginnings`; without any, those that match."""
 
     beginnings: Sequence[str]
     wanted: Wanted
@@ -41,7 +41,7 @@ class Selection:
         event_type: str | None,
         order: UUID | None,
     ) -> Selection:
-        """What the arguments of a command select. Raises BadParameter unless they name ids or say --all."""
+        """The selection by a command's arguments. Raises BadParameter unless they are either ids or --all."""
         if bool(ids) == every:
             raise typer.BadParameter("Name the ids, or add --all for all that the filters let through")
         if ids and any(given is not None for given in (reason, queue, event_type, order)):
@@ -49,15 +49,15 @@ class Selection:
         return cls(beginnings=ids or [], wanted=matching(reason, queue, event_type, order))
 
     def among(self, known: Sequence[DeadLetterRecord]) -> list[DeadLetterRecord]:
-        """Those of the known ones; an id of none is left out. Raises StackError when one fits several."""
+        """The selected ones of these dead letters. Raises StackError if a beginning fits several ids."""
         return _choose(known, self.beginnings) if self.beginnings else list(filter(self.wanted, known))
 
     def missing(self, chosen: Sequence[DeadLetterRecord]) -> list[str]:
-        """The ids that fit none of the chosen ones."""
+        """The beginnings that fit none of the chosen dead letters."""
         return [each for each in self.beginnings if not any(one.id.startswith(each) for one in chosen)]
 
     def check_found(self, chosen: Sequence[DeadLetterRecord]) -> None:
-        """Raises StackError for ids that fitted no dead letter."""
+        """Raise StackError if a beginning fits no dead letter."""
         if missing := self.missing(chosen):
             told = ", ".join(map(text, missing))
             raise StackError(f"No dead letter has an id that starts with {told}; {_LOOK_THERE}")
@@ -77,7 +77,7 @@ def _choose(known: Sequence[DeadLetterRecord], beginnings: Iterable[str]) -> lis
 
 
 def matching(reason: str | None, queue: str | None, event_type: str | None, order: UUID | None) -> Wanted:
-    """Whether a dead letter gets through all the filters given; capitals make no difference."""
+    """A function that tells whether a dead letter matches all given filters, whatever the case of letters."""
     wanted = {"reason": reason, "queue": queue, "event_type": event_type, "order_id": str(order) if order else None}
     given = {name: value.lower() for name, value in wanted.items() if value is not None}
 
@@ -90,7 +90,7 @@ def matching(reason: str | None, queue: str | None, event_type: str | None, orde
 async def look(
     all_known: Callable[[], Awaitable[list[DeadLetterRecord]]], selection: Selection
 ) -> list[DeadLetterRecord]:
-    """The dead letters that are selected; named ones that aren't there are looked for once more."""
+    """The selected dead letters. Named ones that aren't found are looked for a few times."""
     chosen: list[DeadLetterRecord] = []
     for pause in _LOOKS:
         await sleep(pause)
@@ -101,7 +101,7 @@ async def look(
 
 
 async def apply(act: Act, chosen: Sequence[DeadLetterRecord]) -> list[DeadLetterRecord]:
-    """Act on these, and only these; those that are gone by now are left out."""
+    """Act on these dead letters only. Those that are gone by now are left out."""
     done: list[DeadLetterRecord] = []
     for pause in _LOOKS:
         missing = {_key(record) for record in chosen} - {_key(record) for record in done}
@@ -117,5 +117,5 @@ def _among(keys: set[Key]) -> Wanted:
 
 
 def _key(record: DeadLetterRecord) -> Key:
-    # A message without ids is named by its place in the queue, which may be another one's the next time.
+    # The id alone is not enough: strangers may give several messages the same one.
     return record.queue, record.id, record.body

@@ -1,4 +1,4 @@
-"""Read the events of an order as they happen, over as many streams as it takes."""
+"""Read the events of an order as they happen, over several streams if one ends early."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from uuid import UUID
 
 from cli.commands.target import Target, client
 
-_MOST_FRUITLESS: Final = 5  # streams in a row that end without anything new
-_SILENCE: Final = 60.0  # seconds without even a heartbeat after which a stream counts as broken
+_MOST_FRUITLESS: Final = 5  # streams in a row that end without a new event
+_SILENCE: Final = 60.0  # seconds without an event or a heartbeat after which a stream counts as broken
 
 
 def events_of(target: Target, order_id: UUID) -> Iterator[str]:
-    """The data of each event until the saga is over, each once.
+    """The data of each event, once, until the saga is over.
 
-    A stream may end before: asked to go on after the last event, the gateway answers 204 when nothing is left to tell.
+    If a stream ends, another one continues after the last event. The gateway answers 204 when no event is left.
     """
     seen: set[str] = set()
     last, fruitless = "", 0
@@ -33,7 +33,7 @@ def events_of(target: Target, order_id: UUID) -> Iterator[str]:
 
 
 def _events(target: Target, order_id: UUID, *, after: str) -> Iterator[tuple[str | None, str]]:
-    """Id and data of each server-sent event, read as the WHATWG's HTML standard says; the id None is the end."""
+    """The id and data of each server-sent event, read as the WHATWG's HTML standard says. The id None is the end."""
     import httpx
 
     headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}

@@ -1,4 +1,4 @@
-"""Find the system that a command is for, and ask it."""
+"""Find the system that a command is for, and send it requests."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SERVICE_PORTS: Final = {"order": 3001, "payment": 3002}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """Where a system is reached, and what opens it; empty is what isn't known."""
+    """The addresses and the token of a system. Unknown ones are empty."""
 
     gateway: str = ""
     order_service: str = ""
@@ -52,10 +52,10 @@ def find(
     port_offset: int | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Target:
-    """The system that `--data` or `--port-offset` means, else the one that the environment names, else the default one.
+    """The system that `--data` or `--port-offset` names, else the one in the environment, else the default one.
 
-    Never a mixture of both: a token or a command must not reach another system than the one meant. Only
-    SAGA_INTERNAL_TOKEN and SAGA_API_KEY go with either. Raises StackError unless all `needs` are known.
+    They are never mixed: a token or a command must not reach another system than the user means. Only
+    SAGA_INTERNAL_TOKEN and SAGA_API_KEY apply to all. Raises StackError unless all `needs` are known.
     """
     chosen = data is not None or port_offset is not None
     named = not chosen and any(environ.get(variable) for variable in _ADDRESSES.values())
@@ -116,7 +116,7 @@ def _from_folder(data: Path, environ: Mapping[str, str]) -> Target:
             f"{data}/state.json cannot be read ({why}); restart `saga up` or set SAGA_GATEWAY_URL"
         ) from None
     secrets: dict[str, Any] = {}
-    with suppress(OSError, ValueError):  # whoever needs what is in it is told so
+    with suppress(OSError, ValueError):  # a command that needs them says that they are missing
         secrets = _read(data / "secrets.json")
     urls = state.get("urls") or {}
     return Target(
@@ -152,14 +152,14 @@ def ask(
     headers: Mapping[str, str] | None = None,
     timeout: float | None = 10.0,
 ) -> httpx.Response:
-    """The answer, waited for `timeout` seconds. Raises httpx.HTTPError, also for an answer that isn't a success."""
+    """Send a request, and wait `timeout` seconds for its answer. Raises httpx.HTTPError unless it is a success."""
     with client(url, bearer) as http:
         answer = http.request(method, url, params=given(params or {}), json=body, headers=headers, timeout=timeout)
         return answer.raise_for_status()
 
 
 def client(url: str, bearer: str = "") -> httpx.Client:
-    """A client that shows this token; it goes to the system directly, wherever that is."""
+    """A client with this token. It connects directly, without a proxy."""
     import httpx
 
     return http_clients.client(headers=bearing(bearer), timeout=httpx.Timeout(10.0, connect=5.0))
@@ -171,7 +171,7 @@ def bearing(token: str) -> dict[str, str]:
 
 
 def content(answer: httpx.Response) -> dict[str, Any]:
-    """The JSON object that was answered. Raises StackError for anything else."""
+    """The JSON object in an answer. Raises StackError if it holds anything else."""
     with suppress(ValueError):
         value = answer.json()
         if isinstance(value, dict):
@@ -180,5 +180,5 @@ def content(answer: httpx.Response) -> dict[str, Any]:
 
 
 def given(values: Mapping[str, Any]) -> dict[str, str]:
-    """What is not None, as text."""
+    """The values that are not None, as text."""
     return {name: str(value) for name, value in values.items() if value is not None}
