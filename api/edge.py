@@ -1,4 +1,4 @@
-"""Guard the edge: who asks under which name, and how much is sent."""
+"""Guard every request at the edge: its correlation id, its Host and origin, and the size of its body."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ _CORRELATION_ID: Final = re.compile(rb"[!-~](?:[ -~]{0,126}[!-~])?")
 
 
 class Edge:
-    """The outermost layer: names the request, checks who asks, and turns what nobody expected into a bare 500.
+    """The outermost layer. It gives each request a correlation id, checks it, and turns an unexpected error into a 500.
 
-    A usable `X-Correlation-Id` (1 … 128 printable ASCII characters, no space at either end) is taken over; anything
-    else is replaced, since no request is worth refusing for how it wants to be traced. HEAD is a GET without its body.
+    A usable `X-Correlation-Id` (1 … 128 printable ASCII characters, no space at either end) is kept. Any other one is
+    replaced, because a bad correlation id is no reason to refuse a request. HEAD is a GET without a body.
     """
 
     def __init__(self, app: ASGIApp, *, access: Access | None = None, max_body: int = MAX_BODY) -> None:
         self._app = app
-        self._access = access  # None: whoever asks shows a token, which no web page has
+        self._access = access  # None: every client shows a token, and no web page has one
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -58,7 +58,7 @@ class Edge:
         tokens = bind_contextvars(correlation_id=correlation_id)
         try:
             self._check(scope, asked)
-            # With a Content-Length the server itself stops reading there; only chunks can go on and on.
+            # With a Content-Length, the server stops reading there. Only a chunked body can go on without end.
             bounded = _bounded(receive, self._max_body) if asked.length is None else receive
             inner = {**scope, "method": "GET"} if answer.is_head else scope
             await self._app(inner, bounded, answer.send)
@@ -90,7 +90,7 @@ class Edge:
 
 
 class _Response:
-    """What is sent back: with the fields that every answer has, and for HEAD without a body, however long it is."""
+    """Sends the answer, with the fields that every answer has, and without a body for HEAD."""
 
     def __init__(self, scope: Scope, send: Send, fields: Fields, access: Access | None, asked: _RequestFields) -> None:
         self._send = send
@@ -116,7 +116,7 @@ class _Response:
                 allowed = next((value for name, value in message["headers"] if name == b"allow"), b"")
                 message["headers"] += self._access.preflight_fields_for(self._origin, allowed)
         await self._send(message)
-        if self.is_head:  # a stream learns by this that nobody follows it
+        if self.is_head:  # this ends a stream, which nobody reads
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
@@ -125,19 +125,19 @@ class _RequestFields:
     correlation_id: str | None = None
     length: int | None = None
     hosts: int = 0
-    host: bytes = b"localhost"  # HTTP/1.0 need not say
+    host: bytes = b"localhost"  # a request of HTTP/1.0 need not have a Host
     origin: bytes | None = None
     site: bytes | None = None
 
 
 def correlation_id_of(scope: Scope) -> str:
-    """The id under which this request is traced."""
+    """The correlation id of this request."""
     correlation_id: str = scope[CORRELATION_ID]
     return correlation_id
 
 
 def host_of(scope: Scope) -> bytes:
-    """The name under which this process was asked."""
+    """The Host of this request."""
     return _read_headers(scope).host
 
 

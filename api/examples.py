@@ -1,4 +1,4 @@
-"""The examples that all documents of the API share."""
+"""Define the examples that all OpenAPI documents share."""
 
 from __future__ import annotations
 
@@ -65,17 +65,17 @@ READY: Final = {"ready": True, "checks": {"broker": "ok", "temporal": "ok"}}
 NOT_READY: Final = {"ready": False, "checks": {"broker": "not connected", "temporal": "ok"}}
 
 
-# FastAPI leaves out of its document whatever is null, in examples, too: there, this stands for it.
+# FastAPI leaves nulls out of its document, also in examples. This stands for null there.
 _NULL: Final = "\0"
 
 
 def hide_nulls(value: Any) -> Any:
-    """The example as it gets through FastAPI."""
+    """The example without nulls, so that FastAPI keeps it whole."""
     return _NULL if value is None else _each(hide_nulls, value)
 
 
 def show_nulls(value: Any) -> Any:
-    """The document with the nulls of its examples."""
+    """The document with the nulls of its examples put back."""
     return None if value == _NULL else _each(show_nulls, value)
 
 

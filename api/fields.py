@@ -1,4 +1,4 @@
-"""The types of fields that requests have in common, and their rules."""
+"""Define the types and rules of fields that several requests have."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Currency = Annotated[
 MinorUnits = Annotated[int, Field(strict=True, ge=1, le=MAX_TOTAL, description="In minor units: 999 is 9.99")]
 PageNumber = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(_digits_only)]
 PageLimit = Annotated[int, Field(ge=1, le=100), BeforeValidator(_digits_only)]
-# Named as clients name them: so a 422 names the field that they know.
+# The aliases are the clients' names, so that a 422 names the field by the name that the client knows.
 OrderIdInPath = Annotated[UUID, Path(alias="orderId", description="The order's id", examples=[ORDER_ID])]
 UserIdInPath = Annotated[UUID, Path(alias="userId", description="The user's id")]
 PaymentIdInPath = Annotated[UUID, Path(alias="paymentId", description="The payment's id", examples=[PAYMENT_ID])]

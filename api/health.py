@@ -1,4 +1,4 @@
-"""Say whether this process is alive, and whether it can do its work."""
+"""Answer whether this process is alive, and whether it can do its work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from api.examples import ALIVE, NOT_READY, READY
 from api.openapi import CORRELATION_PARAMETER, answers, problems
 from api.schemas import Health, Ready
 
-# What a process depends on, by name: "ok", or what is wrong with it; behind DEGRADED, with what it can do without.
+# The state of each part that a process depends on, by name: `ok`, or what is wrong. After DEGRADED, the process can do
+# without that part.
 DEGRADED: Final = "degraded: "
 Readiness: TypeAlias = Callable[[], Awaitable[Mapping[str, str]]]
 
@@ -21,7 +22,7 @@ _ALIVE: Final = b'{"status":"ok"}'
 
 
 def health_routes(readiness: Readiness) -> APIRouter:
-    """`/healthz` and `/readyz`; the latter names what is missing."""
+    """`/healthz` and `/readyz`. The latter names what is missing."""
     router = APIRouter(tags=["operation"])
     extra = {"parameters": [CORRELATION_PARAMETER]}
 

@@ -1,4 +1,4 @@
-"""Take requests off a connection within bounds: so many bytes, so many fields, so much time to send them."""
+"""Read requests from a connection within limits: on bytes, on fields, and on the time to send them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,17 @@ log = structlog.get_logger()
 
 MAX_HEAD: Final = 64 * 1024  # bytes of the request line and the header, line ends included
 MAX_FIELDS: Final = 100  # of header and trailer together
-# Bytes of a body as it travels: in chunks of one byte each, the largest body takes six times its size.
+# Bytes of a body with its chunk sizes. In chunks of one byte each, the largest body takes six times its size.
 _MAX_CODED: Final = 8 * MAX_BODY
 _MOST_DROPPED: Final = 8 * 1024 * 1024  # bytes that a refused client may still send
-_LINGER: Final = 1.0  # seconds in which it can read why its request was refused, while it may still be sending
+_LINGER: Final = 1.0  # seconds in which a client that may still be sending can read why it was refused
 
 
 class HttpConnection(HttpToolsProtocol):
-    """One client's connection. Bytes are counted before the parser sees them, since it copies an unfinished field anew
-    with each piece of it; time is looked at by whoever calls `sweep`, so that no request needs timers of its own.
+    """One client's connection.
+
+    Bytes are counted before the parser gets them, because the parser copies an unfinished field again with each piece.
+    The caller of `sweep` checks times, so that no request needs timers of its own.
     """
 
     cycle: _Exchange
@@ -47,7 +49,7 @@ class HttpConnection(HttpToolsProtocol):
         self.url = b""
         self._room = MAX_HEAD  # bytes that may still come before the head, or the body, is complete
         self._fields = 0
-        self._in_body = False  # the head of `cycle` is complete, its body is not
+        self._in_body = False  # whether the head of `cycle` is complete and its body is not
         self._begun: float | None = None  # when the request that is being received began
         self._idle_since = self.loop.time()
         self._running: RequestResponseCycle | None = None
@@ -73,7 +75,7 @@ class HttpConnection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # Nothing else is spoken here: the request is answered as it stands, and nothing behind it is read.
+            # We speak no other protocol: answer the request as it is, and read nothing after it.
             self.cycle.keep_alive = False
             self._ended = self.loop.time()
         except httptools.HttpParserError as error:
@@ -89,7 +91,7 @@ class HttpConnection(HttpToolsProtocol):
         if self._fields > MAX_FIELDS:
             self._refusal = too_many_fields()
             raise ValueError
-        if not self._in_body:  # a trailer comes too late to say anything about the request
+        if not self._in_body:  # a trailer field comes too late and is ignored
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -123,7 +125,7 @@ class HttpConnection(HttpToolsProtocol):
 
     def _read_target(self) -> None:
         self.scope["method"] = self.parser.get_method().decode("ascii")
-        if self.url == b"*":  # OPTIONS asks about the server as a whole
+        if self.url == b"*":  # OPTIONS about the whole server
             self.scope["path"], self.scope["raw_path"], self.scope["query_string"] = "*", b"*", b""
             return
         try:
@@ -135,7 +137,7 @@ class HttpConnection(HttpToolsProtocol):
         self.scope["path"] = urllib.parse.unquote(path) if "%" in path else path
         self.scope["raw_path"] = target.path or b"/"
         self.scope["query_string"] = target.query or b""
-        if target.host:  # RFC 9112, 3.2.2: the host that the target names is the one that is meant
+        if target.host:  # RFC 9112, 3.2.2: the host in the target replaces the Host field
             host = b"[%s]" % target.host if b":" in target.host else target.host
             named = b"%s:%d" % (host, target.port) if target.port else host
             self.headers[:] = [(name, named if name == b"host" else value) for name, value in self.headers]
@@ -168,11 +170,11 @@ class HttpConnection(HttpToolsProtocol):
         return Problem(ProblemType.HEAD_TOO_LARGE, f"The header is larger than {MAX_HEAD} bytes; send less")
 
     def _refuse(self, problem: Problem) -> None:
-        """Answer the request that is being received, unless another answer has begun, and end the connection."""
+        """Refuse the request that is being received, unless its answer has begun, and end the connection."""
         log.info("request_refused", status=problem.status, why=problem.detail, client=self.client)
         receiving = self.cycle if self._in_body else None
         if self._running is not None and self._running is not receiving and self._answering():
-            # Whoever sent this is still being answered something else: that ends first, and the connection with it.
+            # An earlier request of this client is still being answered. Finish that, then end the connection.
             self._running.keep_alive = False
             self.pipeline.clear()
             self._ended = self.loop.time()
@@ -185,8 +187,9 @@ class HttpConnection(HttpToolsProtocol):
         self._stop_listening()
 
     def _stop_listening(self) -> None:
-        """Say that nothing more is coming from here. What still arrives is dropped: closing at once would reset the
-        connection, and the client might never read the answer.
+        """End our side of the connection, and drop what still arrives.
+
+        Closing at once would reset the connection, and the client might never read the answer.
         """
         self._ended = self.loop.time()
         if not self.transport.is_closing():
@@ -195,20 +198,20 @@ class HttpConnection(HttpToolsProtocol):
     # what takes its time
 
     def sweep(self, now: float, *, sending: float, idle: float) -> None:
-        """Refuse the request that has taken more than `sending` seconds to arrive; end what was `idle` for so long."""
+        """Refuse a request that has taken more than `sending` seconds to arrive. Close a connection after `idle` s."""
         if self._ended is not None:
             if not self._answering() and now - self._ended > _LINGER:
                 self.transport.abort()
         elif self._begun is not None:
             if self.flow.read_paused or (self._answering() and not self._in_body):
-                self._begun = now  # it is not the client that takes its time
+                self._begun = now  # the client is not the one that is slow
             elif now - self._begun > sending:
                 self._refuse(too_slow(sending))
         elif not self._answering() and now - self._idle_since > idle:
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._running is not None:  # which isn't `cycle` if another request was sent behind it
+        if self._running is not None:  # it isn't `cycle` if another request has arrived after it
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
@@ -217,13 +220,13 @@ class HttpConnection(HttpToolsProtocol):
 class _Exchange(RequestResponseCycle):
     """A request and its answer."""
 
-    cut_short = False  # the answer is complete, the request isn't, and too much of it may be to come
+    cut_short = False  # whether the answer is complete, and a request that may be too long is not
 
     async def send(self, message: ASGISendEvent) -> None:
         if self.more_body and not self.response_started and self._is_long():
-            self.cut_short, self.keep_alive = True, False  # which the answer's header says
+            self.cut_short, self.keep_alive = True, False  # the answer's header tells the client so
             await super().send(message)
-            self.keep_alive = True  # the connection ends when the client has had the time to read the answer
+            self.keep_alive = True  # the connection ends later, when the client has had time to read the answer
         else:
             await super().send(message)
 

@@ -1,4 +1,4 @@
-"""Tell the names under which a machine reaches itself. It stands on the standard library alone."""
+"""Recognise the names under which a machine reaches itself, with the standard library only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from ipaddress import IPv6Address, ip_address
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a Host field's name, in small letters and without its port, is localhost or a loopback address."""
+    """Whether the name of a Host field, in lower case and without its port, is localhost or a loopback address."""
     if name == "localhost":
         return True
     try:

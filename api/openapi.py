@@ -1,4 +1,4 @@
-"""Say in OpenAPI what can be answered: every status, with its media type and an example that is true."""
+"""Describe in OpenAPI every possible answer: its status, its media type, and a true example."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Responses: TypeAlias = dict[int | str, dict[str, Any]]
 
 _REF: Final = "#/components/schemas/{model}"
 
-_ANY: Final[Mapping[int, tuple[str, str, Problem]]] = {  # what any request can meet
+_ANY: Final[Mapping[int, tuple[str, str, Problem]]] = {  # the problems that any request may have
     400: ("Refused", "This is not HTTP/1.1, or its Host field is missing, double or impossible", no_single_host()),
     408: ("TooSlow", "The request was not sent in time", too_slow(30)),
     413: ("BodyTooLarge", "The body is larger than 64 KiB", too_large(MAX_BODY)),
@@ -47,7 +47,7 @@ _DESCRIPTIONS: Final[Mapping[int, str]] = {
     503: "The broker, Temporal, or a service that is needed, does not answer; `Retry-After` says when to try again. "
     "With a `Location`, the command may be carried out all the same: the order there tells",
 }
-_LIKE: Final[Mapping[int, Problem]] = {  # as a service says it
+_LIKE: Final[Mapping[int, Problem]] = {  # the problems of a service, as examples
     401: unauthorized(),
     404: Problem(ProblemType.NOT_FOUND, f"Order {ORDER_ID} is not known; check the id"),
     422: repeated("page"),
@@ -87,7 +87,7 @@ _KEY_SCHEME: Final = {
 
 
 def problems(*found: int | Problem) -> Responses:
-    """The declarations of these problems, by status or by example, and of the 422 that every request can meet."""
+    """The declarations of these problems, named by status or by example, and of the 422 that any request may get."""
     told: dict[int, list[Problem]] = {}
     for each in found:
         problem = _LIKE[each] if isinstance(each, int) else each
@@ -114,7 +114,7 @@ def _declared(description: str, told: list[Problem]) -> dict[str, Any]:
 def answers(
     status: int, model: type[BaseModel], description: str, *, like: Iterable[Any] = (), **headers: str
 ) -> Responses:
-    """The declaration of a success, with examples; `headers` by name with underscores, each with its description."""
+    """The declaration of a success, with examples. `headers` have underscores in their names, and descriptions."""
     shown = {f"example-{n}": {"value": examples.hide_nulls(value)} for n, value in enumerate(like, 1)}
     answer: dict[str, Any] = {"model": model, "description": description}
     if shown:
@@ -128,7 +128,7 @@ def answers(
 
 
 def takes(model: type[BaseModel] | None = None, *parameters: dict[str, Any], required: bool = True) -> dict[str, Any]:
-    """What an operation reads by itself: a JSON body and headers."""
+    """The declaration of what an operation reads without FastAPI: a JSON body and headers."""
     found: dict[str, Any] = {"parameters": [*parameters, CORRELATION_PARAMETER]}
     if model is not None:
         schema = {"$ref": _REF.format(model=model.__name__)}
@@ -137,14 +137,15 @@ def takes(model: type[BaseModel] | None = None, *parameters: dict[str, Any], req
 
 
 def operation_id(route: APIRoute) -> str:
-    """What a client that is made from the document calls the operation: createOrder."""
+    """The operation's name for clients that are generated from the document, such as createOrder."""
     return to_camel(route.name)
 
 
 def describe(app: FastAPI, *bodies: type[BaseModel], keys: KeysAsked | None = None) -> None:
-    """Make the application's document complete: the bodies it reads by itself, problems, correlation ids.
+    """Complete the application's document with the bodies that it reads without FastAPI, problems, correlation ids.
 
-    `keys` has the gateway, which web pages use: foreign ones are refused. A service asks for the internal token.
+    `keys` are given for the gateway. Web pages use it, so it refuses those of foreign origins. A service asks for the
+    internal token instead.
     """
 
     def openapi() -> dict[str, Any]:
@@ -216,7 +217,7 @@ def _reads(operation: Mapping[str, Any], status: int) -> bool:
 
 
 def _place(operation: Mapping[str, Any], path: str) -> None:
-    """Tell each answer's headers, and in each problem the path that was asked for."""
+    """Add the headers of each answer, and the path of the request to each problem."""
     known = path.replace("{orderId}", ORDER_ID).replace("{paymentId}", PAYMENT_ID)
     unknown = path.replace("{orderId}", "42").replace("{paymentId}", "42")
     for answer in operation["responses"].values():

@@ -1,4 +1,4 @@
-"""Answer every error as RFC 9457 problem details: what, which, why and what to do."""
+"""Answer every error with RFC 9457 problem details: what, which, why and what to do."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _CHANGING: Final = ("DELETE", "PATCH", "POST", "PUT")
 
 
 class ProblemType(Enum):
-    """The problems there are: slug, status and title."""
+    """The types of problems, each with slug, status and title."""
 
     REFUSED = ("refused", 400, "The request was refused")
     UNAUTHORIZED = ("unauthorized", 401, "Credentials are missing or wrong")
@@ -59,7 +59,7 @@ class ProblemType(Enum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Violation:
-    """A rule that a request breaks; `part` is body, query, path or header."""
+    """A rule that a request breaks. `part` is body, query, path or header."""
 
     part: str
     field: str
@@ -68,7 +68,7 @@ class Violation:
 
 
 class Problem(Exception):
-    """An error to answer with."""
+    """An error that becomes the answer to a request."""
 
     def __init__(
         self,
@@ -93,12 +93,12 @@ def unavailable(detail: str, *, retry_after: int = 1) -> Problem:
 
 
 def not_taken(by: str) -> Problem:
-    """A 503 for a command that nobody has: asking again is all that there is to do."""
+    """A 503 for a command that certainly has no effect. The client must send it again."""
     return unavailable(f"{by} did not take the command, so nothing will come of it; try again")
 
 
 def undecided(by: str, order_id: UUID, *, may_be: str, within: float) -> Problem:
-    """A 503 for a command that may be carried out all the same: the client is told so, and where to look."""
+    """A 503 for a command that may take effect all the same. It tells the client so, and where to look."""
     detail = (
         f"{by} did not confirm the command within {within:g} s: order {order_id} may still be {may_be}. "
         f"GET /api/orders/{order_id} tells once it is. Asking again is safe; for a POST, with the same Idempotency-Key"
@@ -115,14 +115,14 @@ def invalid(*violations: Violation) -> Problem:
 
 
 def violations_of(errors: Sequence[Any], part: str | None = None) -> list[Violation]:
-    """Pydantic's errors in our words; without `part`, their locations start with it."""
+    """Pydantic's errors in our words. Without `part`, each error's location begins with the part."""
     found = []
     for error in errors[:_MOST_ERRORS]:
         location = [str(step) for step in error["loc"]]
         where = part or (location.pop(0) if location else "request")
         rule = str(error["type"])
         message = _in_our_words(rule, str(error["msg"]))
-        # What Pydantic reports about the body as a whole (its syntax, its type) has no field to name.
+        # An error about the whole body (its syntax, its type) has no field, so it names the part.
         field = ".".join(location) if location and rule != "json_invalid" else where
         found.append(Violation(part=where, field=field[:_LONGEST_TEXT], rule=rule, message=message[:_LONGEST_TEXT]))
     return found
@@ -167,7 +167,7 @@ def content_of(problem: Problem, *, path: str, correlation_id: str | None) -> di
 
 
 def unexpected(error: Exception, scope: Scope) -> Response:
-    """A 500 that tells the client nothing but the correlation id, under which the log tells the rest."""
+    """A 500 that tells the client only the correlation id. The log has the error under that id."""
     log.error("request_failed", method=scope["method"], path=scope["path"], exc_info=error)
     return respond(internal(), scope)
 
@@ -219,8 +219,8 @@ def _as_problem(error: HTTPException, request: Request, allowed: str) -> Problem
 
 
 def allowed_methods(app: FastAPI, scope: Scope) -> list[str]:
-    """What `Allow` lists (RFC 9110, 10.2.1): the methods of every route at this path, none if there is nothing."""
-    root = scope.get("app_root_path", scope.get("root_path", ""))  # a mount has moved the latter
+    """The methods for `Allow` (RFC 9110, 10.2.1): those of all routes at this path; none if there is no route."""
+    root = scope.get("app_root_path", scope.get("root_path", ""))  # a mount changes root_path
     asked = {"type": "http", "path": scope["path"], "root_path": root, "headers": []}
 
     def is_possible(method: str) -> bool:
@@ -230,7 +230,7 @@ def allowed_methods(app: FastAPI, scope: Scope) -> list[str]:
             if method == "GET" or not isinstance(route, Mount)  # files are only read
         )
 
-    if scope["path"] == "*":  # the server as a whole
+    if scope["path"] == "*":  # the whole server
         return ["GET", "HEAD", *_CHANGING, "OPTIONS"]
     reading = ["GET", "HEAD"] if is_possible("GET") else []
     found = reading + [method for method in _CHANGING if is_possible(method)]
@@ -238,5 +238,5 @@ def allowed_methods(app: FastAPI, scope: Scope) -> list[str]:
 
 
 def from_pydantic(error: ValidationError, part: str) -> Problem:
-    """The 422 for a part of a request that Pydantic has refused."""
+    """The 422 for a part of a request that Pydantic refused."""
     return invalid(*violations_of(error.errors(include_url=False, include_context=False, include_input=False), part))

@@ -1,4 +1,4 @@
-"""Read a JSON body in one pass, which FastAPI does in three."""
+"""Read and check a JSON body in one pass; FastAPI needs three."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _JSON: Final = re.compile(r"application/(?:[\w.+-]+\+)?json\s*(?:;.*)?", re.IGNO
 
 
 async def read_body(request: Request, model: type[Body]) -> Body:
-    """The body, parsed and checked in one pass; bytes that are no JSON are a 422 as well. Raises Problem."""
+    """The body, parsed and checked. Raises Problem; bytes that are not JSON are a 422, too."""
     body = await request.body()
     if body:
         _check_type(request)
@@ -27,7 +27,7 @@ async def read_body(request: Request, model: type[Body]) -> Body:
 
 
 def _check_type(request: Request) -> None:
-    # A browser can send any other type from any page without asking, and would place orders that way.
+    # From any web page, a browser can send some other types without asking us. So only JSON may place orders.
     types = request.headers.getlist("content-type")
     if len(types) != 1 or not _JSON.fullmatch(types[0]):
         raise not_json()
@@ -42,5 +42,5 @@ def not_json() -> Problem:
 
 
 async def read_optional_body(request: Request, model: type[Body]) -> Body:
-    """The same, where no body at all means an empty object."""
+    """The body, parsed and checked. No body means an empty object. Raises Problem."""
     return await read_body(request, model) if await request.body() else model()

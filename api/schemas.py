@@ -1,4 +1,4 @@
-"""Describe what travels over HTTP: requests as they are checked, answers as they are documented."""
+"""Define requests and answers that gateway and services share: requests are checked, answers are documented."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask workflows for their timelines, by name: whichever coordinator an order has, its workflow answers alike."""
+"""Ask workflows for their timelines by query. Workflows of both coordinators answer in the same form."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from temporalio.service import RPCError, RPCStatusCode
 from workflows.naming import workflow_id
 from workflows.temporal_errors import TemporalUnavailable, translated
 
-_CALL: Final = timedelta(seconds=1)  # the gateway's own limit is no longer
+_CALL: Final = timedelta(seconds=1)  # the gateway's own time limit is not longer
 _QUERY: Final = "timeline"
 
 
 class WorkflowTimelines:
-    """The timelines in one namespace of Temporal."""
+    """The timelines of the workflows in one Temporal namespace."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
 
     async def timeline(self, order_id: UUID) -> Mapping[str, Any] | None:
-        """What the order's latest run tells, ended or not; None if it has no workflow. Raises TemporalUnavailable.
+        """The timeline of the order's latest run, open or closed; None if it has no workflow.
 
-        A worker answers, and for a workflow that it has not in memory it reads the history first.
+        A worker answers. It reads the history first if the workflow is not in its memory. Raises TemporalUnavailable.
         """
         handle = self._client.get_workflow_handle(workflow_id(order_id))
         with translated():

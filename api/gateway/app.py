@@ -1,4 +1,4 @@
-"""The gateway (port 3000): commands go to their coordinator, queries to the services; it owns no data."""
+"""The gateway (port 3000). It sends commands to their coordinator and queries to the services, and owns no data."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def create_gateway(
     access: Access | None = None,
     settings: GatewaySettings | None = None,
 ) -> FastAPI:
-    """The gateway's application; `orders` and `payments` are clients of the services' read APIs."""
+    """The gateway's application. `orders` and `payments` are clients of the services' read APIs."""
     settings = settings or GatewaySettings()
     limits, ids, shortcuts = settings.limits, OrderIds(settings.secret), Shortcuts()
     originals, keys = settings.originals, Keys(settings.keys)
@@ -85,7 +85,7 @@ def create_gateway(
         limits=limits,
         originals=originals,
     )
-    app = FastAPIOffline(  # its pages bring their scripts along: no network is needed to read them
+    app = FastAPIOffline(  # its pages of documentation load no script from the network
         docs_url=None,
         redoc_url=None,
         title="Payment saga",

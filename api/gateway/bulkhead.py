@@ -1,4 +1,4 @@
-"""Bound how many requests are under way to a service at once, and how many wait for their turn."""
+"""Limit how many requests are under way to a service at once, and how many wait for a place."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import Final
 
-_LATE: Final = 0.8  # of its patience, after which somebody has waited for long
+_LATE: Final = 0.8  # the share of its patience after which a waiter has waited for long
 
 
 class BulkheadFull(Exception):
-    """Too many wait already, or this one has waited for as long as it may."""
+    """Too many requests wait already, or this one has waited for as long as it may."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bounds:
-    """How many may pass at once, how many may wait for that, and for how many seconds each."""
+    """How many requests may be under way at once, how many may wait, and for how many seconds each."""
 
     at_once: int
     waiting: int
@@ -33,11 +33,12 @@ class _Waiter:
 
 
 class Bulkhead:
-    """Lets so many through at once; the others wait for their turn.
+    """Lets a limited number of requests through at once. The others wait for a place.
 
-    First come, first served, until the first has waited for four fifths of its patience. Then the last one is first: on
-    a machine that can't keep up, those in the queue's order would all be served when their patience has just ended. It
-    is not the first one sooner, for whoever is served and asks again would be served before those who have waited.
+    The first waiter is served first, until it has waited for four fifths of its patience. From then on the last waiter
+    is served first. On a machine that can't keep up, serving in order would serve all waiters when their patience is
+    almost over, and refuse most. The order is not reversed earlier, because a client that asks again at once would then
+    be served before those that have waited.
     """
 
     def __init__(self, bounds: Bounds, clock: Callable[[], float] = monotonic) -> None:
@@ -48,7 +49,7 @@ class Bulkhead:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Hold a place until the end of the context. Raises BulkheadFull: at once when too many wait already."""
+        """Hold a place until the end of the context. Raises BulkheadFull, at once if too many wait already."""
         if self._free:
             self._free -= 1
         else:
@@ -71,7 +72,7 @@ class Bulkhead:
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
             elif not waiter.turn.cancelled() and waiter.turn.exception() is None:
-                self._release()  # its turn had just come
+                self._release()  # it had just got a place
             raise
         finally:
             timer.cancel()
@@ -82,7 +83,7 @@ class Bulkhead:
             waiter.turn.set_exception(BulkheadFull(f"no place became free within {self._bounds.patience:g} s"))
 
     def _release(self) -> None:
-        """Give the place to whoever's turn it is."""
+        """Give the place to the next waiter."""
         late = self._clock() - _LATE * self._bounds.patience
         while self._waiters:
             waiter = self._waiters.pop() if self._waiters[0].since < late else self._waiters.popleft()

@@ -1,4 +1,4 @@
-"""Give a command its time, and say what may still come of one that has taken too long."""
+"""Limit the time of a command, and say what effect a command may still have that took too long."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from uuid import UUID
 
 from api.problems import Problem, unavailable, undecided
 
-# What may still become of an order.
+# What a command may still do to an order.
 PLACED: Final = "placed"
 CANCELLED: Final = "cancelled"
 
 
 class PendingCommand:
-    """What a command that takes too long may still come to: nothing, until it has begun."""
+    """The effect that a command may still have if it takes too long: none, until it has begun."""
 
     def __init__(self) -> None:
         self._may_be: tuple[UUID, str] | None = None
 
     def begin(self, order_id: UUID, *, may_be: str) -> None:
-        """From now on, what is asked may be done although nobody hears of it."""
+        """Note that from now on the command may take effect, even if no confirmation arrives."""
         self._may_be = (order_id, may_be)
 
     def too_late(self, seconds: float) -> Problem:
@@ -34,7 +34,7 @@ class PendingCommand:
 
 @asynccontextmanager
 async def in_time(seconds: float) -> AsyncIterator[PendingCommand]:
-    """Raise Problem when a command takes longer, all that is asked for it together."""
+    """Raise Problem if the whole command takes longer than this."""
     pending = PendingCommand()
     try:
         async with asyncio.timeout(seconds):

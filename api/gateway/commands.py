@@ -1,4 +1,4 @@
-"""Accept commands: check them, hand them to their coordinator, and promise nothing that isn't confirmed."""
+"""Accept commands: check them, hand them to their coordinator, and answer only when that is confirmed."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ from workflows.temporal_errors import RequestNotTaken, TemporalUnavailable
 
 _SCOPE: Final = "public"  # whose Idempotency-Keys these are while there are no API keys …
 _SCOPE_OF_KEY: Final = "key:"  # … and before the name of one
-_NEVER_RAN: Final = 5  # seconds, until a service that is being started may have its queue
+_NEVER_RAN: Final = 5  # seconds after which a service that is being started may have its queue
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Placement:
-    """What an order is placed as; an Idempotency-Key stands for both, for good."""
+    """The id and the coordinator of an order to place. An Idempotency-Key stands for both, for good."""
 
     order_id: OrderId
     coordinator: Coordinator
 
 
 class Commands:
-    """The gateway's side of every command."""
+    """Accepts the commands of clients."""
 
     def __init__(
         self,
@@ -77,16 +77,16 @@ class Commands:
     async def placement(
         self, body: CreateOrder, key: str | None, correlation_id: str, *, asked_by: str | None = None
     ) -> Placement:
-        """A new order; with an Idempotency-Key the one that the key stands for, with the coordinator it had at first.
+        """The placement of a new order; or, with an Idempotency-Key, of the order that the key stands for.
 
-        Idempotency-Keys are those of the API key whose name is `asked_by`. Raises Problem: the key came with another
-        body before, or the order service, which keeps them, is away.
+        Each API key, whose name is `asked_by`, has its own Idempotency-Keys. Raises Problem if the Idempotency-Key came
+        with another body before, or if the order service, which keeps these keys, is away.
         """
-        # An order that names none was given the default, but maybe another one than today's.
+        # An order that named no coordinator got the default of its time, which may not be today's.
         possible = (body.coordinator,) if body.coordinator else (self._default, *Coordinator)
         self._check_possible(possible[0])
         check_kept(body.currency, body.payment_method, self._queries.originals)
-        # The id tells who coordinates: whoever cancels the order before it is stored has nobody to ask.
+        # The id tells who coordinates, because a cancellation may come before the order is stored.
         minted = self._ids.mint(self._clock(), orchestrated=possible[0] is Coordinator.ORCHESTRATION)
         if key is None:
             return Placement(order_id=OrderId(minted), coordinator=possible[0])
@@ -108,9 +108,9 @@ class Commands:
         raise key_taken(kept.order_id)
 
     async def create(self, placement: Placement, body: CreateOrder, correlation_id: str) -> None:
-        """Publish the command, or start the saga, confirmed on return. Raises Problem.
+        """Publish the command, or start the saga; on return this is confirmed. Raises Problem.
 
-        Once more for the same order changes nothing.
+        Repeating this for the same order changes nothing.
         """
         self._check_possible(placement.coordinator)
         command = CreateOrderRequested(
@@ -127,10 +127,10 @@ class Commands:
             await self._publish(command, correlation_id, may_be=PLACED)
 
     async def cancel(self, order_id: UUID, correlation_id: str) -> None:
-        """Tell the order's coordinator, confirmed on return. Raises Problem: unknown order, or one beyond cancelling.
+        """Send the cancellation to the order's coordinator; on return this is confirmed.
 
-        With the order service away, or the order not stored yet, the command is accepted unseen: that service, or the
-        order's workflow, will decide.
+        If the order service is away, or the order is not stored yet, the command is accepted without a check: the
+        service or the order's workflow decides later. Raises Problem if the order is unknown or can't be cancelled.
         """
         async with in_time(self._limits.answer) as pending:
             pending.begin(order_id, may_be=CANCELLED)
@@ -169,7 +169,7 @@ class Commands:
             raise orchestration_needs_ours(self._queries.originals)
 
     async def _orchestrates(self, order_id: UUID) -> bool:
-        """Whether an order that can't be looked up has an orchestrated saga. Raises Problem if only Temporal knows."""
+        """Whether an order that can't be looked up has an orchestrated saga. Raises Problem if Temporal must tell."""
         if not is_marked(order_id):
             return False
         try:
@@ -183,7 +183,7 @@ class Commands:
         await self._confirmed(published, "The message broker", command.order_id, may_be=may_be)
 
     async def _confirmed(self, request: Awaitable[None], by: str, order_id: UUID, *, may_be: str) -> None:
-        """Raises Problem, which says whether something may come of the request all the same."""
+        """Wait for a confirmation. Raises Problem, which says whether the request may have an effect all the same."""
         try:
             async with asyncio.timeout(self._limits.command):
                 await request
@@ -205,7 +205,7 @@ class Commands:
 
 
 def _cancellable(order_id: UUID, found: bytes) -> Coordinator:
-    """Who coordinates the order. Raises Problem if it is at its end."""
+    """The order's coordinator. Raises Problem if the order can't be cancelled any more."""
     order = msgspec.json.decode(found, type=FoundOrder)
     if order.status in BEYOND_CANCELLING:
         raise beyond_cancelling(order_id, order.status)
@@ -227,7 +227,7 @@ class _Kept(msgspec.Struct, rename="camel"):
 
 
 class FoundOrder(msgspec.Struct):
-    """What a command needs to know of an order that the order service has found."""
+    """The fields of a found order that a command needs."""
 
     status: str
     coordinator: Coordinator = Coordinator.CHOREOGRAPHY  # an original order service names none

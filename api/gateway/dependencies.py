@@ -1,4 +1,4 @@
-"""What the gateway needs from the rest of the house, and how long it waits for it."""
+"""Define what the gateway needs from the other packages, and how long it waits for it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Clock: TypeAlias = Callable[[], datetime]  # aware, UTC
 
 class CommandSender(Protocol):
     async def publish(self, envelope: Envelope) -> None:
-        """Publish a command to where its route says; confirmed on return.
+        """Publish a command by its route; on return it is confirmed.
 
-        Raises choreography.outgoing_message.BrokerUnavailable: at once when there is no connection.
+        Raises BrokerUnavailable of choreography, at once if there is no connection.
         """
 
 
@@ -29,18 +29,18 @@ class SagaStarter(Protocol):
     """Starts and cancels orchestrated sagas; every method may raise workflows.temporal_errors.TemporalUnavailable."""
 
     async def start(self, command: CreateOrderRequested, *, event_id: UUID, correlation_id: str) -> None:
-        """Start the saga, durable on return; once more for the same order changes nothing."""
+        """Start the saga; on return the start is durable. Repeating this for the same order changes nothing."""
 
     async def cancel(self, order_id: UUID, *, correlation_id: str) -> None:
-        """Have the order's saga cancel it, durable on return; a saga that has ended already begins its compensation."""
+        """Ask the order's saga to cancel it; on return the request is durable. If the saga has ended, start another."""
 
     async def orchestrates(self, order_id: UUID) -> bool:
-        """Whether this order has a saga here."""
+        """Whether this order has an orchestrated saga."""
 
 
 class TimelineSource(Protocol):
     async def timeline(self, order_id: UUID) -> Mapping[str, Any] | None:
-        """What the order's workflow tells, in wire form; None if it has no workflow. May lack the latest events.
+        """The timeline of the order's workflow, in wire form; None if it has none. It may lack the latest events.
 
         Raises workflows.temporal_errors.TemporalUnavailable, within about a second.
         """
@@ -48,7 +48,7 @@ class TimelineSource(Protocol):
 
 class EventFeed(Protocol):
     def subscribe(self, order_id: UUID) -> AbstractAsyncContextManager[AsyncIterator[Envelope | None]]:
-        """An order's events as they are published; once entered, every later one arrives.
+        """An order's events as they are published. Every event that is published inside the context arrives.
 
         None says that events may have been missed: read the event logs again. Giving up the wait for the next event
         loses nothing. The iterator ends when the feed is closed. Entering raises BrokerUnavailable of choreography.
@@ -57,7 +57,7 @@ class EventFeed(Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceRequest:
-    """What a service is asked."""
+    """A request to a service."""
 
     method: str
     path: str
@@ -67,41 +67,41 @@ class ServiceRequest:
 
 
 class ServiceResponse(NamedTuple):
-    """What a service answered."""
+    """A service's answer."""
 
     status_code: int
     content: bytes
 
 
 class QueryClient(Protocol):
-    """Reaches one service; where that is, and the token that opens it, are known to whoever made it."""
+    """Sends requests to one service. It knows the service's address and token."""
 
     async def request(self, question: ServiceRequest) -> ServiceResponse:
-        """The answer, whatever its status; nothing is repeated that isn't idempotent. Raises OSError without one."""
+        """The answer, with any status. Only idempotent requests are repeated. Raises OSError if there is no answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long the gateway waits for others, in seconds, and how many of its clients may wait with it."""
+    """How long the gateway waits for others, in seconds, and how many clients may wait at once."""
 
-    answer: float = 1.9  # to a command, whatever has to be asked for it …
-    command: float = 1.5  # … and for the one that confirms it
+    answer: float = 1.9  # the longest time to answer a command …
+    command: float = 1.5  # … and to have it confirmed
     query: float = 2.0
     cancel_query: float = 0.5
-    workflow: float = 1.0  # a timeline is then told from the event logs
-    moment: float = 2.0  # an order accepted less than this ago may still be on its way to be stored …
-    grace: float = 1.0  # … and is waited for, this long …
-    patience: float = 3.0  # … or this long, when a gateway of ours is known to have accepted it
+    workflow: float = 1.0  # for a workflow's timeline; then it is told from the event logs
+    moment: float = 2.0  # an order that was accepted less than this ago may not be stored yet …
+    grace: float = 1.0  # … and is waited for this long …
+    patience: float = 3.0  # … or this long, if its id shows that one of our gateways has accepted it
     waits: int = 512  # such waits at once …
     waits_for_strangers: int = 64  # … and those for ids that only look new
-    unstored: float = 3600.0  # an order accepted less than this ago may be stored yet, after a long backlog
+    unstored: float = 3600.0  # with a long backlog, an order may be stored as late as this after it was accepted
     heartbeat: float = 15.0
     longest_wait: int = 30
 
 
 @dataclass(frozen=True, kw_only=True)
 class GatewaySettings:
-    """What the gateway is told about itself."""
+    """The settings of the gateway itself."""
 
     default_coordinator: Coordinator = Coordinator.CHOREOGRAPHY
     limits: Limits = Limits()

@@ -1,4 +1,4 @@
-"""Ask one service: so many requests at once, each within its time, and early refusals for the rest."""
+"""Ask one service with a limited number of requests at once, each with a time limit, and refuse the others early."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ log = structlog.get_logger()
 
 
 class Lane(Enum):
-    """What a request is for. Each kind has places of its own, so that none of them can hold back another."""
+    """The purpose of a request. Each has places of its own, so that no purpose can hold back another."""
 
     QUERY = auto()  # a client reads
     FOLLOW = auto()  # an event log is read for a stream or a timeline
     COMMAND = auto()  # a command needs to know something
 
 
-# One process of a service is busy with a handful of requests; more at once would only wait there, unseen.
+# A few requests keep a service's process busy. More at once would only wait there, where nobody can refuse them.
 LANES: Final[Mapping[Lane, Bounds]] = {
     Lane.QUERY: Bounds(at_once=16, waiting=1024, patience=1.6),
     Lane.FOLLOW: Bounds(at_once=8, waiting=512, patience=1.0),
@@ -39,13 +39,13 @@ class ServiceAway(Exception):
 
 
 class ReadApi:
-    """A service's read API."""
+    """The read API of one service."""
 
     def __init__(self, name: str, client: QueryClient, lanes: Mapping[Lane, Bounds] = LANES) -> None:
         self.name = name
         self._client = client
         self._gates = {lane: Bulkhead(bounds) for lane, bounds in lanes.items()}
-        self._refused = 0  # since that was last told
+        self._refused = 0  # requests since the last log line about them
         self._told = 0.0
 
     async def get(
@@ -57,7 +57,7 @@ class ReadApi:
         params: Mapping[str, Any] | None = None,
         lane: Lane = Lane.QUERY,
     ) -> bytes | None:
-        """The JSON at this path, None if there is none. Raises ServiceAway after `timeout` seconds."""
+        """The JSON at this path; None if there is none. Raises ServiceAway, after `timeout` seconds at the latest."""
         headers = {_TRACED_BY: correlation_id}
         answer = await self._ask(ServiceRequest(method="GET", path=path, params=params, headers=headers), timeout, lane)
         if answer.status_code == 404:
@@ -67,7 +67,7 @@ class ReadApi:
         raise self._misunderstood(answer.status_code)
 
     async def put(self, path: str, content: bytes, *, correlation_id: str, timeout: float) -> bytes:
-        """The JSON that a PUT, made for a command, answers with. Raises ServiceAway after `timeout` seconds."""
+        """The JSON that answers a PUT for a command. Raises ServiceAway, after `timeout` seconds at the latest."""
         return await self._send("PUT", path, content, correlation_id, timeout, Lane.COMMAND)
 
     async def post(
@@ -87,7 +87,7 @@ class ReadApi:
         raise self._misunderstood(answer.status_code)
 
     async def _ask(self, question: ServiceRequest, timeout: float, lane: Lane) -> ServiceResponse:
-        """Raises ServiceAway after `timeout` seconds, whatever it is that takes so long."""
+        """Send the request. Raises ServiceAway, after `timeout` seconds at the latest, with the wait for a place."""
         try:
             async with asyncio.timeout(timeout), self._gates[lane].place():
                 return await self._client.request(question)
@@ -100,7 +100,7 @@ class ReadApi:
             raise ServiceAway(f"The {self.name} does not answer") from error
 
     def _tell_of_refusals(self, lane: Lane, why: str) -> None:
-        """One line a second: whoever asks too much must not fill the log as well."""
+        """Log refusals, one line a second at most, so that a flood of requests does not fill the log."""
         self._refused += 1
         if monotonic() - self._told >= _TELL_EVERY:
             log.warning("queries_refused", service=self.name, lane=lane.name, refused=self._refused, why=why)
@@ -108,6 +108,6 @@ class ReadApi:
 
     def _misunderstood(self, status: int) -> ServiceAway:
         if status < 500:
-            # The gateway has checked what it asks: the two disagree about the token, or about their API.
+            # The gateway has checked its request, so the two disagree about the token or about the API.
             log.error("service_refused_query", service=self.name, status=status)
         return ServiceAway(f"The {self.name} cannot answer now (it said {status})")

@@ -1,4 +1,4 @@
-"""The examples of the gateway's document: made by the code that answers, so that they are true."""
+"""Make the examples of the gateway's document with the code that answers requests, so that they are true."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class _PathIds(BaseModel):
 
 
 def refused(model: type[BaseModel], part: str, **given: object) -> Problem:
-    """The problem of a request whose part is this."""
+    """The problem that answers a request with these values in one of its parts."""
     try:
         model.model_validate(given)
     except ValidationError as error:

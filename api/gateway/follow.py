@@ -1,4 +1,4 @@
-"""Follow a saga: what the event logs have, then what happens, each event once, until the saga is over."""
+"""Follow a saga: first its logged events, then live ones, each event once, until the saga is over."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ EventLogs: TypeAlias = Callable[[], Awaitable[Iterable[Envelope]]]
 
 
 class Follower:
-    """One saga as it becomes known; `live` must have been subscribed to before the event logs are first read."""
+    """Follows one saga. `live` must have been subscribed to before the event logs are first read."""
 
     def __init__(self, live: AsyncIterator[Envelope | None], logs: EventLogs) -> None:
         self._live = live
@@ -23,20 +23,21 @@ class Follower:
         self.timeline: Timeline = build(())
 
     async def read_logs(self) -> None:
-        """Take in what the event logs have. Raises what reading them raises."""
-        # Marked first: whoever gives up waiting for the logs leaves a gap, which the next one fills.
+        """Take in the events of the event logs. Raises the errors of reading them."""
+        # Mark it first: if a caller gives up waiting for the logs, the next one must read them again.
         self._incomplete = True
         self._take(await self._logs())
         self._incomplete = False
 
     def begins_now(self) -> None:
-        """Nothing has happened before the subscription: the event logs have nothing to add to what is live."""
+        """Say that the saga begins after the subscription, so that the event logs need not be read."""
         self._incomplete = False
 
     async def advance(self, *, to_the_last_event: bool = True) -> bool:
-        """Wait for news, at first from the event logs; False when there will be none. Raises what reading raises.
+        """Wait for new events, first from the event logs. Returns False if none can come any more.
 
-        When the saga is over, what the feed has not brought yet is read from the event logs, if that is wanted.
+        If the saga is over and `to_the_last_event`, read the events that the feed has not brought yet. Raises the
+        errors of reading the event logs.
         """
         if self._incomplete:
             await self.read_logs()
@@ -47,27 +48,27 @@ class Follower:
             return False
         if event is not None:
             self._take([event])
-        # The event logs are complete: every cause was committed before its effect was published.
+        # The event logs have what is missing: every cause was committed before its effect was published.
         at_its_end = self.timeline.over and to_the_last_event
         if event is None or at_its_end or not causes_known(event, self._events):
             await self.read_logs()
         return True
 
     async def wait_until_over(self) -> bool:
-        """Return when the saga is over; False when there will be no news of it. Raises what reading raises."""
+        """Wait until the saga is over. Returns False if no event can come any more. Raises the errors of reading."""
         while not self.timeline.over:
             if not await self.advance(to_the_last_event=False):
                 return False
         return True
 
     def entries_after(self, told: set[UUID]) -> list[Entry]:
-        """The entries not yet told, in causal order; from now on they count as told."""
+        """The entries that are not in `told`, in causal order. They are added to `told`."""
         fresh = [entry for entry in self.timeline.entries if entry.event_id not in told]
         told.update(entry.event_id for entry in fresh)
         return fresh
 
     def told_up_to(self, event_id: str | None) -> set[UUID]:
-        """What a reader has seen whose last event this was: nothing, if it is no event of this saga."""
+        """The events that a reader knows whose last event this was; none if it is no event of this saga."""
         ids = [entry.event_id for entry in self.timeline.entries]
         place = next((n for n, known in enumerate(ids) if str(known) == event_id), -1)
         return set(ids[: place + 1])

@@ -1,4 +1,4 @@
-"""Tell whether two bodies under one Idempotency-Key mean the same."""
+"""Compare the bodies that come with one Idempotency-Key by digests of their meaning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from models.saga import Coordinator
 
 
 def digests_of(body: CreateOrder, coordinator: Coordinator, default: Coordinator) -> set[str]:
-    """Of the body, and of the one that means the same: with the coordinator spelled out, or left out."""
+    """The digests of the body and of its equivalents, in which the coordinator is named or left out."""
     digests = {digest_of(body, coordinator)}
     if body.coordinator is not None:
         digests.add(digest_of(body.model_copy(update={"coordinator": None}), coordinator))
@@ -21,10 +21,10 @@ def digests_of(body: CreateOrder, coordinator: Coordinator, default: Coordinator
 
 
 def digest_of(body: CreateOrder, coordinator: Coordinator) -> str:
-    """SHA-256 of the checked body: white space, order of keys and spelled-out defaults make no difference.
+    """The SHA-256 of the checked body. White space, the order of keys and explicit defaults make no difference.
 
-    A coordinator that was left out stays left out, beside the one that the order was given: so a repetition finds that
-    one again, whatever the default is by then.
+    If the body names no coordinator, the digest has that fact and the coordinator that the order got. So a repetition
+    finds the same coordinator, whatever the default is by then.
     """
     canonical = [
         body.user_id,

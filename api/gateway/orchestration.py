@@ -1,4 +1,4 @@
-"""Start and cancel orchestrated sagas in Temporal, by name: the gateway runs none of them."""
+"""Start and cancel orchestrated sagas in Temporal, by name; the gateway doesn't run them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from workflows.saga_input import CANCEL, ORDER_SAGA, CancelRequest, NewOrder, Sa
 from workflows.story import headline
 from workflows.temporal_errors import translated
 
-_CALL: Final = timedelta(seconds=1.5)  # the gateway's own limit is no longer
+_CALL: Final = timedelta(seconds=1.5)  # the gateway's own time limit is not longer
 
 
 class Orchestration:
-    """The sagas in one namespace of Temporal; `payment_timeout` and `retry_delays` are in seconds."""
+    """The sagas in one Temporal namespace. `payment_timeout` and `retry_delays` are in seconds."""
 
     def __init__(self, client: Client, *, payment_timeout: float, retry_delays: tuple[float, ...]) -> None:
         self._client = client
@@ -41,13 +41,13 @@ class Orchestration:
         )
         saga = self._input(command.order_id, correlation_id, order)
         facts = search_attributes.of_new_order(order.user_id, order.total, Coordinator.ORCHESTRATION)
-        with translated(), suppress(WorkflowAlreadyStartedError):  # a repetition: the saga is under way, or over
+        with translated(), suppress(WorkflowAlreadyStartedError):  # a repetition: the saga exists already
             try:
                 await self._start(saga, order, facts)
             except RPCError as error:
                 if error.status is not RPCStatusCode.INVALID_ARGUMENT:
                     raise
-                # Nobody has registered them yet, or the store was wiped: the saga waits until they are.
+                # The search attributes are not registered yet, or Temporal's store was wiped. Start without them.
                 await self._start(saga, order, TypedSearchAttributes.empty)
 
     async def _start(self, saga: SagaInput, order: NewOrder, facts: TypedSearchAttributes) -> None:
@@ -64,7 +64,7 @@ class Orchestration:
         )
 
     async def cancel(self, order_id: UUID, *, correlation_id: str) -> None:
-        """Signal the saga; if it has ended, another run takes up what it left. Raises TemporalUnavailable."""
+        """Signal the saga. If it has ended, start another run that goes on from there. Raises TemporalUnavailable."""
         with translated():
             await self._client.start_workflow(
                 ORDER_SAGA,

@@ -1,4 +1,4 @@
-"""Mint order ids that tell when they were minted, who coordinates, and that a gateway of this system minted them."""
+"""Mint order ids that tell their time, the coordinator, and that a gateway of this system minted them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from uuid import UUID
 
 from models.ids import marked, uuid7
 
-# Of the 32 random bits that a UUIDv7 ends with: the last one says who coordinates, 16 are the seal, 15 stay random.
+# Of the last 32 bits of a UUIDv7, which are random: the last one names the coordinator, 16 are the seal.
 _SEAL_BITS: Final = 16
 _SEAL_AT: Final = 1
 _SEAL: Final = ((1 << _SEAL_BITS) - 1) << _SEAL_AT
 
 
 class OrderIds:
-    """Ids under the seal of a secret that all gateways of a system share.
+    """Mints ids with a seal, which is made with a secret that all gateways of a system share.
 
-    A client learns such an id by a 202 alone: a recent one that isn't stored yet was accepted, by whichever gateway.
-    The seal is no proof: of 65,536 forged ids one passes. Nothing but patience may depend on it.
+    A client learns such an id only from a 202. So a recent id with a seal belongs to an accepted order, also if the
+    order isn't stored yet. The seal is no proof: one of 65,536 forged ids passes. It may only decide how long to wait.
     """
 
     def __init__(self, secret: bytes) -> None:
         self._key = sha256(b"order ids:" + secret).digest()
 
     def mint(self, now: datetime, *, orchestrated: bool) -> UUID:
-        """A new id; ids that one gateway mints only ever grow."""
+        """A new id. The ids of one gateway only grow."""
         fresh = marked(uuid7(now), orchestrated)
         return UUID(int=fresh.int & ~_SEAL | self._seal(fresh))
 

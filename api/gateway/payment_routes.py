@@ -1,4 +1,4 @@
-"""The gateway's routes for payments: they are looked up here, and made by the saga alone."""
+"""The gateway's routes for payments, which only look them up: sagas make payments."""
 
 from __future__ import annotations
 

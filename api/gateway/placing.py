@@ -1,4 +1,4 @@
-"""Place orders, and wait for their sagas to be over if a client prefers that."""
+"""Place orders, and wait for the end of their sagas if a client prefers that."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from models.saga import OrderId
 
 
 class Placing:
-    """From a checked body to an accepted order."""
+    """Accepts orders from checked bodies."""
 
     def __init__(self, *, commands: Commands, queries: Queries, feed: EventFeed, limits: Limits) -> None:
         self._commands = commands
@@ -37,7 +37,7 @@ class Placing:
     async def place(
         self, body: CreateOrder, key: str | None, correlation_id: str, *, asked_by: str | None = None
     ) -> OrderId:
-        """The id of the order that is accepted on return. Raises Problem."""
+        """Place an order. Returns its id; the order is accepted then. Raises Problem."""
         async with in_time(self._limits.answer) as pending:
             placement = await self._commands.placement(body, key, correlation_id, asked_by=asked_by)
             pending.begin(placement.order_id, may_be=PLACED)
@@ -47,13 +47,16 @@ class Placing:
     async def place_and_wait(
         self, body: CreateOrder, key: str | None, correlation_id: str, *, seconds: int, asked_by: str | None = None
     ) -> tuple[OrderId, bytes | None]:
-        """The same, with the order as JSON once its saga is over, or None when that takes longer. Raises Problem."""
+        """Place an order and wait for its saga. Returns its id, and the order as JSON; None if the saga takes longer.
+
+        Raises Problem.
+        """
         async with AsyncExitStack() as stack:
             async with in_time(self._limits.answer) as pending:
                 placement = await self._commands.placement(body, key, correlation_id, asked_by=asked_by)
                 order_id = placement.order_id
                 try:
-                    # Before the command, so that not even the quickest saga is missed.
+                    # Subscribe before the command, so that no event of a quick saga is missed.
                     live = await stack.enter_async_context(self._feed.subscribe(order_id))
                 except BrokerUnavailable as error:
                     raise unavailable("The message broker does not answer; try again") from error
@@ -62,7 +65,7 @@ class Placing:
             follower = Follower(live, lambda: self._queries.events(order_id, correlation_id))
             if key is None:
                 follower.begins_now()
-            repeated = key is not None  # as far as we know
+            repeated = key is not None  # it may be a repetition
             order = await self._order_when_over(follower, order_id, seconds, correlation_id, repeated=repeated)
             return order_id, order
 
@@ -83,13 +86,13 @@ class Placing:
                     return None
             return await self._queries.order(order_id, correlation_id)
         except (Problem, TimeoutError):
-            return None  # time is up, or a service is away: the order is accepted all the same
+            return None  # the time is over, or a service is away; the order is accepted all the same
 
     async def _order_without_events(self, follower: Follower, order_id: UUID, correlation_id: str) -> bytes | None:
-        """The order that a repeated key stands for, if its saga has been over for so long that its events are removed.
+        """The order that a repeated key stands for, if its saga ended so long ago that its events are removed.
 
-        Nothing more will be told of it. One that has just been accepted has no events either, but is not stored yet, or
-        pending. Raises Problem when a service is away.
+        No event of it can come any more. A new order has no events either, but it is not stored yet, or it is pending.
+        Raises Problem if a service is away.
         """
         await follower.read_logs()
         if follower.timeline.entries:

@@ -1,4 +1,4 @@
-"""Ask the two services: pass on what they know, and wait a moment for what was accepted a moment ago."""
+"""Ask the two services, and wait a moment for orders that were accepted a moment ago."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Logged:
-    """What the event logs within reach have of a saga, and why that may not be all of it."""
+    """A saga's events in the event logs that could be read, and the problem if one could not."""
 
     events: list[Envelope] = field(default_factory=list)
     problem: Problem | None = None
@@ -38,7 +38,7 @@ class Logged:
 
 
 class Queries:
-    """What the gateway finds out from the services' databases, by way of their read APIs."""
+    """Queries of the services' read APIs."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Queries:
         params: Mapping[str, Any] | None = None,
         lane: Lane = Lane.QUERY,
     ) -> bytes | None:
-        """The JSON at this path, None if there is none. Raises Problem when the service is away, or asked too much."""
+        """The JSON at this path; None if there is none. Raises Problem if the service is away or overloaded."""
         try:
             return await service.get(
                 path, correlation_id=correlation_id, params=params, timeout=self._limits.query, lane=lane
@@ -84,9 +84,9 @@ class Queries:
             raise unavailable(f"{away}; try again") from away
 
     async def order(self, order_id: UUID, correlation_id: str) -> bytes:
-        """The order; one accepted a moment ago is waited for.
+        """The order. An order that was accepted a moment ago is waited for.
 
-        Raises Problem: unknown, accepted and still not stored, or the service is away.
+        Raises Problem if it is unknown, or accepted and still not stored, or if the service is away.
         """
         found = await self._waited_for(order_id, self.orders, f"/orders/{order_id}", correlation_id)
         if found is not None:
@@ -96,7 +96,7 @@ class Queries:
         raise unknown_order(order_id)
 
     async def payment_of(self, order_id: UUID, correlation_id: str) -> bytes:
-        """The order's payment; that of an order accepted a moment ago is waited for. Raises Problem as `order` does."""
+        """The order's payment. If the order was accepted a moment ago, it is waited for. Raises as `order`."""
         found = await self._waited_for(order_id, self.payments, f"/payments/order/{order_id}", correlation_id)
         if found is not None:
             return found
@@ -105,7 +105,7 @@ class Queries:
         raise no_payment_of(order_id)
 
     async def is_stored(self, order_id: UUID, correlation_id: str) -> bool:
-        """Whether the order is stored; one known to be accepted isn't waited for. Raises Problem for an unknown one."""
+        """Whether the order is stored. An accepted order isn't waited for. Raises Problem if the order is unknown."""
         if not self.recent.is_accepted(order_id) or not self.ids_hold:
             await self.order(order_id, correlation_id)
             return True
@@ -123,11 +123,11 @@ class Queries:
         return found if found is not None else await self.recent.wait_for(order_id, ask)
 
     async def events(self, order_id: UUID, correlation_id: str) -> list[Envelope]:
-        """What both event logs have of this saga, no effect without its cause. Raises Problem when one is away."""
+        """The saga's events in both event logs, with every event's cause. Raises Problem if a service is away."""
         return (await self._logged(order_id, correlation_id)).all()
 
     async def logged_of_new(self, order_id: UUID, correlation_id: str) -> Logged:
-        """The same, with what is missing told beside what is there; an order accepted a moment ago is waited for."""
+        """The saga's events as far as they can be read. An order that was accepted a moment ago is waited for."""
         logged = await self._logged(order_id, correlation_id)
         if logged.events or logged.problem is not None:
             return logged
@@ -142,7 +142,7 @@ class Queries:
         seen = {event.event_id for event in logged.events}
         if logged.problem is not None or all(causes_known(event, seen) for event in logged.events):
             return logged
-        # One log was read just before the other grew; by now the causes of all that was found can be read, too.
+        # One log was read just before the other one grew. A second reading finds the causes of all these events.
         again = await self._read_logs(order_id, correlation_id)
         return Logged(events=logged.events + again.events, problem=again.problem)
 
@@ -172,7 +172,7 @@ def no_payment_of(order_id: UUID) -> Problem:
 
 
 def events_removed(order_id: UUID) -> Problem:
-    """Said of an order that is known: whatever is stored is logged with it."""
+    """The problem for an order that is stored but has no logged events: they were removed."""
     return Problem(
         ProblemType.NOT_FOUND,
         f"The events of order {order_id} are kept no longer; the order itself is at /api/orders/{order_id}",
@@ -187,7 +187,7 @@ def _envelopes(body: bytes | None) -> list[Envelope]:
         try:
             found.append(decode(bytes(raw)))
         except MalformedMessage as error:
-            # A newer service may log what this gateway can't read yet; the rest of the story is still true.
+            # A newer service may log events that this gateway can't read. The others are still true.
             log.warning("event_not_understood", error=str(error))
     return found
 

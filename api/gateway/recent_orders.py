@@ -1,4 +1,4 @@
-"""Know which orders were accepted a moment ago, and wait for what they have not stored yet."""
+"""Tell which orders were accepted a moment ago, and wait until they are stored."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from api.gateway.order_ids import OrderIds
 from choreography.outgoing_message import BrokerUnavailable
 from models.ids import minted_at
 
-# Clocks of two gateways differ a little, and ids run ahead of one that was set back: such an id is a new one, too.
+# An id's time may be in the future: clocks of gateways differ, and ids run ahead of a clock that was set back.
 _CLOCK_SKEW: Final = timedelta(seconds=10)
-_FIRST_PAUSE: Final = 0.1  # seconds, between two questions while the feed tells nothing; it doubles …
+_FIRST_PAUSE: Final = 0.1  # seconds between two queries while the feed brings no event; it doubles …
 _LONGEST_PAUSE: Final = 0.8  # … up to this
 _MOST_ACCEPTED_AGAIN: Final = 1000
 
 
 class RecentOrders:
-    """What ids, and this gateway's memory, tell of orders that may not be stored yet."""
+    """Knows recent orders from their ids, and from this gateway's memory."""
 
     def __init__(self, *, ids: OrderIds, feed: EventFeed, clock: Clock, limits: Limits) -> None:
         self._ids = ids
@@ -34,7 +34,7 @@ class RecentOrders:
         self._waiting: Counter[bool] = Counter()  # by whether the order is known to be accepted
 
     def is_new(self, order_id: UUID, *, seconds: float) -> bool:
-        """Whether the order was accepted less than `seconds` ago, if it was accepted, as its id or our memory tells."""
+        """Whether the order, if it was accepted at all, was accepted less than `seconds` ago."""
         accepted = self._accepted_again.get(order_id) or minted_at(order_id)
         return accepted is not None and -_CLOCK_SKEW <= self._clock() - accepted < timedelta(seconds=seconds)
 
@@ -43,24 +43,24 @@ class RecentOrders:
         return self._ids.sealed(order_id)
 
     def is_accepted(self, order_id: UUID) -> bool:
-        """Whether the order is known to be accepted, not so long ago that it must be stored by now."""
+        """Whether the order is known to be accepted, so recently that it may not be stored yet."""
         known = order_id in self._accepted_again or self._ids.sealed(order_id)
         return known and self.is_new(order_id, seconds=self._limits.unstored)
 
     def note_accepted(self, order_id: UUID) -> None:
-        """Remember an order that is accepted now under an id that an Idempotency-Key has kept from an earlier try."""
+        """Remember an order that is accepted now under an older id, which an Idempotency-Key has kept."""
         if self.is_accepted(order_id):
-            return  # its id tells
+            return  # its id tells that
         self._accepted_again.pop(order_id, None)
         self._accepted_again[order_id] = self._clock()
         if len(self._accepted_again) > _MOST_ACCEPTED_AGAIN:
             del self._accepted_again[next(iter(self._accepted_again))]
 
     async def wait_for(self, order_id: UUID, ask: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
-        """What `ask` finds as soon as it is stored; None when that takes too long, or if the order isn't new.
+        """Call `ask` until it finds something. Returns None if that takes too long, or if the order isn't new.
 
-        A stranger's id with a recent time is waited for less long than one that is known to be accepted, and only few
-        of them at once. Raises what `ask` raises.
+        An id that only has a recent time is waited for less long than that of an accepted order, and only few such
+        waits are allowed at once. Raises the errors of `ask`.
         """
         accepted = self.is_accepted(order_id)
         if accepted:
@@ -84,7 +84,7 @@ class RecentOrders:
         deadline, pause = loop.time() + patience, _FIRST_PAUSE
         async with self._news(order_id) as news:
             while (left := deadline - loop.time()) > 0:
-                # The feed tells when to ask; but on a busy machine it may be slower than the pauses.
+                # Ask when the feed brings an event, and after each pause: on a busy machine the feed may be slow.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(pause, left)):
                         await news.wait()
@@ -96,17 +96,17 @@ class RecentOrders:
 
     @asynccontextmanager
     async def _news(self, order_id: UUID) -> AsyncIterator[asyncio.Event]:
-        """Set when the feed is being listened to, and whenever it tells of this order."""
+        """An event that is set when the subscription begins, and at every event of this order."""
         news = asyncio.Event()
 
         async def listen() -> None:
             with suppress(BrokerUnavailable):
                 async with self._feed.subscribe(order_id) as events:
-                    news.set()  # it may have been stored before
+                    news.set()  # the order may have been stored before
                     async for _ in events:
                         news.set()
 
-        # Beside the questions: a busy broker may take a while to open the feed.
+        # In a task of its own, because a busy broker may take a while to open the feed.
         listening = asyncio.create_task(listen())
         try:
             yield news

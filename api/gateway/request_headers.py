@@ -1,4 +1,4 @@
-"""Read the headers and the query of POST /orders, which FastAPI isn't asked to."""
+"""Read the headers and the query of POST /orders, instead of FastAPI."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from api.problems import Violation, from_pydantic, invalid
 from api.schemas import NoQuery
 
 _KEY: Final = re.compile(r"[ -~]{1,255}")
-_LONGEST_WAIT: Final = 9  # digits: more are too many seconds in any case
+_LONGEST_WAIT: Final = 9  # digits; a longer number is more than the longest wait
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"?'
-# RFC 7240, section 2: a name, with a value or without, then parameters, whose values may be quoted as well.
+# RFC 7240, section 2: a name with or without a value, then parameters, whose values may be quoted, too.
 _PREFERENCE: Final = re.compile(
     rf'(?:^|,)\s*(?P<name>[^\s",;=]+)(?:\s*=\s*(?P<value>{_QUOTED}|[^\s",;=]+)(?=\s*(?:[;,]|$)))?(?:[^",]|{_QUOTED})*'
 )
 
 
 def refuse_query(request: Request) -> None:
-    """Raise Problem if there is any query parameter, which would be heard by nobody."""
+    """Raise Problem if there is a query parameter, because it would have no effect."""
     if request.query_params:
         try:
             NoQuery.model_validate(dict(request.query_params))
@@ -41,9 +41,9 @@ def idempotency_key(request: Request) -> str | None:
 
 
 def preferred_wait(request: Request, longest: int) -> int | None:
-    """The N of `Prefer: wait=N`, at most `longest`; None when there is none.
+    """The N of `Prefer: wait=N`, at most `longest`; None if there is none.
 
-    RFC 7240: the first `wait` counts, and what makes no sense is ignored rather than refused.
+    RFC 7240: the first `wait` counts, and an invalid value is ignored instead of refused.
     """
     fields = request.headers.getlist("prefer")
     for preference in _PREFERENCE.finditer(",".join(fields)) if fields else ():

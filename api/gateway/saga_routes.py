@@ -1,4 +1,4 @@
-"""The gateway's routes for the story of an order: told so far, and followed."""
+"""The gateway's routes for a saga: its timeline, and its stream of events."""
 
 from __future__ import annotations
 

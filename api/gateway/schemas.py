@@ -1,4 +1,4 @@
-"""What travels over HTTP to and from the gateway alone."""
+"""Define the requests and answers of the gateway."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
 class EventStream(StreamingResponse):
-    """A stream that gives its subscription back however it ends, even before the first byte."""
+    """A stream that ends its subscription in any case, even if it ends before the first byte."""
 
     media_type = "text/event-stream"
 
@@ -46,10 +46,10 @@ async def open_stream(
     feed: EventFeed,
     limits: Limits,
 ) -> Response:
-    """Each event once: first what is known, then live, until the saga is over; 204 if nothing is left to tell.
+    """A stream of each event once, first known ones, then live ones, until the saga is over; 204 if none is left.
 
-    Raises Problem before the first byte: unknown order, one whose events are kept no longer, or a service or the broker
-    is away.
+    Raises Problem, always before the first byte, if the order is unknown, if its events were removed, or if a service
+    or the broker is away.
     """
     async with AsyncExitStack() as stack:
         try:
@@ -59,13 +59,13 @@ async def open_stream(
             raise cannot_follow() from error
         follower = Follower(live, lambda: queries.events(order_id, correlation_id))
         await follower.read_logs()
-        # An order that is accepted, but not stored yet, begins under its reader's eyes.
+        # If the order is accepted but not stored yet, its first events will come live.
         if not follower.timeline.entries and await queries.is_stored(order_id, correlation_id):
             await follower.read_logs()
             if not follower.timeline.entries:
                 raise events_removed(order_id)
         told = follower.told_up_to(last_event_id)
-        # An EventSource reconnects whenever a stream ends; 204 is what tells it to stop.
+        # An EventSource reconnects when a stream ends. A 204 tells it to stop.
         if follower.timeline.over and len(told) == len(follower.timeline.entries):
             return Response(status_code=204)
         chunks = _chunks(follower, told, limits.heartbeat)
@@ -90,7 +90,7 @@ async def _chunks(follower: Follower, told: set[UUID], heartbeat: float) -> Asyn
         except TimeoutError:
             yield _HEARTBEAT
         except Problem:
-            return  # the reader reconnects, and learns by a 503 what is away
+            return  # the reader reconnects, and a 503 then says what is away
 
 
 def _event(entry: Entry) -> bytes:

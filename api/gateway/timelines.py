@@ -1,4 +1,4 @@
-"""Tell what happened to an order: as its workflow tells it, or from the event logs."""
+"""Tell an order's timeline, either its workflow's or the one of the event logs."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ log = structlog.get_logger()
 
 
 class Timelines:
-    """Asks the workflow and the event logs at once, and believes the workflow as long as it lacks nothing they have.
+    """Asks the workflow and the event logs at once. The workflow's timeline is used if it lacks no logged event.
 
-    The logs are what was committed; a mirror follows them, and may be behind after an outage. Waiting for both costs no
-    more than the slower one, and a workflow is waited for `limits.workflow` seconds at most.
+    The logs have what was committed. A mirror follows them, and may lag behind after an outage. Both are asked at the
+    same time, and the workflow is waited for at most `limits.workflow` seconds.
     """
 
     def __init__(self, *, queries: Queries, workflows: TimelineSource, limits: Limits) -> None:
@@ -33,10 +33,10 @@ class Timelines:
         self._limits = limits
 
     async def read(self, order_id: UUID, correlation_id: str) -> bytes:
-        """The order's timeline as JSON; its `source` says whose it is.
+        """The order's timeline as JSON. Its `source` says where it comes from.
 
-        While a service is away the workflow's stands alone, unless it shows a gap. Raises Problem: unknown order, one
-        whose events are kept no longer, or neither can tell.
+        While a service is away, the workflow's timeline is used if it has no gap. Raises Problem if the order is
+        unknown, if its events were removed, or if neither source can tell.
         """
         told, logged = await asyncio.gather(
             self._told_by_workflow(order_id), self._queries.logged_of_new(order_id, correlation_id)
@@ -77,23 +77,23 @@ class _WireTimeline(msgspec.Struct):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Told:
-    """A timeline as a workflow told it: `body` is passed on as it is."""
+    """A workflow's timeline. `body` is passed on unchanged."""
 
     body: bytes
     entries: list[_WireEntry]
 
     @classmethod
     def of(cls, timeline: Mapping[str, Any]) -> _Told:
-        """Raises msgspec.ValidationError when a workflow of another version tells it in another form."""
+        """Read the timeline. Raises msgspec.ValidationError if a workflow of another version has another form."""
         return cls(body=msgspec.json.encode(timeline), entries=msgspec.convert(timeline, _WireTimeline).entries)
 
     def has(self, other: Timeline) -> bool:
-        """Whether it tells all that the other one tells, and anything at all."""
+        """Whether this timeline has entries, and all entries of the other one."""
         told = {each.event_id for each in self.entries}
         return bool(told) and all(each.event_id in told for each in other.entries)
 
     @property
     def gapless(self) -> bool:
-        """Whether it begins with the order, and names what each event answers: a cause that it lacks has no name."""
+        """Whether it has the order's creation, and every event's cause: a cause that is missing has no name."""
         begun = any(each.event_type == EventType.ORDER_CREATED for each in self.entries)
         return begun and all(each.cause.name is not None or each.cause.causation_id is None for each in self.entries)

@@ -1,1 +1,1 @@
-"""What answers on internal ports: the read APIs of the two services, and health."""
+"""The applications on internal ports: the read APIs of the two services, and health."""

@@ -1,4 +1,4 @@
-"""Answer on an internal port: nobody but who shows the internal token, except whether the process is well."""
+"""Protect an internal port by the internal token. Only health checks are open."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 
 
 class InternalToken:
-    """Lets through nobody but who shows the internal token, nobody at all if it is empty; health checks are open, under
-    the names of `access` alone.
+    """Lets through only requests with the internal token; none if the token is empty.
+
+    Health checks need no token, but a host name that `access` allows.
     """
 
     def __init__(self, app: ASGIApp, *, token: str, access: Access) -> None:
@@ -62,7 +63,7 @@ def _token_in(credentials: bytes) -> bytes:
 
 
 def create_health_app(*, name: str, token: str, readiness: Readiness, access: Access | None = None) -> FastAPI:
-    """The application of a process that answers nothing but how it is."""
+    """The application of a process that answers only health checks."""
     app = FastAPI(
         title=name,
         openapi_url=None,

@@ -1,4 +1,4 @@
-"""The order service's read API (port 3001), and the Idempotency-Keys it keeps for the gateway."""
+"""The order service's read API (port 3001), and the Idempotency-Keys that it keeps for the gateway."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from api.openapi import answers, problems, takes
 from api.requests import read_body
 from api.schemas import NoQuery, OrderBody, OrdersPage, Paged
 from api.services.reads import Given, Row, create_read_app, found, json_response, newest, offset, paged
-from api.services.schemas import MOST_ORDERS, KeepKey, KeptKey, OrderIds
+from api.services.schemas import MOST_ORDERS, KeepKey, KeptKey, LatestOrderIds
 from models.database import Database, sql_of
 from models.tables import OrderEventRow, OrderRow, OrderTotalRow
 from models.times import wire_time
@@ -71,7 +71,7 @@ def _order_routes(database: Database) -> APIRouter:
 
     @router.get(
         "/users/{userId}/orders",
-        responses=answers(200, OrderIds, "The ids of the user's latest orders") | problems(401, 503),
+        responses=answers(200, LatestOrderIds, "The ids of the user's latest orders") | problems(401, 503),
         openapi_extra=takes(),
     )
     async def orders_of_user(user_id: UserIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
@@ -98,7 +98,7 @@ def _key_routes(database: Database) -> APIRouter:
 
 
 async def _keep(database: Database, wanted: KeepKey) -> tuple[UUID, bytes]:
-    """The order and the digest that the key stands for: those given, unless it was known before."""
+    """Keep the key. Returns the order and the digest that it stands for: the given ones, unless it was known."""
     params = {
         "scope": wanted.scope,
         "key": wanted.key,
@@ -109,13 +109,13 @@ async def _keep(database: Database, wanted: KeepKey) -> tuple[UUID, bytes]:
         async with database.transaction() as connection:
             cursor = await connection.execute(_KEEP_KEY, params)
             kept = await cursor.fetchone()
-        # None: somebody else's insert was committed after this statement began; the next one sees it.
+        # None: another insert was committed after this statement began. The next statement sees it.
         if kept is not None:
             return kept[0], kept[1]
 
 
 async def _count(database: Database, query: OrdersPage) -> int:
-    """How many orders match, exactly; only a customer's own are counted one by one."""
+    """The exact number of matching orders. Totals give it, except for one customer's orders, which are counted."""
     if query.user_id is not None:
         rows = await database.read(select(func.count().label("total")).where(*_conditions(query)))
     else:

@@ -95,7 +95,7 @@ def _look_up_routes(database: Database) -> APIRouter:
 
 
 async def _count(database: Database, query: PaymentsPage) -> int:
-    """How many payments match, exactly."""
+    """The exact number of matching payments."""
     statement = select(func.coalesce(func.sum(PaymentSumRow.count), 0).label("total"))
     if query.status is not None:
         statement = statement.where(col(PaymentSumRow.status) == query.status.value)
@@ -108,7 +108,7 @@ def _conditions(query: PaymentsPage) -> list[Any]:
 
 
 async def _sums(database: Database) -> list[dict[str, Any]]:
-    """Payments and their amounts for each status and currency that occur together, in the order of both."""
+    """The number and the sum of payments for each status and currency that occur, sorted by both."""
     group = (PaymentSumRow.status, PaymentSumRow.currency)
     count, amount = func.sum(PaymentSumRow.count), func.sum(PaymentSumRow.amount)
     statement = select(*group, count.label("count"), amount.label("amount")).group_by(*group).having(count > 0)

@@ -1,4 +1,4 @@
-"""What the read APIs of both services share: the application, pages, events, and a database that may be away."""
+"""Make what the read APIs of both services share: the application, pages, events, and errors of the database."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Replayer(Protocol):
     async def __call__(
         self, *, order_id: UUID | None, event_type: str | None, since: datetime | None, until: datetime | None
     ) -> int:
-        """Publish the logged events that match once more, in order; answers how many."""
+        """Publish the matching logged events again, in order. Returns their number."""
 
 
 class Given(TypedDict):
-    """What the application of either service is made of."""
+    """The parts from which a service's application is made."""
 
     database: Database
     token: str
@@ -63,9 +63,9 @@ class Given(TypedDict):
 
 
 def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: Unpack[Given]) -> FastAPI:
-    """A service's application: errors are problems, nobody gets in without the token; health, and replay if any.
+    """A service's application, protected by the internal token, with health, events, and replay if it is given.
 
-    `log_path` is where the events of one order are, with its `{orderId}`.
+    `log_path` is the path of one order's events, with its `{orderId}`.
     """
     guard = Middleware(InternalToken, token=given["token"], access=given.get("access") or Access())
     app = FastAPI(
@@ -141,7 +141,7 @@ def _replay_routes(replay: Replayer) -> APIRouter:
             message = f"must be one of {', '.join(sorted(MESSAGE_TYPES))}"
             raise invalid(Violation(part="body", field="eventType", rule="enum", message=message))
         if all(condition is None for condition in which.model_dump().values()):
-            # The whole log is a lot to publish by accident; who wants it says since when.
+            # Nobody should publish a whole log by accident. To publish it, name a time in `since`.
             message = "must name at least one of orderId, eventType, since and until"
             raise invalid(Violation(part="body", field="body", rule="condition_missing", message=message))
         try:
@@ -155,25 +155,25 @@ def _replay_routes(replay: Replayer) -> APIRouter:
 
 
 def newest(model: type[OrderRow] | type[PaymentRow], page: Page, *conditions: Any) -> Select[Any] | SelectOfScalar[Any]:
-    """The page's rows, newest first; what is skipped is skipped in the index, without a look at the rows."""
+    """The statement for a page's rows, newest first. Earlier pages are skipped in the index, without reading rows."""
     order = (col(model.created_at).desc(), col(model.id).desc())
     ids = select(model.id).where(*conditions).order_by(*order).offset(offset(page)).limit(page.limit).subquery()
     return select(model).join(ids, col(model.id) == ids.c.id).order_by(*order)
 
 
 def offset(page: Page) -> int:
-    """How many rows come before this page."""
+    """The number of rows before this page."""
     return (page.page - 1) * page.limit
 
 
 def paged(page: Page, total: int, rows: Iterable[Mapping[str, Any]]) -> Response:
-    """A page as it travels."""
+    """The answer with a page of rows."""
     meta = {"page": page.page, "limit": page.limit, "total": total, "totalPages": -(-total // page.limit)}
     return json_response({"data": list(rows), "meta": meta})
 
 
 def found(rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
-    """The one row. Raises Problem when there is none."""
+    """The one row. Raises Problem if there is none."""
     if not rows:
         raise Problem(ProblemType.NOT_FOUND, f"{what} is not known; check the id")
     return rows[0]

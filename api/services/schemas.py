@@ -1,4 +1,4 @@
-"""What travels over HTTP between the gateway and the services alone."""
+"""Define the requests and answers between the gateway and the services."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class KeepKey(Strict):
     order_id: UUID
 
 
-class OrderIds(Camel):
+class LatestOrderIds(Camel):
     data: list[UUID] = Field(description=f"Newest first, at most {MOST_ORDERS}")
 
 

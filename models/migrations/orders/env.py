@@ -1,6 +1,6 @@
 """Alembic's entry into the database `orders`."""
 
-from models.migrations.environment import run
+from models.migrations.runner import run
 from models.tables import OrdersBase
 
 run(OrdersBase.metadata)

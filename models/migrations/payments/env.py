@@ -1,6 +1,6 @@
 """Alembic's entry into the database `payments`."""
 
-from models.migrations.environment import run
+from models.migrations.runner import run
 from models.tables import PaymentsBase
 
 run(PaymentsBase.metadata)
