@@ -20,12 +20,14 @@ import typer
 import uvloop
 
 from bench import contrast as coordinators
-from bench import history, scale, standard
+from bench import history, scale
 from bench.lines import lines_needed
 from bench.machine import machine
 from bench.own_stack import OwnStack
 from bench.page import page
+from bench.plan import QUICK, Part, Plan
 from bench.report import Notes, Report
+from bench.standard import Standard
 from bench.table import echo
 from bench.targets import rows
 from bench.trials import Trials
@@ -53,17 +55,23 @@ Offset = Annotated[int, typer.Option("--port-offset", help="Added to every port 
 
 @failing_with(2)
 def run(
-    quick: Quick = False, record: Record = False, json_file: Json = None, html_file: Html = None, offset: Offset = 700
+    part: Annotated[list[Part] | None, typer.Option(help="Measure this alone; may be given again.")] = None,
+    quick: Quick = False,
+    record: Record = False,
+    json_file: Json = None,
+    html_file: Html = None,
+    offset: Offset = 700,
 ) -> None:
     """Measure the system beside the ceilings of the servers it stands on.
 
     The exit code is 1 if an accepted order ended other than it must, and 2 if the measurement broke off.
     """
-    plan = standard.QUICK if quick else standard.Plan()
+    plan = QUICK if quick else Plan()
+    plan = replace(plan, parts=tuple(part)) if part else plan
 
     async def measure(data: Path) -> Report:
         notes, facts = Notes(), _Facts()
-        await standard.Standard(OwnStack(data, offset, {**os.environ, **_ENVIRONMENT}), plan, notes, _tell).run()
+        await Standard(OwnStack(data, offset, {**os.environ, **_ENVIRONMENT}), plan, notes, _tell).run()
         return await facts.report("bench", notes, quick=quick, **asdict(plan))
 
     _measure(measure, json_file, html_file, record=record)
@@ -140,6 +148,7 @@ class _Facts:
             figures=notes.figures,
             targets=() if kind == "contrast" else rows(medians),
             latencies=notes.latencies,
+            waits=notes.waits,
             cpu=notes.cpu_medians(),
             cpu_at_rest=notes.cpu_at_rest,
             memory=notes.memory,

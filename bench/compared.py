@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from bench.costs import LOAD_GENERATOR, cpu_of_a_saga
-from bench.figures import quantile
+from bench.figures import percentiles, quantile
 from bench.meters import Reading
-from bench.noting import PERCENTILES
 from bench.report import Notes
 from bench.trials import Trial
 from models.saga import Coordinator
@@ -38,8 +37,8 @@ class Compared:
     def note_latency(self, profile: str, trial: Trial) -> None:
         values, key, group = trial.latencies, f"latency.{profile}", f"Latency {profile}"
         self.notes.note_latencies(profile, trial.coordinator.value, values)
-        for name, share in PERCENTILES.items() if values else ():
-            self._note(trial, f"{key}.{name}", quantile(values, share), group, name, "ms")
+        for name, value in percentiles(values).items():
+            self._note(trial, f"{key}.{name}", value, group, name, "ms")
         if answers := trial.answers:
             self._note(trial, f"{key}.answered", quantile(answers, 0.5), group, "POST answered, p50", "ms")
         if trial.used.wal_flushes:

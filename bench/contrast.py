@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Final
 
 from bench.compared import Compared
 from bench.meters import Reading
-from bench.report import Notes
+from bench.report import Notes, Tell
 from bench.strikes import PARTS, strike
 from bench.trials import Trial, Trials
 from models.saga import Coordinator
@@ -18,8 +18,6 @@ from models.saga import Coordinator
 _WARM_UP: Final = 60  # orders
 _REST: Final = 3.0  # seconds
 _LEAST_KILL_RATE: Final = 3.0  # sagas a second: a kill must meet some
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,8 @@ from math import ceil
 from typing import Final
 
 MEASURED: Final = "measured"
+PERCENTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+_BEYOND: Final = 2  # values that a percentile needs beyond it: with fewer it tells of the greatest value alone
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -16,6 +18,12 @@ def quantile(values: Sequence[float], share: float) -> float:
     if not values:
         raise ValueError("There is no quantile of no values")
     return sorted(values)[max(0, ceil(share * len(values)) - 1)]
+
+
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """The percentiles, by name, that there are values enough to tell: p50 from 4 on, p95 from 40, p99 from 200."""
+    enough = {name: share for name, share in PERCENTILES.items() if len(values) * (1 - share) > _BEYOND - 1e-6}
+    return {name: quantile(values, share) for name, share in enough.items()}
 
 
 def cumulative(values: Sequence[float], *, most: int = 200) -> list[tuple[float, float]]:

@@ -11,6 +11,14 @@ from typing import Any, Final
 from uuid import UUID
 
 import psycopg
+from sqlmodel import SQLModel
+
+from bench.sql import insert
+from models.lifecycle import OrderStatus, PaymentStatus
+from models.message_types import EventType
+from models.outcome import Charged, Declined
+from models.saga import CancelReason, Coordinator
+from models.tables import OrderEventRow, OrderRow, PaymentEventRow, PaymentRow, ProviderChargeRow
 
 _AT_ONCE: Final = 100_000  # orders a transaction
 _APART: Final = timedelta(seconds=2)  # from one order to the next
@@ -37,77 +45,132 @@ _COMMAND_ID: Final = "(at || '7c00' || tail)::uuid"
 _CREATED_ID: Final = "(at || '7c01' || tail)::uuid"
 _SETTLED_ID: Final = "(at || '7c02' || tail)::uuid"
 _ENDED_ID: Final = "(at || '7c03' || tail)::uuid"
+_ENDED_AT: Final = "(t + interval '20 ms')"
 _TRANSACTION: Final = "CASE WHEN NOT declined THEN 'txn_' || at || '7001' || tail END"
 _REASON: Final = "CASE WHEN declined THEN 'Insufficient funds' END"
-_EVENT_COLUMNS: Final = (
-    "event_id, order_id, event_type, occurred_at, correlation_id, causation_id, coordinator, payload"
-)
+_SALE: Final = {
+    "currency": "'USD'",
+    "payment_method": "NULL",
+    "coordinator": f"'{Coordinator.CHOREOGRAPHY}'",
+}
 _TOTALS: Final = (
     "INSERT INTO {table} AS known (shard, {by}, count, amount)"
-    " SELECT 0, CASE WHEN declined THEN '{declined}' ELSE '{approved}' END{currency}, count(*), sum(total)"
+    " SELECT 0, {status}{currency}, count(*), sum(total)"
     " FROM ({sagas}) s GROUP BY declined ON CONFLICT (shard, {by})"
     " DO UPDATE SET count = known.count + excluded.count, amount = known.amount + excluded.amount"
 )
 
+
+def _either(declined: str, otherwise: str) -> str:
+    """What holds of the declined, and what of the others."""
+    return f"CASE WHEN declined THEN '{declined}' ELSE '{otherwise}' END"
+
+
+def _payload(order_id: str, **others: str) -> str:
+    """SQL for the payload of an event, by the names of its fields on the wire."""
+    return (
+        f"jsonb_build_object('orderId', {order_id}"
+        + "".join(f", '{name}', {sql}" for name, sql in others.items())
+        + ")"
+    )
+
+
+def _event(row: type[SQLModel], event_id: str, event_type: str, at: str, cause: str, payload: str) -> str:
+    """INSERT of one event a saga, in the order of the sagas."""
+    values = {
+        "event_id": event_id,
+        "order_id": _ORDER_ID,
+        "event_type": event_type,
+        "occurred_at": at,
+        "correlation_id": "'fill-' || n",
+        "causation_id": cause,
+        "coordinator": _SALE["coordinator"],
+        "payload": payload,
+    }
+    return insert(row, values, source=f"FROM ({_SAGAS}) s ORDER BY n")
+
+
+_ORDER_STATUS: Final = _either(OrderStatus.CANCELLED, OrderStatus.PAID)
+_PAYMENT_STATUS: Final = _either(PaymentStatus.DECLINED, PaymentStatus.APPROVED)
+_CANCELLED: Final = f"CASE WHEN declined THEN '{CancelReason.PAYMENT_DECLINED}' END"
 _ORDERS: Final[Sequence[str]] = (
-    f"""
-    INSERT INTO orders (id, user_id, total, currency, payment_method, coordinator, status, cancel_reason,
-                        created_at, updated_at)
-    SELECT {_ORDER_ID}, user_id, total, 'USD', NULL, 'choreography',
-           CASE WHEN declined THEN 'CANCELLED' ELSE 'PAID' END, CASE WHEN declined THEN 'PAYMENT_DECLINED' END,
-           t, t + interval '20 ms'
-    FROM ({_SAGAS}) s
-    """,
-    f"""
-    INSERT INTO event_log ({_EVENT_COLUMNS})
-    SELECT e.*, 'choreography', p.payload FROM ({_SAGAS}) s
-    CROSS JOIN LATERAL (VALUES
-        ({_CREATED_ID}, {_ORDER_ID}, 'OrderCreated', t, 'fill-' || n, {_COMMAND_ID}),
-        ({_ENDED_ID}, {_ORDER_ID}, CASE WHEN declined THEN 'OrderCancelled' ELSE 'OrderPaid' END,
-         t + interval '20 ms', 'fill-' || n, {_SETTLED_ID})
-    ) e (event_id, order_id, event_type, occurred_at, correlation_id, causation_id)
-    CROSS JOIN LATERAL (SELECT CASE e.event_type
-        WHEN 'OrderCreated' THEN jsonb_build_object('orderId', e.order_id, 'userId', user_id, 'total', total,
-                                                    'currency', 'USD')
-        WHEN 'OrderPaid' THEN jsonb_build_object('orderId', e.order_id)
-        ELSE jsonb_build_object('orderId', e.order_id, 'reason', 'PAYMENT_DECLINED', 'total', total,
-                                'cancelledAt', e.occurred_at)
-        END AS payload) p
-    ORDER BY n, e.occurred_at
-    """,
-    _TOTALS.format(table="order_totals", by="status", currency="", declined="CANCELLED", approved="PAID", sagas=_SAGAS),
+    insert(
+        OrderRow,
+        {
+            "id": _ORDER_ID,
+            "user_id": "user_id",
+            "total": "total",
+            "status": _ORDER_STATUS,
+            "cancel_reason": _CANCELLED,
+            "created_at": "t",
+            "updated_at": _ENDED_AT,
+            **_SALE,
+        },
+        source=f"FROM ({_SAGAS}) s",
+    ),
+    _event(
+        OrderEventRow,
+        _CREATED_ID,
+        f"'{EventType.ORDER_CREATED}'",
+        "t",
+        _COMMAND_ID,
+        _payload(_ORDER_ID, userId="user_id", total="total", currency="'USD'"),
+    ),
+    _event(
+        OrderEventRow,
+        _ENDED_ID,
+        _either(EventType.ORDER_CANCELLED, EventType.ORDER_PAID),
+        _ENDED_AT,
+        _SETTLED_ID,
+        f"CASE WHEN declined THEN "
+        f"{_payload(_ORDER_ID, reason=_CANCELLED, total='total', cancelledAt=_ENDED_AT)}"
+        f" ELSE {_payload(_ORDER_ID)} END",
+    ),
+    _TOTALS.format(table="order_totals", by="status", status=_ORDER_STATUS, currency="", sagas=_SAGAS),
 )
 _PAYMENTS: Final[Sequence[str]] = (
-    f"""
-    INSERT INTO payments (id, order_id, amount, currency, payment_method, coordinator, status, due, transaction_id,
-                          reason, created_at, updated_at)
-    SELECT {_PAYMENT_ID}, {_ORDER_ID}, total, 'USD', NULL, 'choreography',
-           CASE WHEN declined THEN 'DECLINED' ELSE 'APPROVED' END, NULL, {_TRANSACTION}, {_REASON},
-           t + interval '5 ms', t + interval '12 ms'
-    FROM ({_SAGAS}) s
-    """,
-    f"""
-    INSERT INTO provider_charges (payment_id, amount, currency, outcome, transaction_id, reason, captured, refunded,
-                                  updated_at)
-    SELECT {_PAYMENT_ID}, total, 'USD', CASE WHEN declined THEN 'Declined' ELSE 'Charged' END, {_TRANSACTION},
-           {_REASON}, CASE WHEN declined THEN 0 ELSE total END, 0, t + interval '10 ms'
-    FROM ({_SAGAS}) s
-    """,
-    f"""
-    INSERT INTO event_log ({_EVENT_COLUMNS})
-    SELECT {_SETTLED_ID}, {_ORDER_ID}, CASE WHEN declined THEN 'PaymentDeclined' ELSE 'PaymentApproved' END,
-           t + interval '12 ms', 'fill-' || n, {_CREATED_ID}, 'choreography',
-           CASE WHEN declined THEN jsonb_build_object('orderId', {_ORDER_ID}, 'reason', {_REASON})
-                ELSE jsonb_build_object('orderId', {_ORDER_ID}, 'transactionId', {_TRANSACTION}) END
-    FROM ({_SAGAS}) s ORDER BY n
-    """,
+    insert(
+        PaymentRow,
+        {
+            "id": _PAYMENT_ID,
+            "order_id": _ORDER_ID,
+            "amount": "total",
+            "status": _PAYMENT_STATUS,
+            "due": "NULL",
+            "transaction_id": _TRANSACTION,
+            "reason": _REASON,
+            "created_at": "t + interval '5 ms'",
+            "updated_at": "t + interval '12 ms'",
+            **_SALE,
+        },
+        source=f"FROM ({_SAGAS}) s",
+    ),
+    insert(
+        ProviderChargeRow,
+        {
+            "payment_id": _PAYMENT_ID,
+            "amount": "total",
+            "currency": _SALE["currency"],
+            "outcome": _either(Declined.__name__, Charged.__name__),
+            "transaction_id": _TRANSACTION,
+            "reason": _REASON,
+            "captured": "CASE WHEN declined THEN 0 ELSE total END",
+            "refunded": "0",
+            "updated_at": "t + interval '10 ms'",
+        },
+        source=f"FROM ({_SAGAS}) s",
+    ),
+    _event(
+        PaymentEventRow,
+        _SETTLED_ID,
+        _either(EventType.PAYMENT_DECLINED, EventType.PAYMENT_APPROVED),
+        "t + interval '12 ms'",
+        _CREATED_ID,
+        f"CASE WHEN declined THEN {_payload(_ORDER_ID, reason=_REASON)}"
+        f" ELSE {_payload(_ORDER_ID, transactionId=_TRANSACTION)} END",
+    ),
     _TOTALS.format(
-        table="payment_sums",
-        by="status, currency",
-        currency=", 'USD'",
-        declined="DECLINED",
-        approved="APPROVED",
-        sagas=_SAGAS,
+        table="payment_sums", by="status, currency", status=_PAYMENT_STATUS, currency=", 'USD'", sagas=_SAGAS
     ),
 )
 _COUNTED: Final = "SELECT coalesce(sum(count), 0)::bigint FROM order_totals"

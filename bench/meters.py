@@ -27,6 +27,7 @@ _WAL: Final = (
     "SELECT (pg_current_wal_lsn() - '0/0')::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint,"
     " coalesce(sum(fsyncs), 0)::bigint, coalesce(sum(fsync_time), 0)::float8 FROM pg_stat_io WHERE object = 'wal'"
 )
+_POLL: Final = 0.25  # seconds
 _OVERVIEW: Final = "/overview?columns=message_stats.publish,message_stats.deliver_get"
 
 
@@ -124,6 +125,12 @@ class Meters:
         """Messages in a queue, those that are held by its consumer included."""
         answer = await self._rabbitmq.get(f"/queues/%2F/{queue}?disable_stats=true&enable_queue_totals=true")
         return int(answer.raise_for_status().json().get("messages", 0))
+
+    async def until_empty(self, queue: str, *, within: float) -> None:
+        """Wait until no message waits there, and none is held by its consumer. Raises TimeoutError."""
+        async with asyncio.timeout(within):
+            while await self.waiting(queue):  # noqa: ASYNC110 - the broker doesn't tell
+                await asyncio.sleep(_POLL)
 
     def memory(self) -> dict[str, int]:
         """Bytes of memory by process; pages that a part's processes share count once."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bench.backlog import Drained
 from bench.costs import LOAD_GENERATOR, counted, cpu_of_a_saga, predicted_rate
-from bench.figures import quantile
+from bench.figures import percentiles, quantile
 from bench.meters import Reading
 from bench.report import Notes
 from bench.trials import Trial
@@ -21,7 +21,6 @@ MEMORY: Final = "Memory of the four processes at saturation"
 MIRRORS: Final = "The mirrors' backlog, after the last saga has ended"
 STARTS: Final = "Start"
 _MIB: Final = 2**20
-PERCENTILES: Final = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 
 
 def note_rate(notes: Notes, condition: str, trial: Trial, *, name: str) -> None:
@@ -40,7 +39,11 @@ def note_cpu(notes: Notes, condition: str, trial: Trial, used: Reading, rest: Re
         cores = len(os.sched_getaffinity(0))
         what = f"predicted by the CPU of a saga on {cores} cores, {name}"
         notes.note("model.off", predicted_rate(every, cores), group=RATES, name=what, unit="a second")
-    notes.note(f"cpu.{condition}", counted(cpu), group=COSTS, name=f"CPU without Temporal, {name}", unit="ms")
+    for key, milliseconds, what in (
+        (f"cpu.{condition}", counted(cpu), "CPU without Temporal"),
+        (f"cpu.{condition}.all", sum(cpu.values()), "CPU of all processes"),
+    ):
+        notes.note(key, milliseconds, group=COSTS, name=f"{what}, {name}", unit="ms")
 
 
 def note_memory(notes: Notes, condition: str, trial: Trial, *, name: str) -> None:
@@ -56,19 +59,28 @@ def note_memory(notes: Notes, condition: str, trial: Trial, *, name: str) -> Non
         notes.note(key, sum(sizes.values()), group=MEMORY, name=f"all four, {word}{name}", unit="MiB")
 
 
-def note_latency(notes: Notes, profile: str, trial: Trial, *, name: str) -> None:
+def note_latency(notes: Notes, key: str, trial: Trial, *, name: str) -> None:
     """Milliseconds from POST to the commit of the order's last status, and how late the load generator itself was."""
-    values, group = trial.latencies, f"POST to terminal status, ms, {name}"
+    values = trial.latencies
     if not values:
         notes.troubles.append(f"Not one saga ended, {name}")
         return
-    notes.note_latencies(name, trial.coordinator.value, values)
-    for percentile, share in PERCENTILES.items():
-        notes.note(f"latency.{profile}.{percentile}", quantile(values, share), group=group, name=percentile, unit="ms")
-    late = [1000 * placed.late for placed in trial.placed]
-    notes.note(
-        f"latency.{profile}.late", quantile(late, 0.99), group=group, name="of it the load generator's, p99", unit="ms"
-    )
+    note_percentiles(notes, key, values, name=name, series=trial.coordinator.value)
+    late = quantile([1000 * placed.late for placed in trial.placed], 0.99)
+    what = "of it the load generator's, p99"
+    notes.note(f"latency.{key}.late", late, group=group_of_latencies(name), name=what, unit="ms")
+
+
+def note_percentiles(notes: Notes, key: str, values: Sequence[float], *, name: str, series: str) -> None:
+    """The percentiles that so many milliseconds from begin to end can tell, and their distribution."""
+    notes.note_latencies(name, series, values)
+    for percentile, value in percentiles(values).items():
+        notes.note(f"latency.{key}.{percentile}", value, group=group_of_latencies(name), name=percentile, unit="ms")
+
+
+def group_of_latencies(name: str) -> str:
+    """The title under which latencies are told."""
+    return f"POST to terminal status, ms, {name}"
 
 
 def note_drained(notes: Notes, drained: Drained) -> None:

@@ -21,6 +21,7 @@ _TITLES: Final = {
 }
 # What a table needs to be understood; the others speak for themselves.
 _INTRODUCTIONS: Final[Mapping[str, str]] = {
+    "waits": "How many tasks of Temporal stood how long between scheduled and started: nobody worked on them.",
     "cpu": "Less what each process uses at rest; the load generator's is not part of the sum.",
     "recoveries": "One part is killed while both coordinators are given orders, and its supervisor starts it again."
     " <em>Back</em>: until it was ready again. <em>All over</em>: from the kill until every saga accepted before it, or"
@@ -161,7 +162,7 @@ def _plot(report: Report, section: Section) -> str:
             return _figure(bars(rows, unit="lines"), "Lines of code by who needs them") + (
                 f"<details><summary>By module</summary><ul>{items}</ul></details>"
             )
-        case "targets" | "views":
+        case "targets" | "waits" | "views":
             return ""
 
 

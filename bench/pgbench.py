@@ -5,69 +5,74 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 from urllib.parse import urlsplit
 
+import msgspec
 import psycopg
+from sqlmodel import SQLModel
 
+from bench.paid_saga import paid_saga
+from bench.sql import create, insert
 from embedded.errors import StackError
+from models.lifecycle import Due, OrderStatus, PaymentStatus
+from models.message_types import EventType
+from models.saga import Coordinator
+from models.tables import OrderEventRow, OrderRow, PaymentEventRow, PaymentRow
 
-# The columns of the services' own rows, with no index but those that keep them apart.
-_TABLES: Final = """
-    CREATE TABLE orders (
-        id uuid PRIMARY KEY, user_id uuid NOT NULL, total bigint NOT NULL, currency text NOT NULL, payment_method text,
-        coordinator text NOT NULL, status text NOT NULL, cancel_reason text, created_at timestamptz NOT NULL,
-        updated_at timestamptz NOT NULL
-    ) WITH (fillfactor = 85);
-    CREATE TABLE payments (
-        id uuid PRIMARY KEY, order_id uuid NOT NULL UNIQUE, amount bigint NOT NULL, currency text NOT NULL,
-        payment_method text, coordinator text NOT NULL, status text NOT NULL, due text, transaction_id text,
-        reason text, created_at timestamptz NOT NULL, updated_at timestamptz NOT NULL
-    ) WITH (fillfactor = 85);
-    CREATE TABLE order_log (
-        seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, event_id uuid NOT NULL, order_id uuid NOT NULL,
-        event_type text NOT NULL, occurred_at timestamptz NOT NULL, correlation_id text NOT NULL, causation_id uuid,
-        coordinator text NOT NULL, payload jsonb NOT NULL
-    );
-    CREATE TABLE payment_log (LIKE order_log INCLUDING ALL);
-"""
-
-_LOG: Final = (
-    "INSERT INTO {service}_log (event_id, order_id, event_type, occurred_at, correlation_id, causation_id, coordinator,"
-    " payload) {values}"
+_TABLES: Final = ";\n".join(
+    (
+        create(OrderRow),
+        create(PaymentRow),
+        create(OrderEventRow, table="order_log"),
+        create(PaymentEventRow, table="payment_log"),
+    )
 )
-_EVENT: Final = (
-    "gen_random_uuid(), {order_id}, '{event_type}', now(), '0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b',"
-    " gen_random_uuid(), 'choreography', '{payload}'"
-)
-_EVENTS: Final = {
-    "OrderCreated": (
-        "order",
-        '{"orderId": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b", "userId": "b5f4c8f0-3f3e-4b7e-9d51-0a8a3c1b2d4e",'
-        ' "total": 12345, "currency": "USD", "paymentMethod": "pm_card_visa"}',
-    ),
-    "PaymentApproved": (
-        "payment",
-        '{"orderId": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b", "transactionId": "txn_0190a1b2c3d47e5f8a9b0c1d2e3f4a5b"}',
-    ),
-    "OrderPaid": ("order", '{"orderId": "0190a1b2-c3d4-7e5f-8a9b-0c1d2e3f4a5b"}'),
+_EVENTS: Final = {EventType(envelope.event_type): envelope for envelope in paid_saga()[1:]}
+_LOGS: Final[Mapping[EventType, tuple[type[SQLModel], str]]] = {
+    EventType.ORDER_CREATED: (OrderEventRow, "order_log"),
+    EventType.PAYMENT_APPROVED: (PaymentEventRow, "payment_log"),
+    EventType.ORDER_PAID: (OrderEventRow, "order_log"),
 }
-_INSERT_ORDER: Final = (
-    "INSERT INTO orders VALUES (uuidv7(), gen_random_uuid(), :total, 'USD', 'pm_card_visa', 'choreography',"
-    " 'PENDING_PAYMENT', NULL, now(), now())"
+_SALE: Final = {
+    "currency": "'USD'",
+    "payment_method": "'pm_card_visa'",
+    "coordinator": f"'{Coordinator.CHOREOGRAPHY}'",
+    "created_at": "now()",
+    "updated_at": "now()",
+}
+_INSERT_ORDER: Final = insert(
+    OrderRow,
+    {
+        "id": "uuidv7()",
+        "user_id": "gen_random_uuid()",
+        "total": ":total",
+        "status": f"'{OrderStatus.PENDING_PAYMENT}'",
+        "cancel_reason": "NULL",
+        **_SALE,
+    },
 )
-_INSERT_PAYMENT: Final = (
-    "INSERT INTO payments VALUES (uuidv7(), :order_id, :total, 'USD', 'pm_card_visa', 'choreography', 'PROCESSING',"
-    " 'CHARGE', NULL, NULL, now(), now()) RETURNING id AS payment_id \\gset"
+_INSERT_PAYMENT: Final = insert(
+    PaymentRow,
+    {
+        "id": "uuidv7()",
+        "order_id": ":order_id",
+        "amount": ":total",
+        "status": f"'{PaymentStatus.PROCESSING}'",
+        "due": f"'{Due.CHARGE}'",
+        "transaction_id": "NULL",
+        "reason": "NULL",
+        **_SALE,
+    },
 )
 _UPDATE_PAYMENT: Final = (
-    "UPDATE payments SET status = 'APPROVED', due = NULL, transaction_id = 'txn_0190a1b2c3d47e5f8a9b0c1d2e3f4a5b',"
-    " updated_at = now() WHERE id = :payment_id"
+    f"UPDATE payments SET status = '{PaymentStatus.APPROVED}', due = NULL,"
+    " transaction_id = 'txn_0190a1b2c3d47e5f8a9b0c1d2e3f4a5b', updated_at = now() WHERE id = :payment_id"
 )
-_UPDATE_ORDER: Final = "UPDATE orders SET status = 'PAID', updated_at = now() WHERE id = :order_id"
+_UPDATE_ORDER: Final = f"UPDATE orders SET status = '{OrderStatus.PAID}', updated_at = now() WHERE id = :order_id"
 
 _TPS: Final = re.compile(r"^tps = ([0-9.]+)", re.MULTILINE)
 _FAILED: Final = re.compile(r"^number of failed transactions: ([0-9]+)", re.MULTILINE)
@@ -77,41 +82,51 @@ class PgbenchFailed(StackError):
     """pgbench could not be run, or not without failed transactions."""
 
 
-def _event(event_type: str, order_id: str) -> tuple[str, str]:
-    service, payload = _EVENTS[event_type]
-    return service, _EVENT.format(order_id=order_id, event_type=event_type, payload=payload)
+def _logged(event_type: EventType, *, order_id: str = ":order_id", source: str = "") -> str:
+    row, table = _LOGS[event_type]
+    event = _EVENTS[event_type]
+    values = {
+        "event_id": "gen_random_uuid()",
+        "order_id": order_id,
+        "event_type": f"'{event_type}'",
+        "occurred_at": "now()",
+        "correlation_id": f"'{event.correlation_id}'",
+        "causation_id": "gen_random_uuid()",
+        "coordinator": f"'{event.coordinator}'",
+        "payload": f"'{msgspec.json.encode(event.payload).decode()}'",
+    }
+    return insert(row, values, table=table, source=source)
 
 
-def _logged(event_type: str) -> str:
-    service, event = _event(event_type, ":order_id")
-    return _LOG.format(service=service, values=f"VALUES ({event});")
-
-
-def _with_log(write: str, event_type: str) -> str:
+def _with_log(write: str, event_type: EventType) -> str:
     """The write and its log row as one statement, so that their transaction is one round trip."""
-    order_id = ":order_id" if "RETURNING" not in write else "written.order_id"
-    service, event = _event(event_type, order_id)
-    source = " FROM written" if "RETURNING" in write else ""
-    return f"WITH written AS ({write}) " + _LOG.format(service=service, values=f"SELECT {event}{source}")
+    returning = "RETURNING" in write
+    order_id, source = ("written.order_id", "FROM written") if returning else (":order_id", "")
+    return f"WITH written AS ({write}) {_logged(event_type, order_id=order_id, source=source)}"
 
 
 # One saga a run of the script. What pgbench calls a transaction is a run: four transactions of the server.
 STATEMENT_BY_STATEMENT: Final = "\n".join(
     (
         "\\set total random(1, 100000)",
-        *("BEGIN;", f"{_INSERT_ORDER} RETURNING id AS order_id \\gset", _logged("OrderCreated"), "COMMIT;"),
-        _INSERT_PAYMENT,
-        *("BEGIN;", f"{_UPDATE_PAYMENT};", _logged("PaymentApproved"), "COMMIT;"),
-        *("BEGIN;", f"{_UPDATE_ORDER};", _logged("OrderPaid"), "COMMIT;"),
+        *(
+            "BEGIN;",
+            f"{_INSERT_ORDER} RETURNING id AS order_id \\gset",
+            f"{_logged(EventType.ORDER_CREATED)};",
+            "COMMIT;",
+        ),
+        f"{_INSERT_PAYMENT} RETURNING id AS payment_id \\gset",
+        *("BEGIN;", f"{_UPDATE_PAYMENT};", f"{_logged(EventType.PAYMENT_APPROVED)};", "COMMIT;"),
+        *("BEGIN;", f"{_UPDATE_ORDER};", f"{_logged(EventType.ORDER_PAID)};", "COMMIT;"),
     )
 )
 ONE_STATEMENT_EACH: Final = "\n".join(
     (
         "\\set total random(1, 100000)",
-        f"{_with_log(f'{_INSERT_ORDER} RETURNING id AS order_id', 'OrderCreated')} RETURNING order_id \\gset",
-        _INSERT_PAYMENT,
-        f"{_with_log(_UPDATE_PAYMENT, 'PaymentApproved')};",
-        f"{_with_log(_UPDATE_ORDER, 'OrderPaid')};",
+        f"{_with_log(f'{_INSERT_ORDER} RETURNING id AS order_id', EventType.ORDER_CREATED)} RETURNING order_id \\gset",
+        f"{_INSERT_PAYMENT} RETURNING id AS payment_id \\gset",
+        f"{_with_log(_UPDATE_PAYMENT, EventType.PAYMENT_APPROVED)};",
+        f"{_with_log(_UPDATE_ORDER, EventType.ORDER_PAID)};",
     )
 )
 

@@ -8,29 +8,19 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime
-from typing import Any, Final
-from uuid import UUID, uuid4
+from typing import Final
+from uuid import uuid4
 
 import aio_pika
 import uvloop
 from aiormq.abc import AbstractChannel, DeliveredMessage
 
+from bench.paid_saga import paid_saga
 from choreography.acknowledgements import Acknowledgements
 from choreography.confirms import ConfirmedPublishing
 from choreography.outgoing_message import OutgoingMessage, as_message
 from embedded.errors import StackError
-from models.ids import uuid7
-from models.message_types import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
-from models.messages import envelope_of
-from models.saga import (
-    CreateOrderRequested,
-    Message,
-    OrderCreated,
-    OrderId,
-    OrderPaid,
-    PaymentApproved,
-)
+from models.message_types import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE, EventType
 
 # What a saga that ends PAID publishes; each exchange and queue has a twin of its own, bound as the services' are.
 _TWINS: Final[Mapping[str, str]] = {ORDERS_EXCHANGE: "bench.orders", PAYMENTS_EXCHANGE: "bench.payments"}
@@ -135,24 +125,15 @@ async def _confirmed(publishing: ConfirmedPublishing, messages: Sequence[Outgoin
 
 
 def saga_messages() -> list[OutgoingMessage]:
-    """The messages that a saga publishes until it is PAID, as large as they are in truth, for the twin exchanges."""
-    now = datetime.now(UTC)
-    order_id, user_id = OrderId(uuid7(now)), uuid4()
-    cause: UUID = uuid4()
-    told: list[OutgoingMessage] = []
-    sale: dict[str, Any] = {"order_id": order_id, "user_id": user_id, "total": 12_345, "currency": "USD"}
-    steps: Sequence[Message] = (
-        CreateOrderRequested(**sale, payment_method="pm_card_visa"),
-        OrderCreated(**sale, payment_method="pm_card_visa"),
-        PaymentApproved(order_id=order_id, transaction_id=f"txn_{uuid4().hex}"),
-        OrderPaid(order_id=order_id),
-    )
-    for step in steps:
-        envelope = envelope_of(step, event_id=uuid4(), occurred_at=now, correlation_id=str(uuid4()), causation_id=cause)
-        cause = envelope.event_id
-        message = as_message(envelope)
-        told.append(replace(message, exchange=_TWINS[message.exchange], mandatory=not isinstance(step, OrderPaid)))
-    return told
+    """The messages that a saga publishes until it is PAID, for the twin exchanges."""
+    return [
+        replace(
+            message := as_message(envelope),
+            exchange=_TWINS[message.exchange],
+            mandatory=envelope.event_type != EventType.ORDER_PAID,
+        )
+        for envelope in paid_saga()
+    ]
 
 
 async def _consume() -> None:

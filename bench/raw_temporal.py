@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecutionDescription
 
 from bench.plain_workflows import PLAIN_TASK_QUEUE, SIGNALLED_TASK_QUEUE, UNPOLLED_TASK_QUEUE, PlainSaga, Signalled
 from bench.trials import steady_rate
@@ -57,6 +57,27 @@ class RawTemporal:
             await self._client.start_workflow(PlainSaga.run, workflow_id, id=workflow_id, task_queue=PLAIN_TASK_QUEUE)
 
         return await self._closed(PlainSaga, start, seconds=seconds, in_flight=in_flight)
+
+    async def plain_at_rate(self, *, seconds: float, rate: float) -> dict[str, float]:
+        """Milliseconds from when each workflow of three activities was due until it closed, by its id."""
+        began, due = time.time(), {}
+        async with asyncio.TaskGroup() as group:
+            for number in range(round(seconds * rate)):
+                workflow_id = f"bench-{uuid4()}"
+                due[workflow_id] = began + number / rate
+                await asyncio.sleep(due[workflow_id] - time.time())
+                group.create_task(self._plain(workflow_id))
+        return {
+            run.id: 1000 * (run.close_time.timestamp() - due[run.id])
+            for run in await asyncio.gather(*map(self._described, due))
+            if run.close_time is not None
+        }
+
+    async def _plain(self, workflow_id: str) -> None:
+        await self._client.execute_workflow(PlainSaga.run, workflow_id, id=workflow_id, task_queue=PLAIN_TASK_QUEUE)
+
+    async def _described(self, workflow_id: str) -> WorkflowExecutionDescription:
+        return await self._client.get_workflow_handle(workflow_id).describe()
 
     def _signal_to(self, task_queue: str) -> Start:
         async def start(workflow_id: str) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from bench.figures import MEASURED, Figure
+
+Tell: TypeAlias = Callable[[str], None]  # told what is measured next
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,6 +72,7 @@ class Report:
     improper: Sequence[str]  # those of them that have not ended as they must, and how they stand
     troubles: Sequence[str] = ()  # what could not be measured, and why
     targets: Sequence[Verdict] = ()
+    waits: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)  # ms, by condition, by task
     cpu_at_rest: Mapping[str, float] = field(default_factory=dict)  # percent of a core, by process
     memory: Mapping[str, float] = field(default_factory=dict)  # MiB after the load, by process
     recoveries: Sequence[Recovery] = ()
@@ -96,6 +99,7 @@ class Notes:
 
     _figures: dict[str, Figure] = field(default_factory=dict)
     latencies: dict[str, dict[str, list[float]]] = field(default_factory=dict)
+    waits: dict[str, dict[str, list[float]]] = field(default_factory=dict)
     cpu: dict[str, list[Mapping[str, float]]] = field(default_factory=dict)
     cpu_at_rest: dict[str, float] = field(default_factory=dict)
     memory: dict[str, float] = field(default_factory=dict)
@@ -116,6 +120,11 @@ class Notes:
     def note_latencies(self, profile: str, series: str, values: Sequence[float]) -> None:
         """Milliseconds of single sagas, to be drawn as a distribution."""
         self.latencies.setdefault(profile, {}).setdefault(series, []).extend(round(value, 2) for value in values)
+
+    def note_waits(self, condition: str, found: Mapping[str, Sequence[float]]) -> None:
+        """Milliseconds that tasks stood between scheduled and started, by what they were."""
+        for task, values in found.items():
+            self.waits.setdefault(condition, {}).setdefault(task, []).extend(round(value, 2) for value in values)
 
     @property
     def figures(self) -> list[Figure]:

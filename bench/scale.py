@@ -16,13 +16,12 @@ from bench.load import accepted
 from bench.noting import RATES
 from bench.own_stack import OwnStack
 from bench.reads import ask, questions, total
-from bench.report import Notes
+from bench.report import Notes, Tell
 from bench.scene import Scene
 from bench.trials import Trial
 from bench.watcher import Watcher, misordered
 from models.saga import Coordinator
 
-Tell = Callable[[str], None]
 NewStack = Callable[[str, int], OwnStack]  # by the name of its data, and by how far its ports are from the first one's
 
 IDLE: Final = "POST to terminal status at 10 a second, ms"

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Literal
 
-from bench.figures import MEASURED, Figure, shown
+from bench.figures import MEASURED, Figure, percentiles, shown
 from bench.report import Recovery, Report, Verdict
+from bench.waits import SHOWN_UP_TO, histogram
 from models.saga import Coordinator
 
 ONE: Final = Coordinator.CHOREOGRAPHY.value
 OTHER: Final = Coordinator.ORCHESTRATION.value
 MET: Final = {True: "met", False: "not met", None: "-"}
 
-Kind = Literal["targets", "figures", "cpu", "recoveries", "lines", "views"]
+Kind = Literal["targets", "figures", "waits", "cpu", "recoveries", "lines", "views"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +41,10 @@ def sections(report: Report) -> Iterator[Section]:
         columns = ("", ONE, OTHER, "ratio") if report.kind == "contrast" else ("", MEASURED)
         rows = [_compared(each) if report.kind == "contrast" else _measured(each) for each in figures]
         yield Section(kind="figures", title=group, columns=columns, rows=rows)
+    if report.waits:
+        columns = ("", "tasks", "p50", "p95", *(f"≤ {limit}" for limit in SHOWN_UP_TO), "more")
+        rows = [_waited(f"{task}, {name}", waits[task]) for name, waits in report.waits.items() for task in waits]
+        yield Section(kind="waits", title="Tasks, from scheduled to started, ms", columns=columns, rows=rows)
     if report.cpu:
         yield _cpu(report)
     if report.recoveries:
@@ -74,6 +79,12 @@ def _compared(figure: Figure) -> tuple[str, ...]:
 
 def _measured(figure: Figure) -> tuple[str, ...]:
     return figure.name, _value(figure, MEASURED, figure.unit)
+
+
+def _waited(name: str, values: Sequence[float]) -> tuple[str, ...]:
+    told = percentiles(values)
+    numbers = (str(number or "") for number in histogram(values))
+    return name, str(len(values)), shown(told.get("p50")), shown(told.get("p95")), *numbers
 
 
 def _value(figure: Figure, column: str, unit: str = "") -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from bench import crowd, raw_broker
 from bench.backlog import Drained
+from bench.coordinators import Coordinators
 from bench.meters import Reading
 from bench.noting import (
     CEILINGS,
@@ -22,52 +22,15 @@ from bench.noting import (
 )
 from bench.own_stack import OwnStack, Running
 from bench.pgbench import ONE_STATEMENT_EACH, STATEMENT_BY_STATEMENT, Pgbench, scratch_folder
+from bench.plan import Part, Plan
 from bench.raw_temporal import RawTemporal, plain_worker
-from bench.report import Notes
+from bench.report import Notes, Tell
 from bench.scene import Scene
 from bench.trials import Trial
+from choreography.topology import MIRROR_QUEUE
 from models.saga import Coordinator
 
-Tell = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Plan:
-    """How much is measured; times in seconds."""
-
-    repetitions: int = 3
-    saturated: float = 8.0
-    in_flight: int = 512
-    idle_rate: float = 10.0
-    idle: float = 20.0
-    half_load: float = 10.0
-    ceiling: float = 4.0  # of each number of pgbench's clients, and of the broker
-    clients: tuple[int, ...] = (8, 16, 32, 64)
-    temporal: float = 5.0  # of each ceiling of Temporal
-    orchestrated: float = 10.0
-    orchestrated_in_flight: int = 100  # more only wait for Temporal, until POSTs are refused
-    crowd: float = 5.0  # of reads, at each place and number of connections
-    slow: float = 12.0  # with a provider that takes 1.5 s
-    slow_in_flight: int = 4000
-    warm_up: float = 4.0
-    rest: float = 5.0
-
-
-QUICK: Final = Plan(
-    repetitions=1,
-    saturated=2.0,
-    idle=4.0,
-    half_load=3.0,
-    ceiling=2.0,
-    clients=(16, 32),
-    temporal=1.0,
-    orchestrated=2.0,
-    crowd=1.0,
-    slow=4.0,
-    slow_in_flight=1000,
-    warm_up=1.0,
-    rest=2.0,
-)
+_WARMING_MIRRORS: Final = 200
 
 
 class Standard:
@@ -98,9 +61,21 @@ class Standard:
         self._notes.note("start.warm", seconds, group=STARTS, name="on known data", unit="s")
         await self._on(running, self._at_once)
         await self._own.down()
-        self._tell("starting it again, with a provider that takes 1.5 s")
-        running, _ = await self._own.up(SAGA_PROVIDER_LATENCY_MS="1500")
-        await self._on(running, self._slowly)
+        for part, measure, settings in (
+            (
+                Part.LATE,
+                self._late,
+                {"SAGA_PROVIDER_LATENCY_MS": "0", "SAGA_MIRROR_AFTER": str(self._plan.mirror_after)},
+            ),
+            (Part.SLOW, self._slowly, {"SAGA_PROVIDER_LATENCY_MS": "1500"}),
+        ):
+            if part in self._plan.parts:
+                self._tell(
+                    f"starting it again, with {', '.join(f'{name}={value}' for name, value in settings.items())}"
+                )
+                running, _ = await self._own.up(**settings)
+                await self._on(running, measure)
+                await self._own.down()
 
     async def _on(self, running: Running, measure: Callable[[Scene], Awaitable[None]]) -> None:
         async with Scene.of(self._own, running) as scene:
@@ -112,24 +87,45 @@ class Standard:
 
     async def _at_once(self, scene: Scene) -> None:
         await self._warm_up(scene)
-        for repetition in range(self._plan.repetitions):
-            self._tell(f"repetition {repetition + 1} of {self._plan.repetitions}")
+        both = Coordinators(scene, self._plan, self._notes, self._tell, self._rest)
+        for _ in self._repetitions(Part.SATURATION):
             await self._pgbench(scene)
             await self._broker(scene)
             await self._mirrors_off(scene)
-            await self._mirrors_on(scene, counts=repetition == 0)
+            await self._mirrors_on(scene)
             await self._signals(scene)
-        for _ in range(self._plan.repetitions):
+        for _ in self._repetitions(Part.LATENCY):
             await self._latencies(scene)
-        for _ in range(self._plan.repetitions):
-            await self._orchestrated(scene)
-        self._tell("reading an order over many connections")
-        for _ in range(self._plan.repetitions):
+        for _ in self._repetitions(Part.COORDINATORS):
+            await both.idle()
+            await both.saturated()
+        for _ in self._repetitions(Part.BACKLOG):
+            await both.behind_backlog()
+        if Part.BACKLOG in self._plan.parts:
+            await both.drained()
+        for _ in self._repetitions(Part.READS):
+            self._tell("reading an order over many connections")
             await crowd.measure(scene.running, self._own.internal_token, self._notes, seconds=self._plan.crowd)
+
+    async def _late(self, scene: Scene) -> None:
+        """Mirrors of quick sagas left out, in turns with mirrors switched off."""
+        name = f"mirrors of sagas longer than {self._plan.mirror_after} s"
+        await self._saturated(scene)
+        await scene.trials.meters.until_empty(MIRROR_QUEUE, within=scene.trials.patience)
+        await self._read_at_rest(scene)
+        for _ in self._repetitions(Part.LATE):
+            await self._mirrors_off(scene, "late.off", f"mirrors switched off, in turns with {name}")
+            self._tell(f"at saturation, {name}")
+            before = await scene.trials.meters.read()
+            trial = await self._saturated(scene)
+            note_rate(self._notes, "late", trial, name=name)
+            await scene.trials.meters.until_empty(MIRROR_QUEUE, within=scene.trials.patience)
+            used = await scene.trials.meters.read() - before
+            note_cpu(self._notes, "late", trial, used, self._rest, name=name)
 
     async def _slowly(self, scene: Scene) -> None:
         trial: Trial | None = None
-        for _ in range(self._plan.repetitions):
+        for _ in self._repetitions(Part.SLOW):
             if trial is not None:  # that takes minutes, and nothing is measured after the last one
                 self._tell("until the last mirror has closed")
                 await self._drain(scene, trial)
@@ -140,14 +136,30 @@ class Standard:
             note_rate(self._notes, "slow", trial, name="provider takes 1.5 s")
             note_memory(self._notes, "slow", trial, name=", provider takes 1.5 s")
 
+    def _repetitions(self, part: Part) -> Iterator[int]:
+        """None of a part that is not asked for."""
+        for repetition in range(self._plan.repetitions if part in self._plan.parts else 0):
+            self._tell(f"{part}, {repetition + 1} of {self._plan.repetitions}")
+            yield repetition
+
+    async def _saturated(self, scene: Scene) -> Trial:
+        return await scene.trials.saturated(
+            Coordinator.CHOREOGRAPHY, seconds=self._plan.saturated, in_flight=self._plan.in_flight
+        )
+
     async def _warm_up(self, scene: Scene) -> None:
         self._tell("warming up")
-        for coordinator in Coordinator:
-            trial = await scene.trials.saturated(
-                coordinator, seconds=self._plan.warm_up, in_flight=self._plan.orchestrated_in_flight
-            )
-            if coordinator is Coordinator.CHOREOGRAPHY:
-                await self._drain(scene, trial)
+        plan, trials = self._plan, scene.trials
+        async with scene.backlog.switched_off():  # their mirrors would be told for minutes
+            await trials.saturated(Coordinator.CHOREOGRAPHY, seconds=plan.warm_up, in_flight=plan.in_flight)
+        trial = await trials.saturated(
+            Coordinator.CHOREOGRAPHY, seconds=plan.warm_up, in_flight=plan.in_flight, orders=_WARMING_MIRRORS
+        )
+        await self._drain(scene, trial)
+        await trials.saturated(Coordinator.ORCHESTRATION, seconds=plan.warm_up, in_flight=plan.orchestrated_in_flight)
+        await self._read_at_rest(scene)
+
+    async def _read_at_rest(self, scene: Scene) -> None:
         before = await scene.trials.meters.settled()
         self._rest = await scene.trials.meters.settled(self._plan.rest) - before
 
@@ -180,23 +192,20 @@ class Standard:
         name = f"RabbitMQ, {raw_broker.PUBLISHED} messages a saga, nothing else done: sagas"
         self._notes.note("ceiling.broker", rate, group=CEILINGS, name=name, unit="a second")
 
-    async def _mirrors_off(self, scene: Scene) -> None:
-        self._tell("at saturation, mirrors switched off")
+    async def _mirrors_off(self, scene: Scene, key: str = "off", name: str = "mirrors switched off") -> None:
+        self._tell(f"at saturation, {name}")
         async with scene.backlog.switched_off():
-            trial = await scene.trials.saturated(
-                Coordinator.CHOREOGRAPHY, seconds=self._plan.saturated, in_flight=self._plan.in_flight
-            )
-        note_rate(self._notes, "off", trial, name="mirrors switched off")
-        note_cpu(self._notes, "off", trial, trial.used, self._rest, name="mirrors switched off")
+            trial = await self._saturated(scene)
+        note_rate(self._notes, key, trial, name=name)
+        note_cpu(self._notes, key, trial, trial.used, self._rest, name=name)
 
-    async def _mirrors_on(self, scene: Scene, *, counts: bool) -> None:
+    async def _mirrors_on(self, scene: Scene) -> None:
         meters, notes = scene.trials.meters, self._notes
+        counts = notes.median("messages.published") is None  # once: they take long to settle
         self._tell("at saturation, mirrors working" + (", counting" if counts else ""))
         before = await (meters.settled() if counts else meters.read())
         log_end = await scene.log.end()
-        trial = await scene.trials.saturated(
-            Coordinator.CHOREOGRAPHY, seconds=self._plan.saturated, in_flight=self._plan.in_flight
-        )
+        trial = await self._saturated(scene)
         note_rate(notes, "on", trial, name="mirrors working")
         note_memory(notes, "", trial, name="")
         self._tell("until the last mirror has closed")
@@ -210,29 +219,22 @@ class Standard:
             note_counts(notes, settled, wal, trial.sagas, expected=raw_broker.PUBLISHED)
 
     async def _latencies(self, scene: Scene) -> None:
-        half = (self._notes.median("saturation.on") or 2 * self._plan.idle_rate) / 2
-        for profile, rate, seconds in (
-            ("idle", self._plan.idle_rate, self._plan.idle),
-            ("half", half, self._plan.half_load),
-        ):
-            name = f"{rate:.0f} a second" + (", half load" if profile == "half" else "")
-            self._tell(name)
-            trial = await scene.trials.steady(Coordinator.CHOREOGRAPHY, seconds=seconds, rate=rate)
-            note_latency(self._notes, profile, trial, name=name)
-            await self._drain(scene, trial)
+        if self._notes.median("saturation.on") is None:
+            await self._mirrors_off(scene)
+            await self._mirrors_on(scene)
+        plan, half = self._plan, (self._notes.median("saturation.on") or 2 * self._plan.idle_rate) / 2
+        await self._latency(scene, "idle", plan.idle_rate, plan.idle, f"{plan.idle_rate:.0f} a second")
+        name = f"{half:.0f} a second, half load"
+        async with scene.backlog.switched_off():
+            await self._latency(scene, "half.off", half, plan.half_load, f"{name}, mirrors switched off")
+        await self._latency(scene, "half", half, plan.half_load, name)
 
-    async def _orchestrated(self, scene: Scene) -> None:
-        plan, raw = self._plan, RawTemporal(scene.temporal)
-        self._tell("orchestrated sagas at saturation")
-        trial = await scene.trials.saturated(
-            Coordinator.ORCHESTRATION, seconds=plan.orchestrated, in_flight=plan.orchestrated_in_flight
-        )
-        note_rate(self._notes, "orchestration", trial, name="orchestrated")
-        self._tell("plain workflows of three activities")
-        async with plain_worker(scene.running.urls["temporal"]):
-            plain = await raw.plain_sagas(seconds=plan.orchestrated, in_flight=plan.orchestrated_in_flight)
-        name = "Temporal, plain workflows of three activities, SDK's defaults"
-        self._notes.note("ceiling.plain", plain.rate, group=CEILINGS, name=name, unit="a second")
+    async def _latency(self, scene: Scene, key: str, rate: float, seconds: float, name: str) -> None:
+        self._tell(name)
+        trial = await scene.trials.steady(Coordinator.CHOREOGRAPHY, seconds=seconds, rate=rate)
+        note_latency(self._notes, key, trial, name=name)
+        if not key.endswith("off"):
+            await self._drain(scene, trial)
 
     async def _signals(self, scene: Scene) -> None:
         """What the mirrors are held against, right after them: the rates of a busy machine drift."""

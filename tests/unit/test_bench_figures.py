@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.figures import Figure, cumulative, quantile, shown
+from bench.figures import Figure, cumulative, percentiles, quantile, shown
 
 VALUES = st.lists(st.floats(min_value=0, max_value=1e6), min_size=1, max_size=300)
 
@@ -62,3 +62,22 @@ def test_nothing_is_a_multiple_of_zero() -> None:
 )
 def test_three_digits_of_a_figure_are_shown(value: float | None, text: str) -> None:
     assert shown(value) == text
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        (0, []),
+        (3, []),
+        (4, ["p50"]),
+        (39, ["p50"]),
+        (40, ["p50", "p95"]),
+        (199, ["p50", "p95"]),
+        (200, ["p50", "p95", "p99"]),
+    ],
+)
+def test_a_percentile_is_told_where_two_values_lie_beyond_it(values: int, told: list[str]) -> None:
+    found = percentiles([float(value) for value in range(values)])
+
+    assert [*found] == told
+    assert all(sum(value > limit for value in range(values)) >= 2 for limit in found.values())

@@ -15,11 +15,6 @@ from bench.lines import (
 )
 
 
-def test_every_module_that_does_or_sequences_steps_is_in_the_table() -> None:
-    forgotten = set(modules()) - set(NEEDED_BY)
-    assert not forgotten, f"say in bench/lines.py who needs {sorted(forgotten)}"
-
-
 def test_every_module_in_the_table_exists() -> None:
     assert [module for module in NEEDED_BY if not (ROOT / module).is_file()] == []
 
@@ -27,7 +22,7 @@ def test_every_module_in_the_table_exists() -> None:
 def test_the_lines_of_every_module_are_counted_once() -> None:
     counted = lines_needed()
     assert list(counted) == [SHARED, CHOREOGRAPHY, MIRROR, ORCHESTRATION]
-    assert sorted(module for modules in counted.values() for module in modules) == sorted(NEEDED_BY)
+    assert sorted(module for each in counted.values() for module in each) == sorted({*modules(), *NEEDED_BY})
     assert all(lines > 0 for modules in counted.values() for lines in modules.values())
 
 

@@ -25,6 +25,7 @@ from bench.page import page
 from bench.pgbench import ONE_STATEMENT_EACH, STATEMENT_BY_STATEMENT, PgbenchFailed, told_rate
 from bench.raw_broker import PUBLISHED, saga_messages
 from bench.report import Notes, Report
+from bench.sections import sections
 from bench.table import echo
 from bench.targets import TARGETS, rows
 from bench.trials import PAID, Trial, steady_rate
@@ -48,6 +49,7 @@ def notes() -> Notes:
         found.note("saturation.off", 1250.0, group="Rates", name="mirrors off", unit="a second")
     found.note("ceiling.pgbench", 2100.0, group="Ceilings", name="pgbench", unit="a second")
     found.note_latencies("10 a second", "choreography", [8.0, 9.0, 30.0])
+    found.note_waits("5 a second", {"charge": [1.5, 3.0, 3.1, 41.0], "first workflow task": [0.5]})
     found.cpu["mirrors off"] = [{"order": 0.4, "gateway": 0.5}, {"order": 0.6, "gateway": 0.5}]
     return found
 
@@ -64,6 +66,7 @@ def report(notes: Notes) -> Report:
         figures=notes.figures,
         targets=rows({"saturation.on": 1000.0, "saturation.off": 1250.0, "ceiling.pgbench": 2100.0}),
         latencies=notes.latencies,
+        waits=notes.waits,
         cpu=notes.cpu_medians(),
         orders=4_000,
         improper=[],
@@ -204,7 +207,7 @@ def test_a_contrast_has_a_column_for_each_coordinator_and_counts_nothing_that_is
     found = Compared(reading(5.0, {"order": 0.5}))
     found.note_saturated(trial(Coordinator.CHOREOGRAPHY, 1.0, 2.0, cpu=1.2))
     found.note_saturated(trial(Coordinator.ORCHESTRATION, 4.0, 10.0, cpu=3.0))
-    found.note_latency("at half load", trial(Coordinator.ORCHESTRATION, 4.0, 10.0, cpu=3.0))
+    found.note_latency("at half load", trial(Coordinator.ORCHESTRATION, 4.0, 4.0, 10.0, 10.0, cpu=3.0))
 
     figures = {figure.key: figure.values for figure in found.notes.figures}
     assert figures["saturation"] == {"choreography": [1.0], "orchestration": [0.2]}
@@ -268,8 +271,33 @@ def test_the_terminal_is_told_what_was_asked_and_measured(report: Report) -> Non
 
     told = console.export_text()
     assert "900 to 1,100" in told
-    assert "≥ 0.7" in told and "0.800" in told
+    assert "≥ 0.8" in told and "0.800" in told
     assert "not measured in this run" in told
+
+
+def test_tasks_are_counted_by_how_long_they_stood_and_percentiles_are_told_where_there_are_enough(
+    report: Report,
+) -> None:
+    (section,) = [each for each in sections(report) if each.kind == "waits"]
+
+    assert section.columns == (
+        "",
+        "tasks",
+        "p50",
+        "p95",
+        "≤ 2",
+        "≤ 5",
+        "≤ 10",
+        "≤ 20",
+        "≤ 50",
+        "≤ 100",
+        "≤ 1000",
+        "more",
+    )
+    assert section.rows == [
+        ("charge, 5 a second", "4", "3", "-", "1", "2", "", "", "1", "", "", ""),
+        ("first workflow task, 5 a second", "1", "-", "-", "1", "", "", "", "", "", "", ""),
+    ]
 
 
 def test_json_gives_back_the_same_report(report: Report) -> None:
