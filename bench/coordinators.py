@@ -86,6 +86,7 @@ class Coordinators:
         trial = await self._scene.trials.saturated(
             Coordinator.CHOREOGRAPHY, seconds=_LONGEST, orders=missing, in_flight=self._plan.in_flight
         )
+        note_rate(self._notes, "leaving", trial, name="choreographed, leaving mirrors behind")
         self._since = self._since or trial.began
         self._left += trial.sagas
 
