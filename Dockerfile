@@ -15,7 +15,7 @@ COPY audit audit
 COPY embedded embedded
 COPY stack stack
 COPY cli cli
-# The build backend comes from the lock too; nothing that installs or builds goes into the final image.
+# The build backend is locked, too. The final image has nothing that installs or builds.
 RUN pip install -q --no-deps --no-build-isolation . && pip uninstall -q -y setuptools pip
 
 FROM python:3.13-slim

