@@ -1,1 +1,1 @@
-"""Load a running system, measure what that costs it, and contrast its two coordinators."""
+"""Load a running system, measure what the load costs, and contrast both coordinators."""

@@ -1,4 +1,4 @@
-"""Switch the mirrors off and on at the broker, and measure how fast they work off what has gathered for them."""
+"""Switch the mirrors off and on at the broker, and measure how fast they work off their backlog."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PATIENCE: Final = 120.0  # seconds in which nothing moves
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drained:
-    """How a backlog was worked off after the last saga had ended. Rates are None where there was next to none."""
+    """How fast a backlog was worked off after the last saga had ended. Rates are None if the backlog was tiny."""
 
     events: int  # that waited in the mirrors' queue
     events_rate: float | None  # a second, until none waited
@@ -48,7 +48,7 @@ class Backlog:
     @classmethod
     @asynccontextmanager
     async def of(cls, *, temporal: Client, amqp: str, rabbitmq_api: str) -> AsyncIterator[Self]:
-        """Connected until the end of the context; `rabbitmq_api` carries user and password."""
+        """A connected backlog, until the end of the context. `rabbitmq_api` has user and password."""
         connection = await aio_pika.connect(amqp, timeout=5)
         async with connection, http_clients.async_client(base_url=rabbitmq_api, timeout=10.0) as api:
             yield cls(temporal=temporal, channel=await connection.channel(), api=api)
@@ -71,18 +71,18 @@ class Backlog:
                 await queue.bind(exchange, key)
 
     async def waiting(self) -> int:
-        """Events in the queue that have not been handed to the worker yet."""
+        """The number of events in the queue that the worker does not have yet."""
         declared = await self._channel.declare_queue(MIRROR_QUEUE, passive=True)
         return declared.declaration_result.message_count or 0
 
     async def closed(self, since: float) -> int:
-        """Mirrors begun after `since` (seconds since the epoch) that have closed."""
+        """The number of closed mirrors that were begun after `since` (seconds since the epoch)."""
         after = datetime.fromtimestamp(since, UTC).isoformat()
         query = f"WorkflowType = '{SagaMirror.__name__}' AND ExecutionStatus = 'Completed' AND StartTime >= '{after}'"
         return (await self._temporal.count_workflows(query)).count
 
     async def drained(self, *, sagas: int, since: float) -> Drained:
-        """Watch from now on until so many mirrors, begun after `since`, have closed. Raises TimeoutError."""
+        """Watch until so many mirrors that were begun after `since` have closed. Raises TimeoutError."""
         began = time.monotonic()
         events, before = await self.waiting(), await self.closed(since)
         events_by: float | None = None

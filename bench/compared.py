@@ -1,4 +1,4 @@
-"""Turn trials of either coordinator into figures that have a column for each."""
+"""Turn the trials of both coordinators into figures with a column for each coordinator."""
 
 from __future__ import annotations
 

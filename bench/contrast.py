@@ -69,7 +69,7 @@ class Contrast:
         return found.notes, found.half_load
 
     def _repetitions(self, *, until: float) -> Iterator[int]:
-        """One at least; no more once this share of the time is spent."""
+        """The repetitions: one at least, and no more once this share of the time is spent."""
         for repetition in range(self._plan.repetitions):
             if repetition == 0 or self._spent < until:
                 yield repetition
@@ -89,7 +89,7 @@ class Contrast:
             )
 
     async def _rest(self) -> tuple[Reading, Reading]:
-        """How much the system uses when all is quiet, and what the meters say then."""
+        """The use of the system at rest, and the reading of the meters after it."""
         self._tell("at rest, until the servers' counts have settled")
         before = await self._trials.meters.settled()
         quiet = await self._trials.meters.settled(_REST)
@@ -128,6 +128,6 @@ class Contrast:
 
 
 def _alternating(repetition: int) -> tuple[Coordinator, ...]:
-    """Who goes first changes, so that neither always finds the other's leftovers."""
+    """Take turns at going first, so that no coordinator always runs after the other."""
     both = tuple(Coordinator)
     return both if repetition % 2 == 0 else both[::-1]

@@ -35,7 +35,7 @@ class Coordinators:
         self._since = 0.0  # … since then, in seconds since the epoch
 
     async def idle(self) -> None:
-        """A trickle of sagas of either coordinator, and of plain workflows."""
+        """Measure a trickle of sagas of each coordinator, and of plain workflows."""
         plan, rate = self._plan, f"{self._plan.trickle_rate:g} a second"
         for coordinator in Coordinator:
             trial = await self._trickle(coordinator, f"trickle.{coordinator}", f"{coordinator}, {rate}")
@@ -48,7 +48,7 @@ class Coordinators:
         self._notes.note_waits(f"plain, {rate}", await waits(self._scene.temporal, ended))
 
     async def saturated(self) -> None:
-        """As many orchestrated sagas as there can be, and as many plain workflows."""
+        """Measure as many orchestrated sagas as the system can take, then as many plain workflows."""
         await self._saturated("orchestration", "orchestrated")
         self._tell(f"{_PLAIN}, at saturation")
         async with plain_worker(self._scene.running.urls["temporal"]):

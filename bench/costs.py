@@ -1,4 +1,4 @@
-"""What a saga costs: what was used while sagas ran, less what is used anyway, shared out among them."""
+"""What a saga costs: the use while sagas ran, less the use at rest, divided by the sagas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NOT_COUNTED: Final = frozenset({"temporal", LOAD_GENERATOR})
 
 
 def cpu_of_a_saga(used: Reading, rest: Reading | None, sagas: int) -> dict[str, float]:
-    """Milliseconds of CPU by process, beyond what each uses at rest in the same time."""
+    """Milliseconds of CPU a saga by process, less what the process uses at rest in the same time."""
     net = {}
     for name, seconds in used.cpu.items():
         idle = rest.cpu.get(name, 0.0) / rest.at * used.at if rest else 0.0
@@ -26,5 +26,5 @@ def counted(cpu: Mapping[str, float]) -> float:
 
 
 def predicted_rate(cpu: Mapping[str, float], cores: int) -> float:
-    """Sagas a second that so many cores are good for if all there is to a saga is its CPU (`cpu` in milliseconds)."""
+    """Sagas a second that these cores can do if a saga takes nothing but CPU (`cpu` in milliseconds)."""
     return 1000 * cores / sum(cpu.values())

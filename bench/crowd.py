@@ -28,7 +28,7 @@ class _Accepted(msgspec.Struct, rename="camel"):
 
 @dataclass(kw_only=True, slots=True)
 class Read:
-    """What came of it: answers by status, 0 for none, and the seconds that the slowest of each took."""
+    """The answers by status, 0 for no answer, and for each status the seconds of the slowest one."""
 
     seconds: float
     answers: Counter[int] = field(default_factory=Counter)
@@ -36,14 +36,14 @@ class Read:
 
     @property
     def rate(self) -> float:
-        """Orders read a second; refusals don't count."""
+        """The orders read a second, without refusals."""
         return self.answers[200] / self.seconds
 
 
 async def read(
     url: str, path: str, *, connections: int, seconds: float, headers: Mapping[str, str] | None = None
 ) -> Read:
-    """Read the same path as fast as it is answered, one request at a time on each connection."""
+    """Read one path as fast as answers come, with one request at a time on each connection."""
     found = Read(seconds=seconds)
     until = time.perf_counter() + seconds
     async with HttpClient(url, headers=headers) as client:
@@ -86,7 +86,7 @@ async def measure(running: Running, token: str, notes: Notes, *, seconds: float)
 
 
 def _note(notes: Notes, connections: int, gateway: Read, service: Read) -> None:
-    """How many orders a second were read at either place over so many connections, and what else was answered."""
+    """Note how many orders a second were read at each place over so many connections, and all other answers."""
     for key, name, found in (
         ("gateway", "through the gateway", gateway),
         ("service", "from the order service", service),

@@ -35,7 +35,7 @@ _PROVIDER: Final = "LEFT JOIN provider_charges c ON c.payment_id = p.id"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class End:
-    """How a saga stands, and when each service last committed something about it, in seconds since the epoch."""
+    """The state of a saga, and when each service last committed a change of it, in seconds since the epoch."""
 
     order: OrderStatus
     payment: PaymentStatus | None
@@ -48,17 +48,17 @@ class End:
 
     @property
     def over(self) -> bool:
-        """Whether the order is over, its payment settled to match, and nothing is due at the provider."""
+        """Whether the order is over, its payment agrees, and nothing is due at the provider."""
         return at_rest(self.order, self.payment, Due(self.due) if self.due else None)
 
     @property
     def at(self) -> float:
-        """When the saga's last step was committed."""
+        """The time of the saga's last commit."""
         return max(self.order_at, self.payment_at)
 
     @property
     def proper(self) -> bool:
-        """Whether the provider's books agree: a PAID order's money is kept, and no other's."""
+        """Whether the provider's books agree: they keep the money of a PAID order, and of no other."""
         kept = self.captured - self.refunded
         return self.over and kept == (self.total if self.order is OrderStatus.PAID else 0)
 
@@ -74,24 +74,24 @@ class Facts:
 
     @property
     def transactions(self) -> Mapping[str, int]:
-        """How many transactions this has made itself, by database: to be left out where they are counted."""
+        """The number of this reader's own transactions by database, to be left out of counts."""
         return {"orders": self._orders.transactions, "payments": self._payments.transactions}
 
     async def close(self) -> None:
         await asyncio.gather(self._orders.close(), self._payments.close())
 
     async def over(self) -> int:
-        """How many orders have ever ended; cheap at any size."""
+        """The number of orders that have ever ended. It is cheap at any size."""
         ((count,),) = await self._orders.read(_OVER)
         return int(count)
 
     async def stored(self) -> int:
-        """How many orders there have ever been."""
+        """The number of orders that were ever stored."""
         ((count,),) = await self._orders.read("SELECT coalesce(sum(count), 0)::bigint FROM order_totals")
         return int(count)
 
     async def ends(self, order_ids: Sequence[UUID]) -> dict[UUID, End]:
-        """How these sagas stand; those that the order service has not stored are missing."""
+        """The state of each of these sagas, without those that the order service has not stored."""
         orders, payments = await asyncio.gather(
             self._orders.read(
                 f"SELECT o.id, o.status, o.total, {await self._time_of('o')} FROM orders o WHERE o.id = ANY(%s)",
@@ -121,7 +121,7 @@ class Facts:
     async def wait(
         self, order_ids: Iterable[UUID], ended: Callable[[UUID, End], bool], *, within: float
     ) -> dict[UUID, End]:
-        """How these sagas ended, once each has `ended`; after `within` seconds how they stand, ended or not."""
+        """How these sagas ended, as soon as each has `ended`, or how they stand after `within` seconds."""
         deadline = time.monotonic() + within
         found: dict[UUID, End] = {}
         missing = set(order_ids)

@@ -1,4 +1,4 @@
-"""Statistics of what was measured: quantiles, medians of repetitions, and how two of them compare."""
+"""Statistics of measurements: quantiles, medians of repetitions, and the ratio of two medians."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
-    """The percentiles, by name, that there are values enough to tell: p50 from 4 on, p95 from 40, p99 from 200."""
+    """The percentiles that these values can tell, by name: p50 from 4 values on, p95 from 40, p99 from 200."""
     enough = {name: share for name, share in PERCENTILES.items() if len(values) * (1 - share) > _BEYOND - 1e-6}
     return {name: quantile(values, share) for name, share in enough.items()}
 
@@ -36,7 +36,7 @@ def cumulative(values: Sequence[float], *, most: int = 200) -> list[tuple[float,
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figure:
-    """One thing that was measured, a value for each repetition; `key` names it in targets and in the history."""
+    """One measured quantity with a value for each repetition. `key` names it in targets and in the history."""
 
     key: str
     group: str
@@ -45,7 +45,7 @@ class Figure:
     values: Mapping[str, Sequence[float]]  # by column: a coordinator, or MEASURED where nothing is compared
 
     def median(self, column: str = MEASURED) -> float | None:
-        """The median of the repetitions; None where nothing could be measured."""
+        """The median of the repetitions, or None if nothing could be measured."""
         values = self.values.get(column)
         return statistics.median(values) if values else None
 
@@ -55,7 +55,7 @@ class Figure:
         return (min(values), max(values)) if len(values) > 1 else None
 
     def ratio(self, one: str, other: str) -> float | None:
-        """How many times the median of `other` that of `one` is; None where that makes no sense."""
+        """The median of `one` divided by that of `other`, or None if one is missing or zero."""
         above, below = self.median(one), self.median(other)
         return above / below if above is not None and below else None
 

@@ -62,7 +62,7 @@ _TOTALS: Final = (
 
 
 def _either(declined: str, otherwise: str) -> str:
-    """What holds of the declined, and what of the others."""
+    """SQL with one value for declined orders and another for the rest."""
     return f"CASE WHEN declined THEN '{declined}' ELSE '{otherwise}' END"
 
 
@@ -183,7 +183,7 @@ _CONSISTENT: Final = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Filled:
-    """An order that the filling has made, and its user, who has `_FIRST / _FIRST_USERS` of them at any size."""
+    """An order of the filling, and its user, who has `_FIRST / _FIRST_USERS` orders at any size."""
 
     order_id: UUID
     user_id: UUID
@@ -212,7 +212,7 @@ class Fill:
         return self._first()
 
     async def consistent(self) -> bool:
-        """Whether the totals of both services are what counting their rows comes to."""
+        """Whether the totals of both services equal the counts of their rows."""
         (orders,) = await _row(self._orders, _CONSISTENT.format(table="orders", amount="total", totals="order_totals"))
         (payments,) = await _row(
             self._payments, _CONSISTENT.format(table="payments", amount="amount", totals="payment_sums")
@@ -220,7 +220,7 @@ class Fill:
         return bool(orders and payments)
 
     async def stored_bytes(self) -> int:
-        """What both databases take on disk, indexes included, without the write-ahead log."""
+        """The bytes of both databases on disk, with indexes and without the write-ahead log."""
         ((orders,), (payments,)) = await asyncio.gather(_row(self._orders, _SIZE), _row(self._payments, _SIZE))
         return int(orders + payments)
 

@@ -23,13 +23,13 @@ class Held:
 
 @dataclass(kw_only=True, slots=True)
 class Footprint:
-    """What was seen, look by look, by process."""
+    """The memory by process, for each look."""
 
     looks: list[Mapping[str, Held]] = field(default_factory=list)
 
     @property
     def peak(self) -> Mapping[str, Held]:
-        """The look at which all of them together held most resident memory; empty when there was none."""
+        """The look with the most resident memory of all processes together. It is empty if there was no look."""
         return max(self.looks, key=lambda look: sum(each.resident for each in look.values()), default={})
 
     @property
@@ -40,7 +40,7 @@ class Footprint:
     @classmethod
     @asynccontextmanager
     async def watched(cls, pids: Callable[[], Mapping[str, int]], names: Sequence[str]) -> AsyncIterator[Self]:
-        """Look every second until the end of the context, and once more then."""
+        """Look every second until the end of the context, and once more at its end."""
         seen = cls()
         watching = asyncio.create_task(seen._watch(pids, names))
         try:
@@ -58,7 +58,7 @@ class Footprint:
 
 
 def look(pids: Mapping[str, int], names: Sequence[str]) -> dict[str, Held]:
-    """What these processes hold now; one that is gone is left out."""
+    """The memory of these processes now, without those that have ended."""
     held = {}
     for name in names:
         with suppress(psutil.Error, KeyError):

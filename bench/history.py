@@ -16,7 +16,7 @@ UNKNOWN: Final = "unknown"
 
 
 def line(report: Report) -> dict[str, Any]:
-    """What the history keeps of a run: when, of what, all medians, and every target with its verdict."""
+    """The line of a run: date, commit, all medians, and every target with its verdict."""
     return {
         "date": report.began,
         "commit": report.commit,

@@ -50,7 +50,7 @@ class HttpClient:
             connection.close()
 
     async def request(self, method: str, path: str, body: bytes = b"", *, key: str | None = None) -> Answer:
-        """The answer, or NO_ANSWER when the server can't be reached, hangs up, or takes too long. Never repeats."""
+        """The answer, or NO_ANSWER if the server can't be reached, hangs up or takes too long. Never repeats."""
         more = f"Idempotency-Key: {key}\r\n" if key else ""
         raw = f"{method} {path} HTTP/1.1\r\n{self._head}{more}Content-Length: {len(body)}\r\n\r\n".encode() + body
         connection: _Connection | None = None

@@ -21,7 +21,7 @@ _POLL: Final = 0.1  # seconds
 
 @asynccontextmanager
 async def more(running: Running, number: int, *, port_offset: int, environ: Mapping[str, str]) -> AsyncIterator[None]:
-    """So many more of each service until the end of the context, ready at its beginning. Raises StackFailed."""
+    """So many more instances of each service, ready, until the end of the context. Raises StackFailed."""
     started: list[asyncio.subprocess.Process] = []
     try:
         for service in REPLICATED:

@@ -55,7 +55,7 @@ def modules() -> Iterator[str]:
 
 
 def lines_needed() -> dict[str, dict[str, int]]:
-    """Lines of code by module, by who needs it."""
+    """The lines of code of each module, grouped by which coordinator needs the module."""
     counted: dict[str, dict[str, int]] = {SHARED: {}, CHOREOGRAPHY: {}, MIRROR: {}, ORCHESTRATION: {}}
     for module in dict.fromkeys((*modules(), *NEEDED_BY)):
         counted[NEEDED_BY.get(module, SHARED)][module] = lines_of_code((ROOT / module).read_text(encoding="utf-8"))
@@ -63,7 +63,7 @@ def lines_needed() -> dict[str, dict[str, int]]:
 
 
 def lines_of_code(source: str) -> int:
-    """Lines that hold code: neither blank, nor comment, nor docstring."""
+    """The number of lines that have code: no blank lines, comments or docstrings."""
     silent = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
     held: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):

@@ -21,7 +21,7 @@ _PATIENCE: Final = 90.0  # seconds without the end of a single saga
 
 
 class Client(Protocol):
-    """Who sends the requests; `key` is an Idempotency-Key."""
+    """Sends requests. `key` is an Idempotency-Key."""
 
     async def request(self, method: str, path: str, body: bytes = b"", *, key: str | None = None) -> Answer: ...
 
@@ -53,7 +53,7 @@ class Placed:
 
 
 def accepted(placed: Iterable[Placed]) -> dict[UUID, Placed]:
-    """The accepted ones, by order id."""
+    """The accepted orders, by order id."""
     return {each.order_id: each for each in placed if each.order_id is not None}
 
 
@@ -166,7 +166,7 @@ async def _place(client: Client, sale: Sale, due: float, told: Callable[[Placed]
 
 
 async def post(client: Client, sale: Sale, due: float) -> Placed:
-    """Place one order, which was due at that time."""
+    """Place one order that was due at this time."""
     sent = time.time()
     answer = await client.request("POST", "/api/orders", sale.body, key=sale.key)
     accepted = answer.status in _ACCEPTED

@@ -1,4 +1,4 @@
-"""Say on what machine something was measured, and nothing that would tell it from others like it."""
+"""Describe the machine of a measurement, and nothing that tells it from others like it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import psutil
 
 
 def machine(busy: float) -> Mapping[str, str | int | float]:
-    """Cores that may be used, memory, versions; `busy` is the load average before anything began."""
+    """Its usable cores, memory and versions. `busy` is the load average before the measurement began."""
     kernel = ".".join(platform.release().split(".")[:2])
     return {
         "cores": len(os.sched_getaffinity(0)),

@@ -1,4 +1,4 @@
-"""Read what a running system has used so far: two readings tell what came between them."""
+"""Read what a running system has used so far. The difference of two readings is the use in between."""
 
 from __future__ import annotations
 
@@ -122,18 +122,18 @@ class Meters:
         return await self.read()
 
     async def waiting(self, queue: str) -> int:
-        """Messages in a queue, those that are held by its consumer included."""
+        """The number of messages in a queue, with those that its consumer holds."""
         answer = await self._rabbitmq.get(f"/queues/%2F/{queue}?disable_stats=true&enable_queue_totals=true")
         return int(answer.raise_for_status().json().get("messages", 0))
 
     async def until_empty(self, queue: str, *, within: float) -> None:
-        """Wait until no message waits there, and none is held by its consumer. Raises TimeoutError."""
+        """Wait until the queue has no message, and its consumer holds none. Raises TimeoutError."""
         async with asyncio.timeout(within):
             while await self.waiting(queue):  # noqa: ASYNC110 - the broker doesn't tell
                 await asyncio.sleep(_POLL)
 
     def memory(self) -> dict[str, int]:
-        """Bytes of memory by process; pages that a part's processes share count once."""
+        """Bytes of memory by process. Pages that the processes of a part share count once."""
         return memory_bytes(self._pids())
 
     async def _message_counts(self) -> Counter[str]:

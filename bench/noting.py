@@ -24,14 +24,14 @@ _MIB: Final = 2**20
 
 
 def note_rate(notes: Notes, condition: str, trial: Trial, *, name: str) -> None:
-    """How many sagas a second ended, and how many POSTs were refused."""
+    """Note how many sagas a second ended, and how many POSTs were refused."""
     notes.note(f"saturation.{condition}", trial.rate, group=RATES, name=name, unit="a second")
     if trial.refused:
         notes.troubles.append(f"{trial.refused} of {len(trial.placed)} POSTs were refused at saturation, {name}")
 
 
 def note_cpu(notes: Notes, condition: str, trial: Trial, used: Reading, rest: Reading | None, *, name: str) -> None:
-    """Milliseconds of CPU of each process that each of the stretch's sagas has caused."""
+    """Note the milliseconds of CPU of each process for each saga of the stretch."""
     cpu = cpu_of_a_saga(used, rest, trial.sagas)
     every = {**cpu, LOAD_GENERATOR: trial.own_cpu_ms}
     notes.cpu.setdefault(name, []).append(every)
@@ -47,7 +47,7 @@ def note_cpu(notes: Notes, condition: str, trial: Trial, used: Reading, rest: Re
 
 
 def note_memory(notes: Notes, condition: str, trial: Trial, *, name: str) -> None:
-    """The most that our four processes held together."""
+    """Note the most memory that our four processes held together."""
     peak = trial.footprint.peak
     resident = {each: held.resident / _MIB for each, held in peak.items()}
     proportional = {each: held.proportional / _MIB for each, held in peak.items()}
@@ -79,12 +79,12 @@ def note_percentiles(notes: Notes, key: str, values: Sequence[float], *, name: s
 
 
 def group_of_latencies(name: str) -> str:
-    """The title under which latencies are told."""
+    """The title of a group of latencies."""
     return f"POST to terminal status, ms, {name}"
 
 
 def note_drained(notes: Notes, drained: Drained) -> None:
-    """How fast the backlog was worked off."""
+    """Note how fast the backlog was worked off."""
     notes.note("drain.waiting", drained.events, group=MIRRORS, name="events that waited", unit="")
     notes.note("drain.events", drained.events_rate, group=MIRRORS, name="events told", unit="a second")
     notes.note("drain.open", drained.sagas, group=MIRRORS, name="sagas whose mirror was open", unit="")

@@ -1,4 +1,4 @@
-"""A stack of the measurement's own, started and stopped by `saga up` and `saga down` as anybody would."""
+"""A stack for a measurement alone, started and stopped by `saga up` and `saga down` as users do."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class StackFailed(StackError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """A stack that is up: where its parts are. URLs carry passwords."""
+    """The addresses of a stack that is up. URLs have passwords."""
 
     data: Path
     ports: Mapping[str, int]
@@ -54,7 +54,7 @@ class Running:
         )
 
     def _pids(self) -> dict[str, int]:
-        """Those of this moment: what is killed is started again."""
+        """The process ids of this moment. A part that is killed comes back under another."""
         return {name: each["pid"] for name, each in _processes(self.data).items() if each["pid"] is not None}
 
 
@@ -71,7 +71,7 @@ class OwnStack:
         self._environ = environ
 
     async def up(self, **environ: str) -> tuple[Running, float]:
-        """Start it, and say how many seconds it took until all was ready. Raises StackFailed."""
+        """Start the stack. Returns the seconds until all of it was ready. Raises StackFailed."""
         began = time.monotonic()
         arguments = ("--detach", "--data", str(self._data), "--port-offset", str(self._port_offset))
         await self._saga("up", *arguments, environ=environ)
@@ -89,11 +89,11 @@ class OwnStack:
 
     @property
     def internal_token(self) -> str:
-        """What opens the services' own ports, once the stack has been up."""
+        """The token for the services' own ports, once the stack has been up."""
         return Secrets.of(self._data).internal_token
 
     async def down(self) -> None:
-        """Stop it if it runs; the data stay."""
+        """Stop the stack if it runs. Its data stay."""
         await self._saga("down", "--data", str(self._data))
 
     async def keep_times(self, running: Running) -> None:

@@ -1,4 +1,4 @@
-"""Kill one part under load, and see what both coordinators make of it."""
+"""Kill one part under load, and measure how both coordinators recover."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ async def strike(trials: Trials, part: str, *, rate: float) -> list[Recovery]:
 
 
 async def kill(system: System, part: str) -> tuple[float, float]:
-    """Kill a part -9; when that was, and when it was ready again, in seconds since the epoch. Raises TimeoutError."""
+    """Kill a part -9. Returns the times (epoch seconds) of the kill and of readiness. Raises TimeoutError."""
     pid = system.pids()[part]
     killed = time.time()
     with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Print what a measurement has found as tables for the terminal."""
+"""Print the figures of a measurement as tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _STYLES = {MET[True]: "green", MET[False]: "red"}
 
 
 def echo(report: Report, console: Console) -> None:
-    """Everything but the distributions, which want a page."""
+    """Print everything but the distributions, which need a page."""
     console.print(Group(*_parts(report)))
 
 

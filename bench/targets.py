@@ -1,4 +1,4 @@
-"""What the measurement is held against: each target is a row with what is asked, what was measured, and a verdict."""
+"""The targets of a measurement. Each is a row with what is asked, what was measured, and a verdict."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ELSEWHERE: Final = "not measured in this run"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """A measured value, or the ratio of it to another (`over`), that is to be at least, or at most, so much."""
+    """A bound, from below or above, for a measured value or for its ratio to another one (`over`)."""
 
     what: str
     key: str
@@ -25,7 +25,7 @@ class Target:
     note: str = ""
 
     def row(self, medians: Mapping[str, float]) -> Verdict:
-        """The verdict on these medians; it is open where one of them is missing."""
+        """The verdict on these medians. It is open if one of them is missing."""
         measured = self._measured(medians)
         limit = self.least if self.least is not None else self.most
         sign = "≥" if self.least is not None else "≤"

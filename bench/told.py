@@ -44,7 +44,7 @@ class Told:
         return None
 
     async def history_events(self, ends: Mapping[UUID, End], since: float) -> float:
-        """Events in the histories of a saga's workflows, on average."""
+        """The average number of events in the histories of a saga's workflows."""
         ids = {workflow_id(order_id) for order_id in ends}
         total = 0
         for run in await self._runs(since):

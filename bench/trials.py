@@ -1,4 +1,4 @@
-"""Run stretches of load on one system, and take down what became of the sagas, how fast, and what that used."""
+"""Run stretches of load on one system. Record what became of the sagas, how fast, and what that used."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class Trials:
     @classmethod
     @asynccontextmanager
     async def on(cls, system: System, *, mix: Sequence[Kind] = PAID, follow: bool = False) -> AsyncIterator[Self]:
-        """Everything connected to the system, until the end of the context."""
+        """The trials on a system, connected until the end of the context."""
         async with AsyncExitStack() as stack:
             client = await stack.enter_async_context(HttpClient(system.gateway))
             facts = Facts(system.orders_db, system.payments_db)
@@ -139,7 +139,7 @@ class Trials:
             yield cls(system=system, client=client, facts=facts, meters=meters, told=told, mix=mix, follow=follow)
 
     def next_seed(self) -> int:
-        """The seed of the next workload; both coordinators are to be given the same."""
+        """The seed of the next workload. Both coordinators get the same one."""
         self._seed += 1
         return self._seed
 
@@ -162,13 +162,13 @@ class Trials:
         return await self._trial(coordinator, saturate(self.client, wanted, in_flight=in_flight, over=self.facts.over))
 
     async def steady(self, coordinator: Coordinator, *, seconds: float, rate: float, seed: int | None = None) -> Trial:
-        """Sagas at an even rate, for so long; longer where that would be too few of them to tell anything."""
+        """Run sagas at an even rate for so long, or longer if these were too few to tell anything."""
         bought = sales(coordinator, seed=seed or self.next_seed(), mix=self.mix)
         wanted = islice(bought, max(_FEWEST, round(rate * seconds)))
         return await self._trial(coordinator, at_rate(self.client, wanted, rate=rate))
 
     async def at_rest(self) -> None:
-        """Wait until nothing is under way, for as long as is waited for anything."""
+        """Wait until nothing is under way. Raises TimeoutError after the usual patience."""
         deadline = time.monotonic() + self.patience
         while not await self.facts.at_rest() and time.monotonic() < deadline:  # noqa: ASYNC110 - databases don't tell
             await asyncio.sleep(_POLL)
@@ -215,7 +215,7 @@ class Trials:
         )
 
     async def _until_over(self, wanted: int) -> None:
-        """Wait until so many orders are over; what takes too long is told when the ends are looked at one by one."""
+        """Wait until so many orders are over. Those that take too long are noted later, one by one."""
         deadline = time.monotonic() + self.patience
         while await self.facts.over() < wanted and time.monotonic() < deadline:  # noqa: ASYNC110 - databases don't tell
             await asyncio.sleep(_POLL)

@@ -1,4 +1,4 @@
-"""What an operator sees where, and does how, with each coordinator: facts of this system, not figures."""
+"""How an operator sees and does things with each coordinator: facts of this system, not figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long Temporal's tasks stood between scheduled and started: what nobody works on, and every saga waits for."""
+"""Measure how long Temporal's tasks stood between scheduled and started, while nobody worked on them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST: Final = 200  # workflows whose histories are read
 
 
 async def waits(client: Client, workflow_ids: Iterable[str]) -> dict[str, list[float]]:
-    """Milliseconds of each task by what it is: a workflow's first task, a later one, or an activity by its name."""
+    """The milliseconds of tasks by kind: a workflow's first task, a later one, or an activity by name."""
     found: dict[str, list[float]] = {}
     for workflow_id in list(workflow_ids)[:_MOST]:
         scheduled: dict[int, tuple[str, int]] = {}
@@ -37,6 +37,6 @@ async def waits(client: Client, workflow_ids: Iterable[str]) -> dict[str, list[f
 
 
 def histogram(values: Sequence[float]) -> list[int]:
-    """How many values are in each class: up to its limit, and beyond that of the class before; the last is open."""
+    """The number of values in each class. A class ends at its limit, and the last one has no limit."""
     limits = (float("-inf"), *SHOWN_UP_TO, float("inf"))
     return [sum(low < value <= high for value in values) for low, high in pairwise(limits)]

@@ -1,4 +1,4 @@
-"""Tell how much of the write-ahead log each database has caused, record by record."""
+"""Measure how much of the write-ahead log each database has caused, record by record."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ class WriteAheadLog:
         self._connection = connection
 
     async def end(self) -> str:
-        """Where the log ends now: where what comes next begins."""
+        """The present end of the log."""
         await self._connection.execute("CREATE EXTENSION IF NOT EXISTS pg_walinspect")
         cursor = await self._connection.execute("SELECT pg_current_wal_flush_lsn()::text")
         row = await cursor.fetchone()
         return str(row[0]) if row else ""
 
     async def checkpoint(self) -> None:
-        """Have everything written to the tables, so that what is measured next doesn't pay for what came before."""
+        """Make a checkpoint, so that the next measurement doesn't pay for earlier writes."""
         await self._connection.execute("CHECKPOINT")
 
     async def bytes_since(self, start: str) -> Mapping[str, int]:
-        """Bytes since `start` by database of a service, and the rest: all in all what the log has grown by."""
+        """The bytes since `start` by database, and the rest. Together they are the growth of the log."""
         end = await self.end()
         cursor = await self._connection.execute("SELECT (%s::pg_lsn - %s::pg_lsn)::bigint", [end, start])
         row = await cursor.fetchone()

@@ -1,4 +1,4 @@
-"""Listen to all events beside the services, and tell whether each order's came in the order of their causes."""
+"""Listen to all events beside the services, and check that each order's events came in the order of their causes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Watcher:
     @classmethod
     @asynccontextmanager
     async def listening(cls, amqp: str) -> AsyncIterator[Self]:
-        """Listen until the end of the context, on a queue of its own."""
+        """A watcher that listens on a queue of its own until the end of the context."""
         watcher = cls()
         connection = await aio_pika.connect(amqp, timeout=5)
         async with connection:
@@ -43,7 +43,7 @@ class Watcher:
             yield watcher
 
     async def wait(self, orders: Iterable[UUID], *, within: float) -> None:
-        """Until the whole story of each of these orders has come, or so many seconds have passed."""
+        """Wait until all events of each of these orders have come, or so many seconds have passed."""
         missing, deadline = set(orders), time.monotonic() + within
         while time.monotonic() < deadline:
             missing = {each for each in missing if len(set(self.heard.get(each, ()))) < len(STORY)}

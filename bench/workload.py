@@ -1,4 +1,4 @@
-"""What is bought, in which mix, and which of it is cancelled when: the same for the same seed."""
+"""The orders of a workload: their mix, and which of them are cancelled when. The seed decides."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Sale:
         key: str | None = None,
         twice: bool = False,
     ) -> Self:
-        """What this user buys for `total`, in the smallest unit of the currency."""
+        """A sale of this user for `total` minor units."""
         body = {"userId": str(user_id), "total": total, "coordinator": coordinator.value}
         if kind.payment_method is not None:
             body["paymentMethod"] = kind.payment_method
@@ -92,7 +92,7 @@ class Sale:
 
 
 def sales(coordinator: Coordinator, *, seed: int, mix: Sequence[Kind] = MIX) -> Iterator[Sale]:
-    """Without end; two coordinators given the same seed are asked for the same."""
+    """Sales without end. The same seed gives the same sales."""
     chance = random.Random(seed)  # noqa: S311 - it has to repeat
     weights = [kind.weight for kind in mix]
     while True:

@@ -19,7 +19,7 @@ class LocalSteps:
         self._orders = orders
 
     def steps(self, temporal: Temporal, store: Store, memories: Memories) -> Iterator[Draft]:
-        """A local step commits, and the task goes on with its answer; or that answer comes too late for it."""
+        """A local step commits. Then the task goes on with its answer, or the answer comes too late for the task."""
         if temporal.task is None:
             return
         for asked in self._workflows.runs[temporal.task].local:
@@ -37,7 +37,7 @@ class LocalSteps:
         return self._workflows.order_step(activity, store, memory)
 
     def cut_short(self, temporal: Temporal, memories: Memories) -> Iterator[Draft]:
-        """The task is lost, with all that it learned; what its local steps have committed is not."""
+        """The task is lost, with all that it learned. The commits of its local steps stay."""
         if temporal.task is None:
             return
         lost = {Slot.TEMPORAL: temporal._replace(task=None, taken=0)}

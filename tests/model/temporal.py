@@ -94,13 +94,13 @@ class Workflows:
             yield told
 
     def goes_on(self, temporal: Temporal) -> Temporal:
-        """After a workflow task that takes all the news; or in it, where it waits for local steps."""
+        """Temporal after a workflow task that takes all the news, or within it, if it waits for local steps."""
         assert temporal.run is not None
         taken = len(temporal.unseen)
         return self.comes_to(temporal._replace(taken=taken), self.runs.go_on(temporal.run, temporal.unseen))
 
     def comes_to(self, temporal: Temporal, number: int) -> Temporal:
-        """How far the task comes with this: it ends where no local step is waited for."""
+        """The progress of a task with this news. The task ends when it waits for no local step."""
         run, news = self.runs[number], temporal.unseen[temporal.taken :]
         if run.local:
             return temporal._replace(task=number)
@@ -112,7 +112,7 @@ class Workflows:
         return after._replace(unseen=news, activities=self._besides(news, after.activities))
 
     def _besides(self, news: tuple[Input, ...], activities: tuple[Activity, ...]) -> tuple[Activity, ...]:
-        """The activities without those whose end is among the news."""
+        """The activities, without those whose end is among the news."""
         ended = {(each.activity, each.argument) for each in news if isinstance(each, Done)}
         return tuple(each for each in activities if (each.name, self.argument(each)) not in ended)
 
@@ -214,7 +214,7 @@ class Workflows:
         return Done(activity.name, self.argument(activity), data_of(events))
 
     def deadlines(self, temporal: Temporal) -> Iterator[Draft]:
-        """The deadline of the payment, which the charge carries: its attempt goes on, and nobody waits for it."""
+        """The charge passes the payment's deadline. Its attempt goes on, and nobody waits for it."""
         for activity in temporal.activities:
             if activity.name == "charge_payment" and self.budget.allows("timeouts"):
                 yield from self._gives_up(temporal, activity, EXPIRED)

@@ -81,7 +81,7 @@ class Runs:
         return len(self._merged)
 
     def contradictions(self) -> list[tuple[Run, tuple[Input, ...]]]:
-        """Histories that were taken for another one but go on differently after the same."""
+        """Histories that were taken for one, but go on differently after the same news."""
         followed: dict[int, list[tuple[tuple[Input, ...], int]]] = {}
         for (number, inputs), then in self._next.items():
             followed.setdefault(number, []).append((inputs, then))
@@ -130,5 +130,5 @@ class Runs:
 
 
 def _is_idempotent(happened: Input) -> TypeGuard[Signal]:
-    """Whether the signal has a list of events, so that hearing it twice is hearing it once."""
+    """Whether the signal has a list of events. Hearing such a signal twice is the same as hearing it once."""
     return isinstance(happened, Signal) and happened.argument.startswith(b"[")

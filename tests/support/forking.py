@@ -1,4 +1,4 @@
-"""Start processes of ours soon: forked from one that has loaded our code, which takes two seconds of a processor."""
+"""Start processes of ours quickly, forked from one that has loaded our code. Loading takes two seconds of CPU."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _parent() -> socket.socket:
 
 
 class Forked:
-    """As much of `subprocess.Popen` as tests need, of a process that is not our child."""
+    """The part of `subprocess.Popen` that tests need, for a process that is not our child."""
 
     def __init__(self, process: str, reports: socket.socket) -> None:
         self._process = process
@@ -95,7 +95,7 @@ class Forked:
 
 
 def main() -> None:
-    """Fork on request; report the id of each process, and in the end how it ended."""
+    """Fork on request. Report the id of each process, and later how it ended."""
     from cli.__main__ import main as saga
 
     _load()

@@ -1,4 +1,4 @@
-"""Orders for a system under test: placed as the measurements place them, with all answers counted and judged."""
+"""Place orders at a system under test as the measurements do, and count and judge all answers."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Load:
         return asyncio.run(place())
 
     async def request(self, method: str, path: str, body: bytes = b"", *, key: str | None = None) -> Answer:
-        """As its client is asked; the answer is counted."""
+        """Send a request, and count its answer."""
         while not self._given_up.is_set():
             client = self._clients[next(self._turn) % len(self._clients)]
             self._asking += 1
