@@ -13,6 +13,7 @@ COPY workflows workflows
 COPY api api
 COPY audit audit
 COPY embedded embedded
+COPY metrics metrics
 COPY stack stack
 COPY cli cli
 # The build backend is locked, too. The final image has nothing that installs or builds.

@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: e2e-test architecture hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
+.PHONY: asyncapi-check prometheus e2e-test architecture hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
@@ -45,6 +45,11 @@ check: install       ## Format, lint, types, import contracts, dead code
 	@$(BIN)/lint-imports
 	@$(BIN)/vulture
 
+asyncapi-check: install  ## Validate docs/asyncapi.json with AsyncAPI's own parser (needs Node and npm)
+	@mkdir -p build/asyncapi && cp tests/asyncapi/* build/asyncapi
+	@npm ci --silent --ignore-scripts --no-audit --no-fund --prefix build/asyncapi
+	@node build/asyncapi/validate.mjs docs/asyncapi.json
+
 hooks: install       ## Check every commit as `make check` does
 	@$(BIN)/pre-commit install >/dev/null
 
@@ -63,7 +68,10 @@ e2e-test: install system-packages  ## Run the tests of whole stacks, as their us
 temporal-test: install system-packages  ## Run both coordinators through real processes
 	@$(BIN)/pytest -m temporal
 
-long-test: install system-packages  ## Run the failures that take long: clocks, disks, proxies, restarts
+prometheus:
+	@sh deploy/monitoring/fetch-prometheus.sh build/prometheus
+
+long-test: install system-packages prometheus  ## Run the failures that take long: clocks, disks, proxies, restarts
 	@$(BIN)/pytest -m long
 
 chaos: install system-packages  ## Kill and cut off processes and servers at random, then prove the invariants

@@ -11,6 +11,7 @@ from uuid import UUID
 
 from sqlmodel import SQLModel
 
+from activities.measures import SagaEnd
 from models.columns import columns_of
 from models.messages import Envelope
 from models.saga import Coordinator, Decision, OrderId
@@ -50,6 +51,10 @@ class Applied(Generic[State]):
     event: Envelope | None = None
 
 
+def _ends_nothing(_before: object, _after: object) -> None:
+    """The changes of this book end no saga."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Book(Generic[State]):
     """How a service stores its state: the state's class, its table, and the function that decides.
@@ -65,6 +70,7 @@ class Book(Generic[State]):
     totals: str
     totals_by: Sequence[str]  # the columns that group the totals, in the order in which `tally` gives their values
     tally: Callable[[State], tuple[tuple[str, ...], int]]  # the group in which the totals count a row, and its amount
+    ended: Callable[[State | None, State], SagaEnd | None] = _ends_nothing  # how a change ends a saga, if it does
 
     @cached_property
     def table(self) -> str:

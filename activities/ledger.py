@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic
 from uuid import UUID
@@ -16,6 +16,7 @@ from activities import writes
 from activities.batch import Batcher
 from activities.book import Applied, Book, Outlet, State, Submission
 from activities.crash_points import crash_point
+from activities.measures import LedgerMeasures, SagaEnd, Unmeasured
 from models.database import TRANSIENT, Connection, Database
 from models.messages import Envelope, envelope_of
 from models.saga import Become, Illegal, event_id
@@ -28,10 +29,19 @@ _LONGEST_PAUSE = 2.0  # seconds between tries while the database is away
 class Ledger(Generic[State]):
     """Applies submissions to one service's book, in batches, and retries until each is committed or fails for good."""
 
-    def __init__(self, database: Database, book: Book[State], outlet: Outlet, *, limit: int = 300) -> None:
+    def __init__(
+        self,
+        database: Database,
+        book: Book[State],
+        outlet: Outlet,
+        *,
+        limit: int = 300,
+        measures: LedgerMeasures | None = None,
+    ) -> None:
         self._database = database
         self._book = book
         self._outlet = outlet
+        self._measures = measures or Unmeasured()
         self._batcher: Batcher[Submission, Applied[State]] = Batcher(self._handle, limit=limit)
 
     def submit(self, submission: Submission) -> asyncio.Future[Applied[State]]:
@@ -49,7 +59,7 @@ class Ledger(Generic[State]):
         pause = 0.05
         while True:
             try:
-                return await apply(self._database, self._book, self._outlet, submissions)
+                return await apply(self._database, self._book, self._outlet, submissions, self._measures)
             except psycopg.errors.UniqueViolation as error:
                 # Another instance has just inserted the same row, so the next try can lock it.
                 log.info("ledger_raced", table=self._book.table, error=str(error).splitlines()[0])
@@ -67,7 +77,11 @@ class Ledger(Generic[State]):
 
 
 async def apply(
-    database: Database, book: Book[State], outlet: Outlet, submissions: Sequence[Submission]
+    database: Database,
+    book: Book[State],
+    outlet: Outlet,
+    submissions: Sequence[Submission],
+    measures: LedgerMeasures | None = None,
 ) -> list[Applied[State] | Exception]:
     """Apply these messages in order, in one transaction. On return it is committed, and its events are offered.
 
@@ -80,6 +94,10 @@ async def apply(
         results = [page.decide(submission) for submission in submissions]
         written = await page.save(connection, outlet)
     crash_point("ledger.committed")
+    if measures is not None:
+        measures.batch_committed(len(submissions))
+        for end, seconds in page.ends():
+            measures.saga_ended(end, seconds)
     events = await page.logged(written)
     if events:
         outlet.offer(events)
@@ -93,6 +111,7 @@ class _LockedRows(Generic[State]):
         self._book = book
         self._now = now
         self._before: dict[UUID, State] = {}
+        self._since: dict[UUID, datetime] = {}  # when each was stored
         self._after: dict[UUID, State] = {}
         self._unpublished: dict[UUID, list[int]] = {}
         self._events: list[Envelope] = []
@@ -102,7 +121,8 @@ class _LockedRows(Generic[State]):
     async def lock(cls, connection: Connection, book: Book[State], keys: Sequence[UUID]) -> _LockedRows[State]:
         columns = ", ".join(book.columns)
         rows = await connection.execute(
-            f"SELECT {columns} FROM {book.table} WHERE {book.key} = ANY(%s) ORDER BY {book.key} FOR UPDATE", [keys]
+            f"SELECT {columns}, created_at FROM {book.table} WHERE {book.key} = ANY(%s) ORDER BY {book.key} FOR UPDATE",
+            [keys],
         )
         # A statement of its own: it must see what others committed while the first statement waited for the locks.
         waiting = await connection.execute(
@@ -113,7 +133,8 @@ class _LockedRows(Generic[State]):
         (now, *_), *_ = unpublished = await waiting.fetchall()
         page = cls(book, now.astimezone(UTC))
         place = list(book.columns).index(book.key)
-        page._before = {row[place]: book.load(row) for row in await rows.fetchall()}
+        for *row, since in await rows.fetchall():
+            page._before[row[place]], page._since[row[place]] = book.load(row), since
         page._after = dict(page._before)
         for _, order_id, seq in unpublished:
             if order_id is not None:
@@ -169,6 +190,13 @@ class _LockedRows(Generic[State]):
             writes.outboxed(self._events, deferred),
         )
         return cursor if self._events else None
+
+    def ends(self) -> Iterator[tuple[SagaEnd, float]]:
+        """The sagas that end with this batch, and the seconds since each was stored."""
+        for key, state in self._after.items():
+            before = self._before.get(key)
+            if state is not before and (end := self._book.ended(before, state)) is not None:
+                yield end, max(0.0, (self._now - self._since.get(key, self._now)).total_seconds())
 
     def _deferred(self, outlet: Outlet) -> list[UUID]:
         """The orders that have unpublished events outside this outlet. The relay publishes their events, in order."""

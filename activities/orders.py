@@ -7,6 +7,7 @@ from uuid import UUID
 
 from activities.book import Applied, Book, Submission
 from activities.ledger import Ledger
+from activities.measures import SagaEnd
 from models.database import Database
 from models.message_types import EventType
 from models.order import Order, decide
@@ -15,6 +16,13 @@ from models.tables import OrderRow
 
 def _tally(order: Order) -> tuple[tuple[str, ...], int]:
     return (order.status,), order.total
+
+
+def _ended(before: Order | None, after: Order) -> SagaEnd | None:
+    """How the saga ended with this change. A paid order that is cancelled later ends no second time."""
+    if not after.status.over or (before is not None and before.status.over):
+        return None
+    return SagaEnd(coordinator=after.coordinator, outcome=after.status)
 
 
 ORDERS: Final = Book[Order](
@@ -26,6 +34,7 @@ ORDERS: Final = Book[Order](
     totals="order_totals",
     totals_by=("status",),
     tally=_tally,
+    ended=_ended,
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,7 @@ from structlog.contextvars import bind_contextvars, reset_contextvars
 
 from api.access import SAFE_METHODS, Access, Fields, name_of
 from api.problems import CORRELATION_ID, Problem, ProblemType, Violation, invalid, respond, unexpected
+from api.telemetry import CLIENT_LEFT, Telemetry, route_of
 
 log = structlog.get_logger()
 
@@ -42,8 +44,16 @@ class Edge:
     replaced, because a bad correlation id is no reason to refuse a request. HEAD is a GET without a body.
     """
 
-    def __init__(self, app: ASGIApp, *, access: Access | None = None, max_body: int = MAX_BODY) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        access: Access | None = None,
+        max_body: int = MAX_BODY,
+        telemetry: Telemetry | None = None,
+    ) -> None:
         self._app = app
+        self._answered = telemetry.answered if telemetry is not None else None
         self._access = access  # None: every client shows a token, and no web page has one
         self._max_body = max_body
 
@@ -54,6 +64,7 @@ class Edge:
         asked = _read_headers(scope)
         correlation_id = asked.correlation_id or str(uuid4())
         scope[CORRELATION_ID] = correlation_id
+        inner, began = scope, time.monotonic()
         answer = _Response(scope, send, [(b"x-correlation-id", correlation_id.encode("ascii"))], self._access, asked)
         tokens = bind_contextvars(correlation_id=correlation_id)
         try:
@@ -73,6 +84,10 @@ class Edge:
                 await response(scope, receive, answer.send)
         finally:
             reset_contextvars(**tokens)
+            if self._answered is not None:
+                self._answered(
+                    scope["method"], route_of(inner), answer.status, (answer.begun or time.monotonic()) - began
+                )
 
     def _check(self, scope: Scope, asked: _RequestFields) -> None:
         if asked.hosts != 1 and (asked.hosts or scope["http_version"] != "1.0"):
@@ -99,14 +114,19 @@ class _Response:
         self._origin = asked.origin
         self._is_options = scope["method"] == "OPTIONS"
         self.is_head = scope["method"] == "HEAD"
-        self.started = False
+        self.status = CLIENT_LEFT
+        self.begun: float | None = None
+
+    @property
+    def started(self) -> bool:
+        return self.begun is not None
 
     async def send(self, message: Message) -> None:
         if message["type"] != "http.response.start":
             if not self.is_head:
                 await self._send(message)
             return
-        self.started = True
+        self.begun, self.status = time.monotonic(), message["status"]
         given = message["headers"]
         policy = [] if any(name == _POLICY[0] for name, _ in given) else [_POLICY]  # pages have one of their own
         message["headers"] = [*given, *self._fields, *SAFEGUARDS, *policy]

@@ -26,6 +26,11 @@ class Acknowledgements:
         self._acknowledged: set[int] = set()  # acknowledged tags that come after an open one
         self._scheduled = False
 
+    @property
+    def open(self) -> int:
+        """How many deliveries are not settled."""
+        return len(self._open) - len(self._settled) - len(self._acknowledged)
+
     def received(self, delivery: DeliveredMessage) -> int:
         """Note a delivery, in the order of arrival. Returns the tag by which it is settled."""
         tag = delivery.delivery_tag or 0

@@ -13,7 +13,7 @@ from choreography.broker import Broker
 from choreography.disposition import Ack, DeadLetter, Disposition, RetryAfter, dispose
 from choreography.headers import ATTEMPT, DELIVERY_COUNT, count_in
 from choreography.reactions import Reactions
-from choreography.subscription import Delivery, Subscription
+from choreography.subscription import Delivery, Settled, Subscription, tell_nobody
 from choreography.suspects import MOST_DEATHS, SUSPECTED_AFTER, Suspects
 from models.messages import Envelope, MalformedMessage, decode, parse
 from models.saga import Coordinator
@@ -24,12 +24,21 @@ log = structlog.get_logger()
 class Consumer:
     """Handles at most `prefetch` messages of one queue at once, and acknowledges each after its effect is committed."""
 
-    def __init__(self, broker: Broker, queue: str, reactions: Reactions, *, suspects: Suspects, prefetch: int) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        queue: str,
+        reactions: Reactions,
+        *,
+        suspects: Suspects,
+        prefetch: int,
+        settled: Settled = tell_nobody,
+    ) -> None:
         self._queue = queue
         self._reactions = reactions
         self._suspects = suspects
         self._delays = broker.topology.retry_delays
-        self._subscription = Subscription(broker, queue, self._on_delivery, prefetch=prefetch)
+        self._subscription = Subscription(broker, queue, self._on_delivery, prefetch=prefetch, settled=settled)
 
     @property
     def standing(self) -> str:

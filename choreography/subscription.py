@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
@@ -23,18 +23,35 @@ log = structlog.get_logger()
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between tries to set a message aside
 
+# What became of a delivery, by the names of choreography.disposition; and who is told of each, with its queue.
+Settlement: TypeAlias = Literal["ack", "retry", "dead_letter"]
+Settled: TypeAlias = Callable[[str, Settlement], None]
+
+
+def tell_nobody(_queue: str, _settlement: Settlement) -> None:
+    """For whoever counts no deliveries."""
+
 
 class Delivery:
     """A message of a queue. It is ours until its channel closes; then RabbitMQ delivers it again."""
 
-    __slots__ = ("_acknowledgements", "_broker", "_tag", "message", "queue")
+    __slots__ = ("_acknowledgements", "_broker", "_settled", "_settlement", "_tag", "message", "queue")
 
-    def __init__(self, message: DeliveredMessage, queue: str, broker: Broker, acknowledgements: Acknowledgements):
+    def __init__(
+        self,
+        message: DeliveredMessage,
+        queue: str,
+        broker: Broker,
+        acknowledgements: Acknowledgements,
+        settled: Settled = tell_nobody,
+    ) -> None:
         self.message = message
         self.queue = queue
         self._broker = broker
         self._acknowledgements = acknowledgements
         self._tag = acknowledgements.received(message)
+        self._settled = settled
+        self._settlement: Settlement = "ack"
 
     @property
     def body(self) -> bytes:
@@ -66,10 +83,12 @@ class Delivery:
     def acknowledge(self) -> None:
         """Acknowledge the message. Raises ConnectionError if it is not ours any more."""
         self._acknowledgements.settle(self._tag)
+        self._settled(self.queue, self._settlement)
 
     async def retry(self, *, attempt: int, delay: float, error: str) -> None:
         """Store the message in a queue where it waits `delay` seconds for its next attempt. Raises as `dead_letter`."""
         await self._store(setting_aside.retry(self.message, self.queue, attempt=attempt, delay=delay, error=error))
+        self._settlement = "retry"
 
     async def dead_letter(self, *, reason: str, error: str, attempt: int = 1) -> None:
         """Store the message as a dead letter. On return it can be acknowledged; a crash before that repeats this.
@@ -78,6 +97,7 @@ class Delivery:
         """
         letter = setting_aside.dead_letter(self.message, self.queue, attempt=attempt, reason=reason, error=error)
         await self._store(letter)
+        self._settlement = "dead_letter"
 
     async def _store(self, elsewhere: OutgoingMessage) -> None:
         pause = _FIRST_PAUSE
@@ -99,7 +119,8 @@ class Subscription:
     """Calls `handle` for each message of a queue, each in a task of its own. At most `prefetch` are ours at once.
 
     If `handle` fails because the connection is lost, the message comes again with the next connection. `renew` is
-    called before each connection is used. Acknowledgements leave together, up to `pause` seconds late.
+    called before each connection is used. Acknowledgements leave together, up to `pause` seconds late. `settled`
+    is called for each delivery that is done with.
     """
 
     def __init__(
@@ -111,6 +132,7 @@ class Subscription:
         prefetch: int,
         pause: float = 0.0,
         renew: Callable[[], None] | None = None,
+        settled: Settled = tell_nobody,
     ) -> None:
         self._broker = broker
         self._queue = queue
@@ -118,7 +140,9 @@ class Subscription:
         self._prefetch = prefetch
         self._pause = pause
         self._renew = renew
+        self._settled = settled
         self._channel: AbstractChannel | None = None
+        self._acknowledgements: Acknowledgements | None = None
         self._tag = ""
         self._handling: set[asyncio.Task[Any]] = set()
         self._ended = False
@@ -130,6 +154,11 @@ class Subscription:
         if not self._broker.connected:
             return self._broker.standing
         return "ok" if self._consuming else "connected, but not consuming"
+
+    @property
+    def held(self) -> int:
+        """How many messages are ours: delivered, and not settled yet."""
+        return self._acknowledgements.open if self._acknowledgements is not None and self._consuming else 0
 
     @property
     def _consuming(self) -> bool:
@@ -147,11 +176,12 @@ class Subscription:
         # RabbitMQ cancels the consumer of a deleted queue. A new connection declares the queue again.
         underlay.on_consumer_cancel_callbacks.add(self._broker.lose)
         self._channel = channel
-        on_delivery = partial(self._on_delivery, Acknowledgements(underlay, pause=self._pause))
+        self._acknowledgements = Acknowledgements(underlay, pause=self._pause)
+        on_delivery = partial(self._on_delivery, self._acknowledgements)
         self._tag = str((await underlay.basic_consume(self._queue, on_delivery)).consumer_tag)
 
     async def _on_delivery(self, acknowledgements: Acknowledgements, message: DeliveredMessage) -> None:
-        delivery = Delivery(message, self._queue, self._broker, acknowledgements)
+        delivery = Delivery(message, self._queue, self._broker, acknowledgements, self._settled)
         task = asyncio.current_task()
         if task is not None:
             self._handling.add(task)

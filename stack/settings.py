@@ -214,6 +214,7 @@ class Settings(BaseSettings):
     )
     shutdown_timeout: float = Field(8.0, ge=0, le=3600, description="seconds to finish what was begun, on SIGTERM")
     crash_at: str = Field("", description="for tests: points at which the process kills itself, `name:nth passage`")
+    metrics: bool = Field(True, description="whether the process measures what it does, and shows it at `/metrics`")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     log_format: Literal["json", "console"] = Field("json", description="how log lines are written to standard error")
 

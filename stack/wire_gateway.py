@@ -17,6 +17,7 @@ from choreography.broker import Broker
 from choreography.command_publisher import CommandPublisher
 from choreography.feed import Feed
 from choreography.topology import Topology
+from metrics.measuring import Measuring
 from stack.process import Wired
 from stack.settings import Settings
 from workflows.temporal_client import answers, connect
@@ -39,7 +40,8 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
         for url in (settings.order_service_url, settings.payment_service_url)
     ]
 
-    temporal = await connect(settings.temporal_address, settings.temporal_namespace)
+    measuring = Measuring(enabled=settings.metrics)
+    temporal = await connect(settings.temporal_address, settings.temporal_namespace, runtime=measuring.runtime)
     orchestration = Orchestration(
         temporal, payment_timeout=settings.payment_timeout, retry_delays=settings.retry_delays
     )
@@ -69,9 +71,10 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
             secret=token.encode(),
             keys=settings.api_keys,
         ),
+        telemetry=measuring.telemetry(),
     )
 
     async def end_streams(_timeout: float) -> None:
         await feed.close()  # the readers reconnect with Last-Event-ID to the gateway that answers then
 
-    return Wired(app=app, background=[publishing.run(), listening.run()], finish=[end_streams])
+    return Wired(app=app, background=[publishing.run(), listening.run(), *measuring.background], finish=[end_streams])

@@ -15,12 +15,11 @@ from temporalio.client import Client
 
 from activities.book import Book
 from activities.ledger import Ledger
+from activities.measures import LedgerMeasures
 from activities.order_activities import OrderActivities
 from activities.orders import ORDERS, Orders
 from activities.payment_activities import PaymentActivities
 from activities.payments import PAYMENTS, Payments
-from activities.providers import PaymentProvider
-from activities.providers.simulated import SimulatedProvider
 from activities.retention import Retention
 from api.access import Access
 from api.health import DEGRADED
@@ -29,6 +28,7 @@ from api.services.payment_service import create_payments_app
 from api.services.reads import Given
 from choreography.broker import Broker
 from choreography.consumer import Consumer
+from choreography.depths import Depths
 from choreography.publisher import Publisher
 from choreography.reactions import Reactions, order_reactions, payment_reactions
 from choreography.relay import Relay
@@ -36,12 +36,15 @@ from choreography.replay import EventReplay
 from choreography.suspects import Suspects
 from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, Topology
 from embedded.errors import StackError
+from metrics import outbox, queues
+from metrics.measuring import Measuring
 from models.database import Database
 from models.migrations import DatabaseName, migrate
 from models.order import Order
 from models.payment import Payment
 from stack.process import Wired
 from stack.settings import Settings
+from stack.wire_provider import wire_provider
 from workflows.activity_workers import activity_worker
 from workflows.naming import PAYMENT_TASK_QUEUE
 from workflows.serving import Serving
@@ -71,6 +74,8 @@ async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: as
     if database is None:
         return None
 
+    measuring = Measuring(enabled=settings.metrics)
+
     def steps(ledger: Ledger[Order]) -> Steps:
         orders = Orders(database, ledger)
         return order_reactions(orders), OrderActivities(database, orders).all
@@ -79,6 +84,8 @@ async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: as
         settings,
         database,
         ORDERS,
+        measuring,
+        measuring.sagas(),
         queue=ORDER_QUEUE,
         steps=steps,
         serving=serving_sagas,
@@ -93,7 +100,8 @@ async def wire_payment_service(settings: Settings, stack: AsyncExitStack, stop: 
     database = await _database("payments", settings, stack, stop)
     if database is None:
         return None
-    provider, running = _provider(settings, database)
+    measuring = Measuring(enabled=settings.metrics)
+    provider, running = wire_provider(settings, database, measuring.provider())
 
     def steps(ledger: Ledger[Payment]) -> Steps:
         payments = Payments(ledger, provider)
@@ -103,6 +111,8 @@ async def wire_payment_service(settings: Settings, stack: AsyncExitStack, stop: 
         settings,
         database,
         PAYMENTS,
+        measuring,
+        measuring.batches(),
         queue=PAYMENT_QUEUE,
         steps=steps,
         serving=partial(activity_worker, task_queue=PAYMENT_TASK_QUEUE),
@@ -116,6 +126,8 @@ async def _service(
     settings: Settings,
     database: Database,
     book: Book[State],
+    measuring: Measuring,
+    committed: LedgerMeasures | None,
     *,
     queue: str,
     steps: Callable[[Ledger[State]], Steps],
@@ -128,12 +140,20 @@ async def _service(
     own = Topology(reads=(queue,), retry_delays=settings.retry_delays)
     consuming = Broker(url, name=f"{queue} consumer", topology=own, declare_every=every)
     publisher = Publisher(publishing, database)
-    ledger = Ledger(database, book, publisher, limit=settings.batch_limit)
+    ledger = Ledger(database, book, publisher, limit=settings.batch_limit, measures=committed)
     reactions, activities = steps(ledger)
-    consumer = Consumer(consuming, queue, reactions, suspects=Suspects(database), prefetch=settings.prefetch)
+    consumer = Consumer(
+        consuming,
+        queue,
+        reactions,
+        suspects=Suspects(database),
+        prefetch=settings.prefetch,
+        settled=measuring.deliveries(queue),
+    )
+    measuring.read(outbox.waiting(database), queues.dead_letters(Depths(consuming), queue))
     relay = Relay(publishing, database, grace=settings.relay_grace, interval=settings.relay_interval)
 
-    temporal = await connect(settings.temporal_address, settings.temporal_namespace)
+    temporal = await connect(settings.temporal_address, settings.temporal_namespace, runtime=measuring.runtime)
     worker = serving(temporal, activities, limit=settings.prefetch, grace=settings.shutdown_timeout)
 
     async def readiness() -> Mapping[str, str]:
@@ -153,10 +173,19 @@ async def _service(
         access=Access(hosts=settings.allowed_hosts),
         readiness=readiness,
         replay=EventReplay(publishing, database),
+        telemetry=measuring.telemetry(),
     )
     return Wired(
         app=app,
-        background=[publishing.run(), consuming.run(), publisher.run(), ledger.run(), relay.run(), worker.run()],
+        background=[
+            publishing.run(),
+            consuming.run(),
+            publisher.run(),
+            ledger.run(),
+            relay.run(),
+            worker.run(),
+            *measuring.background,
+        ],
         finish=[drain, publisher.flush],
     )
 
@@ -169,21 +198,6 @@ def _retention(
     if events is None and keys is None:
         return []
     return [Retention(database, book, events=events, keys=keys, interval=settings.retention_interval).run()]
-
-
-def _provider(settings: Settings, database: Database) -> tuple[PaymentProvider, Coroutine[Any, Any, None]]:
-    if settings.provider == "stripe":
-        from activities.providers.stripe import StripeProvider  # the library is large; the simulation needs none of it
-
-        stripe = StripeProvider(settings.stripe_api_key.get_secret_value(), timeout=settings.provider_timeout)
-        return stripe, stripe.run()
-    simulated = SimulatedProvider(
-        database,
-        latency=settings.provider_latency_ms / 1000,
-        decline_rate=settings.provider_decline_rate,
-        timeout=settings.provider_timeout,
-    )
-    return simulated, simulated.run()
 
 
 async def _database(

@@ -13,8 +13,11 @@ from api.access import Access
 from api.health import Readiness
 from api.services.internal import create_health_app
 from choreography.broker import Broker
-from choreography.subscription import Subscription
+from choreography.depths import Depths
+from choreography.subscription import Subscribe, Subscription
 from choreography.topology import MIRROR_QUEUE, Topology
+from metrics import queues
+from metrics.measuring import Measuring
 from stack.process import Wired
 from stack.settings import Settings
 from workflows import worker
@@ -30,7 +33,8 @@ _HELD: Final = 20_000  # events
 
 async def wire_worker(settings: Settings) -> Wired:
     """Wire the worker. It needs the broker and Temporal, and waits for neither."""
-    client = await connect(settings.temporal_address, settings.temporal_namespace)
+    measuring = Measuring(enabled=settings.metrics)
+    client = await connect(settings.temporal_address, settings.temporal_namespace, runtime=measuring.runtime)
     broker = Broker(
         settings.amqp_url.get_secret_value(),
         name=f"{MIRROR_QUEUE} consumer",
@@ -39,7 +43,10 @@ async def wire_worker(settings: Settings) -> Wired:
     )
     prepare = _preparation(settings)
     sagas, mirroring = worker.serving(client, prepare), worker.serving_mirrors(client)
-    feed = _feed(settings, client, broker, mirroring, repair=partial(prepare, client))
+    subscribe = partial(Subscription, broker, MIRROR_QUEUE, settled=measuring.deliveries(MIRROR_QUEUE))
+    feed = _feed(settings, client, subscribe, mirroring, repair=partial(prepare, client))
+    depths = Depths(broker)
+    measuring.read(queues.mirrors(depths, feed), queues.dead_letters(depths, MIRROR_QUEUE))
 
     async def stop_serving(timeout: float) -> None:
         await asyncio.gather(sagas.drain(timeout), mirroring.drain(timeout))
@@ -49,10 +56,17 @@ async def wire_worker(settings: Settings) -> Wired:
         token=settings.internal_token.get_secret_value(),
         readiness=_readiness(feed, sagas, mirroring),
         access=Access(hosts=settings.allowed_hosts),
+        telemetry=measuring.telemetry(),
     )
     return Wired(
         app=app,
-        background=[broker.run(), sagas.run(), mirroring.run(), worker.keep_prepared(client, prepare)],
+        background=[
+            broker.run(),
+            sagas.run(),
+            mirroring.run(),
+            worker.keep_prepared(client, prepare),
+            *measuring.background,
+        ],
         finish=[feed.drain, stop_serving],
         leaves_cycles=True,
     )
@@ -75,7 +89,9 @@ def _preparation(settings: Settings) -> worker.Prepare:
     return prepare
 
 
-def _feed(settings: Settings, client: Client, broker: Broker, mirroring: Serving, *, repair: Repair) -> MirrorFeed:
+def _feed(
+    settings: Settings, client: Client, subscribe: Subscribe, mirroring: Serving, *, repair: Repair
+) -> MirrorFeed:
     mirrors = SagaMirrors(
         client,
         payment_timeout=settings.payment_timeout,
@@ -84,7 +100,7 @@ def _feed(settings: Settings, client: Client, broker: Broker, mirroring: Serving
         originals=settings.originals,
     )
     return MirrorFeed(
-        partial(Subscription, broker, MIRROR_QUEUE),
+        subscribe,
         mirrors,
         repair=repair,
         # Events of held sagas are not acknowledged: there may be a thousand sagas a second, of a second or two each.

@@ -29,6 +29,10 @@ class Arrivals(Generic[Item]):
         """The longest-waiting order, and the time from which its items may be told."""
         return next(iter(self._ripe_at.items()), None)
 
+    def firsts(self) -> Iterator[Item]:
+        """What arrived first for each order, the longest-waiting order's first."""
+        return (items[0][0] for items in self._arrived.values())
+
     def of(self, order_id: str) -> list[Item]:
         """The items that have arrived for this order so far."""
         return [item for item, _ in self._arrived[order_id]]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Sequence
-from itertools import islice
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple, Protocol, TypeAlias
 
 import structlog
@@ -17,6 +18,7 @@ from models.partial_envelope import read_json, read_partially
 from models.saga import Coordinator
 from models.texts import correlation_of
 from workflows.mirror_arrivals import Arrivals
+from workflows.mirror_lag import oldest
 from workflows.mirror_patience import Patience
 from workflows.pace import Pace, PaceLog
 from workflows.temporal_errors import is_away
@@ -44,6 +46,10 @@ class _Arrival(NamedTuple):
 
     event: dict[str, Any]
     delivery: Delivery
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        return self.delivery.headers
 
 
 class MirrorFeed:
@@ -74,7 +80,7 @@ class MirrorFeed:
         self._arrivals: Arrivals[_Arrival] = Arrivals(gather=gather)
         # A held saga has two or three events. There must be room for the events that end the held sagas.
         self._patience: Patience[_Arrival] = Patience(after=after, most=prefetch // 4, event_of=lambda each: each.event)
-        self._telling: dict[str, asyncio.Task[None]] = {}
+        self._telling: dict[str, tuple[asyncio.Task[None], _Arrival]] = {}  # with the first event that is told
         self._waking: asyncio.TimerHandle | None = None
         self._rests_until = 0.0  # the loop's clock
         self._draining = False
@@ -89,6 +95,16 @@ class MirrorFeed:
         """`ok` if the queue is read; else the reason why not, as a sentence for an operator."""
         return self._subscription.standing
 
+    @property
+    def held(self) -> int:
+        """How many events came from the queue and are not with their mirrors yet."""
+        return self._subscription.held
+
+    @property
+    def oldest(self) -> datetime | None:
+        """When the event occurred that has waited longest to be told; None if none waits."""
+        return oldest(chain((first for _, first in self._telling.values()), self._arrivals.firsts()))
+
     async def drain(self, timeout: float) -> None:
         """Take no new event, and finish the calls under way within `timeout` seconds. The other events come again."""
         self._draining = True
@@ -97,7 +113,7 @@ class MirrorFeed:
         await self._subscription.end(within=timeout)
         if self._telling:
             left = max(0.0, deadline - asyncio.get_running_loop().time())
-            await asyncio.wait(self._telling.values(), timeout=left)
+            await asyncio.wait([task for task, _ in self._telling.values()], timeout=left)
         await asyncio.sleep(_ACKNOWLEDGED_WITHIN)  # until told events are acknowledged, so that they don't come again
 
     def _forget(self) -> None:
@@ -157,8 +173,9 @@ class MirrorFeed:
             if ripe_at > loop.time():
                 self._wake_at(ripe_at)
                 return
-            task = asyncio.create_task(self._tell(order_id, self._arrivals.take(order_id)))
-            self._telling[order_id] = task
+            arrived = self._arrivals.take(order_id)
+            task = asyncio.create_task(self._tell(order_id, arrived))
+            self._telling[order_id] = task, arrived[0]
             task.add_done_callback(lambda _, order_id=order_id: self._told(order_id))  # type: ignore[misc]
 
     def _wake_at(self, when: float) -> None:

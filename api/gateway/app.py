@@ -40,6 +40,7 @@ from api.gateway.shortcuts import ByShortcut, Shortcuts
 from api.gateway.timelines import Timelines
 from api.health import Readiness, health_routes
 from api.openapi import describe, operation_id
+from api.telemetry import Telemetry, metrics_route
 from models.originals import ServiceName
 
 _DESCRIPTION: Final = """
@@ -73,6 +74,7 @@ def create_gateway(
     readiness: Readiness,
     access: Access | None = None,
     settings: GatewaySettings | None = None,
+    telemetry: Telemetry | None = None,
 ) -> FastAPI:
     """The gateway's application. `orders` and `payments` are clients of the services' read APIs."""
     settings = settings or GatewaySettings()
@@ -97,7 +99,7 @@ def create_gateway(
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
         middleware=[
-            Middleware(Edge, access=access or Access()),
+            Middleware(Edge, access=access or Access(), telemetry=telemetry),
             *([Middleware(Guard, keys=keys)] if keys else []),
             Middleware(ByShortcut, shortcuts=shortcuts),
         ],
@@ -122,6 +124,8 @@ def create_gateway(
     ):
         app.include_router(routes, prefix="/api")
     app.include_router(health_routes(readiness))
+    if telemetry is not None:
+        app.include_router(metrics_route(telemetry))
 
     @app.get("/", include_in_schema=False)
     async def start() -> Response:

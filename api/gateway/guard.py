@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.gateway.keys import ApiKey, Keys, Role
 from api.openapi import KeysAsked
 from api.problems import Problem, ProblemType
+from api.telemetry import METRICS_PATH
 
 GUARDED: Final = "/api"
 OPERATOR_PATHS: Final = "/api/operator"
@@ -33,7 +34,7 @@ class Guard:
             key = self._keys.find(_shown(scope))
             if key is None:
                 raise wrong_key()
-            if key.role is not Role.OPERATOR and _is_at(scope["path"], OPERATOR_PATHS):
+            if key.role is not Role.OPERATOR and _is_for_operators(scope["path"]):
                 raise operators_only()
             scope[_KEY] = key
         await self._app(scope, receive, send)
@@ -41,7 +42,11 @@ class Guard:
 
 def is_guarded(path: str) -> bool:
     """Whether a path needs a key, if there are any."""
-    return _is_at(path, GUARDED)
+    return _is_at(path, GUARDED) or _is_for_operators(path)
+
+
+def _is_for_operators(path: str) -> bool:
+    return _is_at(path, OPERATOR_PATHS) or _is_at(path, METRICS_PATH)
 
 
 def key_of(scope: Scope) -> ApiKey | None:

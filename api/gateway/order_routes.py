@@ -148,7 +148,7 @@ def _look_up_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) -
         found = await queries.ask(queries.orders, "/orders", correlation_id_of(request.scope), params)
         return Response(found, media_type=_JSON)
 
-    @shortcuts.to("/api/orders")
+    @shortcuts.to("/api/orders/{orderId}")
     @router.get(
         "/{orderId}",
         summary="Look up an order",

@@ -56,7 +56,7 @@ def payment_routes(queries: Queries, shortcuts: Shortcuts) -> APIRouter:
         check_may_see_all(only_user(request.scope))
         return await answer(request, "/payments/stats", no_payments())
 
-    @shortcuts.to("/api/payments/order")
+    @shortcuts.to("/api/payments/order/{orderId}")
     @router.get(
         "/order/{orderId}",
         summary="Look up an order's payment",
@@ -74,7 +74,7 @@ def payment_routes(queries: Queries, shortcuts: Shortcuts) -> APIRouter:
         found = await queries.payment_of(order_id, correlation_id)
         return Response(found, media_type="application/json")
 
-    @shortcuts.to("/api/payments")
+    @shortcuts.to("/api/payments/{paymentId}")
     @router.get(
         "/{paymentId}",
         summary="Look up a payment",

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.schemas import NoQuery
+from api.telemetry import ROUTE
 
 Endpoint: TypeAlias = Callable[[Request, UUID, NoQuery], Awaitable[Response]]
 
@@ -20,20 +21,20 @@ _NO_QUERY: Final = NoQuery()
 
 
 class Shortcuts:
-    """The endpoints that may be reached without FastAPI, by the path in front of the id.
+    """The endpoints that may be reached without FastAPI, each with its route's template.
 
     FastAPI routes to the same endpoints, and describes them. What must be checked before one of them answers belongs
     into the endpoint or into a layer further out: dependencies of the route are not looked at here.
     """
 
     def __init__(self) -> None:
-        self._endpoints: dict[str, Endpoint] = {}
+        self._endpoints: dict[str, tuple[Endpoint, str]] = {}  # by the path in front of the id
 
-    def to(self, path: str) -> Callable[[Endpoint], Endpoint]:
-        """Decorate the endpoint that answers `GET path/{id}`."""
+    def to(self, template: str) -> Callable[[Endpoint], Endpoint]:
+        """Decorate the endpoint that answers `GET` of this template, which ends with the id."""
 
         def note(endpoint: Endpoint) -> Endpoint:
-            self._endpoints[path] = endpoint
+            self._endpoints[template.rpartition("/")[0]] = endpoint, template
             return endpoint
 
         return note
@@ -43,9 +44,10 @@ class Shortcuts:
         if scope["type"] != "http" or scope["method"] != "GET" or scope["query_string"]:
             return None
         path, _, written = scope["path"].rpartition("/")
-        endpoint = self._endpoints.get(path)
-        if endpoint is None or not _ID.fullmatch(written):
+        known = self._endpoints.get(path)
+        if known is None or not _ID.fullmatch(written):
             return None
+        endpoint, scope[ROUTE] = known
         return endpoint, UUID(written)
 
 

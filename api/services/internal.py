@@ -15,6 +15,7 @@ from api.access import Access
 from api.edge import Edge, host_of
 from api.health import Readiness, health_routes
 from api.problems import install, unauthorized
+from api.telemetry import Telemetry, metrics_route
 
 _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 
@@ -62,14 +63,21 @@ def _token_in(credentials: bytes) -> bytes:
             return b""
 
 
-def create_health_app(*, name: str, token: str, readiness: Readiness, access: Access | None = None) -> FastAPI:
-    """The application of a process that answers only health checks."""
+def create_health_app(
+    *, name: str, token: str, readiness: Readiness, access: Access | None = None, telemetry: Telemetry | None = None
+) -> FastAPI:
+    """The application of a process that answers only health checks and what it measures."""
     app = FastAPI(
         title=name,
         openapi_url=None,
         redirect_slashes=False,
-        middleware=[Middleware(Edge), Middleware(InternalToken, token=token, access=access or Access())],
+        middleware=[
+            Middleware(Edge, telemetry=telemetry),
+            Middleware(InternalToken, token=token, access=access or Access()),
+        ],
     )
     install(app)
     app.include_router(health_routes(readiness))
+    if telemetry is not None:
+        app.include_router(metrics_route(telemetry))
     return app

@@ -29,6 +29,7 @@ from api.requests import read_body
 from api.schemas import NoQuery, Page
 from api.services.internal import InternalToken
 from api.services.schemas import EventLog, EventsQuery, KeepKey, PaymentsOfOrders, Replay, Replayed
+from api.telemetry import Telemetry, metrics_route
 from choreography.outgoing_message import BrokerUnavailable, Unread, Unroutable
 from models.database import TRANSIENT, Database, sql_of
 from models.event_log import logged_envelope
@@ -60,6 +61,7 @@ class Given(TypedDict):
     readiness: Readiness
     access: NotRequired[Access]
     replay: NotRequired[Replayer]
+    telemetry: NotRequired[Telemetry | None]
 
 
 def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: Unpack[Given]) -> FastAPI:
@@ -74,12 +76,14 @@ def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: U
         version=version("payment-saga"),
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
-        middleware=[Middleware(Edge, max_body=_MAX_BODY), guard],
+        middleware=[Middleware(Edge, max_body=_MAX_BODY, telemetry=given.get("telemetry")), guard],
     )
     install(app)
     for error in TRANSIENT:
         app.add_exception_handler(error, _on_database_away)
     app.include_router(health_routes(given["readiness"]))
+    if (telemetry := given.get("telemetry")) is not None:
+        app.include_router(metrics_route(telemetry))
     app.include_router(_event_routes(given["database"], log_model, log_path))
     if (replay := given.get("replay")) is not None:
         app.include_router(_replay_routes(replay))

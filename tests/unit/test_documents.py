@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PLACES = (ROOT, ROOT / "docs", ROOT / "docs" / "adr")
+OPERATIONS = ROOT / "docs" / "operations"
+PLACES = (ROOT, ROOT / "docs", ROOT / "docs" / "adr", OPERATIONS, OPERATIONS / "alerts")
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")])
 # Pages that lead through the code; the others name what is elsewhere, too: settings of servers, other libraries.
 GUIDES = [ROOT / "docs" / name for name in ("guide.md", "glossary.md", "changing-workflows.md", "specification.md")]

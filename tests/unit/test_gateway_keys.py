@@ -17,6 +17,7 @@ from api.access import Access
 from api.fields import ORDER_ID, PAYMENT_ID
 from api.gateway.examples import EVENTS
 from api.gateway.keys import ApiKey, Role, mint
+from api.telemetry import Telemetry
 from tests.support.fakes.gateway import Neighbours
 from tests.support.gateway_http import problem
 from tests.support.messages import USER
@@ -45,6 +46,12 @@ STRANGERS: Mapping[str, list[tuple[str, str]]] = {
     "a key in the query": [],
 }
 
+
+async def _nothing(_accept: str) -> tuple[bytes, str]:
+    return b"", "text/plain"
+
+
+UNMEASURED = Telemetry(answered=lambda *_: None, render=_nothing)
 OPEN = "open"
 # What each key of MINTED gets: own, another's, client, operator. A route that isn't here fails the test below.
 ROUTES: Mapping[tuple[str, str], tuple[int, int, int, int] | str] = {
@@ -53,6 +60,7 @@ ROUTES: Mapping[tuple[str, str], tuple[int, int, int, int] | str] = {
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/healthz"): OPEN,
     ("GET", "/readyz"): OPEN,
+    ("GET", "/metrics"): (403, 403, 403, 200),
     ("POST", "/api/orders"): (202, 403, 202, 202),
     ("GET", "/api/orders"): (200, 200, 200, 200),
     ("GET", "/api/orders/{orderId}"): (200, 404, 200, 200),
@@ -76,6 +84,7 @@ BODIES: Mapping[tuple[str, str], Any] = {
 def around(around: Neighbours) -> Neighbours:
     """A gateway with keys, and services that know one paid order of one user."""
     around.keys = KEYS
+    around.telemetry = UNMEASURED
     order = examples.PAID_ORDER | {"userId": USER}
     around.orders.tell(f"/orders/{ORDER_ID}", order)
     around.orders.tell("/orders", {"data": [order], "meta": {"page": 1, "limit": 10, "total": 1, "totalPages": 1}})

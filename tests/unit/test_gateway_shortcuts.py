@@ -106,7 +106,7 @@ async def test_only_a_read_by_id_in_its_usual_form_goes_past_the_routing(scope: 
         asked.append(identifier)
         return Response(b"thing")
 
-    shortcuts.to("/things")(get_thing)
+    shortcuts.to("/things/{thingId}")(get_thing)
 
     async def app(inner: MutableMapping[str, Any], _: object, __: object) -> None:
         routed.append(inner["path"])

@@ -26,6 +26,7 @@ from api.gateway.dependencies import (
     TimelineSource,
 )
 from api.gateway.keys import ApiKey
+from api.telemetry import Telemetry
 from choreography.outgoing_message import BrokerUnavailable, NotStored
 from models.messages import Envelope, encode
 from models.originals import NO_ORIGINALS, Originals
@@ -232,6 +233,7 @@ class Neighbours:
     access: Access = field(default_factory=Access)
     originals: Originals = NO_ORIGINALS
     keys: tuple[ApiKey, ...] = ()
+    telemetry: Telemetry | None = None
 
     def gateway(self) -> FastAPI:
         async def readiness() -> dict[str, str]:
@@ -254,6 +256,7 @@ class Neighbours:
                 secret=self.secret,
                 keys=self.keys,
             ),
+            telemetry=self.telemetry,
         )
 
     def client(self) -> httpx.AsyncClient:

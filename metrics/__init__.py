@@ -1,0 +1,1 @@
+"""Count and time what the processes do, and show it to Prometheus."""

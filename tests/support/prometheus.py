@@ -1,0 +1,105 @@
+"""Debian's Prometheus, as `make long-test` fetches it, reading the processes of a test."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import yaml
+
+from tests.support.ports import free_port
+from tests.support.waiting import until
+
+ROOT: Final = Path(__file__).parents[2]
+RULES: Final = ROOT / "deploy" / "monitoring" / "alerts.yaml"
+DASHBOARD: Final = ROOT / "deploy" / "monitoring" / "dashboard.json"
+_FETCHED: Final = ROOT / "build" / "prometheus" / "usr" / "bin"
+
+
+def tool(name: str) -> str:
+    """Where `prometheus` or `promtool` is."""
+    found = shutil.which(name, path=f"{_FETCHED}") or shutil.which(name)
+    assert found is not None, f"{name} is missing: run `make prometheus`"
+    return found
+
+
+def alerts() -> Mapping[str, dict[str, Any]]:
+    """The rules, by the names of their alerts."""
+    groups = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
+    return {rule["alert"]: rule for group in groups for rule in group["rules"]}
+
+
+def dashboard_queries() -> list[tuple[str, str]]:
+    """Title of the panel, and a query of it."""
+    panels = json.loads(DASHBOARD.read_text(encoding="utf-8"))["panels"]
+    return [(panel["title"], target["expr"]) for panel in panels for target in panel.get("targets", [])]
+
+
+class Prometheus:
+    """A running Prometheus."""
+
+    def __init__(self, port: int) -> None:
+        self._url = f"http://127.0.0.1:{port}/api/v1"
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The series that the expression has now. Fails if Prometheus doesn't understand it."""
+        answer = httpx.get(f"{self._url}/query", params={"query": expression}, timeout=10).json()
+        assert answer["status"] == "success", (expression, answer)
+        found: list[dict[str, Any]] = answer["data"]["result"]
+        return found
+
+    def active(self) -> dict[str, str]:
+        """The alerts that are pending or firing."""
+        found = httpx.get(f"{self._url}/alerts", timeout=10).json()["data"]["alerts"]
+        return {alert["labels"]["alertname"]: alert["state"] for alert in found}
+
+
+@contextmanager
+def prometheus(folder: Path, targets: Mapping[str, int], token: str) -> Iterator[Prometheus]:
+    """Read these processes every second, by name to port, and evaluate the rules as often."""
+    port = free_port()
+    configuration = {
+        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(RULES)],
+        "scrape_configs": [
+            {
+                "job_name": "payment-saga",
+                "authorization": {"credentials": token},
+                "static_configs": [
+                    {"targets": [f"127.0.0.1:{at}"], "labels": {"process": name}} for name, at in targets.items()
+                ],
+            }
+        ],
+    }
+    file = folder / "prometheus.yml"
+    file.write_text(yaml.safe_dump(configuration), encoding="utf-8")
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(
+            [
+                tool("prometheus"),
+                f"--config.file={file}",
+                f"--storage.tsdb.path={folder / 'prometheus'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+            ],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        until(lambda: _ready(port), what="Prometheus is ready")
+        yield Prometheus(port)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _ready(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/-/ready", timeout=2).status_code == 200
+    except httpx.TransportError:
+        return False
