@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
-import json
 import os
 import signal
 import subprocess
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
-from uuid import uuid4
+from typing import Any
 
-import aio_pika
 import httpx
 import psycopg
-from aio_pika.abc import AbstractChannel
-from psycopg.rows import dict_row
 
-from audit.database_audit import Scope
-from audit.run import Places, audit
-from choreography.dead_letters import DeadLetterRecord, DeadLetters
 from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, Topology, declare
-from tests.support import forking, http
+from tests.support import forking
+from tests.support.broker_of_test import BrokerOfTest
+from tests.support.databases_of_test import DatabasesOfTest
 from tests.support.messages import USER
 from tests.support.ports import free_port
 from tests.support.waiting import PATIENCE, until
-
-Result = TypeVar("Result")
 
 # Short times where the defaults are long.
 QUICK = {
@@ -62,13 +52,14 @@ class Servers:
         os.kill(self.pids()[name], signal.SIGKILL)
 
 
-class World:
+class World(BrokerOfTest, DatabasesOfTest):
     """The processes of one test, started and killed at will, on data that no other test uses."""
 
     _numbers = itertools.count(1)
 
     def __init__(self, servers: Servers, logs: Path) -> None:
         self.servers = servers
+        self.rabbitmq_api = servers.rabbitmq_api
         self.name = f"world{os.getpid()}_{next(World._numbers)}"
         self.program: Sequence[str] = forking.SAGA
         self._logs = logs
@@ -92,8 +83,6 @@ class World:
     def dsn(self, role: str) -> str:
         password = self.servers.database_passwords[role]
         return f"postgresql://{role}:{password}@127.0.0.1:{self.servers.postgres_port}/{role}_{self.name}"
-
-    # processes
 
     def start(self, *names: str, **settings: object) -> None:
         """Start processes as `launch` does, and wait until they are ready."""
@@ -172,13 +161,6 @@ class World:
             for role in ("orders", "payments"):
                 admin.execute(f"DROP DATABASE {role}_{self.name} WITH (FORCE)")
 
-    # the API
-
-    @cached_property
-    def _http(self) -> httpx.Client:
-        """One client for all requests, since each new client loads the machine's certificates."""
-        return http.client(timeout=40)
-
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self._http.request(method, f"http://127.0.0.1:{self.ports['gateway']}/api{path}", **options)
 
@@ -197,142 +179,5 @@ class World:
         assert answer.status_code in (200, 202), answer.text
         return str(answer.json().get("orderId") or answer.json()["id"])
 
-    # messages, as anybody may send them
-
-    def publish(self, *messages: tuple[str, str, bytes | Mapping[str, Any]]) -> None:
-        """Publish (exchange, routing key, body) in this order, confirmed."""
-
-        async def send(channel: AbstractChannel) -> None:
-            for exchange, routing_key, body in messages:
-                data = body if isinstance(body, bytes) else json.dumps(body).encode()
-                target = await channel.get_exchange(exchange, ensure=False)
-                message = aio_pika.Message(
-                    data, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, message_id=str(uuid4())
-                )
-                await target.publish(message, routing_key)
-
-        self.amqp(send)
-
-    def amqp(self, act: Callable[[AbstractChannel], Awaitable[Result]]) -> Result:
-        """Do something on a channel of its own."""
-
-        async def run() -> Result:
-            async with await aio_pika.connect(self.amqp_url) as connection:
-                return await act(await connection.channel(on_return_raises=True))
-
-        return asyncio.run(run())
-
-    def dead_letters(self) -> list[DeadLetterRecord]:
-        return asyncio.run(DeadLetters(self.amqp_url).all())
-
-    def waiting(self) -> int:
-        """The number of messages in the services' queues and retry queues, without dead letters and mirrors' events."""
-        return sum(
-            n for name, n in self.queues().items() if not name.endswith(".dead-letters") and name != MIRROR_QUEUE
-        )
-
-    def waiting_for_mirrors(self) -> int:
-        """The number of events that may not be with their mirrors yet."""
-        return self.queues().get(MIRROR_QUEUE, 0)  # until a worker has run, nothing waits for it
-
-    def purge(self, queue: str) -> None:
-        """Remove all messages that wait in a queue."""
-        self._rabbitmq("DELETE", f"queues/{self.name}/{queue}/contents")
-
-    def bindings(self, queue: str) -> set[tuple[str, str]]:
-        """The bindings of a queue as pairs of exchange and routing key, without the default exchange."""
-        found = self._rabbitmq("GET", f"queues/{self.name}/{queue}/bindings") or []
-        return {(each["source"], each["routing_key"]) for each in found if each["source"]}
-
-    def statistics(self, queue: str) -> Mapping[str, int]:
-        """The broker's counts for a queue since its node started. They are some seconds old."""
-        counted: Mapping[str, int] = self._rabbitmq("GET", f"queues/{self.name}/{queue}").get("message_stats", {})
-        return counted
-
-    def queues(self) -> dict[str, int]:
-        """The number of messages in every queue. The counts lag a little."""
-        found = self._rabbitmq("GET", f"queues/{self.name}?disable_stats=true&enable_queue_totals=true") or []
-        return {queue["name"]: queue.get("messages", 0) for queue in found}
-
-    # facts
-
-    def rows(self, role: str, sql: str, *params: Any) -> list[dict[str, Any]]:
-        with psycopg.connect(self.dsn(role), row_factory=dict_row, connect_timeout=5) as connection:
-            return connection.execute(sql, params).fetchall()
-
-    def order(self, order_id: str) -> dict[str, Any]:
-        """The order's row. Fails while there is none."""
-        order = self.find_order(order_id)
-        assert order is not None, f"order {order_id} is not stored"
-        return order
-
-    def find_order(self, order_id: str) -> dict[str, Any] | None:
-        rows = self.rows("orders", "SELECT * FROM orders WHERE id = %s", order_id)
-        return rows[0] if rows else None
-
-    def payment(self, order_id: str) -> dict[str, Any]:
-        """The row of the order's payment. Fails while there is none."""
-        payment = self.find_payment(order_id)
-        assert payment is not None, f"no payment of order {order_id} is stored"
-        return payment
-
-    def find_payment(self, order_id: str) -> dict[str, Any] | None:
-        rows = self.rows("payments", "SELECT * FROM payments WHERE order_id = %s", order_id)
-        return rows[0] if rows else None
-
-    def books(self, order_id: str) -> tuple[int, int]:
-        """Captured and refunded money in the provider's own books."""
-        payment = self.find_payment(order_id)
-        rows = payment and self.rows("payments", "SELECT * FROM provider_charges WHERE payment_id = %s", payment["id"])
-        return (rows[0]["captured"], rows[0]["refunded"]) if rows else (0, 0)
-
-    def events(self, role: str, order_id: str) -> list[str]:
-        rows = self.rows(role, "SELECT event_type FROM event_log WHERE order_id = %s ORDER BY seq", order_id)
-        return [row["event_type"] for row in rows]
-
-    def wait_status(self, order_id: str, order: str, payment: str | None = None, within: float = PATIENCE) -> None:
-        """Wait until the order, and its payment, have these statuses."""
-
-        def reached() -> bool:
-            found, paid = self.find_order(order_id), self.find_payment(order_id)
-            statuses = (found and found["status"], paid and paid["status"])
-            assert statuses == (order, payment or statuses[1]), statuses
-            return True
-
-        until(reached, within=within, what=f"{order_id} is {order}, {payment}")
-
-    def wait_at_rest(self, order_ids: Iterable[str] = (), within: float = 2 * PATIENCE) -> None:
-        """Wait until nothing is under way any more, then prove the invariants of every order."""
-
-        def at_rest() -> bool:
-            pending = self.rows("orders", "SELECT count(*) n FROM orders WHERE status = 'PENDING_PAYMENT'")[0]["n"]
-            known = {str(row["id"]) for row in self.rows("orders", "SELECT id FROM orders")}
-            due = self.rows(
-                "payments", "SELECT count(*) n FROM payments WHERE due IS NOT NULL OR status = 'PROCESSING'"
-            )[0]["n"]
-            outbox = sum(self.rows(r, "SELECT count(*) n FROM outbox")[0]["n"] for r in ("orders", "payments"))
-            state = {"pending": pending, "due": due, "outbox": outbox, "unknown": len(set(order_ids) - known)}
-            assert not any(state.values()), state
-            assert self.waiting() == 0
-            # The broker's counts lag a little, so a finding may pass. A real one stays.
-            self.prove_invariants()
-            return True
-
-        until(at_rest, within=within, what="everything is at rest, and as it must be")
-
-    def prove_invariants(self) -> None:
-        """Prove section 5 of docs/specification.md from the databases alone, as `saga audit --at-rest` does."""
-        places = Places(orders_db=self.dsn("orders"), payments_db=self.dsn("payments"))
-        report = audit(places, Scope(at_rest=True, pause=0.0))
-        found = [finding for tally in report.tallies.values() for finding in tally.examples]
-        assert report.exit_code == 0, (found, report.unread)
-
-    # the rest
-
     def _port_of(self, process: str) -> int:
         return self.ports.setdefault(process, free_port())
-
-    def _rabbitmq(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self._http.request(method, f"{self.servers.rabbitmq_api}/{path}", json=body, timeout=20)
-        assert answer.status_code < 300, answer.text
-        return answer.json() if answer.content else None
