@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: asyncapi-check prometheus e2e-test architecture hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
+.PHONY: sbom audit-dependencies asyncapi-check prometheus e2e-test architecture hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
@@ -94,6 +94,14 @@ contrast: install system-packages  ## Compare both coordinators with one workloa
 
 histories: install   ## Record anew the histories that the replay tests replay
 	@$(BIN)/python -m tests.replay.record
+
+sbom: install        ## List what the image ships, as CycloneDX JSON, in build/sbom.json
+	@mkdir -p build && $(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --of JSON -o build/sbom.json requirements-run.lock 2>/dev/null
+	@echo "build/sbom.json has $$($(BIN)/python -c 'import json; print(len(json.load(open("build/sbom.json"))["components"]))') packages"
+
+audit-dependencies: install  ## Compare the locked packages with the published vulnerabilities (needs a network)
+	@$(BIN)/python .ci/audit_dependencies.py requirements.lock
 
 compose-test: install  ## Start docker-compose.yml for real, and test it (needs Docker)
 	@$(BIN)/pytest -m compose

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from audit.database_audit import DatabaseAudit, Scope
 from audit.findings import AuditReport
 from audit.snapshot import NotRead, Snapshot
+
+if TYPE_CHECKING:
+    from workflows.temporal_client import Protection
 
 SAMPLE: Final = 200  # sagas whose timelines are read unless all are asked for
 
@@ -23,6 +26,7 @@ class Places:
     amqp: str = ""
     temporal: str = ""
     namespace: str = "default"
+    protection: Protection | None = None  # of the way to Temporal
 
 
 def audit(places: Places, scope: Scope, *, sample: int | None = SAMPLE) -> AuditReport:
@@ -72,6 +76,7 @@ def _timelines(
         payments=payments,
         address=places.temporal,
         namespace=places.namespace,
+        protection=places.protection,
         scope=scope,
         sample=sample,
         report=report,

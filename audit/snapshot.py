@@ -8,6 +8,7 @@ from uuid import UUID
 
 import psycopg
 
+from models import tls
 from models.migrations import DatabaseName
 
 _PAGE: Final = 2000  # rows that are held at once
@@ -107,4 +108,6 @@ class Snapshot:
             raise self._unread(error) from None
 
     def _unread(self, error: psycopg.Error) -> NotRead:
+        if (fault := tls.DATABASES[self._service].explain(str(error))) is not None:
+            return NotRead(self._service, fault)
         return NotRead(self._service, (str(error).strip() or type(error).__name__).splitlines()[-1])

@@ -29,6 +29,7 @@ from models.saga import Coordinator
 from workflows.naming import workflow_id
 from workflows.saga_input import ORDER_SAGA
 from workflows.search_attributes import ORDER_STATUS
+from workflows.temporal_client import Protection, connect
 from workflows.temporal_errors import TemporalUnavailable
 from workflows.timeline import Timeline, build, timeline_as_json
 from workflows.timeline_queries import WorkflowTimelines
@@ -57,6 +58,7 @@ class TimelineAudit:
     payments: Snapshot
     address: str
     namespace: str
+    protection: Protection | None
     scope: Scope
     sample: int | None
     report: AuditReport
@@ -64,7 +66,7 @@ class TimelineAudit:
     async def run(self) -> None:
         """Make the checks. Raises NotRead if Temporal, or the worker that answers for workflows, doesn't answer."""
         try:
-            client = await Client.connect(self.address, namespace=self.namespace)
+            client = await connect(self.address, self.namespace, self.protection, lazy=False)
             kept = await _kept(client)
             for order_ids in self._pages(datetime.now(UTC) - kept):
                 await self._check(client, order_ids)

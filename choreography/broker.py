@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
+import os
 import random
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from typing import Final, TypeAlias
-from urllib.parse import urlsplit
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qs, urlsplit
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
@@ -23,6 +26,7 @@ from choreography.outgoing_message import BrokerUnavailable, NotStored, Outgoing
 from choreography.readers import Readers
 from choreography.topology import Topology, declare, readers
 from choreography.undecodable import connect
+from models import tls, tls_probe
 
 log = structlog.get_logger()
 
@@ -35,20 +39,50 @@ _STEADY: Final = 5.0  # seconds; if a connection is lost sooner, the delay befor
 _REFUSED: Final = (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed)
 _BETWEEN_NODES: Final = re.compile(r"\s*,\s*(?=amqps?://)")  # a password may contain a comma, too
 
+_FILES: Final = ("cafile", "certfile", "keyfile")
+
 
 def nodes(url: str) -> tuple[str, ...]:
     """The URLs of a cluster's nodes, in the order in which they are tried. A single broker has one URL."""
     return tuple(_BETWEEN_NODES.split(url))
 
 
+def unreadable_files(url: str) -> list[str]:
+    """Of the files with certificates and keys that a broker's URLs name, those that cannot be read."""
+    named = (parse_qs(urlsplit(node).query).get(parameter, []) for node in nodes(url) for parameter in _FILES)
+    return sorted({path for paths in named for path in paths if not os.access(path, os.R_OK)})
+
+
 async def connect_to_any(url: str, *, timeout: float) -> AbstractConnection:
     """A connection to the first node that answers within `timeout` seconds. Raises the error of the last node."""
+    for path in unreadable_files(url):
+        raise FileNotFoundError(errno.ENOENT, "SAGA_AMQP_URL names this file, and it cannot be read", path)
     *others, last = nodes(url)
     for node in others:
         with suppress(*connection_errors.LOST), connection_errors.named():
-            return await connect(node, timeout=timeout)
+            return await _connect(node, timeout=timeout)
     with connection_errors.named():
-        return await connect(last, timeout=timeout)
+        return await _connect(last, timeout=timeout)
+
+
+async def _connect(node: str, **options: Any) -> AbstractConnection:
+    """A connection to this node. Raises ConnectionError with what is wrong with TLS, if that is the reason."""
+    try:
+        with connection_errors.named():
+            return await connect(node, **options)
+    except connection_errors.LOST as error:
+        if node.startswith("amqps:") and tls.BROKER.explain(str(error)) is None:
+            told = await asyncio.to_thread(_tls_refusal, node)
+            if tls.BROKER.explain(told) is not None:
+                raise ConnectionError(told) from error
+        raise
+
+
+def _tls_refusal(node: str) -> str:
+    parts = urlsplit(node)
+    paths = (parse_qs(parts.query).get(parameter, [""])[0] for parameter in _FILES)
+    ca, certificate, key = (Path(path).read_bytes() if path else None for path in paths)
+    return tls_probe.refusal((parts.hostname or "", parts.port or 5671), ca=ca, certificate=certificate, key=key)
 
 
 class Broker:
@@ -114,12 +148,13 @@ class Broker:
                 )
             except connection_errors.LOST as error:
                 # What the broker says itself is no secret, for example that others declared a queue differently.
-                self._trouble = describe(error) if isinstance(error, ChannelClosed) else None
+                fault = tls.BROKER.explain(str(error))
+                self._trouble = describe(error) if isinstance(error, ChannelClosed) else fault
                 log.warning(
                     "broker_refuses_us: check SAGA_AMQP_URL" if isinstance(error, _REFUSED) else "broker_unavailable",
                     node=_place(node),
                     connection=self._name,
-                    error=describe(error),
+                    error=fault or describe(error),
                     retry_in=round(delay, 2),
                 )
             await asyncio.sleep(delay * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
@@ -127,7 +162,7 @@ class Broker:
 
     async def _stay_connected(self, node: str) -> None:
         self._lost = asyncio.Event()
-        connection = await connect(node, timeout=5, client_properties={"connection_name": self._name}, heartbeat=10)
+        connection = await _connect(node, timeout=5, client_properties={"connection_name": self._name}, heartbeat=10)
         try:
             connection.close_callbacks.add(self.lose)
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)

@@ -12,6 +12,7 @@ from aio_pika.exceptions import AMQPError
 from aiormq import exceptions as amqp
 
 from choreography.outgoing_message import BrokerUnavailable
+from models import tls
 
 LOST: Final = (AMQPError, OSError, TimeoutError, RuntimeError)
 
@@ -48,7 +49,11 @@ def _is_cancelled() -> bool:
 
 def explain(error: Exception) -> str | None:
     """What was lost and what to do, in one line without a password; None if the error is no lost connection."""
+    if (fault := tls.BROKER.explain(str(error))) is not None:
+        return f"RabbitMQ could not be reached: {fault}"
     match error:
+        case OSError(filename=str(path)):
+            return f"{path}: {error.strerror}; correct the path"
         case amqp.AuthenticationError() | amqp.ProbableAuthenticationError() | amqp.ConnectionNotAllowed():
             return "RabbitMQ refuses this user, password or virtual host; correct SAGA_AMQP_URL"
         case amqp.ChannelAccessRefused():

@@ -36,7 +36,7 @@ from choreography.headers import (
 )
 from choreography.outgoing_message import OutgoingMessage
 from choreography.readers import is_there
-from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, dead_letter_queue
+from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, dead_letter_queue, own_exchange
 from choreography.undecodable import undecodable
 from models.messages import MalformedMessage, decode
 
@@ -157,7 +157,7 @@ def _again(service: str, message: DeliveredMessage) -> OutgoingMessage:
     story = {name: text for name in (FIRST_EXCHANGE, FIRST_ROUTING_KEY) if (text := text_in(headers, name, ""))}
     return OutgoingMessage(
         body=message.body,
-        exchange="",
+        exchange=own_exchange(service),
         routing_key=service,
         message_id=text_in(headers, MESSAGE_ID, "") or message.header.properties.message_id or str(uuid4()),
         correlation_id=message.header.properties.correlation_id,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, TypeAlias
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractQueue
@@ -14,7 +14,7 @@ from aiormq.abc import DeliveredMessage
 
 from choreography import connection_errors
 from choreography.outgoing_message import BrokerUnavailable
-from choreography.topology import EVERY_EVENT
+from choreography.topology import EVERY_EVENT, FEED_QUEUES
 from choreography.undecodable import undecodable
 from models.messages import Envelope, MalformedMessage, decode
 from models.partial_envelope import read_partially
@@ -126,7 +126,7 @@ class Feed:
     async def _open(self, connection: AbstractConnection) -> AbstractChannel:
         channel = await connection.channel(publisher_confirms=False)
         channel.close_callbacks.add(self._on_channel_closed)
-        queue = await channel.declare_queue(exclusive=True, auto_delete=True, durable=False)
+        queue = await channel.declare_queue(f"{FEED_QUEUES}.{uuid4()}", exclusive=True, auto_delete=True, durable=False)
         await _bind(queue)
         # aiormq's own consumer, which is cheaper: every event of every order arrives here, and few are wanted.
         underlay = await channel.get_underlay_channel()

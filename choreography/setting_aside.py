@@ -26,7 +26,7 @@ from choreography.headers import (
     time_in,
 )
 from choreography.outgoing_message import OutgoingMessage
-from choreography.topology import DEAD_LETTER_EXCHANGE, JITTER, retry_queue
+from choreography.topology import DEAD_LETTER_EXCHANGE, JITTER, own_exchange, retry_queue
 from choreography.undecodable import undecodable
 from models.times import wire_time
 
@@ -40,7 +40,7 @@ def retry(message: DeliveredMessage, queue: str, *, attempt: int, delay: float, 
     """The message to publish so that the delivery returns to `queue` in about `delay` seconds, for its next attempt."""
     headers = {**_story(message, error), ATTEMPT: attempt + 1}
     jittered = delay * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
-    return _outgoing(message, "", retry_queue(queue, delay), headers, jittered)
+    return _outgoing(message, own_exchange(queue), retry_queue(queue, delay), headers, jittered)
 
 
 def dead_letter(message: DeliveredMessage, queue: str, *, attempt: int, reason: str, error: str) -> OutgoingMessage:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, assert_never
-
-from aio_pika.abc import AbstractChannel
+from typing import TYPE_CHECKING, Final, Literal, assert_never
 
 from models.message_types import (
     ORDERS_EXCHANGE,
@@ -18,10 +16,14 @@ from models.message_types import (
     Route,
 )
 
+if TYPE_CHECKING:  # the driver takes long to load, and whoever needs the data alone has no use for it
+    from aio_pika.abc import AbstractChannel
+
 DEAD_LETTER_EXCHANGE: Final = "dlx.exchange"
 ORDER_QUEUE: Final = "order-service"
 PAYMENT_QUEUE: Final = "payment-service"
 MIRROR_QUEUE: Final = "saga-mirror"
+FEED_QUEUES: Final = "gateway-feed"  # each gateway names its own after that
 
 # Seconds for which a message waits after its first, second, … failure. If it fails once more, it is a dead letter.
 DEFAULT_RETRY_DELAYS: Final = (0.5, 2.0, 8.0, 30.0, 120.0)
@@ -62,12 +64,31 @@ BINDINGS: Final[Mapping[str, tuple[Route, ...]]] = {
     MIRROR_QUEUE: EVERY_EVENT,
 }
 INBOXES: Final = tuple(BINDINGS)
+SHARED_EXCHANGES: Final = (ORDERS_EXCHANGE, PAYMENTS_EXCHANGE, DEAD_LETTER_EXCHANGE)
+# Where whoever reads an inbox publishes its events.
+_EVENTS_OF: Final = {ORDER_QUEUE: ORDERS_EXCHANGE, PAYMENT_QUEUE: PAYMENTS_EXCHANGE}
 _READERS: Final = {ROUTES[event].routing_key: _queues_of_reader(event) for event in EventType}
 
 
 def readers(routing_key: str) -> tuple[str, ...]:
     """The queues that read this event: one of them must exist. None if no service waits for the event."""
     return _READERS.get(routing_key, ())
+
+
+def own_exchange(inbox: str) -> str:
+    """The exchange that leads to an inbox's retry queues, and back into it; it belongs to whoever reads the inbox.
+
+    Not RabbitMQ's default exchange: whoever may publish to that may publish into every queue.
+    """
+    return f"{inbox}.exchange"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exchange:
+    """A durable exchange."""
+
+    name: str
+    kind: Literal["topic", "direct"] = "topic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,17 +102,26 @@ class Queue:
 
 @dataclass(frozen=True, kw_only=True)
 class Topology:
-    """What one process declares at the broker: all exchanges, and the queues that it `reads` itself.
+    """What one process declares at the broker: its own exchanges, and the queues that it `reads` itself.
 
-    `reads` are inboxes, by default all of them. An inbox comes with its bindings, retry queues and dead letters.
+    `reads` are inboxes, by default all of them. An inbox comes with its bindings, its own exchange, retry queues and
+    dead letters. The exchanges of other processes are declared if they are missing.
     """
 
     reads: tuple[str, ...] = INBOXES
     retry_delays: tuple[float, ...] = DEFAULT_RETRY_DELAYS
 
     @property
-    def exchanges(self) -> tuple[str, ...]:
-        return ORDERS_EXCHANGE, PAYMENTS_EXCHANGE, DEAD_LETTER_EXCHANGE
+    def own_exchanges(self) -> tuple[Exchange, ...]:
+        """Those that nobody else declares, and those that this process publishes its events to."""
+        events = tuple(Exchange(name=_EVENTS_OF[inbox]) for inbox in self.reads if inbox in _EVENTS_OF)
+        return *events, *(Exchange(name=own_exchange(inbox), kind="direct") for inbox in self.reads)
+
+    @property
+    def shared_exchanges(self) -> tuple[Exchange, ...]:
+        """Those that this process needs, and others own."""
+        own = {exchange.name for exchange in self.own_exchanges}
+        return tuple(Exchange(name=name) for name in SHARED_EXCHANGES if name not in own)
 
     @property
     def queues(self) -> tuple[Queue, ...]:
@@ -108,8 +138,9 @@ class Topology:
         retries = (
             Queue(
                 name=retry_queue(name, delay),
+                bindings=(Route(own_exchange(name), retry_queue(name, delay)),),
                 arguments={
-                    "x-dead-letter-exchange": "",
+                    "x-dead-letter-exchange": own_exchange(name),
                     "x-dead-letter-routing-key": name,
                     # RabbitMQ expires only the head of a queue. A message without an expiration, which anybody can
                     # publish here, would hold back all later messages for ever.
@@ -125,7 +156,7 @@ class Topology:
 def _inbox(name: str, *bindings: Route, **arguments: str | int) -> Queue:
     return Queue(
         name=name,
-        bindings=bindings,
+        bindings=(*bindings, Route(own_exchange(name), name)),
         arguments={
             "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE,
             "x-dead-letter-routing-key": name,
@@ -155,9 +186,10 @@ def retry_queue(service: str, delay: float) -> str:
     """The queue in which a service's messages wait `delay` seconds before they return.
 
     RabbitMQ refuses to declare an existing queue with other arguments, so new arguments need a new name. Earlier
-    versions used `.retry.`, for queues without a time to live.
+    versions used `.retry.`, for queues without a time to live, and `.retry-after.`, for queues that led back through
+    the default exchange.
     """
-    return f"{service}.retry-after.{round(delay * 1000)}ms"
+    return f"{service}.retry-in.{round(delay * 1000)}ms"
 
 
 def dead_letter_queue(service: str) -> str:
@@ -167,11 +199,28 @@ def dead_letter_queue(service: str) -> str:
 
 async def declare(channel: AbstractChannel, topology: Topology) -> None:
     """Declare the whole topology. Repeating this changes nothing."""
-    for exchange in topology.exchanges:
-        await channel.declare_exchange(exchange, "topic", durable=True)
+    for exchange in (*topology.own_exchanges, *await _missing(channel, topology.shared_exchanges)):
+        await channel.declare_exchange(exchange.name, exchange.kind, durable=True)
     for queue in topology.queues:
         declared = await channel.declare_queue(
             queue.name, durable=True, arguments={"x-queue-type": "quorum", **queue.arguments}
         )
-        for exchange, routing_key in queue.bindings:
-            await declared.bind(exchange, routing_key)
+        for source, routing_key in queue.bindings:
+            await declared.bind(source, routing_key)
+
+
+async def _missing(channel: AbstractChannel, exchanges: Iterable[Exchange]) -> list[Exchange]:
+    """Those that the broker lacks; asking takes no right."""
+    from aio_pika.exceptions import ChannelNotFoundEntity
+
+    connection = (await channel.get_underlay_channel()).connection
+    missing: list[Exchange] = []
+    trial = await connection.channel(publisher_confirms=False)
+    for exchange in exchanges:
+        try:
+            await trial.exchange_declare(exchange.name, passive=True)
+        except ChannelNotFoundEntity:  # RabbitMQ has closed the channel with that
+            missing.append(exchange)
+            trial = await connection.channel(publisher_confirms=False)
+    await trial.close()
+    return missing

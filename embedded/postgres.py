@@ -51,10 +51,23 @@ local all {SUPERUSER} peer map=owner
 host all {{roles}} {LOOPBACK}/32 scram-sha-256
 """
 
+NO_MORE = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
+# The role is no owner of its database: an owner could open it to others, rename it or change its settings.
+OF_DATABASE = (
+    f"ALTER DATABASE {{0}} OWNER TO {SUPERUSER}",
+    "REVOKE ALL ON DATABASE {0}, postgres, template1 FROM PUBLIC",
+    "REVOKE ALL ON DATABASE {0} FROM {0}",
+    "GRANT CONNECT ON DATABASE {0} TO {0}",
+)
+OF_SCHEMA = (
+    "REVOKE ALL ON SCHEMA public FROM PUBLIC",
+    "GRANT USAGE, CREATE ON SCHEMA public TO {0}",
+)
+
 
 def program(*, data: Path, port: int, passwords: Mapping[str, str], env: Mapping[str, str]) -> Program:
-    """A server with a database for each entry of `passwords`, owned by the role of that name and closed to others."""
-    user = _system_user() if os.geteuid() == 0 else None
+    """A server with a database for each entry of `passwords`, open to the role of that name and closed to others."""
+    user = system_user() if os.geteuid() == 0 else None
     binaries = _runnable(_installed(), user)
     folder = data / "postgres"
 
@@ -90,7 +103,7 @@ def _installed() -> Path:
     return Path(package.origin).parent / "pginstall" / "bin"
 
 
-def _system_user() -> str:
+def system_user() -> str:
     try:
         return pwd.getpwnam(SYSTEM_USER).pw_name
     except KeyError:
@@ -181,7 +194,10 @@ def _bootstrap(folder: Path, port: int, passwords: Mapping[str, str]) -> bool:
     try:
         with _superuser(folder, port, timeout=5) as connection:
             for role, password in passwords.items():
-                _own_database(connection, role, password)
+                _give_database(connection, role, password)
+        for role in passwords:
+            with _superuser(folder, port, timeout=5, database=role) as connection:
+                _give_schema(connection, role)
     except psycopg.OperationalError:
         return False
     return True
@@ -200,23 +216,35 @@ def _alive(folder: Path, port: int) -> bool:
 
 
 @contextmanager
-def _superuser(folder: Path, port: int, *, timeout: int) -> Iterator[psycopg.Connection]:
+def _superuser(folder: Path, port: int, *, timeout: int, database: str = "postgres") -> Iterator[psycopg.Connection]:
     """A connection over the socket in the server's folder. The folder's path may be too long for a socket's address."""
     above = os.open(folder, os.O_PATH | os.O_DIRECTORY)
     try:
         short = str(folder) if len(os.fsencode(folder)) < SOCKET_PATH_LIMIT - 20 else f"/proc/self/fd/{above}"
         with psycopg.connect(
-            host=short, port=port, user=SUPERUSER, dbname="postgres", autocommit=True, connect_timeout=timeout
+            host=short, port=port, user=SUPERUSER, dbname=database, autocommit=True, connect_timeout=timeout
         ) as connection:
             yield connection
     finally:
         os.close(above)
 
 
-def _own_database(connection: psycopg.Connection, name: str, password: str) -> None:
+def _give_database(connection: psycopg.Connection, name: str, password: str) -> None:
+    """A role that may connect to the database of its name and no other; the superuser owns both."""
     known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
-    verb = sql.SQL("ALTER ROLE" if known else "CREATE ROLE")
-    connection.execute(sql.SQL("{} {} LOGIN PASSWORD {}").format(verb, sql.Identifier(name), sql.Literal(password)))
+    # Its digest alone: the server logs a statement that fails.
+    digest = connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
+    verb = "ALTER" if known else "CREATE"
+    connection.execute(
+        sql.SQL(f"{verb} ROLE {{}} LOGIN {NO_MORE} PASSWORD {{}}").format(sql.Identifier(name), sql.Literal(digest))
+    )
     if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
-        connection.execute(sql.SQL("CREATE DATABASE {0} OWNER {0}").format(sql.Identifier(name)))
-    connection.execute(sql.SQL("REVOKE ALL ON DATABASE {}, postgres FROM PUBLIC").format(sql.Identifier(name)))
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    for statement in OF_DATABASE:
+        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+
+
+def _give_schema(connection: psycopg.Connection, name: str) -> None:
+    """What the role may do in its database: have tables of its own, which its migrations make and change."""
+    for statement in OF_SCHEMA:
+        connection.execute(sql.SQL(statement).format(sql.Identifier(name)))

@@ -1,10 +1,12 @@
 """Run a private RabbitMQ node of the system's package: one Erlang process, without epmd, all files in its folder."""
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from signal import Signals
+from typing import Any
 
 from embedded.broker_store import BrokerStore
 from embedded.errors import StackError
@@ -26,8 +28,7 @@ SCRIPTS = (
 CONFIGURATION = """\
 [{{rabbit, [
    {{tcp_listeners, [{{"{loopback}", {amqp}}}]}},
-   {{default_user, <<"{user}">>}},
-   {{default_pass, <<"{password}">>}},
+   {{load_definitions, "{definitions}"}},
    {{loopback_users, [<<"{user}">>]}},
    {{disk_free_limit, 50000000}},
    {{vm_memory_high_watermark, 0.4}},
@@ -45,9 +46,13 @@ def program(
     distribution: int,
     password: str,
     cookie: str,
+    definitions: Mapping[str, Any],
     env: Mapping[str, str],
 ) -> Program:
-    """A node with the user `saga`, who is made when the node is new. Its web UI listens at the address `behind`."""
+    """A node with its web UI at the address `behind`. Each start gives it the users and rights of `definitions`.
+
+    `password` is the password of the administrator among the users, `saga`.
+    """
     folder = data / "rabbitmq"
     script = _installed(env)
     store = BrokerStore(data=data, api=(behind, ui), user=USER, password=password)
@@ -57,8 +62,10 @@ def program(
             (folder / part).mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(folder / "home" / ".erlang.cookie", cookie, mode=0o400)
         _write(folder / "enabled_plugins", PLUGINS)
+        _write(folder / "definitions.json", json.dumps(definitions))
+        defined = json.dumps(str(folder / "definitions.json"))[1:-1]
         settings = CONFIGURATION.format(
-            loopback=LOOPBACK, amqp=amqp, behind=behind, ui=ui, user=USER, password=password
+            loopback=LOOPBACK, amqp=amqp, behind=behind, ui=ui, user=USER, definitions=defined
         )
         _write(folder / "advanced.config", settings)
 

@@ -1,19 +1,24 @@
 """Define the embedded stack: its programs, what each of them must know, and their addresses."""
 
 import hashlib
+import hmac
 import json
 import os
 import secrets
 import sys
+from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
+from api.tokens import recognising
 from embedded import postgres, rabbitmq, state, temporal
 from embedded.errors import StackError
 from embedded.ports import LOOPBACK
 from embedded.program import ALIVE_TIMEOUT, Program, StartStage, http_ok
 from stack.addresses import Ports
+from stack.rights import OPERATOR, USERS, definitions, password_hash
 
 # The user's environment must not change the addresses of the embedded stack. `services` gives each process its own.
 ADDRESSES = frozenset(
@@ -22,6 +27,8 @@ ADDRESSES = frozenset(
         "SAGA_PORT",
         "SAGA_AMQP_URL",
         "SAGA_TEMPORAL_ADDRESS",
+        *("SAGA_TEMPORAL_TLS", "SAGA_TEMPORAL_TLS_CA", "SAGA_TEMPORAL_TLS_CERT", "SAGA_TEMPORAL_TLS_KEY"),
+        *("SAGA_TEMPORAL_TLS_NAME", "SAGA_TEMPORAL_API_KEY"),
         "SAGA_ORDERS_DATABASE_URL",
         "SAGA_PAYMENTS_DATABASE_URL",
         "SAGA_ORDER_SERVICE_URL",
@@ -44,6 +51,13 @@ class Secrets:
     broker: str = field(repr=False)
     cookie: str = field(repr=False)
     internal_token: str = field(repr=False)
+
+    def of_broker_user(self, name: str) -> str:
+        """The password of a user of the broker; from a process's own, nobody can tell another's."""
+        if name == OPERATOR:
+            return self.broker
+        digest = hmac.digest(self.broker.encode(), f"broker user {name}".encode(), "sha256")
+        return urlsafe_b64encode(digest).decode().rstrip("=")
 
     @classmethod
     def of(cls, data: Path) -> "Secrets":
@@ -96,6 +110,7 @@ def servers(data: Path, port_offset: int, secrets: Secrets, environ: Mapping[str
             distribution=ports.rabbitmq_distribution,
             password=secrets.broker,
             cookie=secrets.cookie,
+            definitions=broker_definitions(secrets),
             env=env,
         ),
         postgres.program(
@@ -114,6 +129,16 @@ def servers(data: Path, port_offset: int, secrets: Secrets, environ: Mapping[str
     ]
 
 
+def broker_definitions(secrets: Secrets) -> dict[str, Any]:
+    """The broker's users with their rights: the operator, and one for each process."""
+    return definitions({name: password_hash(secrets.of_broker_user(name)) for name in USERS})
+
+
+def broker_url(port_offset: int, secrets: Secrets, user: str) -> str:
+    """Where the broker is for one of its users."""
+    return f"amqp://{user}:{secrets.of_broker_user(user)}@{LOOPBACK}:{Ports.shifted(port_offset).amqp}/"
+
+
 def _unguessable(secrets: Secrets) -> str:
     """The loopback address of the unprotected web UIs: one of 16 million, always the same for the same data."""
     first, *rest = hashlib.sha256(f"web UIs {secrets.cookie}".encode()).digest()[:3]
@@ -121,13 +146,13 @@ def _unguessable(secrets: Secrets) -> str:
 
 
 def urls(port_offset: int, secrets: Secrets) -> dict[str, str]:
-    """The URLs of all parts, with their passwords."""
+    """The URLs of all parts, with an operator's passwords."""
     ports = Ports.shifted(port_offset)
     return {
         "gateway": f"http://{LOOPBACK}:{ports.gateway}",
         "temporal_ui": f"http://{LOOPBACK}:{ports.temporal_ui}",
         "temporal": f"{LOOPBACK}:{ports.temporal}",
-        "amqp": f"amqp://{rabbitmq.USER}:{secrets.broker}@{LOOPBACK}:{ports.amqp}/",
+        "amqp": broker_url(port_offset, secrets, OPERATOR),
         "rabbitmq_ui": f"http://{LOOPBACK}:{ports.rabbitmq_ui}",
         "orders_db": f"postgresql://orders:{secrets.orders}@{LOOPBACK}:{ports.postgres}/orders",
         "payments_db": f"postgresql://payments:{secrets.payments}@{LOOPBACK}:{ports.postgres}/payments",
@@ -160,17 +185,18 @@ def services(
         | (PROVIDER_SECRETS if name != "payment" else frozenset())
         for name in SERVICES
     }
+    token = inherited.pop("SAGA_INTERNAL_TOKEN", "") or secrets.internal_token
     return [
         Program(
             name=name,
             argv=(sys.executable, "-P", "-m", "cli", "run", name),
             env={
                 "SAGA_HOST": LOOPBACK,
-                "SAGA_INTERNAL_TOKEN": secrets.internal_token,
+                "SAGA_INTERNAL_TOKEN": token if name == "gateway" else recognising(token),
                 **{key: value for key, value in inherited.items() if key not in withheld[name]},
                 "SAGA_DATA": str(data.absolute()),
                 "SAGA_PORT": str(ports[name]),
-                "SAGA_AMQP_URL": where["amqp"],
+                "SAGA_AMQP_URL": broker_url(port_offset, secrets, name),
                 "SAGA_TEMPORAL_ADDRESS": where["temporal"],
                 **known.get(name, {}),
             },

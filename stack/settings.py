@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from api.gateway.keys import ApiKey, parse_all
-from choreography.broker import nodes
+from choreography.broker import nodes, unreadable_files
 from choreography.topology import DEFAULT_RETRY_DELAYS
 from embedded.errors import StackError
 from models.originals import Originals, ServiceName
@@ -41,6 +41,8 @@ def _cluster(urls: SecretStr) -> SecretStr:
         if not _is_url(node, ("amqp", "amqps")) or "," in (urlsplit(node).hostname or ""):
             rule = "must be like amqp://user:password@host:port/name, or several such URLs separated by commas"
             raise ValueError(rule)
+    for path in unreadable_files(urls.get_secret_value()):
+        raise ValueError(f"names the file {path}, which cannot be read")
     return urls
 
 
@@ -133,7 +135,7 @@ class Settings(BaseSettings):
     internal_token: SecretStr = Field(
         SecretStr(""),
         description="token that ports 3001 to 3003 ask for, as bearer token or as the password of Basic credentials; "
-        "empty: they answer nobody",
+        "empty: they answer nobody. All but the gateway may have its digest instead: `sha256:` and the SHA-256 in hex",
     )
     default_coordinator: Coordinator = Field(
         Coordinator.CHOREOGRAPHY, description="coordinator of an order that names none"
@@ -151,6 +153,16 @@ class Settings(BaseSettings):
     stripe_api_key: SecretStr = Field(SecretStr(""), description="secret key of the Stripe account, for `stripe`")
     temporal_address: str = Field("127.0.0.1:7233", pattern=r"^[^\s/:]+:\d{1,5}$", description="Temporal, as host:port")
     temporal_namespace: str = Field("default", min_length=1, description="Temporal namespace of the sagas")
+    temporal_tls: bool = Field(
+        False, description="whether Temporal is reached over TLS; each of the five below turns it on, too"
+    )
+    temporal_tls_ca: str = Field(
+        "", description="file (PEM) with the CA of Temporal's certificate; by default the machine's CAs are trusted"
+    )
+    temporal_tls_cert: str = Field("", description="file (PEM) with our client certificate for Temporal")
+    temporal_tls_key: str = Field("", description="file (PEM) with the key of our client certificate for Temporal")
+    temporal_tls_name: str = Field("", description="name in Temporal's certificate, if it is not that in its address")
+    temporal_api_key: SecretStr = Field(SecretStr(""), description="our API key for a hosted Temporal")
     payment_timeout: float = Field(
         900.0, gt=0, le=31_536_000, description="seconds after which an order whose payment is not settled is cancelled"
     )
@@ -258,6 +270,17 @@ class Settings(BaseSettings):
         # 2^6 - 1 compensation timeouts. Then the reconciler may need one sweep to notice, and one to act.
         compensation = 2**6 * self.compensation_timeout
         return self.payment_timeout + compensation + self.payment_patience + 2 * self.reconcile_interval
+
+    @property
+    def temporal_variables(self) -> Mapping[str, str]:
+        """What protects the way to Temporal, as it would stand in an environment."""
+        files = {"CA": self.temporal_tls_ca, "CERT": self.temporal_tls_cert, "KEY": self.temporal_tls_key}
+        return {
+            "SAGA_TEMPORAL_TLS": str(self.temporal_tls),
+            **{f"SAGA_TEMPORAL_TLS_{name}": path for name, path in files.items()},
+            "SAGA_TEMPORAL_TLS_NAME": self.temporal_tls_name,
+            "SAGA_TEMPORAL_API_KEY": self.temporal_api_key.get_secret_value(),
+        }
 
     def port_of(self, process: Process) -> int:
         """The port on which this process listens."""

@@ -13,11 +13,14 @@ from api.gateway.dependencies import GatewaySettings
 from api.gateway.orchestration import Orchestration
 from api.gateway.service_client import ServiceClient
 from api.health import DEGRADED
+from api.tokens import DIGEST
 from choreography.broker import Broker
 from choreography.command_publisher import CommandPublisher
 from choreography.feed import Feed
 from choreography.topology import Topology
+from embedded.errors import StackError
 from metrics.measuring import Measuring
+from stack import protection
 from stack.process import Wired
 from stack.settings import Settings
 from workflows.temporal_client import answers, connect
@@ -35,13 +38,22 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
     listening.on_connect(feed.on_connect)
 
     token = settings.internal_token.get_secret_value()
+    if token.startswith(DIGEST):
+        raise StackError(
+            "SAGA_INTERNAL_TOKEN is a digest, and the gateway must show the token; give it the token itself"
+        )
     orders, payments = [
         await stack.enter_async_context(ServiceClient(url.get_secret_value(), token=token))
         for url in (settings.order_service_url, settings.payment_service_url)
     ]
 
     measuring = Measuring(enabled=settings.metrics)
-    temporal = await connect(settings.temporal_address, settings.temporal_namespace, runtime=measuring.runtime)
+    temporal = await connect(
+        settings.temporal_address,
+        settings.temporal_namespace,
+        protection.of_temporal(settings.temporal_variables),
+        runtime=measuring.runtime,
+    )
     orchestration = Orchestration(
         temporal, payment_timeout=settings.payment_timeout, retry_delays=settings.retry_delays
     )

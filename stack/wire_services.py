@@ -38,10 +38,12 @@ from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, Topology
 from embedded.errors import StackError
 from metrics import outbox, queues
 from metrics.measuring import Measuring
+from models import tls
 from models.database import Database
 from models.migrations import DatabaseName, migrate
 from models.order import Order
 from models.payment import Payment
+from stack import protection
 from stack.process import Wired
 from stack.settings import Settings
 from stack.wire_provider import wire_provider
@@ -153,7 +155,12 @@ async def _service(
     measuring.read(outbox.waiting(database), queues.dead_letters(Depths(consuming), queue))
     relay = Relay(publishing, database, grace=settings.relay_grace, interval=settings.relay_interval)
 
-    temporal = await connect(settings.temporal_address, settings.temporal_namespace, runtime=measuring.runtime)
+    temporal = await connect(
+        settings.temporal_address,
+        settings.temporal_namespace,
+        protection.of_temporal(settings.temporal_variables),
+        runtime=measuring.runtime,
+    )
     worker = serving(temporal, activities, limit=settings.prefetch, grace=settings.shutdown_timeout)
 
     async def readiness() -> Mapping[str, str]:
@@ -212,6 +219,8 @@ async def _database(
         except psycopg.ProgrammingError:  # its message would show the URL, and the password in it
             raise StackError(f"SAGA_{service.upper()}_DATABASE_URL has options that PostgreSQL doesn't know") from None
         except psycopg.OperationalError as error:
+            if (fault := tls.DATABASES[service].explain(str(error))) is not None:
+                raise StackError(f"The database {service!r} cannot be reached: {fault}") from None
             if _is_final(error):
                 raise StackError(_refused(service, error)) from None
             log.warning("database_unavailable", database=service, error=str(error).strip())

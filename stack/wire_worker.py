@@ -18,6 +18,7 @@ from choreography.subscription import Subscribe, Subscription
 from choreography.topology import MIRROR_QUEUE, Topology
 from metrics import queues
 from metrics.measuring import Measuring
+from stack import protection
 from stack.process import Wired
 from stack.settings import Settings
 from workflows import worker
@@ -34,7 +35,12 @@ _HELD: Final = 20_000  # events
 async def wire_worker(settings: Settings) -> Wired:
     """Wire the worker. It needs the broker and Temporal, and waits for neither."""
     measuring = Measuring(enabled=settings.metrics)
-    client = await connect(settings.temporal_address, settings.temporal_namespace, runtime=measuring.runtime)
+    client = await connect(
+        settings.temporal_address,
+        settings.temporal_namespace,
+        protection.of_temporal(settings.temporal_variables),
+        runtime=measuring.runtime,
+    )
     broker = Broker(
         settings.amqp_url.get_secret_value(),
         name=f"{MIRROR_QUEUE} consumer",

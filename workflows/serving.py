@@ -12,7 +12,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from workflows.temporal_client import answers, connect_now
+from workflows.temporal_client import answers, connect_now, refusal
 
 log = structlog.get_logger()
 
@@ -47,7 +47,12 @@ class Serving:
                 pause = _FIRST_PAUSE
                 await self._worker.run()
             except (RPCError, RuntimeError, OSError) as error:
-                log.warning("temporal_unavailable", task_queue=self._task_queue, error=str(error), retry_in=pause)
+                log.warning(
+                    "temporal_unavailable",
+                    task_queue=self._task_queue,
+                    error=await refusal(self._client, error) or str(error),
+                    retry_in=pause,
+                )
             finally:
                 self._worker = None
             if not self._draining:

@@ -2,25 +2,80 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from temporalio.client import Client
 from temporalio.runtime import Runtime
-from temporalio.service import RPCError
+from temporalio.service import RPCError, TLSConfig
+
+from models import tls, tls_probe
 
 
-async def connect(address: str, namespace: str, *, runtime: Runtime | None = None) -> Client:
+@dataclass(frozen=True, kw_only=True)
+class Protection:
+    """What protects the way to Temporal, and says who we are there."""
+
+    tls: TLSConfig | bool = False
+    api_key: str | None = field(default=None, repr=False)
+
+
+async def connect(
+    address: str,
+    namespace: str,
+    protection: Protection | None = None,
+    *,
+    runtime: Runtime | None = None,
+    lazy: bool = True,
+) -> Client:
     """A client that connects when it is first used, so that no process waits for Temporal at its start.
 
-    A `runtime` has the SDK measure what the client and its workers do.
+    A `runtime` has the SDK measure what the client and its workers do. Unless the client is to be `lazy`, it is
+    connected on return. Raises RuntimeError if nobody answers then.
     """
-    return await Client.connect(address, namespace=namespace, lazy=True, runtime=runtime)
+    given = protection or Protection()
+    try:
+        return await Client.connect(
+            address, namespace=namespace, tls=given.tls, api_key=given.api_key, lazy=lazy, runtime=runtime
+        )
+    except RuntimeError as error:
+        if (fault := await _refusal(address, given.tls, error)) is not None:
+            raise RuntimeError(fault) from error
+        raise
 
 
 async def connect_now(client: Client) -> Client:
     """A connected client of the same server, which a worker needs. Raises RuntimeError if the server doesn't answer."""
-    config = client.service_client.config
-    return await Client.connect(config.target_host, namespace=client.namespace, runtime=config.runtime)
+    known = client.service_client.config
+    return await Client.connect(
+        known.target_host, namespace=client.namespace, tls=known.tls, api_key=known.api_key, runtime=known.runtime
+    )
+
+
+async def refusal(client: Client, error: Exception) -> str | None:
+    """What is wrong with TLS, if a call failed for that; else None."""
+    known = client.service_client.config
+    return await _refusal(known.target_host, known.tls, error)
+
+
+async def _refusal(target: str, protection: TLSConfig | bool | None, error: Exception) -> str | None:
+    fault = tls.TEMPORAL.explain(str(error))
+    if fault is not None or not protection:
+        return fault
+    given = protection if isinstance(protection, TLSConfig) else TLSConfig()
+    host, _, port = target.rpartition(":")
+    asking = partial(
+        tls_probe.refusal,
+        (host, int(port)),
+        ca=given.server_root_ca_cert,
+        certificate=given.client_cert,
+        key=given.client_private_key,
+        name=given.domain,
+        protocol="h2",
+    )
+    return tls.TEMPORAL.explain(await asyncio.to_thread(asking))
 
 
 async def answers(client: Client) -> str:
@@ -28,5 +83,5 @@ async def answers(client: Client) -> str:
     try:
         healthy = await client.service_client.check_health(timeout=timedelta(seconds=1))
     except (RPCError, RuntimeError, OSError) as error:
-        return f"does not answer: {type(error).__name__}"
+        return f"does not answer: {await refusal(client, error) or type(error).__name__}"
     return "ok" if healthy else "not healthy"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import hmac
 from base64 import b64decode
+from hashlib import sha256
 from typing import Final
 
 from fastapi import FastAPI
@@ -16,6 +17,7 @@ from api.edge import Edge, host_of
 from api.health import Readiness, health_routes
 from api.problems import install, unauthorized
 from api.telemetry import Telemetry, metrics_route
+from api.tokens import DIGEST
 
 _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 
@@ -23,12 +25,14 @@ _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
 class InternalToken:
     """Lets through only requests with the internal token; none if the token is empty.
 
-    Health checks need no token, but a host name that `access` allows.
+    Health checks need no token, but a host name that `access` allows. `token` may be the token's digest, `sha256:` and
+    64 hex digits: a service then recognises the token without having it.
     """
 
     def __init__(self, app: ASGIApp, *, token: str, access: Access) -> None:
         self._app = app
         self._token = token.encode()
+        self._is_digest = token.startswith(DIGEST)
         self._access = access
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -41,8 +45,11 @@ class InternalToken:
     def _authorized(self, scope: Scope) -> bool:
         for name, value in scope["headers"]:
             if name == b"authorization":
-                return bool(self._token) and hmac.compare_digest(_token_in(value), self._token)
+                return bool(self._token) and hmac.compare_digest(self._compared(_token_in(value)), self._token)
         return False
+
+    def _compared(self, shown: bytes) -> bytes:
+        return DIGEST.encode() + sha256(shown).hexdigest().encode() if self._is_digest else shown
 
 
 def _token_in(credentials: bytes) -> bytes:

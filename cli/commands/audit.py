@@ -78,6 +78,7 @@ def find(data: Path | None, environ: Mapping[str, str] = os.environ, *, port_off
     """
     from audit.run import Places
     from embedded import state
+    from stack import protection
 
     chosen = data is not None or port_offset is not None
     if not chosen and any(environ.get(name) for name in _DATABASES):
@@ -90,6 +91,7 @@ def find(data: Path | None, environ: Mapping[str, str] = os.environ, *, port_off
             amqp=environ.get("SAGA_AMQP_URL", ""),
             temporal=environ.get("SAGA_TEMPORAL_ADDRESS", ""),
             namespace=environ.get("SAGA_TEMPORAL_NAMESPACE") or "default",
+            protection=protection.of_temporal(environ),
         )
     data = folder(data)
     urls: Mapping[str, Any] = (state.read(data) or {}).get("urls") or {}

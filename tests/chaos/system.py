@@ -38,6 +38,7 @@ SETTINGS: Final = {
     "SAGA_PAYMENT_TIMEOUT": "40",
     "SAGA_COMPENSATION_TIMEOUT": "5",
     "SAGA_RECONCILE_INTERVAL": "5",
+    "SAGA_INTERNAL_TOKEN": "the-internal-token-of-chaos",  # the verdict looks for it in every log
 }
 TOPOLOGY: Final = Topology(retry_delays=tuple(map(float, SETTINGS["SAGA_RETRY_DELAYS"].split(","))))
 POISONS: Final = tuple(name for name, _ in kinds(TOPOLOGY))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.command_lines import CommandLines
 from tests.support.ports import OFFSET
 from tests.support.stack import Stack, run_saga
 
@@ -16,9 +17,16 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def started() -> CommandLines:
+    """The command lines that were seen while the stack started."""
+    return CommandLines()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory, started: CommandLines) -> Iterator[Stack]:
     data = tmp_path_factory.mktemp("stack")
-    run_saga("up", "--detach", "--data", str(data), "--port-offset", str(OFFSET + 200))
+    with started:
+        run_saga("up", "--detach", "--data", str(data), "--port-offset", str(OFFSET + 200))
     try:
         status = json.loads(run_saga("status", "--json", "--data", str(data)).stdout)
         yield Stack(data, status["urls"])

@@ -125,6 +125,7 @@ class Cluster:
             distribution=ports.rabbitmq_distribution,
             password=self._secrets.broker,
             cookie=self._secrets.cookie,
+            definitions=local.broker_definitions(self._secrets),
             env=self._env,
         )
         return replace(program, env={**program.env, **_clustered(node, ports.rabbitmq_distribution)})

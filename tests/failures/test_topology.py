@@ -10,13 +10,21 @@ import httpx
 import pytest
 from aio_pika.abc import AbstractChannel
 
-from choreography.topology import BINDINGS, DEAD_LETTER_EXCHANGE, INBOXES, MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE
+from choreography.topology import (
+    BINDINGS,
+    INBOXES,
+    MIRROR_QUEUE,
+    ORDER_QUEUE,
+    PAYMENT_QUEUE,
+    SHARED_EXCHANGES,
+    own_exchange,
+)
 from tests.support import http
 from tests.support.messages import BODY, ORDERS, USER, cancel, create, order_event, payment_event
 from tests.support.waiting import until
 from tests.support.world import World
 
-RETRIES = [f"retry-after.{delay}ms" for delay in (100, 200, 400)]
+RETRIES = [f"retry-in.{delay}ms" for delay in (100, 200, 400)]
 OWN = {
     "gateway": set(),
     "order": {ORDER_QUEUE, *(f"{ORDER_QUEUE}.{retry}" for retry in RETRIES), f"{ORDER_QUEUE}.dead-letters"},
@@ -35,14 +43,14 @@ def test_43_each_process_declares_the_queues_that_it_reads_and_no_others(world: 
         until(lambda: world.queues().keys() == declared, what=f"the queues of the {process} are there, and no others")  # noqa: B023
         assert world.dead_letters() == []  # of services that have never run, too
     for queue in INBOXES:
-        assert world.bindings(queue) == {*BINDINGS[queue]}
+        assert world.bindings(queue) == {*BINDINGS[queue], (own_exchange(queue), queue)}
 
 
 def test_43_bindings_that_go_missing_under_running_processes_are_declared_anew(world: World) -> None:
     """All bindings go missing while nothing is published, so that no failure tells of it."""
     world.start("order", "payment")
     wanted = {queue: world.bindings(queue) for queue in world.queues()}
-    assert wanted[PAYMENT_QUEUE] == {*BINDINGS[PAYMENT_QUEUE]}
+    assert wanted[PAYMENT_QUEUE] == {*BINDINGS[PAYMENT_QUEUE], (own_exchange(PAYMENT_QUEUE), PAYMENT_QUEUE)}
 
     async def unbind(channel: AbstractChannel) -> None:
         for name, bindings in wanted.items():
@@ -64,9 +72,9 @@ def test_43_queues_and_exchanges_that_go_missing_come_back_with_everybodys_bindi
     wanted = {queue: world.bindings(queue) for queue in world.queues()}
 
     async def delete(channel: AbstractChannel) -> None:
-        for exchange in ("orders.exchange", "payments.exchange", DEAD_LETTER_EXCHANGE):
+        for exchange in (*SHARED_EXCHANGES, own_exchange(ORDER_QUEUE)):
             await channel.exchange_delete(exchange)
-        for queue in ("order-service.retry-after.100ms", "order-service.dead-letters", "payment-service"):
+        for queue in ("order-service.retry-in.100ms", "order-service.dead-letters", "payment-service"):
             await channel.queue_delete(queue)
 
     def restored() -> bool:

@@ -13,7 +13,7 @@ import pytest
 from choreography.broker import Broker
 from choreography.feed import Feed
 from choreography.outgoing_message import BrokerUnavailable, OutgoingMessage
-from choreography.topology import Topology
+from choreography.topology import FEED_QUEUES, Topology
 from models.message_types import ROUTES, type_of
 from models.messages import Envelope, encode, envelope_of
 from models.saga import Event, OrderCancelRequested, OrderId, OrderPaid, PaymentApproved
@@ -177,4 +177,4 @@ async def test_the_queue_is_gone_soon_after_its_last_watcher(world: World, broke
 
 def queues_of_feed(world: World) -> list[str]:
     answer = httpx.get(f"{world.servers.rabbitmq_api}/queues/{world.name}", params={"columns": "name"}, timeout=20)
-    return [queue["name"] for queue in answer.json() if queue["name"].startswith("amq.gen-")]
+    return [queue["name"] for queue in answer.json() if queue["name"].startswith(f"{FEED_QUEUES}.")]

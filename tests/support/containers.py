@@ -51,6 +51,7 @@ class Containers(World):
             amqp_url="",
             rabbitmq_api=f"http://saga:{password}@127.0.0.1:{port}/api",
             pids=dict,
+            logs=ROOT,
         )
         v2 = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
         self._compose = ["docker", "compose"] if v2 else ["docker-compose"]

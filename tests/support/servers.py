@@ -43,6 +43,7 @@ def running(data: Path, offset: int) -> Iterator[Servers]:
             amqp_url=urls["amqp"],
             rabbitmq_api=f"http://saga:{secrets.broker}@127.0.0.1:{ports.rabbitmq_ui}/api",
             pids=lambda: {each["name"]: each["pid"] for each in (state.read(data) or {})["processes"]},
+            logs=data / "logs",
         )
     finally:
         process.terminate()

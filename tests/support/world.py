@@ -46,6 +46,7 @@ class Servers:
     amqp_url: str  # of the default virtual host
     rabbitmq_api: str
     pids: Callable[[], Mapping[str, int]]  # by server
+    logs: Path  # the folder of theirs
 
     def kill(self, name: str) -> None:
         """Kill a server -9; its supervisor starts it again."""
@@ -62,7 +63,7 @@ class World(BrokerOfTest, DatabasesOfTest):
         self.rabbitmq_api = servers.rabbitmq_api
         self.name = f"world{os.getpid()}_{next(World._numbers)}"
         self.program: Sequence[str] = forking.SAGA
-        self._logs = logs
+        self.logs = logs
         self.processes: dict[str, forking.Forked | subprocess.Popen[bytes]] = {}
         self.ports: dict[str, int] = {}
         with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
@@ -102,7 +103,7 @@ class World(BrokerOfTest, DatabasesOfTest):
                 "SAGA_ORDER_SERVICE_URL": f"http://127.0.0.1:{self._port_of('order')}",
                 "SAGA_PAYMENT_SERVICE_URL": f"http://127.0.0.1:{self._port_of('payment')}",
             }
-            with (self._logs / f"{name}.log").open("ab") as log:
+            with (self.logs / f"{name}.log").open("ab") as log:
                 self.processes[name] = forking.start(self.program, process, env=env, log=log)
 
     def wait_ready(self, name: str) -> None:
@@ -144,7 +145,7 @@ class World(BrokerOfTest, DatabasesOfTest):
         assert code == -signal.SIGKILL, f"{name} ended with {code}: {self.log(name)[-2000:]}"
 
     def log(self, name: str) -> str:
-        return (self._logs / f"{name}.log").read_text(errors="replace")
+        return (self.logs / f"{name}.log").read_text(errors="replace")
 
     def close(self) -> None:
         """End the processes and drop the databases.

@@ -9,6 +9,7 @@ import pytest
 
 from api.access import Access
 from api.services.internal import create_health_app
+from api.tokens import recognising
 
 pytestmark = pytest.mark.anyio
 
@@ -75,3 +76,16 @@ async def test_47_the_token_may_be_the_password_of_basic_credentials(token: str,
     assert answer.status_code == status, answer.text
     if status == 401:
         assert answer.headers["www-authenticate"] == 'Bearer, Basic realm="internal"'
+
+
+@pytest.mark.parametrize(
+    ("shown", "status"),
+    [("Bearer internal", 404), (basic("gateway:internal"), 404), ("Bearer other", 401), ("Bearer {digest}", 401)],
+)
+async def test_a_process_that_has_the_digest_alone_recognises_the_token(shown: str, status: int) -> None:
+    """What such a process holds opens no other process: a digest that is shown counts as a wrong token."""
+    digest = recognising("internal")
+    app = create_health_app(name="worker", token=digest, readiness=_ready)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        answer = await client.get("/nothing", headers={"Authorization": shown.format(digest=digest)})
+    assert (answer.status_code, recognising(digest)) == (status, digest)
