@@ -136,6 +136,23 @@ def test_what_is_configured_exists_and_what_is_secret_is_in_secrets() -> None:
     assert given - {"POD_IP"} <= known
 
 
+def test_each_process_has_a_user_of_the_broker_of_its_own_and_the_gateway_alone_the_token() -> None:
+    """The others recognise the token by its digest, which opens no port."""
+    given = {
+        name: {
+            each["name"]: each["valueFrom"]["secretKeyRef"]
+            for each in variables
+            if "valueFrom" in each and "secretKeyRef" in each["valueFrom"]
+        }
+        for name, pod in PODS.items()
+        for variables in [pod["spec"]["containers"][0]["env"]]
+    }
+    for process in ("gateway", "order", "payment", "worker"):
+        assert given[process]["SAGA_AMQP_URL"]["name"] == f"saga-{process}"
+        key = "token" if process == "gateway" else "digest"
+        assert given[process]["SAGA_INTERNAL_TOKEN"] == {"name": "saga-internal", "key": key}
+
+
 def test_only_a_service_is_given_the_url_of_its_database() -> None:
     found = {
         (name, variable["name"])
