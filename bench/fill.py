@@ -48,11 +48,7 @@ _ENDED_ID: Final = "(at || '7c03' || tail)::uuid"
 _ENDED_AT: Final = "(t + interval '20 ms')"
 _TRANSACTION: Final = "CASE WHEN NOT declined THEN 'txn_' || at || '7001' || tail END"
 _REASON: Final = "CASE WHEN declined THEN 'Insufficient funds' END"
-_SALE: Final = {
-    "currency": "'USD'",
-    "payment_method": "NULL",
-    "coordinator": f"'{Coordinator.CHOREOGRAPHY}'",
-}
+_SALE: Final = {"currency": "'USD'", "payment_method": "NULL", "coordinator": f"'{Coordinator.CHOREOGRAPHY}'"}
 _TOTALS: Final = (
     "INSERT INTO {table} AS known (shard, {by}, count, amount)"
     " SELECT 0, {status}{currency}, count(*), sum(total)"
