@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from audit import sagas
@@ -19,6 +20,13 @@ _LOGS: Final = "a row or an event was changed outside the ledger: restore that d
 _TOTALS: Final = "if nothing else is violated, stop the service and count them anew as its migration did; else restore"
 _BOOKS: Final = "compare with the provider's statement, refund there what was taken too much, and correct the payment"
 _RELAY: Final = "see what the service's log says of relay_failed, and whether the broker answers"
+
+
+def _of_each_service(what: str, invariant: int, statement: str, remedy: str) -> tuple[Check, Check]:
+    """A check of the order service's database, and the same one of the payment service's."""
+    order = Check(name=f"order {what}", invariant=invariant, find=Query(service="orders", sql=statement), remedy=remedy)
+    return order, replace(order, name=f"payment {what}", find=Query(service="payments", sql=statement))
+
 
 CHECKS: Final = (
     Check(
@@ -84,30 +92,8 @@ CHECKS: Final = (
         remedy=_LOGS,
     ),
     Check(name="payments follow from orders", invariant=5, find=Comparison(judge=sagas.unasked), remedy=_LOOK),
-    Check(
-        name="order events are logged once",
-        invariant=5,
-        find=Query(service="orders", sql=sql.EVENTS_TWICE),
-        remedy=_LOGS,
-    ),
-    Check(
-        name="payment events are logged once",
-        invariant=5,
-        find=Query(service="payments", sql=sql.EVENTS_TWICE),
-        remedy=_LOGS,
-    ),
-    Check(
-        name="order events are published",
-        invariant=5,
-        find=Query(service="orders", sql=sql.UNPUBLISHED),
-        remedy=_RELAY,
-    ),
-    Check(
-        name="payment events are published",
-        invariant=5,
-        find=Query(service="payments", sql=sql.UNPUBLISHED),
-        remedy=_RELAY,
-    ),
+    *_of_each_service("events are logged once", 5, sql.EVENTS_TWICE, _LOGS),
+    *_of_each_service("events are published", 5, sql.UNPUBLISHED, _RELAY),
     Check(
         name="order totals equal the counts",
         invariant=5,
@@ -121,18 +107,7 @@ CHECKS: Final = (
         remedy=_TOTALS,
     ),
     Check(name="a saga has one coordinator", invariant=6, find=Comparison(judge=sagas.mixed), remedy=_LOGS),
-    Check(
-        name="order events name their causes",
-        invariant=7,
-        find=Query(service="orders", sql=sql.EVENTS_WITHOUT_CAUSE),
-        remedy=_LOGS,
-    ),
-    Check(
-        name="payment events name their causes",
-        invariant=7,
-        find=Query(service="payments", sql=sql.EVENTS_WITHOUT_CAUSE),
-        remedy=_LOGS,
-    ),
+    *_of_each_service("events name their causes", 7, sql.EVENTS_WITHOUT_CAUSE, _LOGS),
     Check(name="causes are logged", invariant=7, find=Comparison(judge=sagas.uncaused), remedy=_LOGS),
     Check(
         name=TIMELINES_EXIST,

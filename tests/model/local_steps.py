@@ -8,13 +8,13 @@ from tests.model.activations import Asked, Done
 from tests.model.services import Memories, Service
 from tests.model.state import Copy, Label, Memory, Slot, Store, Temporal
 from tests.model.steps import Draft, places, with_memory
-from tests.model.temporal import Workflows
+from tests.model.temporal_activities import Activities
 
 
 class LocalSteps:
     """What a workflow task does between its beginning and its end, and what cuts it short."""
 
-    def __init__(self, workflows: Workflows, orders: Service) -> None:
+    def __init__(self, workflows: Activities, orders: Service) -> None:
         self._workflows = workflows
         self._orders = orders
 

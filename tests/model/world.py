@@ -17,7 +17,7 @@ from tests.model.services import Service
 from tests.model.state import Atlas, Books, Copy, Kind, Memory, Move, Queue, Slot, State, Store, Temporal
 from tests.model.steps import Draft, bag
 from tests.model.surroundings import Surroundings
-from tests.model.temporal import Workflows
+from tests.model.temporal_activities import Activities
 from tests.model.twin import Twin
 from tests.model.workflow_runs import Runs
 
@@ -59,7 +59,7 @@ class World:
         )
         self.surroundings = Surroundings(self._ledger, self.messages, rules.discipline)
         runs = Runs(rules.workflows)
-        self.workflows = Workflows(
+        self.workflows = Activities(
             runs,
             self.messages,
             self.order_service,

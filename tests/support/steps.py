@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-import psycopg
 from temporalio.testing import ActivityEnvironment
 
 from activities.ledger import Ledger
@@ -24,7 +23,7 @@ from models.ids import uuid7
 from models.saga import derived_id
 from tests.support.fakes.gateway import NOW
 from tests.support.messages import USER
-from tests.support.sweeping import Nowhere
+from tests.support.sweeping import Nowhere, fresh_databases
 from tests.support.world import Servers
 
 
@@ -48,15 +47,7 @@ class Services:
 
 @asynccontextmanager
 async def services(servers: Servers) -> AsyncIterator[Services]:
-    def url(role: str) -> str:
-        password = servers.database_passwords[role]
-        return f"postgresql://{role}:{password}@127.0.0.1:{servers.postgres_port}/{role}_steps"
-
-    with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
-        for role in ("orders", "payments"):
-            admin.execute(f"DROP DATABASE IF EXISTS {role}_steps WITH (FORCE)")
-            admin.execute(f"CREATE DATABASE {role}_steps OWNER {role} TEMPLATE {role}")
-    of_orders, of_payments = Database(url("orders"), name="orders"), Database(url("payments"), name="payments")
+    of_orders, of_payments = fresh_databases(servers, "steps")
     order_ledger, payment_ledger = Ledger(of_orders, ORDERS, Nowhere()), Ledger(of_payments, PAYMENTS, Nowhere())
     provider = SimulatedProvider(of_payments, latency=0, decline_rate=0, timeout=0.5)
     await asyncio.gather(of_orders.open(), of_payments.open())

@@ -180,17 +180,23 @@ def id_of(created: Submission) -> UUID:
     return created.message.order_id
 
 
-@asynccontextmanager
-async def playing(servers: Servers, client: Client, *, away: bool = False) -> AsyncIterator[Stage]:
+def fresh_databases(servers: Servers, suffix: str) -> tuple[Database, Database]:
+    """New databases of both services, named with this suffix. Older ones of that name are dropped."""
+
     def url(role: str) -> str:
         password = servers.database_passwords[role]
-        return f"postgresql://{role}:{password}@127.0.0.1:{servers.postgres_port}/{role}_swept"
+        return f"postgresql://{role}:{password}@127.0.0.1:{servers.postgres_port}/{role}_{suffix}"
 
     with psycopg.connect(servers.admin_dsn, autocommit=True) as admin:
         for role in ("orders", "payments"):
-            admin.execute(f"DROP DATABASE IF EXISTS {role}_swept WITH (FORCE)")
-            admin.execute(f"CREATE DATABASE {role}_swept OWNER {role} TEMPLATE {role}")
-    of_orders, of_payments = Database(url("orders"), name="orders"), Database(url("payments"), name="payments")
+            admin.execute(f"DROP DATABASE IF EXISTS {role}_{suffix} WITH (FORCE)")
+            admin.execute(f"CREATE DATABASE {role}_{suffix} OWNER {role} TEMPLATE {role}")
+    return Database(url("orders"), name="orders"), Database(url("payments"), name="payments")
+
+
+@asynccontextmanager
+async def playing(servers: Servers, client: Client, *, away: bool = False) -> AsyncIterator[Stage]:
+    of_orders, of_payments = fresh_databases(servers, "swept")
     orders, payments = Ledger(of_orders, ORDERS, Nowhere()), Ledger(of_payments, PAYMENTS, Nowhere())
     provider = SimulatedProvider(of_payments, latency=0.05, decline_rate=0, timeout=0.5)
     charging = Payments(payments, provider)
