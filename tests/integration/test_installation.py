@@ -115,6 +115,7 @@ def test_every_command_does_its_work_or_says_what_it_lacks(saga: str, running: W
     use("dead-letters", "discard", options=("--all", "--yes"))
     use("audit", options=("--timelines", "0"), said="Seen:")
     use("help", options=("order", "list"), said="saga order list")
+    use("keys", "new", options=("--name", "shop", "--role", "client"), said="shop:client:")
     use("up", options=data, code=1, said="install")
     use("down", options=data, said="Nothing runs on")
     use("status", options=data, code=1, said="Nothing runs on")
@@ -122,7 +123,7 @@ def test_every_command_does_its_work_or_says_what_it_lacks(saga: str, running: W
     use("contrast", code=1, said="run `make contrast` in a checkout of the project")
     used.add(("run",))  # all four processes run by it
 
-    groups = {("order",), ("dead-letters",), ("events",)}
+    groups = {("order",), ("dead-letters",), ("events",), ("keys",)}
     assert used == set(commands()) - groups - {()}
 
 
