@@ -55,7 +55,7 @@ class Figure:
         return (min(values), max(values)) if len(values) > 1 else None
 
     def ratio(self, one: str, other: str) -> float | None:
-        """The median of `one` divided by that of `other`, or None if one is missing or zero."""
+        """The median of `one` divided by that of `other`, or None if one is missing or `other` is zero."""
         above, below = self.median(one), self.median(other)
         return above / below if above is not None and below else None
 

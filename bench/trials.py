@@ -168,7 +168,7 @@ class Trials:
         return await self._trial(coordinator, at_rate(self.client, wanted, rate=rate))
 
     async def at_rest(self) -> None:
-        """Wait until nothing is under way. Raises TimeoutError after the usual patience."""
+        """Wait until nothing is under way, or `patience` seconds have passed."""
         deadline = time.monotonic() + self.patience
         while not await self.facts.at_rest() and time.monotonic() < deadline:  # noqa: ASYNC110 - databases don't tell
             await asyncio.sleep(_POLL)
