@@ -41,7 +41,7 @@ VIEWS: Final[Sequence[View]] = (
     View(
         question="Who cancels an order whose payment takes too long?",
         choreography="A timer in the mirror, or the reconciler where there is none; both need Temporal and the worker.",
-        orchestration="A timer in the workflow itself.",
+        orchestration="The workflow itself: the charge ends at the payment's deadline.",
     ),
     View(
         question="How is what happened sent again?",
@@ -57,8 +57,8 @@ VIEWS: Final[Sequence[View]] = (
     View(
         question="And for it to get to its end?",
         choreography="RabbitMQ, both services, both databases, the provider. Neither Temporal nor the worker.",
-        orchestration="Temporal, the worker, both services, both databases, the provider. Not RabbitMQ: events wait in"
-        " the outbox.",
+        orchestration="Temporal, both services, both databases, the provider. Neither the worker nor RabbitMQ: events"
+        " wait in the outbox.",
     ),
     View(
         question="How are many sagas searched?",
