@@ -14,6 +14,7 @@ COPY api api
 COPY audit audit
 COPY embedded embedded
 COPY metrics metrics
+COPY takeover takeover
 COPY stack stack
 COPY cli cli
 # The build backend is locked, too. The final image has nothing that installs or builds.

@@ -7,9 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from audit.database_audit import DatabaseAudit, Scope
+from audit.database_audit import DatabaseAudit, Scope, audit_alone
 from audit.findings import AuditReport
 from audit.snapshot import NotRead, Snapshot
+from models.migrations import DatabaseName
 
 if TYPE_CHECKING:
     from workflows.temporal_client import Protection
@@ -19,7 +20,10 @@ SAMPLE: Final = 200  # sagas whose timelines are read unless all are asked for
 
 @dataclass(frozen=True, kw_only=True)
 class Places:
-    """The addresses of a system's stores, with passwords. A store with an empty address is left out."""
+    """The addresses of a system's stores, with passwords. A store with an empty address is left out.
+
+    At least one of the two databases is known. The other one is that of an original service.
+    """
 
     orders_db: str
     payments_db: str
@@ -35,6 +39,9 @@ def audit(places: Places, scope: Scope, *, sample: int | None = SAMPLE) -> Audit
     This only reads. `sample` is the number of sagas whose timelines are compared; None: all.
     """
     report = AuditReport()
+    if not (places.orders_db and places.payments_db):
+        _audit_alone(places, scope, report)
+        return report
     with ExitStack() as stack:
         try:
             orders = stack.enter_context(Snapshot("orders", places.orders_db))
@@ -43,16 +50,31 @@ def audit(places: Places, scope: Scope, *, sample: int | None = SAMPLE) -> Audit
         except NotRead as error:
             # The findings so far are still true. The other checks need both databases.
             report.unread[error.source] = error.why
-            report.left_out |= dict.fromkeys(("dead dead_letter_audit", "timelines"), "a database could not be read")
+            report.left_out |= dict.fromkeys(("dead letters", "timelines"), "a database could not be read")
             return report
         _dead_letters(places, orders, scope, report)
         _timelines(places, orders, payments, scope, sample, report)
     return report
 
 
+def _audit_alone(places: Places, scope: Scope, report: AuditReport) -> None:
+    """What can be told of one service of ours, while the other one is an original service."""
+    name: DatabaseName = "orders" if places.orders_db else "payments"
+    others = ("payments",) if places.orders_db else ("orders", "dead letters")
+    report.left_out |= dict.fromkeys(others, "SAGA_ORIGINAL_SERVICES names that service")
+    report.left_out["timelines"] = "mirrors tell events of a service that is not ours"
+    try:
+        with Snapshot(name, places.orders_db or places.payments_db) as snapshot:
+            audit_alone(name, snapshot, scope, report)
+            if places.orders_db:
+                _dead_letters(places, snapshot, scope, report)
+    except NotRead as error:
+        report.unread[error.source] = error.why
+
+
 def _dead_letters(places: Places, orders: Snapshot, scope: Scope, report: AuditReport) -> None:
     if not places.amqp:
-        report.left_out["dead dead_letter_audit"] = "the broker's address is not known"
+        report.left_out["dead letters"] = "the broker's address is not known"
         return
     from audit import dead_letter_audit
 

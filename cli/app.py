@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
-from cli.commands import audit, contrast, dead_letters, events, keys, one_line_errors, orders
+from cli.commands import audit, contrast, dead_letters, events, keys, migrate, one_line_errors, orders
 from cli.commands.options import AsJson, Data, PortOffset, folder
 from stack.addresses import Process
 from stack.environment import forget_strangers, forget_ways_out
@@ -25,6 +25,7 @@ app.add_typer(orders.app, name="order")
 app.add_typer(dead_letters.app, name="dead-letters")
 app.add_typer(events.app, name="events")
 app.add_typer(keys.app, name="keys")
+app.add_typer(migrate.app, name="migrate")
 
 
 def _tell_version(wanted: bool) -> None:

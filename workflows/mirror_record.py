@@ -120,6 +120,16 @@ class MirrorRecord:
         """Whether the order is cancelled, and no event has said yet that its payment keeps no money."""
         return self.timeline.order_status is OrderStatus.CANCELLED and not self.timeline.over
 
+    @property
+    def kept(self) -> bool:
+        """Whether money was captured for an order whose payment service says that nothing was.
+
+        Another payment service captured it, and the one that is there now has never heard of it.
+        """
+        heard = {event.event_type for event in self._events.values()}
+        at_odds = {EventType.PAYMENT_APPROVED, EventType.PAYMENT_CANCELLED}
+        return at_odds <= heard and EventType.PAYMENT_REFUNDED not in heard
+
     def last(self, event_type: EventType) -> Envelope | None:
         """The event of this type that was taken in last."""
         return last_of(self._events, event_type)

@@ -29,7 +29,7 @@ def watch_of(record: MirrorRecord, *, cancel_asked: bool, alarmed: bool, quiet: 
         return Watch.PAYMENT
     if record.uncompensated and not alarmed:
         return Watch.COMPENSATION
-    if not record.complete:
+    if not record.complete or record.kept:
         return Watch.EVENTS
     if timeline.payment_status is PaymentStatus.CANCELLED and not quiet:
         return Watch.QUIET

@@ -30,6 +30,10 @@ _STEP_TIMEOUT: Final = timedelta(seconds=30)
 _STEP_RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(minutes=1)
 )
+_KEPT: Final = (
+    "the payment was approved, and then cancelled as if nothing had been charged: its money is with another payment "
+    "service; import that one's payments"
+)
 # An original order service takes no steps: these are left to whoever looks.
 _NO_STEPS: Final = {
     Watch.PAYMENT: "the payment is not settled in time, and an original order service knows no time-out: cancel it",
@@ -76,6 +80,8 @@ class SagaMirror:
         while (watch := self._watch()) is not None:
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(self._state())
+            if self._record.kept and self._alarm is None:
+                self._alarm = _KEPT
             if watch is Watch.EVENTS and self._lacks_its_beginning() and workflow.patched(_READ_THE_BEGINNING):
                 await self._read_the_beginning()
                 continue

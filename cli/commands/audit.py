@@ -82,12 +82,19 @@ def find(data: Path | None, environ: Mapping[str, str] = os.environ, *, port_off
 
     chosen = data is not None or port_offset is not None
     if not chosen and any(environ.get(name) for name in _DATABASES):
-        for name in _DATABASES:
-            if not environ.get(name):
+        originals = environ.get("SAGA_ORIGINAL_SERVICES", "").replace(" ", "").split(",")
+        known = [
+            "" if service in originals else environ.get(name) or ""
+            for service, name in zip(("order", "payment"), _DATABASES, strict=True)
+        ]
+        for service, name, url in zip(("order", "payment"), _DATABASES, known, strict=True):
+            if not url and service not in originals:
                 raise StackError(f"An audit needs both databases, and {name} is not set; set it")
+        if not any(known):
+            raise StackError("SAGA_ORIGINAL_SERVICES names both services, so that there is nothing of ours to audit")
         return Places(
-            orders_db=environ[_DATABASES[0]],
-            payments_db=environ[_DATABASES[1]],
+            orders_db=known[0],
+            payments_db=known[1],
             amqp=environ.get("SAGA_AMQP_URL", ""),
             temporal=environ.get("SAGA_TEMPORAL_ADDRESS", ""),
             namespace=environ.get("SAGA_TEMPORAL_NAMESPACE") or "default",

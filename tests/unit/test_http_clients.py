@@ -12,7 +12,19 @@ from cli import http_clients
 from stack.environment import forget_strangers, forget_ways_out
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ("models", "activities", "choreography", "workflows", "api", "audit", "embedded", "stack", "cli", "bench")
+SHIPPED = (
+    "models",
+    "activities",
+    "choreography",
+    "workflows",
+    "api",
+    "audit",
+    "embedded",
+    "takeover",
+    "stack",
+    "cli",
+    "bench",
+)
 # The files that may make clients, by library. Stripe is outside this system, so its client may use a proxy.
 MAKERS: dict[str, set[str]] = {
     "httpx": {"cli/http_clients.py"},

@@ -80,6 +80,14 @@ def test_47_what_services_of_ours_still_tell_is_waited_for(
     assert watched(events, originals) is watch
 
 
+def test_48_money_that_another_payment_service_has_captured_is_never_taken_for_cancelled() -> None:
+    story = [CREATED, APPROVED, PAID, CANCELLED_BY_USER, PAYMENT_CANCELLED]
+    assert (record(story, frozenset()).kept, watched(story, frozenset())) == (True, Watch.EVENTS)
+    given_back = [*story, REFUNDED]
+    assert (record(given_back, frozenset()).kept, watched(given_back, frozenset())) == (False, None)
+    assert not record([CREATED, CANCELLED_BY_USER, PAYMENT_CANCELLED], frozenset()).kept
+
+
 @pytest.mark.parametrize("events", [[CREATED, APPROVED], [CREATED, APPROVED, PAID, CANCELLED_BY_USER]])
 def test_without_original_services_nothing_is_taken_for_granted(events: list[Envelope]) -> None:
     assert not build(events).over
