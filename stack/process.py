@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import resource
 import signal
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -24,6 +26,7 @@ log = structlog.get_logger()
 _SWEEP_EVERY: Final = 5  # uvicorn's ticks, each of a tenth of a second
 _IMPATIENT: Final = 1.0  # seconds that a connection may be idle while more than half of the open files are in use
 _LAST_ANSWERS = 2  # seconds to answer the requests under way when all other work is finished
+_LAST_SECONDS: Final = 3.0  # for a process to end when its time to finish begun work is over
 _CANCELLED_AGAIN: Final = 1.0  # seconds after which a part that has not ended is cancelled again
 # Thresholds of the cyclic garbage collector (gc.set_threshold). A finished workflow is a cycle of some 130 objects.
 _SEARCHED_SELDOM: Final = (50_000, 20, 50)
@@ -40,12 +43,31 @@ class Wired:
     leaves_cycles: bool = False  # whether it leaves garbage that only the cyclic collector frees, as workflows do
 
 
-def stop_signal() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set."""
-    stop = asyncio.Event()
+def stop_signal(*, timeout: float) -> asyncio.Event:
+    """An event that SIGTERM and SIGINT set.
+
+    From then on the process has `timeout` seconds to finish begun work, and a few more to end. It does not wait longer,
+    for example for a database that answers neither a query nor the cancellation of that query.
+    """
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def told() -> None:
+        stop.set()
+        # A thread of its own: the loop may be blocked, or a thread that nobody can cancel.
+        last = threading.Timer(timeout + _LAST_SECONDS, _end_now, [loop])
+        last.daemon = True
+        last.start()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        loop.add_signal_handler(number, told)
     return stop
+
+
+def _end_now(loop: asyncio.AbstractEventLoop) -> None:
+    with suppress(RuntimeError):  # it changes meanwhile, or is closed already
+        held_up = sorted({getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks(loop)})
+        log.warning("ended_without_waiting", held_up_by=held_up)
+    os._exit(0)
 
 
 def listen(host: str, port: int, process: str) -> socket.socket:

@@ -23,7 +23,7 @@ async def run(process: Process, settings: Settings) -> None:
     """Run one process until SIGTERM or SIGINT, then finish begun work. Raises StackError if it can't start."""
     crash_points.arm(settings.crash_at)
     raise_file_limit()
-    stop = stop_signal()
+    stop = stop_signal(timeout=settings.shutdown_timeout)
     if process == "gateway":
         _refuse_to_be_open(settings)
     with listen(settings.host, settings.port_of(process), process) as listener:

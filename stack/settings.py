@@ -224,7 +224,12 @@ class Settings(BaseSettings):
     retention_interval: float = Field(
         3600.0, gt=0, le=86_400, description="seconds between the removals of what is kept no longer"
     )
-    shutdown_timeout: float = Field(8.0, ge=0, le=3600, description="seconds to finish what was begun, on SIGTERM")
+    shutdown_timeout: float = Field(
+        8.0,
+        ge=0,
+        le=3600,
+        description="seconds to finish what was begun, on SIGTERM; three more, and the process has ended",
+    )
     crash_at: str = Field("", description="for tests: points at which the process kills itself, `name:nth passage`")
     metrics: bool = Field(True, description="whether the process measures what it does, and shows it at `/metrics`")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
