@@ -22,9 +22,10 @@ from pamqp.commands import Basic
 
 from choreography import connection_errors
 from choreography.confirms import ConfirmedPublishing, describe
-from choreography.outgoing_message import BrokerUnavailable, NotStored, OutgoingMessage, Unread, Unroutable
+from choreography.outgoing_message import BrokerUnavailable, NotStored, NotTaken, OutgoingMessage, Unread, Unroutable
 from choreography.readers import Readers
 from choreography.topology import Topology, declare, readers
+from choreography.unconfirmed import Unconfirmed
 from choreography.undecodable import connect
 from models import tls, tls_probe
 
@@ -101,6 +102,7 @@ class Broker:
         self._on_connect: list[OnConnect] = []
         self._publishing: ConfirmedPublishing | None = None
         self._readers: Readers | None = None
+        self._unconfirmed = Unconfirmed()
         self._lost = asyncio.Event()
         self._cause = ""
         self._incomplete = asyncio.Event()
@@ -112,9 +114,9 @@ class Broker:
 
     @property
     def standing(self) -> str:
-        """`ok` if it is connected; else the reason why not, as a sentence for an operator."""
+        """`ok` if it is connected and RabbitMQ takes what is published; else the reason why not, for an operator."""
         if self.connected:
-            return "ok"
+            return self._unconfirmed.standing or "ok"
         return f"not connected: {self._trouble}" if self._trouble else "not connected"
 
     def on_connect(self, hook: OnConnect) -> None:
@@ -209,7 +211,13 @@ class Broker:
         publishing = self._publishing
         if publishing is None or self._lost.is_set():
             return [NotStored("there is no connection to RabbitMQ")] * len(messages)
-        errors = await publishing.publish(messages, timeout=timeout)
+        sent = asyncio.get_running_loop().time()
+        try:
+            errors = await publishing.publish(messages, timeout=timeout)
+        except asyncio.CancelledError:  # whoever asked has waited long enough
+            self._unconfirmed.note(messages, [NotTaken("not confirmed in time")] * len(messages), sent=sent)
+            raise
+        self._unconfirmed.note(messages, errors, sent=sent)
         if self.topology.queues and any(isinstance(error, Unroutable) for error in errors):
             self._incomplete.set()
         if unread:

@@ -11,7 +11,7 @@ from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
 from aiormq.abc import AbstractChannel
 
 from choreography.frames import FrameWriter, publish_frames
-from choreography.outgoing_message import BrokerUnavailable, NotStored, OutgoingMessage, Unroutable
+from choreography.outgoing_message import BrokerUnavailable, NotStored, NotTaken, OutgoingMessage, Unroutable
 
 
 class ConfirmedPublishing:
@@ -68,7 +68,7 @@ class ConfirmedPublishing:
 
 def _outcome(message: OutgoingMessage, confirmation: asyncio.Future[Any], timeout: float) -> BrokerUnavailable | None:
     if confirmation.cancelled():
-        return BrokerUnavailable(f"RabbitMQ gave no confirm within {timeout:g} s")
+        return NotTaken(f"RabbitMQ gave no confirm within {timeout:g} s")
     error = confirmation.exception()
     match error:
         case None:
@@ -77,7 +77,7 @@ def _outcome(message: OutgoingMessage, confirmation: asyncio.Future[Any], timeou
             where = f"exchange {message.exchange!r} with routing key {message.routing_key!r}"
             return Unroutable(f"no queue is bound to {where}")
         case DeliveryError():
-            return BrokerUnavailable(f"RabbitMQ rejected the message: {describe(error)}")
+            return NotTaken(f"RabbitMQ rejected the message: {describe(error)}")
         case AMQPError() | OSError() | TimeoutError() | RuntimeError():
             return BrokerUnavailable(f"RabbitMQ gave no confirm: {describe(error)}")
         case _:

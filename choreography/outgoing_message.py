@@ -17,6 +17,10 @@ class NotStored(BrokerUnavailable):
     """RabbitMQ has certainly not stored the message, so it will have no effect."""
 
 
+class NotTaken(BrokerUnavailable):
+    """RabbitMQ is connected. It has refused the message, or has not confirmed it in time."""
+
+
 class Unroutable(NotStored):
     """RabbitMQ has no queue for the message."""
 

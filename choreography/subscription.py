@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
 
+import aiormq.abc
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
-from aiormq.abc import DeliveredMessage
+from aiormq.abc import ConsumerCallback, DeliveredMessage
+from aiormq.exceptions import ConnectionInternalError
 
 from choreography import connection_errors, setting_aside
 from choreography.acknowledgements import Acknowledgements
@@ -17,10 +19,12 @@ from choreography.broker import Broker
 from choreography.confirms import describe
 from choreography.headers import OURS
 from choreography.outgoing_message import BrokerUnavailable, OutgoingMessage
+from choreography.unconfirmed import does_nothing_for
 from choreography.undecodable import check_decoded
 
 log = structlog.get_logger()
 
+_ANSWERED_WITHIN = 10.0  # seconds, after which a queue that cannot be consumed counts as having no leader
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0  # seconds between tries to set a message aside
 
 # What became of a delivery, by the names of choreography.disposition; and who is told of each, with its queue.
@@ -144,6 +148,7 @@ class Subscription:
         self._channel: AbstractChannel | None = None
         self._acknowledgements: Acknowledgements | None = None
         self._tag = ""
+        self._silent = False  # whether its queue gave no answer when it was last asked
         self._handling: set[asyncio.Task[Any]] = set()
         self._ended = False
         broker.on_connect(self._attach)
@@ -151,9 +156,11 @@ class Subscription:
     @property
     def standing(self) -> str:
         """`ok` if the queue is read; else the reason why not, as a sentence for an operator."""
-        if not self._broker.connected:
+        if self._silent:
+            return does_nothing_for(self._queue)
+        if not self._broker.connected or self._consuming:
             return self._broker.standing
-        return "ok" if self._consuming else "connected, but not consuming"
+        return "connected, but not consuming"
 
     @property
     def held(self) -> int:
@@ -175,10 +182,20 @@ class Subscription:
         underlay = await channel.get_underlay_channel()
         # RabbitMQ cancels the consumer of a deleted queue. A new connection declares the queue again.
         underlay.on_consumer_cancel_callbacks.add(self._broker.lose)
-        self._channel = channel
         self._acknowledgements = Acknowledgements(underlay, pause=self._pause)
-        on_delivery = partial(self._on_delivery, self._acknowledgements)
-        self._tag = str((await underlay.basic_consume(self._queue, on_delivery)).consumer_tag)
+        self._tag = await self._consume(underlay, partial(self._on_delivery, self._acknowledgements))
+        self._channel = channel
+
+    async def _consume(self, channel: aiormq.abc.AbstractChannel, on_delivery: ConsumerCallback) -> str:
+        """Have messages delivered; the tag by which to end that. Raises ConnectionError if RabbitMQ has no answer."""
+        consuming = asyncio.ensure_future(channel.basic_consume(self._queue, on_delivery))
+        # Given up, the request ends with its connection. If it were cancelled, the driver would wait for RabbitMQ.
+        await asyncio.wait((consuming,), timeout=_ANSWERED_WITHIN)
+        self._silent = not consuming.done() or isinstance(_error_of(consuming), ConnectionInternalError)
+        if self._silent:
+            log.error("queue_without_leader", why=does_nothing_for(self._queue))
+            raise ConnectionError(f"RabbitMQ gives nobody anything from {self._queue!r}")
+        return str(consuming.result().consumer_tag)
 
     async def _on_delivery(self, acknowledgements: Acknowledgements, message: DeliveredMessage) -> None:
         delivery = Delivery(message, self._queue, self._broker, acknowledgements, self._settled)
@@ -211,6 +228,10 @@ class Subscribe(Protocol):
     def __call__(
         self, handle: Handle, *, prefetch: int, pause: float = 0.0, renew: Callable[[], None] | None = None
     ) -> Subscription: ...
+
+
+def _error_of(done: asyncio.Future[Any]) -> BaseException | None:
+    return asyncio.CancelledError() if done.cancelled() else done.exception()
 
 
 async def _cancel(channel: AbstractChannel, tag: str) -> None:

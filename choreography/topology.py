@@ -83,6 +83,25 @@ def own_exchange(inbox: str) -> str:
     return f"{inbox}.exchange"
 
 
+def queues_taking(exchange: str, routing_key: str) -> tuple[str, ...]:
+    """The queues of ours that take what is published there; there may be others."""
+    if exchange in {"", *map(own_exchange, INBOXES)}:
+        return (routing_key,)
+    if exchange == DEAD_LETTER_EXCHANGE:
+        return (dead_letter_queue(routing_key),)
+    return tuple(
+        queue
+        for queue, routes in BINDINGS.items()
+        if any(route.exchange == exchange and _matches(route.routing_key, routing_key) for route in routes)
+    )
+
+
+def _matches(pattern: str, routing_key: str) -> bool:
+    """Whether a topic exchange would say so, of patterns whose `*` stands for one word."""
+    wanted, words = pattern.split("."), routing_key.split(".")
+    return len(wanted) == len(words) and all(want in ("*", word) for want, word in zip(wanted, words, strict=True))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Exchange:
     """A durable exchange."""

@@ -1,8 +1,8 @@
-"""Find queues that RabbitMQ cannot recover, and set their files aside, so that the queues are declared again.
+"""Find queues that RabbitMQ cannot recover: set their files aside, or have the queues elect the leader that they lack.
 
 If a server ends in the middle of a write, the log of a quorum queue may have a gap (`corrupt_log`,
 `gap_between_snapshot_and_first_index`). RabbitMQ then runs without that queue. It refuses all messages for the queue
-and all its readers, for good.
+and all its readers, for good. `elections` tells of queues without a leader.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import subprocess
 import time
 from base64 import b64encode
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
@@ -28,12 +30,16 @@ _TIMEOUT: Final = 10.0  # seconds
 class BrokerStore:
     """The queues of one node's default virtual host, and their files."""
 
-    def __init__(self, *, data: Path, api: tuple[str, int], user: str, password: str) -> None:
-        """`api` is the address of the management API."""
+    def __init__(
+        self, *, data: Path, api: tuple[str, int], user: str, password: str, hold_elections: Callable[[], Sequence[str]]
+    ) -> None:
+        """`api` is the address of the management API. `hold_elections` names the queues that lacked a leader."""
         self._data = data
+        self._hold_elections = hold_elections
         self._api = api
         self._authorization = "Basic " + b64encode(f"{user}:{password}".encode()).decode()
         self._looked, self._found = -_LOOK_EVERY, False
+        self._tended = -_LOOK_EVERY
 
     def is_whole(self) -> bool:
         """Whether every queue ran some seconds ago. While the disk has no room, no queue counts as broken."""
@@ -58,6 +64,27 @@ class BrokerStore:
             f"could not recover {', '.join(sorted(broken))}: its files are kept in {kept}, and the services declare it "
             "anew. Publish again what was waiting: `saga events replay --since 1h`; see docs/restoring.md"
         )
+
+    def tend(self) -> str:
+        """Have queues that run without a leader elect one; what was done, in words. It looks every few seconds."""
+        if time.monotonic() - self._tended < _LOOK_EVERY or not self._may_lack_leaders():
+            return ""
+        self._tended = time.monotonic()
+        try:
+            elected = self._hold_elections()
+        except (OSError, subprocess.SubprocessError) as error:
+            return f"whether a queue lacks a leader could not be told: {error}"
+        if not elected:
+            return ""
+        return (
+            f"had {', '.join(elected)} without a leader, and elected one: RabbitMQ had made it anew. "
+            "Publish again what may have waited there: `saga events replay --since 1h`; see docs/restoring.md"
+        )
+
+    def _may_lack_leaders(self) -> bool:
+        """Whether RabbitMQ counts nothing of some queue: a leader counts, seconds after it began."""
+        queues = self._ask("GET", "/api/queues")
+        return any(each.get("type") == "quorum" and "messages" not in each for each in queues or ())
 
     def _broken(self) -> set[str]:
         """The quorum queues that have no running member; none while the management API does not answer."""

@@ -154,11 +154,17 @@ class Child:
                 self._patience = 1  # it has been well for long
 
     async def _answers(self) -> bool:
+        """Whether the program answers; one that does is tended."""
         try:
-            return await asyncio.to_thread(self.program.alive)
+            if not await asyncio.to_thread(self.program.alive):
+                return False
+            tended = await asyncio.to_thread(self.program.tend) if self.program.tend else ""
         except Exception as error:  # any error of the probe counts as no answer
             self.log.note(f"whether {self.program.name} is alive could not be told: {error}")
             return False
+        if tended and self.state == "ready":  # else it has ended meanwhile, or is being stopped
+            self._became("ready", tended)
+        return True
 
     async def stop(self) -> None:
         """Stop the program. It is killed if it doesn't end in time."""

@@ -49,6 +49,7 @@ class Program:
     ready: Callable[[], bool]  # called repeatedly, in a thread; may block for PROBE_TIMEOUT
     alive: Callable[[], bool]  # whether a program that was ready still answers; may block for ALIVE_TIMEOUT
     mend: Callable[[], str] | None = None  # called in a thread when it is ready; repairs the store, and says what
+    tend: Callable[[], str] | None = None  # the same, called again and again while it is ready
     doors: Mapping[int, tuple[str, int]] = field(default_factory=dict)  # addresses behind a porter, by loopback's port
     prepare: Callable[[], Awaitable[None]] | None = None  # idempotent; called before the first start, under the lock
     user: str | None = None

@@ -8,6 +8,7 @@ from pathlib import Path
 from signal import Signals
 from typing import Any
 
+from embedded import elections
 from embedded.broker_store import BrokerStore
 from embedded.errors import StackError
 from embedded.ports import LOOPBACK
@@ -55,7 +56,14 @@ def program(
     """
     folder = data / "rabbitmq"
     script = _installed(env)
-    store = BrokerStore(data=data, api=(behind, ui), user=USER, password=password)
+    own = {**env, **_environment(folder, distribution=distribution)}
+    store = BrokerStore(
+        data=data,
+        api=(behind, ui),
+        user=USER,
+        password=password,
+        hold_elections=lambda: elections.hold(NODE, distribution, own),
+    )
 
     async def prepare() -> None:
         for part in ("home", "mnesia", "log"):
@@ -72,13 +80,14 @@ def program(
     return Program(
         name="rabbitmq",
         argv=(script,),
-        env={**env, **_environment(folder, distribution=distribution)},
+        env=own,
         cwd=data,
         ports={"rabbitmq": amqp, "rabbitmq's management UI": ui, "rabbitmq's distribution": distribution},
         doors={ui: (behind, ui)},
         ready=lambda: amqp_greets(amqp),
         alive=lambda: amqp_greets(amqp, timeout=ALIVE_TIMEOUT) and store.is_whole(),
         mend=store.mend,
+        tend=store.tend,
         prepare=prepare,
         # On SIGTERM RabbitMQ first closes queues and messages. Then the management plugin waits 5 s for a process that
         # waits for it. By then everything that matters is on disk.

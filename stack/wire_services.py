@@ -167,7 +167,7 @@ async def _service(
         found, orchestrates = await asyncio.gather(_answers(database), worker.readiness())
         return {
             "database": found,
-            "broker": consumer.standing if publishing.connected else publishing.standing,
+            "broker": consumer.standing if publishing.standing == "ok" else publishing.standing,
             "temporal": orchestrates if orchestrates == "ok" else f"{DEGRADED}{orchestrates}",
         }
 

@@ -233,8 +233,6 @@ def test_a_message_for_the_wrong_service_is_a_dead_letter(world: World) -> None:
     assert (letter.reason, letter.queue) == ("MALFORMED", "order-service")
 
 
-# Killed soon after it declared a queue, RabbitMQ 3.10 sometimes recovers that queue without a leader: this fails then.
-@pytest.mark.long
 def test_13_attempts_are_counted_across_restarts_of_consumer_and_broker(world: World) -> None:
     world.env["SAGA_RETRY_DELAYS"] = "0.2,0.2,0.2,0.2,0.2,0.2"
     world.start("order")

@@ -76,7 +76,7 @@ def test_36_processes_told_to_stop_end_in_time_though_every_server_has_fallen_si
     with frozen(pids["postgres"]):
         world.launch("payment2", shutdown_timeout=2)
         until(lambda: is_listening(world.ports["payment2"]), what="another one has begun to start")
-        end_well(world, temporal.pid, pids["rabbitmq"], within=2 + 3 + 3)  # the last three are for a busy machine
+        end_well(world, temporal.pid, pids["rabbitmq"], within=2 + 3 + 7)  # the last seven are for a busy machine
     world.start("order", "payment")
     world.wait_at_rest(ids)
 

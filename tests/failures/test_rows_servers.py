@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
 import psycopg
 import pytest
 
-from embedded.rabbitmq import NODE
-from stack.addresses import Ports
+from tests.support.broker_node import in_broker
 from tests.support.databases import read_only
 from tests.support.messages import BODY, cancel, create
 from tests.support.waiting import until
@@ -28,26 +23,6 @@ pytestmark = pytest.mark.long
 NORMAL_LIMITS: Final = {"consumer_timeout": 1_800_000, "channel_tick_interval": 60_000}  # milliseconds
 NORMAL_DISK: Final = 50_000_000  # bytes that must be free
 MORE_THAN_ANY_DISK: Final = 10**18
-
-
-def in_broker(servers: Servers, module: str, function: str, arguments: str) -> None:
-    """Call a function in the broker from a hidden node beside it."""
-    home = Path(servers.admin_dsn.partition("host=")[2].partition("/postgres ")[0]) / "rabbitmq" / "home"
-    distribution = (urlsplit(servers.amqp_url).port or 0) - Ports().amqp + Ports().rabbitmq_distribution
-    ran = subprocess.run(
-        [
-            *("erl", "-noinput", "-sname", f"probe{uuid4().hex[:8]}@localhost", "-dist_listen", "false"),
-            *("-start_epmd", "false", "-erl_epmd_port", str(distribution)),
-            "-eval",
-            f"io:format('~p', [rpc:call('{NODE}', {module}, {function}, [{arguments}])]), halt().",
-        ],
-        env={"PATH": os.environ["PATH"], "HOME": str(home)},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert ran.stdout.strip() == "ok", ran.stdout + ran.stderr
 
 
 # 31
