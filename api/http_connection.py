@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import urllib.parse
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 from uuid import uuid4
 
 import httptools
@@ -15,9 +15,7 @@ from uvicorn.server import ServerState
 
 from api.edge import MAX_BODY, SAFEGUARDS, too_large
 from api.problems import CORRELATION_ID, Problem, ProblemType, respond
-
-if TYPE_CHECKING:
-    from uvicorn._types import ASGISendEvent
+from api.request_cycle import RequestCycle
 
 log = structlog.get_logger()
 
@@ -36,7 +34,7 @@ class HttpConnection(HttpToolsProtocol):
     The caller of `sweep` checks times, so that no request needs timers of its own.
     """
 
-    cycle: _Exchange
+    cycle: RequestCycle
 
     def __init__(
         self,
@@ -100,7 +98,7 @@ class HttpConnection(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if version != "1.1":
             self.scope["http_version"] = version
-        self.cycle = _Exchange(
+        self.cycle = RequestCycle(
             scope=self.scope,
             transport=self.transport,
             flow=self.flow,
@@ -215,24 +213,6 @@ class HttpConnection(HttpToolsProtocol):
             self._running.disconnected = True
             self._running.message_event.set()
         super().connection_lost(exc)
-
-
-class _Exchange(RequestResponseCycle):
-    """A request and its answer."""
-
-    cut_short = False  # whether the answer is complete, and a request that may be too long is not
-
-    async def send(self, message: ASGISendEvent) -> None:
-        if self.more_body and not self.response_started and self._is_long():
-            self.cut_short, self.keep_alive = True, False  # the answer's header tells the client so
-            await super().send(message)
-            self.keep_alive = True  # the connection ends later, when the client has had time to read the answer
-        else:
-            await super().send(message)
-
-    def _is_long(self) -> bool:
-        length = next((value for name, value in self.scope["headers"] if name == b"content-length"), None)
-        return length is None or int(length) > MAX_BODY
 
 
 def too_many_fields() -> Problem:

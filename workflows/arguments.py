@@ -71,6 +71,17 @@ def the_argument(kind: type[Value], given: Sequence[Any]) -> Value:
         raise InvalidArguments(f"a {kind.__name__} is taken: {error}") from None
 
 
+def argument_or_refusal(
+    kind: type[Value], given: Sequence[Any], *, blank: Value
+) -> tuple[Value, InvalidArguments | None]:
+    """The one argument of an order's own workflow; or the blank one, and why the given ones are refused."""
+    try:
+        check_workflow_id(own_order_id())
+        return the_argument(kind, given), None
+    except InvalidArguments as refused:
+        return blank, refused
+
+
 def the_event(wire: Mapping[str, Any]) -> Envelope:
     """An event from a service's event log. Raises InvalidArguments if nobody can read it: an operator must look."""
     try:

@@ -25,6 +25,7 @@ with workflow.unsafe.imports_passed_through():
     from models.message_types import EventType
     from models.originals import Originals, ServiceName
     from workflows.arguments import InvalidArguments, the_argument
+    from workflows.failures import text_of
     from workflows.mirror_record import MirrorRecord
     from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE, SAGA_TASK_QUEUE, queues_of
     from workflows.saga_steps import CHARGE_PAYMENT, READ_EVENTS, SagaStep
@@ -38,7 +39,6 @@ with workflow.unsafe.imports_passed_through():
         gone_by,
         is_possible,
         next_step,
-        shortened,
         sweep_story,
         told_of,
         without_left_over,
@@ -91,7 +91,9 @@ class Reconciler:
                 page = await self._find(part, after)
                 orders = await self._suspects(part, [place.order_id for place in page], left_over)
             except FailureError as error:
-                self._report = replace(self._report, troubles=[*self._report.troubles, f"{part.value}: {_why(error)}"])
+                self._report = replace(
+                    self._report, troubles=[*self._report.troubles, f"{part.value}: {text_of(error)}"]
+                )
                 return
             if left_over:
                 self._report, left_over = without_left_over(self._report, part), []
@@ -152,7 +154,7 @@ class Reconciler:
                 steps.append(step[0].name)
                 await self._take(record, *step)
         except FailureError as error:
-            trouble = _why(error)
+            trouble = text_of(error)
         timeline = record.timeline
         return Straggler(
             order_id=order_id,
@@ -246,10 +248,3 @@ def _fresh() -> SweepReport:
     return SweepReport(
         unfinished=last.unfinished, checked=last.checked, again=last.again, ended=last.ended, unmatched=last.unmatched
     )
-
-
-def _why(error: FailureError) -> str:
-    """The text of an error, for the report. Raises the error itself if it says that the sweep was cancelled."""
-    if is_cancelled_exception(error):
-        raise error
-    return shortened(str(error.cause or error))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, assert_never
 
@@ -15,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from activities.steps import StepInput, StepResult
     from models.message_types import EventType
     from models.originals import ServiceName
-    from workflows.arguments import InvalidArguments, check_workflow_id, own_order_id, the_argument
+    from workflows.arguments import InvalidArguments, argument_or_refusal, own_order_id, the_argument
     from workflows.display import show_details, timeline_answer, upsert_attributes
     from workflows.event_logs import read_event_logs
     from workflows.mirror_record import MirrorRecord, MirrorState, repetition_of, timeout_of
@@ -25,6 +24,7 @@ with workflow.unsafe.imports_passed_through():
 
 REPUBLISH_ATTEMPTS: Final = 5
 BEGINNING_WITHIN: Final = timedelta(seconds=10)  # from when nothing but events is waited for
+_BLANK: Final = MirrorState(payment_timeout=1, compensation_timeout=1)
 _READ_THE_BEGINNING: Final = "read-the-beginning"  # a patch
 _STEP_TIMEOUT: Final = timedelta(seconds=30)
 _STEP_RETRIES: Final = RetryPolicy(
@@ -47,7 +47,8 @@ class SagaMirror:
 
     @workflow.init
     def __init__(self, *given: Any) -> None:
-        state, self._refusal = _state(given)
+        # A refusal is raised in `run`: signals may come before it.
+        state, self._refusal = argument_or_refusal(MirrorState, given, blank=_BLANK)
         self._payment_timeout = timedelta(seconds=state.payment_timeout)
         self._compensation_timeout = timedelta(seconds=state.compensation_timeout)
         self._record = MirrorRecord(state.events, state.unknown, order_id=own_order_id(), originals=state.originals)
@@ -252,15 +253,3 @@ class SagaMirror:
             alarm=self._alarm,
             originals=sorted(self._record.originals),
         )
-
-
-def _state(given: Sequence[Any]) -> tuple[MirrorState, InvalidArguments | None]:
-    """The state that the mirror was started with, or a blank one and the reason to refuse.
-
-    The refusal is raised in `run`, because signals may come before it.
-    """
-    try:
-        check_workflow_id(own_order_id())
-        return the_argument(MirrorState, given), None
-    except InvalidArguments as refused:
-        return MirrorState(payment_timeout=1, compensation_timeout=1), refused

@@ -24,7 +24,6 @@ CANCEL_PAYMENT: Final = COMPENSATIONS[CHARGE_PAYMENT]
 _MOST_TOLD: Final = 100  # stragglers; the counts include all
 _MOST_UNFINISHED: Final = 1000  # orders; the round through all cancellations finds the others again
 _LARGEST_PAGE: Final = 10_000  # orders
-_LONGEST: Final = 300  # characters of a trouble; errors may say anything
 
 
 class Part(StrEnum):
@@ -204,11 +203,6 @@ def sweep_story(report: SweepReport, under_way: Part | None) -> str:
         parts.append(_table(report.stragglers))
         parts += [f"- {each.order_id}: {_quoted(each.trouble)}" for each in report.stragglers if each.trouble]
     return "\n\n".join(parts) + "\n"
-
-
-def shortened(text: str) -> str:
-    """The text of an error on one line, of bounded length."""
-    return " ".join(text.split())[:_LONGEST]
 
 
 def _table(stragglers: Sequence[Straggler]) -> str:

@@ -47,6 +47,7 @@ _SHARED: Final = (
     "activities.stragglers",
     "workflows.arguments",
     "workflows.display",
+    "workflows.failures",
     "workflows.mirror_record",
     "workflows.mirror_watch",
     "workflows.naming",

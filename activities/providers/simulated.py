@@ -18,7 +18,7 @@ from models.outcome import Charged, Declined, Refunded, Refused, Voided
 from models.payment import Payment
 from models.saga import PaymentId
 
-Settlement: TypeAlias = Charged | Declined | Refused | Voided
+BookedOutcome: TypeAlias = Charged | Declined | Refused | Voided
 
 _DECLINES: Final = {
     "pm_card_chargeDeclined": "Your card was declined",
@@ -60,7 +60,7 @@ class _Verb(Enum):
 class _Request:
     verb: _Verb
     payment: Payment
-    settlement: Settlement | None = None
+    settlement: BookedOutcome | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,7 +75,7 @@ class _Line:
     refunded: int
     first: bool
 
-    def settlement(self, payment: Payment) -> Settlement | Mischarged:
+    def settlement(self, payment: Payment) -> BookedOutcome | Mischarged:
         order_id = payment.order_id
         match self.outcome:
             case "Charged":
@@ -172,7 +172,7 @@ class SimulatedProvider:
             return Declined(order_id=payment.order_id, reason=reason)
         return Charged(order_id=payment.order_id, transaction_id=f"txn_{payment.id.hex}")
 
-    async def _settle(self, payment: Payment, settlement: Settlement) -> _Line:
+    async def _settle(self, payment: Payment, settlement: BookedOutcome) -> _Line:
         line = await self._ask(_Request(verb=_Verb.SETTLE, payment=payment, settlement=settlement))
         if line is None:
             raise ProviderUnavailable(f"The books lost the line of payment {payment.id} while it was read")

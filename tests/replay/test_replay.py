@@ -26,7 +26,7 @@ from workflows.worker import WORKFLOWS
 ALL: tuple[type[Any], ...] = tuple(dict.fromkeys(each for queue in WORKFLOWS.values() for each in queue))
 # Lines that no history reaches: they serve the type checker, or a worker that forgets a run.
 UNREACHABLE = (
-    "raise  # nothing but the worker, forgetting this run for a while, cancels them",
+    "raise  # only the worker cancels them, when it drops this run from its cache",
     "return  # only OrderCreated makes an order PENDING_PAYMENT",
     "return  # only OrderCancelled makes an order CANCELLED",
     "case Watch.EVENTS:",
