@@ -54,6 +54,10 @@ TOLD_APART = {
         case EventType.PAYMENT_DISPUTED:
             return None
 """,
+    "stack/asyncapi.py sender_of": """
+        case EventType.PAYMENT_DISPUTED:
+            return "payment service"
+""",
     "workflows/summaries.py summary": """
         case EventType.PAYMENT_DISPUTED:
             return f"Payment disputed{_because(payload.get('reason'))}."
