@@ -1,0 +1,293 @@
+"""Doubles of the original gateway and services, written from what was seen of them; nothing of their code is here.
+
+They publish without persistence, with the correlation id as a property of the message alone, or nowhere. A message that
+cannot be handled goes to `dlx.exchange`. Neither service knows a duplicate when it sees one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from base64 import b64encode
+from collections import Counter
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Final, Self
+from urllib.parse import parse_qs, urlsplit
+from uuid import uuid4
+
+import aio_pika
+import httpx
+import psycopg
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from pamqp.common import FieldTable
+
+from tests.support import http
+from tests.support.original_databases import OriginalDatabases
+from tests.support.waiting import until
+from tests.support.world import World
+
+DECLINED: Final = 4  # the last digit of a total whose charge is declined
+QUEUES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "order": {
+        "order.create-requested.queue": ("order.create.requested",),
+        "order.cancel-requested.queue": ("order.cancel.requested",),
+        "order.payment-result.queue": ("payment.approved", "payment.declined", "payment.failed"),
+    },
+    "payment": {
+        "payment.order-created.queue": ("order.created",),
+        "payment.order-cancelled.queue": ("order.cancelled",),
+    },
+}
+Reply = tuple[int, Any]
+
+
+class _Server:
+    """A web server whose answers are made by `answer(method, path, query, body)`."""
+
+    def __init__(self, answer: Callable[[str, str, dict[str, str], dict[str, Any]], Reply]) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                url = urlsplit(self.path)
+                length = int(self.headers.get("Content-Length") or 0)
+                body = json.loads(self.rfile.read(length) or b"{}")
+                query = {name: values[0] for name, values in parse_qs(url.query).items()}
+                status, content = answer(self.command, url.path, query, body)
+                data = json.dumps(content).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def do_POST(self) -> None:
+                self.do_GET()
+
+            def do_PATCH(self) -> None:
+                self.do_GET()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        return int(self._server.server_address[1])
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class _Service:
+    """What both share: queues with dead-letter settings, messages one at a time, and a read API open to all."""
+
+    name: str
+    kind: str
+    table: str
+
+    def __init__(self, world: World, databases: OriginalDatabases) -> None:
+        self._world = world
+        self._databases = databases
+        self.dead_letters: list[str] = []
+
+    def __enter__(self) -> Self:
+        self._web = _Server(self.answer)
+        self._ready, self._stop = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._consume()), daemon=True)
+        self._thread.start()
+        until(self._ready.is_set, what=f"the original {self.name} service listens")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._web.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._web.port}"
+
+    async def _consume(self) -> None:
+        async with await aio_pika.connect(self._world.amqp_url) as connection:
+            channel = await connection.channel()
+            await channel.set_qos(prefetch_count=1)
+            for exchange in ("orders.exchange", "payments.exchange", "dlx.exchange"):
+                await channel.declare_exchange(exchange, "topic", durable=True)
+            for queue, keys in QUEUES[self.name].items():
+                dead_letters: FieldTable = {"x-dead-letter-exchange": "dlx.exchange"}
+                declared = await channel.declare_queue(queue, durable=True, arguments=dead_letters)
+                for key in keys:
+                    await declared.bind(f"{key.split('.')[0]}s.exchange", key)
+                await declared.consume(lambda message: self._take(channel, message))
+            self._ready.set()
+            await asyncio.to_thread(self._stop.wait)
+
+    async def _take(self, channel: AbstractChannel, message: AbstractIncomingMessage) -> None:
+        async with message.process(requeue=False, ignore_processed=True):
+            document = json.loads(message.body)
+            try:
+                events = await asyncio.to_thread(self.handle, message.routing_key or "", document["payload"])
+            except LookupError as unknown:
+                self.dead_letters.append(f"{message.routing_key}: {unknown}")
+                await message.reject(requeue=False)
+                return
+            for key, event_type, payload in events:
+                await publish(channel, key, event_type, payload, correlation_id=message.correlation_id)
+
+    def handle(self, routing_key: str, payload: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+        """Change the database, and answer with the events to publish. Raises LookupError: a dead letter."""
+        raise NotImplementedError
+
+    def answer(self, _method: str, path: str, query: dict[str, str], _body: dict[str, Any]) -> Reply:
+        """Reads alone. Filters are ignored."""
+        rows = [self.row(each) for each in self._databases.execute(self.kind, self._newest)]
+        match path.strip("/").split("/"):
+            case [self.kind]:
+                page, limit = int(query.get("page", 1)), int(query.get("limit", 10))
+                meta = {"page": page, "limit": limit, "total": len(rows), "totalPages": -(-len(rows) // limit)}
+                return 200, {"data": rows[(page - 1) * limit : page * limit], "meta": meta}
+            case [self.kind, "stats"]:
+                counts, sums = Counter[str](), Counter[str]()
+                for row in rows:
+                    counts[row["status"]] += 1
+                    sums[row["status"]] += row["amount"]
+                told = [{"status": each, "count": counts[each], "totalAmount": sums[each]} for each in counts]
+                return 200, {"byStatus": told}
+            case [self.kind, *field, wanted]:
+                found = [row for row in rows if row["orderId" if field else "id"] == wanted]
+                return (200, found[0]) if found else (404, {"message": "Not found", "statusCode": 404})
+        return 404, {"message": "Not found", "statusCode": 404}
+
+    @property
+    def _newest(self) -> str:
+        return f'SELECT * FROM "{self.table}" ORDER BY "createdAt" DESC'
+
+    def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        times = {name: f"{row[name].isoformat(timespec='milliseconds')}Z" for name in ("createdAt", "updatedAt")}
+        return {**row, **times}
+
+    def _become(self, key: str, value: str, status: str) -> None:
+        changed = f'UPDATE "{self.table}" SET status = %s, "updatedAt" = now() WHERE "{key}" = %s'
+        self._databases.execute(self.kind, changed, status, value)
+
+
+class OriginalOrderService(_Service):
+    """Mints its orders' ids, follows payments in silence, has declined orders FAILED, and calls them cancelled."""
+
+    name, kind, table = "order", "orders", "Order"
+
+    def handle(self, routing_key: str, payload: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+        if routing_key == "order.create.requested":
+            order_id = self._databases.add_order("PENDING_PAYMENT", total=payload["total"])
+            its_user = 'UPDATE "Order" SET "userId" = %s WHERE "id" = %s'
+            self._databases.execute("orders", its_user, payload["userId"], order_id)
+            created = {"orderId": order_id, "userId": payload["userId"], "total": payload["total"]}
+            return [("order.created", "OrderCreated", created)]
+        order_id = payload["orderId"]
+        status = self._databases.statuses("orders")[order_id]  # KeyError: unknown
+        match routing_key:
+            case "payment.approved" if status == "PENDING_PAYMENT":
+                self._become("id", order_id, "PAID")
+            case "payment.failed" if status == "PENDING_PAYMENT":
+                self._become("id", order_id, "FAILED")
+            case "payment.declined" if status == "PENDING_PAYMENT":
+                self._become("id", order_id, "FAILED")
+                return [_cancelled(order_id, "PAYMENT_DECLINED")]
+            case "order.cancel.requested" if status in ("PENDING_PAYMENT", "PAID"):
+                self._become("id", order_id, "CANCELLED")
+                return [_cancelled(order_id, "USER_REQUESTED")]
+        return []
+
+
+class OriginalPaymentService(_Service):
+    """Charges whatever it is told of, as often as it is told, and cancels or refunds in silence.
+
+    `charged` counts how often each order was charged.
+    """
+
+    name, kind, table = "payment", "payments", "Payment"
+
+    def __init__(self, world: World, databases: OriginalDatabases) -> None:
+        super().__init__(world, databases)
+        self.charged: Counter[str] = Counter()
+
+    def handle(self, routing_key: str, payload: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+        order_id = payload["orderId"]
+        if routing_key == "order.created":
+            approved = payload["total"] % 10 != DECLINED
+            self.charged[order_id] += approved
+            with suppress(psycopg.errors.UniqueViolation):  # it has charged all the same
+                self._databases.add_payment(order_id, "APPROVED" if approved else "DECLINED", amount=payload["total"])
+            told = {"transactionId": str(uuid4())} if approved else {"reason": "Insufficient funds"}
+            outcome = "approved" if approved else "declined"
+            return [(f"payment.{outcome}", f"Payment{outcome.title()}", {"orderId": order_id, **told})]
+        status = self._databases.statuses("payments").get(order_id)
+        if status is not None:
+            self._become("orderId", order_id, "REFUNDED" if status == "APPROVED" else "DECLINED")
+        return []
+
+
+class OriginalGateway:
+    """Publishes commands without an order id, asks each service at its URL, and answers every error with 408."""
+
+    def __init__(self, world: World, *, order_url: str, payment_url: str) -> None:
+        self._world = world
+        self._urls = {"orders": order_url, "payments": payment_url}
+        self._client = http.client(timeout=10)
+
+    def __enter__(self) -> Self:
+        self._web = _Server(self._answer)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._web.close()
+        self._client.close()
+
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return self._client.request(method, f"http://127.0.0.1:{self._web.port}/api{path}", **options)
+
+    def _answer(self, method: str, path: str, query: dict[str, str], body: dict[str, Any]) -> Reply:
+        path = path.removeprefix("/api")
+        match method, path.strip("/").split("/"):
+            case "POST", ["orders"]:
+                self._send("order.create.requested", "CreateOrderRequested", body)
+                message = "Order creation request accepted"
+                return 202, {"orderId": str(uuid4()), "message": message, "status": "PENDING_PAYMENT"}
+            case "PATCH", ["orders", order_id, *_]:
+                self._send("order.cancel.requested", "OrderCancelRequested", {"orderId": order_id})
+                return 202, {"orderId": order_id, "message": "Order cancellation request accepted"}
+            case "GET", [kind, *_] if kind in self._urls:
+                url = urlsplit(self._urls[kind])
+                shown = b64encode(f"{url.username or ''}:{url.password or ''}".encode()).decode()
+                headers = {"Authorization": f"Basic {shown}"} if url.password else {}
+                found = self._client.get(f"http://127.0.0.1:{url.port}{path}", params=query, headers=headers)
+                if found.status_code == 200:
+                    return 200, found.json()
+        return 408, {"message": "Request timeout", "statusCode": 408}
+
+    def _send(self, key: str, event_type: str, payload: Mapping[str, Any]) -> None:
+        self._world.amqp(lambda channel: publish(channel, key, event_type, payload, correlation_id=None))
+
+
+async def publish(
+    channel: AbstractChannel, key: str, event_type: str, payload: Mapping[str, Any], *, correlation_id: str | None
+) -> None:
+    """Publish as the original services do: not persistent, and to whoever listens."""
+    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    document = {"eventId": str(uuid4()), "occurredAt": at, "payload": payload, "eventType": event_type}
+    exchange = await channel.get_exchange(f"{key.split('.')[0]}s.exchange", ensure=False)
+    message = aio_pika.Message(json.dumps(document).encode(), correlation_id=correlation_id)
+    await exchange.publish(message, key, mandatory=False)
+
+
+def _cancelled(order_id: str, reason: str) -> tuple[str, str, dict[str, Any]]:
+    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return "order.cancelled", "OrderCancelled", {"orderId": order_id, "reason": reason, "cancelledAt": at}
