@@ -60,6 +60,31 @@ STATS: Final = {
         },
     ]
 }
+DEAD_LETTER: Final = {
+    "id": "5f0c9c1b-7a3e-5d7e-9a53-6d0a1c2b3d4e",
+    "queue": "order.service",
+    "reason": "MALFORMED",
+    "error": "total must be a whole number",
+    "attempts": 1,
+    "exchange": "orders.exchange",
+    "routingKey": "order.create.requested",
+    "firstFailedAt": wire_time(CREATED_AT),
+    "failedAt": wire_time(CREATED_AT),
+    "eventType": None,
+    "eventId": None,
+    "orderId": None,
+    "body": {"eventType": "CreateOrderRequested", "payload": {"total": 9.5}},
+    "bodyBase64": None,
+    "properties": None,
+}
+CAUSE: Final = {
+    "queue": "order.service",
+    "eventType": None,
+    "cause": "MALFORMED",
+    "count": 3,
+    "error": "total must be a whole number",
+    "latest": wire_time(CREATED_AT),
+}
 ALIVE: Final = {"status": "ok"}
 READY: Final = {"ready": True, "checks": {"broker": "ok", "temporal": "ok"}}
 NOT_READY: Final = {"ready": False, "checks": {"broker": "not connected", "temporal": "ok"}}

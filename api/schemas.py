@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from api import examples
-from api.fields import PageLimit, PageNumber
+from api.fields import ORDER_ID, PageLimit, PageNumber
+from api.problems import Violation, invalid
 from models.lifecycle import OrderStatus, PaymentStatus
+from models.message_types import MESSAGE_TYPES, EventType
 from models.saga import CancelReason, Coordinator
 
 Item = TypeVar("Item")
@@ -130,3 +132,82 @@ class ProblemBody(Camel):
     instance: str = Field(description="The path that was asked for")
     correlation_id: str | None = Field(description="Under which the logs tell more")
     errors: list[ViolationBody] | None = Field(None, description="With 422: every field and the rule it breaks")
+
+
+class DeadLetterFilter(Strict):
+    """Which dead letters: all that meet every condition given."""
+
+    queue: str | None = Field(None, description="Only those that failed in this queue")
+    event_type: str | None = Field(None, description="Only messages of this type")
+    reason: str | None = Field(None, description="Only those given up for this reason, the `cause` of a group")
+    order_id: UUID | None = Field(None, description="Only messages about this order")
+
+
+class DeadLetterBody(Camel):
+    model_config = like(examples.DEAD_LETTER)
+    id: str
+    queue: str = Field(description="Where it failed")
+    reason: str
+    error: str
+    attempts: int
+    exchange: str
+    routing_key: str
+    first_failed_at: str | None
+    failed_at: str | None
+    event_type: str | None = Field(description="null if the message can't be read")
+    event_id: str | None
+    order_id: str | None
+    body: Any = Field(description="What its JSON says, else its text")
+    body_base64: str | None = Field(alias="bodyBase64", description="Its bytes, if they are no text")
+    properties: str | None = Field(description="Its properties in Base64, if they can't be decoded")
+
+
+class DeadLettersFound(Camel):
+    data: list[DeadLetterBody]
+    total: int = Field(description="How many match; `data` has no more than were asked for")
+
+
+class DeadLetterCause(Camel):
+    queue: str
+    event_type: str | None
+    cause: str = Field(description="The reason that they have in common")
+    count: int
+    error: str = Field(description="The error of the latest")
+    latest: str | None = Field(description="When the latest was given up")
+
+
+class DeadLetterCauses(Camel):
+    data: list[DeadLetterCause] = Field(description="The most frequent first")
+
+
+class Redriven(Camel):
+    redriven: int = Field(description="How many dead letters went back to the queue they failed in")
+
+
+class Discarded(Camel):
+    discarded: int = Field(description="How many dead letters are gone for good")
+
+
+class Replay(Strict):
+    """Which events to publish once more: all that match every condition given; at least one is needed."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"orderId": ORDER_ID}]})
+
+    order_id: UUID | None = None
+    event_type: str | None = Field(None, examples=[EventType.ORDER_CREATED.value])
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
+
+
+class Replayed(Camel):
+    replayed: int = Field(description="How many events were published once more")
+
+
+def check_replay(which: Replay) -> None:
+    """Raise Problem for an unknown type, and for no condition at all: the whole log is a lot to publish by accident."""
+    if which.event_type is not None and which.event_type not in MESSAGE_TYPES:
+        message = f"must be one of {', '.join(sorted(MESSAGE_TYPES))}"
+        raise invalid(Violation(part="body", field="eventType", rule="enum", message=message))
+    if all(condition is None for condition in (which.order_id, which.event_type, which.since, which.until)):
+        message = "must name at least one of orderId, eventType, since and until"
+        raise invalid(Violation(part="body", field="body", rule="condition_missing", message=message))

@@ -81,8 +81,8 @@ class DatabaseAudit:
         self._taken = time.monotonic()
 
     def _query(self) -> None:
-        _query_one("orders", self.orders, self.scope, self.report)
-        _query_one("payments", self.payments, self.scope, self.report)
+        query_database("orders", self.orders, self.scope, self.report)
+        query_database("payments", self.payments, self.scope, self.report)
         self.report.count("events waiting to be published", _waiting(self.orders) + _waiting(self.payments))
         if removed := self.orders.number(REMOVED) + self.payments.number(REMOVED):
             self.report.notes.append(f"{removed} events of sagas that are over were removed by retention")
@@ -119,13 +119,14 @@ class DatabaseAudit:
 def audit_alone(service: DatabaseName, reader: Snapshot, scope: Scope, report: AuditReport) -> None:
     """Make the checks of one database alone: the other service is an original one. Raises NotRead."""
     reader.take()
-    _query_one(service, reader, scope, report)
+    query_database(service, reader, scope, report)
     report.count(service, reader.number(f"SELECT count(*) FROM {service}"))
     report.count("events waiting to be published", _waiting(reader))
     reader.leave()
 
 
-def _query_one(service: DatabaseName, reader: Snapshot, scope: Scope, report: AuditReport) -> None:
+def query_database(service: DatabaseName, reader: Snapshot, scope: Scope, report: AuditReport) -> None:
+    """Make the checks that this service's database is enough for; the report grows. Raises NotRead."""
     lives, rests = _LIVES[service]()
     parameters = {"lives": lives, "rests": rests, "patience": scope.patience}
     for check in CHECKS:

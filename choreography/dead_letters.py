@@ -26,6 +26,7 @@ from choreography.headers import (
     FIRST_FAILED_AT,
     FIRST_ROUTING_KEY,
     MESSAGE_ID,
+    OPERATOR,
     PROPERTIES,
     QUEUE,
     REASON,
@@ -76,8 +77,9 @@ class DeadLetters:
     copies count as one dead letter here: a redrive or discard of the first is done to all.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, services: Sequence[str] = SERVICES) -> None:
         self._url = url
+        self._services = services
 
     async def all(self) -> list[DeadLetterRecord]:
         """All dead letters, by queue, oldest first. They stay where they are."""
@@ -87,19 +89,19 @@ class DeadLetters:
 
         return await self._each(lambda _: True, leave, leave)
 
-    async def redrive(self, wanted: Wanted) -> list[DeadLetterRecord]:
+    async def redrive(self, wanted: Wanted, *, by: str = "") -> list[DeadLetterRecord]:
         """Send the wanted dead letters back to the queues in which they failed, with a new count of attempts.
 
         The queue confirms each message before it leaves the dead letters. So an interrupted or repeated redrive loses
         none, and a message that is delivered twice has its effect once. Properties that can't be decoded are dropped.
-        Raises BrokerUnavailable.
+        `by`, the name of who asked for it, goes along. Raises BrokerUnavailable.
         """
         publishing: ConfirmedPublishing | None = None
 
         async def move(channel: Underlay, service: str, message: DeliveredMessage) -> None:
             nonlocal publishing
             publishing = publishing or ConfirmedPublishing(channel)
-            (error,) = await publishing.publish([_again(service, message)], timeout=10)
+            (error,) = await publishing.publish([_again(service, message, by)], timeout=10)
             if error is not None:
                 raise error
             await _delete(channel, service, message)
@@ -134,7 +136,7 @@ class DeadLetters:
         with connection_errors.named():
             connection = await connect_to_any(self._url, timeout=5)
             async with connection:
-                services = [each for each in SERVICES if await is_there(connection, dead_letter_queue(each))]
+                services = [each for each in self._services if await is_there(connection, dead_letter_queue(each))]
                 yield await connection.channel(publisher_confirms=True, on_return_raises=True), services
 
 
@@ -152,7 +154,7 @@ async def _delete(channel: Underlay, _service: str, message: DeliveredMessage) -
     await channel.basic_ack(message.delivery_tag or 0)
 
 
-def _again(service: str, message: DeliveredMessage) -> OutgoingMessage:
+def _again(service: str, message: DeliveredMessage, by: str) -> OutgoingMessage:
     headers = message.header.properties.headers or {}
     story = {name: text for name in (FIRST_EXCHANGE, FIRST_ROUTING_KEY) if (text := text_in(headers, name, ""))}
     return OutgoingMessage(
@@ -161,7 +163,7 @@ def _again(service: str, message: DeliveredMessage) -> OutgoingMessage:
         routing_key=service,
         message_id=text_in(headers, MESSAGE_ID, "") or message.header.properties.message_id or str(uuid4()),
         correlation_id=message.header.properties.correlation_id,
-        headers=story,
+        headers={**story, **({OPERATOR: by} if by else {})},
     )
 
 

@@ -20,6 +20,7 @@ DEAD_LETTER_ID: Final = "x-saga-dead-letter-id"
 MESSAGE_ID: Final = "x-saga-message-id"
 # The message was delivered more than once, so an earlier delivery may have been set aside, too.
 REDELIVERED: Final = "x-saga-redelivered"
+OPERATOR: Final = "x-saga-operator"  # the name of who had the message redriven or replayed
 REPLAYED: Final = "x-saga-replayed"  # the message was published before
 # The original properties of a message, if they can't be decoded.
 PROPERTIES: Final = "x-saga-undecodable-properties"

@@ -10,7 +10,7 @@ from uuid import UUID
 import structlog
 
 from choreography.broker import Broker
-from choreography.headers import REPLAYED
+from choreography.headers import OPERATOR, REPLAYED
 from choreography.outgoing_message import OutgoingMessage, Unroutable, as_message
 from choreography.topology import readers
 from models.database import Database
@@ -36,12 +36,13 @@ class EventReplay:
         event_type: str | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        by: str = "",
     ) -> int:
         """Publish every event that meets all given filters (since inclusive, until exclusive). Returns their number.
 
         Events of a type that only a newer version knows are skipped. An event that no service waits for may reach
-        nobody. Raises BrokerUnavailable if an event was not confirmed, and Unroutable or Unread if the service that it
-        is for has no queue. Earlier events were published then.
+        nobody. `by`, the name of who asked for it, goes along. Raises BrokerUnavailable if an event was not confirmed,
+        and Unroutable or Unread if the service that it is for has no queue. Earlier events were published then.
         """
         filters = {
             "e.order_id = %(order_id)s": order_id,
@@ -63,7 +64,7 @@ class EventReplay:
                 log.info("replayed", events=count, order_id=order_id, event_type=event_type)
                 return count
             events = [event for event in map(logged_envelope, rows) if event.route is not None]
-            errors = await self._broker.publish_all([_again(event) for event in events])
+            errors = await self._broker.publish_all([_again(event, by) for event in events])
             for event, error in zip(events, errors, strict=True):
                 if isinstance(error, Unroutable) and event.route and not readers(event.route.routing_key):
                     unheard += 1  # no service waits for this event
@@ -74,5 +75,5 @@ class EventReplay:
             count, after = count + len(events), rows[-1]["seq"]
 
 
-def _again(event: Envelope) -> OutgoingMessage:
-    return replace(as_message(event, mandatory=True), headers={REPLAYED: True})
+def _again(event: Envelope, by: str) -> OutgoingMessage:
+    return replace(as_message(event, mandatory=True), headers={REPLAYED: True, **({OPERATOR: by} if by else {})})

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from cli import terminal
-from cli.commands import audit, contrast, dead_letters, events, keys, migrate, one_line_errors, orders
+from cli.commands import audit, contrast, dead_letters, events, keys, migrate, one_line_errors, orders, reconcile
 from cli.commands.options import AsJson, Data, PortOffset, folder
 from stack.addresses import Process
 from stack.environment import forget_strangers, forget_ways_out
@@ -120,6 +120,7 @@ def run(
 
 
 app.command("audit")(audit.audit)
+app.command("reconcile")(reconcile.reconcile)
 app.command("contrast", add_help_option=False, context_settings=contrast.PASSED_ON)(contrast.contrast)
 
 

@@ -33,6 +33,7 @@ ADDRESSES = frozenset(
         "SAGA_PAYMENTS_DATABASE_URL",
         "SAGA_ORDER_SERVICE_URL",
         "SAGA_PAYMENT_SERVICE_URL",
+        "SAGA_WORKER_URL",
     }
 )
 # A key opens a gateway for the command line. No process of the system needs it.
@@ -176,6 +177,7 @@ def services(
         "payment": {"SAGA_PAYMENTS_DATABASE_URL": where["payments_db"]},
         "gateway": {
             "SAGA_ORDER_SERVICE_URL": f"http://{LOOPBACK}:{ports['order']}",
+            "SAGA_WORKER_URL": f"http://{LOOPBACK}:{ports['worker']}",
             "SAGA_PAYMENT_SERVICE_URL": f"http://{LOOPBACK}:{ports['payment']}",
         },
     }

@@ -132,6 +132,9 @@ class Settings(BaseSettings):
     payment_service_url: Annotated[SecretStr, AfterValidator(_url("http", "https"))] = Field(
         SecretStr("http://127.0.0.1:3002"), description="where the gateway asks the payment service, likewise"
     )
+    worker_url: Annotated[SecretStr, AfterValidator(_url("http", "https"))] = Field(
+        SecretStr("http://127.0.0.1:3003"), description="where the gateway asks the worker for its dead letters"
+    )
     internal_token: SecretStr = Field(
         SecretStr(""),
         description="token that ports 3001 to 3003 ask for, as bearer token or as the password of Basic credentials; "

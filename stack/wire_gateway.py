@@ -42,9 +42,9 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
         raise StackError(
             "SAGA_INTERNAL_TOKEN is a digest, and the gateway must show the token; give it the token itself"
         )
-    orders, payments = [
+    orders, payments, worker = [
         await stack.enter_async_context(ServiceClient(url.get_secret_value(), token=token))
-        for url in (settings.order_service_url, settings.payment_service_url)
+        for url in (settings.order_service_url, settings.payment_service_url, settings.worker_url)
     ]
 
     measuring = Measuring(enabled=settings.metrics)
@@ -74,6 +74,8 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
         feed=feed,
         orders=orders,
         payments=payments,
+        worker=worker,
+        reconciler=orchestration,
         clock=lambda: datetime.now(UTC),
         readiness=readiness,
         access=Access(hosts=settings.allowed_hosts, origins=settings.cors_origins),

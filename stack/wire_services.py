@@ -23,11 +23,15 @@ from activities.payments import PAYMENTS, Payments
 from activities.retention import Retention
 from api.access import Access
 from api.health import DEGRADED
+from api.problems import unavailable
 from api.services.order_service import create_orders_app
 from api.services.payment_service import create_payments_app
 from api.services.reads import Given
+from audit.own_database import audit_own_database
+from audit.snapshot import NotRead
 from choreography.broker import Broker
 from choreography.consumer import Consumer
+from choreography.dead_letters import DeadLetters
 from choreography.depths import Depths
 from choreography.publisher import Publisher
 from choreography.reactions import Reactions, order_reactions, payment_reactions
@@ -181,6 +185,8 @@ async def _service(
         readiness=readiness,
         replay=EventReplay(publishing, database),
         telemetry=measuring.telemetry(),
+        letters=DeadLetters(url, services=(queue,)),
+        audit=partial(_audit, "orders" if queue == ORDER_QUEUE else "payments", database.url, asyncio.Lock()),
     )
     return Wired(
         app=app,
@@ -241,6 +247,15 @@ def _is_final(error: psycopg.OperationalError) -> bool:
 def _refused(service: DatabaseName, error: psycopg.OperationalError) -> str:
     why = str(error).strip().splitlines()[-1]
     return f"The database {service!r} refuses us: {why}. Check SAGA_{service.upper()}_DATABASE_URL"
+
+
+async def _audit(service: DatabaseName, url: str, alone: asyncio.Lock) -> Mapping[str, Any]:
+    """What this database shows, one audit at a time: each reads all of it. Raises Problem if it can't be read."""
+    async with alone:
+        try:
+            return await asyncio.to_thread(audit_own_database, service, url)
+        except NotRead as error:
+            raise unavailable("The database does not answer; try again") from error
 
 
 async def _answers(database: Database) -> str:

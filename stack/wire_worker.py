@@ -12,7 +12,9 @@ from temporalio.client import Client
 from api.access import Access
 from api.health import Readiness
 from api.services.internal import create_health_app
+from api.services.operator_routes import dead_letter_routes
 from choreography.broker import Broker
+from choreography.dead_letters import DeadLetters
 from choreography.depths import Depths
 from choreography.subscription import Subscribe, Subscription
 from choreography.topology import MIRROR_QUEUE, Topology
@@ -63,6 +65,7 @@ async def wire_worker(settings: Settings) -> Wired:
         readiness=_readiness(feed, sagas, mirroring),
         access=Access(hosts=settings.allowed_hosts),
         telemetry=measuring.telemetry(),
+        routes=[dead_letter_routes(DeadLetters(settings.amqp_url.get_secret_value(), services=(MIRROR_QUEUE,)))],
     )
     return Wired(
         app=app,

@@ -13,6 +13,7 @@ ORDER_TASK_QUEUE: Final = "order-service"
 PAYMENT_TASK_QUEUE: Final = "payment-service"
 SAGA_TASK_QUEUE: Final = "sagas"
 MIRROR_TASK_QUEUE: Final = "mirrors"
+RECONCILER_ID: Final = "reconciler"  # of the schedule; its runs have the time of their start behind it
 _OF_SERVICES: Final[Mapping[ServiceName, str]] = {
     ServiceName.ORDER: ORDER_TASK_QUEUE,
     ServiceName.PAYMENT: PAYMENT_TASK_QUEUE,

@@ -21,13 +21,12 @@ from temporalio.client import (
 )
 from temporalio.service import RPCError, RPCStatusCode
 
-from workflows.naming import SAGA_TASK_QUEUE
+from workflows.naming import RECONCILER_ID, SAGA_TASK_QUEUE
 from workflows.reconciler import Reconciler
 from workflows.sweep import Sweep
 
 log = structlog.get_logger()
 
-RECONCILER_ID: Final = "reconciler"  # of the schedule; Temporal appends the time of the start to the ids of its runs
 _CALL: Final = timedelta(seconds=5)
 _LEAST_CATCHUP: Final = timedelta(seconds=10)  # Temporal takes no less
 # A sweep that takes longer is ended, so that it doesn't hold up the next one for good.

@@ -27,6 +27,8 @@ from api.gateway.docs_page import add_docs_page
 from api.gateway.downstream import ReadApi
 from api.gateway.guard import Guard, keys_asked
 from api.gateway.keys import Keys
+from api.gateway.operator_routes import operator_routes
+from api.gateway.operators import Operators, Reconcilers
 from api.gateway.order_ids import OrderIds
 from api.gateway.order_routes import order_routes
 from api.gateway.original_services import asked_through
@@ -40,6 +42,7 @@ from api.gateway.shortcuts import ByShortcut, Shortcuts
 from api.gateway.timelines import Timelines
 from api.health import Readiness, health_routes
 from api.openapi import describe, operation_id
+from api.schemas import DeadLetterFilter, Replay
 from api.telemetry import Telemetry, metrics_route
 from models.originals import ServiceName
 
@@ -58,6 +61,7 @@ _TAGS: Final[list[dict[str, Any]]] = [
     {"name": "orders", "description": "Place, cancel and look up orders."},
     {"name": "saga", "description": "What happened to an order and its payment, and what is happening."},
     {"name": "payments", "description": "Look up payments; they are made by the saga alone."},
+    {"name": "operators", "description": "Dead letters, replay, reconciliation and audit; with an operator's key."},
     {"name": "operation", "description": "Health of this process."},
 ]
 
@@ -70,6 +74,8 @@ def create_gateway(
     feed: EventFeed,
     orders: QueryClient,
     payments: QueryClient,
+    worker: QueryClient,
+    reconciler: Reconcilers,
     clock: Clock,
     readiness: Readiness,
     access: Access | None = None,
@@ -111,6 +117,9 @@ def create_gateway(
     )
     placing = Placing(commands=accepting, queries=queries, feed=feed, limits=limits)
     telling = Timelines(queries=queries, workflows=timelines, limits=limits)
+    operators = Operators(
+        orders=queries.orders, payments=queries.payments, worker=ReadApi("worker", worker), reconciler=reconciler
+    )
     for routes in (
         order_routes(
             placing=placing,
@@ -121,6 +130,7 @@ def create_gateway(
         ),
         saga_routes(timelines=telling, queries=queries, feed=feed, limits=limits),
         payment_routes(queries, shortcuts),
+        operator_routes(operators),
     ):
         app.include_router(routes, prefix="/api")
     app.include_router(health_routes(readiness))
@@ -131,5 +141,5 @@ def create_gateway(
     async def start() -> Response:
         return RedirectResponse("/docs")
 
-    describe(app, CreateOrder, CancelOrder, UpdateOrder, keys=keys_asked(required=bool(keys)))
+    describe(app, CreateOrder, CancelOrder, UpdateOrder, DeadLetterFilter, Replay, keys=keys_asked(required=bool(keys)))
     return app

@@ -22,12 +22,14 @@ class Lane(Enum):
     QUERY = auto()  # a client reads
     FOLLOW = auto()  # an event log is read for a stream or a timeline
     COMMAND = auto()  # a command needs to know something
+    OPERATOR = auto()  # an operator looks, or has something done
 
 
 # A few requests keep a service's process busy. More at once would only wait there, where nobody can refuse them.
 LANES: Final[Mapping[Lane, Bounds]] = {
     Lane.QUERY: Bounds(at_once=16, waiting=1024, patience=1.6),
     Lane.FOLLOW: Bounds(at_once=8, waiting=512, patience=1.0),
+    Lane.OPERATOR: Bounds(at_once=4, waiting=32, patience=5.0),
     Lane.COMMAND: Bounds(at_once=8, waiting=256, patience=1.0),
 }
 _TELL_EVERY: Final = 1.0  # seconds

@@ -7,14 +7,14 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
-from temporalio.client import Client
+from temporalio.client import Client, ScheduleOverlapPolicy
 from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from models.saga import Coordinator, CreateOrderRequested
 from workflows import search_attributes
-from workflows.naming import ORDER_TASK_QUEUE, workflow_id
+from workflows.naming import ORDER_TASK_QUEUE, RECONCILER_ID, workflow_id
 from workflows.saga_input import CANCEL, ORDER_SAGA, CancelRequest, NewOrder, SagaInput
 from workflows.story import headline
 from workflows.temporal_errors import translated
@@ -78,6 +78,12 @@ class Orchestration:
                 static_summary=f"Cancellation of order {order_id}",
                 rpc_timeout=_CALL,
             )
+
+    async def reconcile(self) -> None:
+        """Have a sweep of the reconciler begin, at the latest after the one under way. Raises TemporalUnavailable."""
+        with translated():
+            handle = self._client.get_schedule_handle(RECONCILER_ID)
+            await handle.trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE, rpc_timeout=_CALL)
 
     async def orchestrates(self, order_id: UUID) -> bool:
         """Whether the order has an orchestrated saga, ended or not. Raises TemporalUnavailable."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import binascii
 import hmac
 from base64 import b64decode
+from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -71,9 +72,15 @@ def _token_in(credentials: bytes) -> bytes:
 
 
 def create_health_app(
-    *, name: str, token: str, readiness: Readiness, access: Access | None = None, telemetry: Telemetry | None = None
+    *,
+    name: str,
+    token: str,
+    readiness: Readiness,
+    access: Access | None = None,
+    telemetry: Telemetry | None = None,
+    routes: Iterable[APIRouter] = (),
 ) -> FastAPI:
-    """The application of a process that answers only health checks and what it measures."""
+    """The application of a process that answers health checks, what it measures, and these routes."""
     app = FastAPI(
         title=name,
         openapi_url=None,
@@ -84,7 +91,8 @@ def create_health_app(
         ],
     )
     install(app)
-    app.include_router(health_routes(readiness))
+    for each in (health_routes(readiness), *routes):
+        app.include_router(each)
     if telemetry is not None:
         app.include_router(metrics_route(telemetry))
     return app

@@ -26,7 +26,7 @@ _OF_USER: Final = sql_of(
     select(OrderRow.id)
     .where(col(OrderRow.user_id) == bindparam("user_id"))
     .order_by(col(OrderRow.created_at).desc(), col(OrderRow.id).desc())
-    .limit(MOST_ORDERS)
+    .limit(bindparam("most"))
 )
 _KEEP_KEY: Final = """
     WITH kept AS (
@@ -75,7 +75,7 @@ def _order_routes(database: Database) -> APIRouter:
         openapi_extra=takes(),
     )
     async def orders_of_user(user_id: UserIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
-        rows = await database.query(_OF_USER, {"user_id": user_id})
+        rows = await database.query(_OF_USER, {"user_id": user_id, "most": MOST_ORDERS})
         return json_response({"data": [row["id"] for row in rows]})
 
     return router

@@ -24,16 +24,16 @@ from api.edge import Edge
 from api.fields import OrderIdInPath
 from api.health import Readiness, health_routes
 from api.openapi import answers, describe, operation_id, problems, takes
-from api.problems import Problem, ProblemType, Violation, install, invalid, respond, unavailable
+from api.problems import Problem, ProblemType, install, respond, unavailable
 from api.requests import read_body
-from api.schemas import NoQuery, Page
+from api.schemas import NoQuery, Page, Replayed, check_replay
 from api.services.internal import InternalToken
-from api.services.schemas import EventLog, EventsQuery, KeepKey, PaymentsOfOrders, Replay, Replayed
+from api.services.operator_routes import Audit, DeadLetterStore, audit_routes, dead_letter_routes
+from api.services.schemas import EventLog, EventsQuery, KeepKey, OperatorReplay, PaymentsOfOrders, TheseLetters
 from api.telemetry import Telemetry, metrics_route
 from choreography.outgoing_message import BrokerUnavailable, Unread, Unroutable
 from models.database import TRANSIENT, Database, sql_of
 from models.event_log import logged_envelope
-from models.message_types import MESSAGE_TYPES
 from models.messages import encode
 from models.tables import OrderEventRow, OrderRow, PaymentEventRow, PaymentRow
 
@@ -48,7 +48,7 @@ _MAX_BODY: Final = 256 * 1024  # bytes: the gateway may ask about thousands of o
 
 class Replayer(Protocol):
     async def __call__(
-        self, *, order_id: UUID | None, event_type: str | None, since: datetime | None, until: datetime | None
+        self, *, order_id: UUID | None, event_type: str | None, since: datetime | None, until: datetime | None, by: str
     ) -> int:
         """Publish the matching logged events again, in order. Returns their number."""
 
@@ -62,6 +62,8 @@ class Given(TypedDict):
     access: NotRequired[Access]
     replay: NotRequired[Replayer]
     telemetry: NotRequired[Telemetry | None]
+    letters: NotRequired[DeadLetterStore]
+    audit: NotRequired[Audit]
 
 
 def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: Unpack[Given]) -> FastAPI:
@@ -87,7 +89,11 @@ def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: U
     app.include_router(_event_routes(given["database"], log_model, log_path))
     if (replay := given.get("replay")) is not None:
         app.include_router(_replay_routes(replay))
-    describe(app, KeepKey, PaymentsOfOrders, Replay)
+    if (letters := given.get("letters")) is not None:
+        app.include_router(dead_letter_routes(letters))
+    if (audit := given.get("audit")) is not None:
+        app.include_router(audit_routes(audit))
+    describe(app, KeepKey, OperatorReplay, PaymentsOfOrders, TheseLetters)
     return app
 
 
@@ -137,17 +143,11 @@ def _replay_routes(replay: Replayer) -> APIRouter:
         "/replay",
         summary="Publish logged events once more",
         responses=answers(200, Replayed, "The broker has confirmed them") | problems(401, 503),
-        openapi_extra=takes(Replay),
+        openapi_extra=takes(OperatorReplay),
     )
     async def replay_events(request: Request) -> Response:
-        which = await read_body(request, Replay)
-        if which.event_type is not None and which.event_type not in MESSAGE_TYPES:
-            message = f"must be one of {', '.join(sorted(MESSAGE_TYPES))}"
-            raise invalid(Violation(part="body", field="eventType", rule="enum", message=message))
-        if all(condition is None for condition in which.model_dump().values()):
-            # Nobody should publish a whole log by accident. To publish it, name a time in `since`.
-            message = "must name at least one of orderId, eventType, since and until"
-            raise invalid(Violation(part="body", field="body", rule="condition_missing", message=message))
+        which = await read_body(request, OperatorReplay)
+        check_replay(which)
         try:
             return json_response({"replayed": await replay(**which.model_dump())})
         except (Unroutable, Unread) as error:

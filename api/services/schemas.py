@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, Field
 
-from api.fields import ORDER_ID
-from api.schemas import Camel, PaymentsPage, Strict
-from models.message_types import EventType
+from api.schemas import Camel, DeadLetterFilter, PaymentsPage, Replay, Strict
 
 MOST_ORDERS: Final = 5000  # of one user, whose payments are listed together
 
@@ -38,15 +36,23 @@ class KeptKey(Camel):
     digest: str
 
 
-class Replay(Strict):
-    """Which events to publish once more: all that match every condition given; at least one is needed."""
+class OperatorReplay(Replay):
+    """The same, and who asked for it."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"orderId": ORDER_ID}]})
+    by: str = Field("", pattern=r"^[ -~]{0,64}$")
 
-    order_id: UUID | None = None
-    event_type: str | None = Field(None, examples=[EventType.ORDER_CREATED.value])
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+
+class TheseLetters(DeadLetterFilter):
+    """Which dead letters of this process, by their ids too, and who asked for them."""
+
+    ids: list[str] | None = Field(None, max_length=1000)
+    limit: int = Field(100, ge=1, le=10_000)
+    by: str = Field("", pattern=r"^[ -~]{0,64}$")
+
+
+class OwnAudit(Camel):
+    checks: list[dict[str, Any]] = Field(description="Each check of this database, with its violations")
+    waiting: int = Field(description="Events waiting to be published")
 
 
 class EventsQuery(Strict):
@@ -61,7 +67,3 @@ class EventsQuery(Strict):
 
 class EventLog(Camel):
     data: list[dict[str, Any]] = Field(description="Envelopes, as they were published")
-
-
-class Replayed(Camel):
-    replayed: int = Field(description="How many events were published once more")

@@ -5,23 +5,21 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from base64 import b64encode
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol
+from typing import TYPE_CHECKING, Annotated, Final, Protocol
 from uuid import UUID
 
-import msgspec
 import typer
 
 from cli.commands import counted, echo_fields, echo_json, may_go_on, one_line_errors, run
 from cli.commands.options import AsJson, Data, PortOffset, uuid_of
 from cli.commands.selection import Selection, apply, look, matching
 from cli.commands.target import find
+from cli.commands.through_gateway import DeadLettersAtGateway
 from cli.printed_tables import Column, echo_table, short_time, text
 from cli.terminal import say
-from models.messages import camel
 
 if TYPE_CHECKING:
     from choreography.dead_letters import DeadLetterRecord, Wanted
@@ -91,7 +89,9 @@ def list_dead_letters(
     """List dead letters, by queue and oldest first. For example: `saga dead-letters list --reason MALFORMED`."""
     records = list(filter(matching(reason, queue, event_type, order), run(_store(context, data, port_offset).all())))
     if as_json:
-        echo_json({"data": [_as_json(record) for record in records]})
+        from choreography.dead_letter_json import as_json as written
+
+        echo_json({"data": [written(record) for record in records]})
     elif not records:
         say("No dead letters")
     else:
@@ -112,7 +112,9 @@ def show(
     selection = Selection(beginnings=[dead_letter_id], wanted=matching(None, None, None, None))
     chosen = run(look(_store(context, data, port_offset).all, selection))
     selection.check_found(chosen)
-    shown = _as_json(chosen[0])
+    from choreography.dead_letter_json import as_json as written
+
+    shown = written(chosen[0])
     if as_json:
         echo_json(shown)
         return
@@ -172,6 +174,9 @@ def discard(
 
 
 def _store(context: typer.Context, data: Path | None, port_offset: int | None) -> DeadLetterStore:
+    target = find(data, port_offset=port_offset)
+    if target.gateway and not target.amqp_url:
+        return DeadLettersAtGateway(target)
     return context.ensure_object(Wiring).open_store(find(data, "amqp_url", port_offset=port_offset).amqp_url)
 
 
@@ -190,32 +195,3 @@ def _row(record: DeadLetterRecord) -> tuple[object, ...]:
     shown = record.id[:8] if sys.stdout.isatty() else record.id
     names = ("failed_at", "queue", "reason", "attempts", "event_type", "order_id", "error")
     return shown, *(getattr(record, name) for name in names)
-
-
-def _as_json(record: DeadLetterRecord) -> dict[str, Any]:
-    """The whole dead letter. Bytes that are not text are in Base64, and also as text as far as possible."""
-    shown = {camel(field.name): getattr(record, field.name) for field in fields(record)}
-    readable = _decoded(record.body) is not None
-    raw = {"bodyBase64": None if readable else _base64(record.body), "properties": _base64(record.properties)}
-    return shown | raw | {"body": _body(record.body)}
-
-
-def _body(body: bytes) -> Any:
-    """The body's JSON value; or its text, if it isn't JSON, or is JSON that can't be written again."""
-    try:
-        value = msgspec.json.decode(body)
-        json.dumps(value, indent=2)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        return body.decode("utf-8", "backslashreplace")
-    return value
-
-
-def _decoded(body: bytes) -> str | None:
-    try:
-        return body.decode()
-    except UnicodeDecodeError:
-        return None
-
-
-def _base64(raw: bytes | None) -> str | None:
-    return None if raw is None else b64encode(raw).decode()

@@ -14,6 +14,7 @@ import typer
 from cli.commands import counted, echo_json, may_go_on, one_line_errors
 from cli.commands.options import AsJson, Data, PortOffset, uuid_of
 from cli.commands.target import Need, Target, ask, content, find
+from cli.commands.through_gateway import operate
 from cli.hints import here
 from cli.printed_tables import Column, echo_table, short_time
 from cli.terminal import say
@@ -111,10 +112,19 @@ def replay(
 ) -> None:
     """Publish logged events again; what already happened stays. For example: `saga events replay --since 2h`."""
     conditions = _conditions(order, event_type, since, until)
-    target = find(data, *_NEEDS[service], "internal_token", port_offset=port_offset)
+    target = find(data, port_offset=port_offset)
+    through_gateway = bool(target.gateway and not target.order_service and not target.payment_service)
+    if through_gateway and service is not WhoseLog.BOTH:
+        raise typer.BadParameter("A gateway replays both event logs; leave --service out, or set SAGA_…_SERVICE_URL")
+    if not through_gateway:
+        target = find(data, *_NEEDS[service], "internal_token", port_offset=port_offset)
     if not conditions:
         may_go_on("Replay every event there ever was?", yes=yes)
         conditions = {"since": wire_time(_EPOCH)}  # a service wants at least one condition
+    if through_gateway:
+        replayed = int(operate(target, "POST", "events/replay", body=conditions).get("replayed") or 0)
+        say(f"Replayed {counted(replayed, 'event')} of both services")
+        return
     for need in _NEEDS[service]:
         # There is no timeout: a service answers when it has published everything.
         url = f"{getattr(target, need)}/events/replay"

@@ -16,6 +16,8 @@ from cli.app import app
 from tests.support.messages import USER
 from tests.support.own_stack import OwnStack
 from tests.support.ports import OFFSET
+from tests.support.stack import Stack, publish
+from tests.support.waiting import until
 
 OTHER = str(uuid4())
 SHOP, ROOT = mint("shop", Role.CLIENT), mint("root", Role.OPERATOR)
@@ -85,6 +87,37 @@ def test_commands_show_the_key_they_are_given(guarded: OwnStack) -> None:
     for arguments in (("order", "list"), ("order", "create", "--total", "5", "--wait", "20")):
         guarded.saga(*arguments, env={"SAGA_API_KEY": ROOT[0]})
     assert guarded.saga("status").returncode == 0
+
+
+def test_operators_see_to_dead_letters_events_and_sweeps_through_the_gateway(guarded: OwnStack) -> None:
+    stack = Stack(guarded.data, guarded.urls)
+    publish(stack, "order.create.requested", b"not JSON", b"[]", b"{}")
+    publish(stack, "payment.approved", b"not JSON either")
+    with httpx.Client(base_url=f"{guarded.urls['gateway']}/api/operator", headers=shown(ROOT[0]), timeout=60) as client:
+        until(lambda: client.get("/dead-letters").json()["total"] >= 4, within=30, what="they are dead letters")
+        groups = client.get("/dead-letters?group=cause").json()["data"]
+        assert ("order.service", "MALFORMED", 3) in {(each["queue"], each["cause"], each["count"]) for each in groups}
+        first = client.get("/dead-letters?queue=order.service").json()["data"][0]
+        assert client.get(f"/dead-letters/{first['id']}").json() == first
+        assert client.delete(f"/dead-letters/{first['id']}").json() == {"discarded": 1}
+        assert client.get(f"/dead-letters/{first['id']}").status_code == 404
+        redriven = client.post("/dead-letters/redrive", json={"queue": "order.service"})
+        assert redriven.json() == {"redriven": 2}
+        waiting = "/dead-letters?queue=order.service"
+        until(lambda: client.get(waiting).json()["total"] == 2, within=30, what="they fail again")
+        assert client.post("/events/replay", json={"since": "2026-01-01T00:00:00Z"}).json()["replayed"] > 0
+        audited = client.get("/audit").json()
+        assert (audited["holds"], {each["violations"] for each in audited["checks"]}) == (True, {0})
+        assert client.get("/audit", headers=shown(SHOP[0])).status_code == 403
+    outside = {"SAGA_GATEWAY_URL": guarded.urls["gateway"], "SAGA_API_KEY": ROOT[0]}
+    for arguments in (["dead-letters", "list"], ["dead-letters", "redrive", "--all"], ["events", "replay", "--yes"]):
+        done = CliRunner().invoke(app, arguments, env=outside)
+        assert done.exit_code == 0, (arguments, done.output)
+    guarded.saga("reconcile", env={"SAGA_API_KEY": ROOT[0]})
+    for log in ("gateway",):
+        lines = (guarded.data / "logs" / f"{log}.log").read_text()
+        assert '"operator_action"' in lines
+        assert '"operator": "root"' in lines or '"operator":"root"' in lines
 
 
 def test_no_key_and_no_record_is_in_a_log_or_on_a_command_line(guarded: OwnStack) -> None:

@@ -401,3 +401,31 @@ async def test_a_replay_without_the_broker_is_a_503(orders_database: Database) -
     replayer.away = True
 
     assert (await replay(orders_database, replayer, {"orderId": str(UUID(int=1))})).status_code == 503
+
+
+async def test_the_orders_of_a_user_are_listed_newest_first(orders: httpx.AsyncClient) -> None:
+    answer = await orders.get(f"/users/{BOB}/orders")
+    assert (answer.status_code, answer.json()) == (200, {"data": [str(UUID(int=101)), str(UUID(int=100))]})
+    assert (await orders.get(f"/users/{UUID(int=9)}/orders")).json() == {"data": []}
+
+
+async def test_the_payments_of_some_orders_are_paged_and_filtered(payments: httpx.AsyncClient) -> None:
+    known = (await payments.get("/payments", params={"limit": 100})).json()["data"]
+    some = [payment["orderId"] for payment in known[::2]]
+
+    async def page(**asked: Any) -> Any:
+        answer = await payments.post("/payments/of-orders", json={"orderIds": some, **asked})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    assert (await page(limit=100))["data"] == known[::2]
+    assert [(await page(limit=1, page=number))["data"] for number in range(1, len(some) + 1)] == [
+        [payment] for payment in known[::2]
+    ]
+    status = known[0]["status"]
+    assert (await page(limit=100, status=status))["data"] == [p for p in known[::2] if p["status"] == status]
+    assert (await page(orderIds=[]))["meta"] == {"page": 1, "limit": 10, "total": 0, "totalPages": 0}
+    most = [str(UUID(int=number)) for number in range(5000)]
+    assert (await page(orderIds=most))["meta"]["total"] == len(known)
+    refused = await payments.post("/payments/of-orders", json={"orderIds": [*most, str(UUID(int=1))]})
+    assert refused.status_code == 422

@@ -28,9 +28,9 @@ from models.saga import (
 )
 from tests.support.sweeping import SWEEP, On, Stage, found, id_of, play
 from tests.support.world import Servers
-from workflows.naming import SAGA_TASK_QUEUE, workflow_id
+from workflows.naming import RECONCILER_ID, SAGA_TASK_QUEUE, workflow_id
 from workflows.reconciler import Reconciler
-from workflows.reconciler_schedule import RECONCILER_ID, schedule_reconciler
+from workflows.reconciler_schedule import schedule_reconciler
 from workflows.search_attributes import NEEDS_OPERATOR
 from workflows.sweep import Part, SweepReport
 

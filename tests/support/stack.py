@@ -87,6 +87,7 @@ FINDERS = [
     ("status",),
     ("down",),
     ("audit",),
+    ("reconcile",),
     ("order", "create", "--total", "1"),
     ("order", "list"),
     ("order", "get", _ORDER),

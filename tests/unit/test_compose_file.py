@@ -14,6 +14,7 @@ FILE = Path(__file__).parents[2] / "docker-compose.yml"
 # Settings that the file makes itself: the addresses of its parts, and the time that a container has to stop.
 SETTLED = {
     *("host", "port", "amqp_url", "orders_database_url", "payments_database_url"),
+    "worker_url",
     *("order_service_url", "payment_service_url", "temporal_address", "temporal_namespace", "shutdown_timeout"),
     *("temporal_tls", "temporal_tls_ca", "temporal_tls_cert", "temporal_tls_key", "temporal_tls_name"),
     "temporal_api_key",

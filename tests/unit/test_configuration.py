@@ -144,7 +144,7 @@ def test_a_url_that_is_refused_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("name", SECRETS)
 def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    schemes = {"amqp_url": "amqp", "order_service_url": "http", "payment_service_url": "http"}
+    schemes = {"amqp_url": "amqp", "order_service_url": "http", "payment_service_url": "http", "worker_url": "http"}
     scheme = schemes.get(name, "postgresql")
     monkeypatch.setenv(f"SAGA_{name.upper()}", f"{scheme}://user:{HIDDEN}@host/{HIDDEN}")
     loaded = settings.load()
@@ -157,6 +157,6 @@ def test_a_secret_is_never_shown(monkeypatch: pytest.MonkeyPatch, name: str) -> 
 
 
 def test_every_setting_that_carries_a_password_is_a_secret() -> None:
-    telling = ("password", "token", "api_key", "amqp_url", "database_url", "service_url")
+    telling = ("password", "token", "api_key", "amqp_url", "database_url", "service_url", "worker_url")
     named = {name for name in settings.Settings.model_fields if name.endswith(telling)}
     assert named == set(SECRETS)

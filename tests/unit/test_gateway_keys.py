@@ -72,11 +72,20 @@ ROUTES: Mapping[tuple[str, str], tuple[int, int, int, int] | str] = {
     ("GET", "/api/payments/stats"): (403, 403, 200, 200),
     ("GET", "/api/payments/order/{orderId}"): (200, 404, 200, 200),
     ("GET", "/api/payments/{paymentId}"): (200, 404, 200, 200),
+    ("GET", "/api/operator/dead-letters"): (403, 403, 403, 200),
+    ("POST", "/api/operator/dead-letters/redrive"): (403, 403, 403, 200),
+    ("GET", "/api/operator/dead-letters/{letterId}"): (403, 403, 403, 200),
+    ("POST", "/api/operator/dead-letters/{letterId}/redrive"): (403, 403, 403, 200),
+    ("DELETE", "/api/operator/dead-letters/{letterId}"): (403, 403, 403, 200),
+    ("POST", "/api/operator/events/replay"): (403, 403, 403, 200),
+    ("POST", "/api/operator/reconcile"): (403, 403, 403, 202),
+    ("GET", "/api/operator/audit"): (403, 403, 403, 200),
 }
 GUARDED = [(*route, *outcomes) for route, outcomes in ROUTES.items() if outcomes != OPEN]
 BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/api/orders"): {"userId": USER, "total": 999},
     ("PATCH", "/api/orders/{orderId}"): {"status": "CANCELLED"},
+    ("POST", "/api/operator/events/replay"): {"orderId": ORDER_ID},
 }
 
 
@@ -95,6 +104,12 @@ def around(around: Neighbours) -> Neighbours:
     around.payments.tell("/payments", examples.PAYMENTS)
     around.payments.tell("/payments/of-orders", examples.PAYMENTS)
     around.payments.tell("/payments/stats", examples.STATS)
+    for process in (around.orders, around.payments, around.worker):
+        process.tell("/dead-letters/find", {"data": [examples.DEAD_LETTER], "total": 1})
+        process.tell("/dead-letters/redrive", {"redriven": 1})
+        process.tell("/dead-letters/discard", {"discarded": 1})
+        process.tell("/events/replay", {"replayed": 2})
+        process.tell("/audit", {"checks": [], "waiting": 0})
     created, approved, paid = EVENTS
     around.orders.log(f"/orders/{ORDER_ID}/events", created, paid)
     around.payments.log(f"/payments/order/{ORDER_ID}/events", approved)

@@ -70,6 +70,7 @@ class FakeOrchestration:
     def __init__(self) -> None:
         self.started: list[Started] = []
         self.cancelled: list[tuple[UUID, str]] = []
+        self.swept = 0
         self.away = False
         self.hangs = False
 
@@ -84,6 +85,10 @@ class FakeOrchestration:
     async def orchestrates(self, order_id: UUID) -> bool:
         await self._answer()
         return any(saga.command.order_id == order_id for saga in self.started)
+
+    async def reconcile(self) -> None:
+        await self._answer()
+        self.swept += 1
 
     async def _answer(self) -> None:
         if self.away:
@@ -221,6 +226,7 @@ class Neighbours:
     feed: FakeFeed = field(default_factory=FakeFeed)
     orders: FakeService = field(default_factory=FakeService)
     payments: FakeService = field(default_factory=FakeService)
+    worker: FakeService = field(default_factory=FakeService)
     now: datetime = NOW
     checks: dict[str, str] = field(default_factory=lambda: {"broker": "ok"})
     limits: Limits = field(
@@ -246,6 +252,8 @@ class Neighbours:
             feed=self.feed,
             orders=self.orders,
             payments=self.payments,
+            worker=self.worker,
+            reconciler=self.orchestration,
             clock=lambda: self.now,
             readiness=readiness,
             access=self.access,
