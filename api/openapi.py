@@ -41,6 +41,7 @@ _DESCRIPTIONS: Final[Mapping[int, str]] = {
     401: "The internal token is missing or wrong",
     403: "Not for whoever asks: a web page of a foreign origin, or an API key that reaches less",
     404: "Unknown id",
+    429: "More requests a second than each client may make; `Retry-After` says when to try again",
     409: "The order's state, or an earlier use of the Idempotency-Key, forbids it",
     422: "The request breaks a rule; `errors` names every field and its rule",
     501: "Not possible while SAGA_ORIGINAL_SERVICES names a service that would have to be ours",

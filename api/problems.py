@@ -45,6 +45,7 @@ class ProblemType(Enum):
     UNSUPPORTED = ("unsupported-media-type", 415, "The request body is of another type")
     MISDIRECTED = ("misdirected", 421, "Nothing is served here under that name")
     INVALID = ("invalid-request", 422, "The request breaks a rule")
+    TOO_MANY = ("too-many-requests", 429, "Too many requests")
     HEAD_TOO_LARGE = ("header-too-large", 431, "The request header is too large")
     INTERNAL = ("internal-error", 500, "Something went wrong here")
     NOT_IMPLEMENTED = ("not-implemented", 501, "Not possible with an original service")

@@ -105,6 +105,13 @@ class Settings(BaseSettings):
         description="let the gateway serve other addresses than loopback's although no keys are configured, because "
         "something else keeps strangers out",
     )
+    rate_limit: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        description="requests a second that each client may make of the gateway, by its API key or its address; those "
+        "beyond are answered with 429; unset: any number",
+    )
     request_timeout: float = Field(
         30.0,
         gt=0,

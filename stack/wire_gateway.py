@@ -83,6 +83,7 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
             default_coordinator=settings.default_coordinator,
             originals=settings.originals,
             secret=token.encode(),
+            rate=settings.rate_limit,
             keys=settings.api_keys,
         ),
         telemetry=measuring.telemetry(),

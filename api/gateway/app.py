@@ -25,6 +25,7 @@ from api.gateway.dependencies import (
 )
 from api.gateway.docs_page import add_docs_page
 from api.gateway.downstream import ReadApi
+from api.gateway.fair_share import Rate, RateLimited
 from api.gateway.guard import Guard, keys_asked
 from api.gateway.keys import Keys
 from api.gateway.operator_routes import operator_routes
@@ -107,6 +108,7 @@ def create_gateway(
         middleware=[
             Middleware(Edge, access=access or Access(), telemetry=telemetry),
             *([Middleware(Guard, keys=keys)] if keys else []),
+            *([Middleware(RateLimited, rate=Rate(settings.rate))] if settings.rate else []),
             Middleware(ByShortcut, shortcuts=shortcuts),
         ],
     )
@@ -126,7 +128,7 @@ def create_gateway(
             commands=accepting,
             queries=queries,
             shortcuts=shortcuts,
-            longest_wait=limits.longest_wait,
+            limits=limits,
         ),
         saga_routes(timelines=telling, queries=queries, feed=feed, limits=limits),
         payment_routes(queries, shortcuts),

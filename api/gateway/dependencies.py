@@ -97,6 +97,8 @@ class Limits:
     unstored: float = 3600.0  # with a long backlog, an order may be stored as late as this after it was accepted
     heartbeat: float = 15.0
     longest_wait: int = 30
+    streams: int = 2000  # open at once, of one client half of them
+    preferred_waits: int = 1000  # POSTs that wait for the end of their saga, likewise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,4 +109,5 @@ class GatewaySettings:
     limits: Limits = Limits()
     originals: Originals = NO_ORIGINALS
     secret: bytes = field(default=b"", repr=False)  # all gateways of a system have the same: it seals order ids
+    rate: float | None = None  # requests a second of each client; None: any number
     keys: tuple[ApiKey, ...] = ()  # none: whoever reaches the gateway may do everything

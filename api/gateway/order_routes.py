@@ -13,6 +13,7 @@ from api import examples
 from api.edge import correlation_id_of
 from api.fields import ORDER_ID, OrderIdInPath
 from api.gateway.commands import Commands, beyond_cancelling, key_taken
+from api.gateway.dependencies import Limits
 from api.gateway.examples import (
     ACCEPTED,
     BROKER_AWAY,
@@ -27,6 +28,7 @@ from api.gateway.examples import (
     TEMPORAL_AWAY,
     refused,
 )
+from api.gateway.fair_share import Places, client_of
 from api.gateway.guard import key_of, only_user
 from api.gateway.ownership import another_user, check_is_of, check_owns, check_places_for, empty_page
 from api.gateway.placing import Placing
@@ -92,17 +94,17 @@ _BEYOND: Final = (
 
 
 def order_routes(
-    *, placing: Placing, commands: Commands, queries: Queries, shortcuts: Shortcuts, longest_wait: int
+    *, placing: Placing, commands: Commands, queries: Queries, shortcuts: Shortcuts, limits: Limits
 ) -> APIRouter:
-    """Routes under `/orders`; `longest_wait` is in seconds."""
+    """Routes under `/orders`."""
     router = APIRouter(prefix="/orders", tags=["orders"])
-    _placing_route(router, placing, longest_wait)
+    _placing_route(router, placing, limits.longest_wait, Places("waiting POSTs", limits.preferred_waits))
     _look_up_routes(router, queries, shortcuts)
     _cancelling_routes(router, commands, queries)
     return router
 
 
-def _placing_route(router: APIRouter, placing: Placing, longest_wait: int) -> None:
+def _placing_route(router: APIRouter, placing: Placing, longest_wait: int, waits: Places) -> None:
     @router.post(
         "",
         summary="Place an order",
@@ -121,10 +123,11 @@ def _placing_route(router: APIRouter, placing: Placing, longest_wait: int) -> No
         wait = preferred_wait(request, longest_wait)
         correlation_id = correlation_id_of(request.scope)
         if not placing.can_be_found:
-            return _accepted(await placing.place(body, key, correlation_id), found_there=False)
+            return _accepted(await placing.place(body, key, correlation_id, asked_by=asked_by), found_there=False)
         if wait is None:
             return _accepted(await placing.place(body, key, correlation_id, asked_by=asked_by))
-        order_id, order = await placing.place_and_wait(body, key, correlation_id, seconds=wait, asked_by=asked_by)
+        with waits.take(client_of(request.scope)):
+            order_id, order = await placing.place_and_wait(body, key, correlation_id, seconds=wait, asked_by=asked_by)
         headers = {"Preference-Applied": f"wait={wait}"}
         return Response(order, media_type=_JSON, headers=headers) if order else _accepted(order_id, headers)
 

@@ -13,6 +13,7 @@ from api.edge import correlation_id_of
 from api.fields import ORDER_ID, OrderIdInPath
 from api.gateway.dependencies import EventFeed, Limits
 from api.gateway.examples import NO_EVENT_LOG, NO_ORDER_ID, SERVICE_AWAY, STREAM, TIMELINE
+from api.gateway.fair_share import Places, client_of
 from api.gateway.guard import only_user
 from api.gateway.ownership import check_owns
 from api.gateway.queries import Queries, events_removed, unknown_order
@@ -48,6 +49,7 @@ _STREAM: Final[Responses] = {
 def saga_routes(*, timelines: Timelines, queries: Queries, feed: EventFeed, limits: Limits) -> APIRouter:
     """Routes under `/orders/{orderId}`."""
     router = APIRouter(prefix="/orders/{orderId}", tags=["saga"])
+    places = Places("streams", limits.streams)
 
     @router.get(
         "/timeline",
@@ -79,6 +81,7 @@ def saga_routes(*, timelines: Timelines, queries: Queries, feed: EventFeed, limi
         correlation_id = correlation_id_of(request.scope)
         await check_owns(queries, order_id, only_user(request.scope), correlation_id)
         return await open_stream(
+            place=places.take(client_of(request.scope)),
             order_id=order_id,
             last_event_id=request.headers.get("last-event-id"),
             correlation_id=correlation_id,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AbstractContextManager, AsyncExitStack
 from typing import Final
 from uuid import UUID
 
@@ -39,6 +39,7 @@ class EventStream(StreamingResponse):
 
 async def open_stream(
     *,
+    place: AbstractContextManager[None],
     order_id: UUID,
     last_event_id: str | None,
     correlation_id: str,
@@ -52,6 +53,7 @@ async def open_stream(
     or the broker is away.
     """
     async with AsyncExitStack() as stack:
+        stack.enter_context(place)
         try:
             async with asyncio.timeout(limits.query):
                 live = await stack.enter_async_context(feed.subscribe(order_id))

@@ -240,6 +240,7 @@ class Neighbours:
     originals: Originals = NO_ORIGINALS
     keys: tuple[ApiKey, ...] = ()
     telemetry: Telemetry | None = None
+    rate: float | None = None
 
     def gateway(self) -> FastAPI:
         async def readiness() -> dict[str, str]:
@@ -263,6 +264,7 @@ class Neighbours:
                 originals=self.originals,
                 secret=self.secret,
                 keys=self.keys,
+                rate=self.rate,
             ),
             telemetry=self.telemetry,
         )

@@ -1,0 +1,138 @@
+"""A client that takes more than its share is refused, and nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from uuid import UUID
+
+import httpx
+import pytest
+
+from api.fields import ORDER_ID
+from api.gateway.examples import EVENTS
+from api.gateway.fair_share import Places, Rate, client_of
+from api.gateway.keys import Role, mint
+from api.problems import Problem
+from tests.support.fakes.gateway import Neighbours
+from tests.support.gateway_http import problem
+from tests.support.messages import USER
+
+pytestmark = pytest.mark.anyio
+
+(SHOP, SHOPS), (BULK, BULKS) = mint("shop", Role.CLIENT), mint("bulk", Role.CLIENT)
+BODY = {"userId": USER, "total": 999}
+
+
+def shown(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_client_has_its_rate_and_no_more_whatever_others_do() -> None:
+    clock = Clock()
+    rate = Rate(10, clock)
+    assert [rate.take("a") for _ in range(10)] == list(range(9, -1, -1))
+    for _ in range(90):
+        with pytest.raises(Problem) as refused:
+            rate.take("a")
+    assert refused.value.status == 429
+    assert rate.take("b") == 9
+    clock.now += 0.1
+    assert rate.take("a") == 0
+    clock.now += 3600
+    assert rate.take("a") == 9, "no more at once than in a second"
+
+
+def test_a_rate_below_one_a_second_says_how_long_to_wait() -> None:
+    rate = Rate(0.1, Clock())
+    rate.take("a")
+    with pytest.raises(Problem) as refused:
+        rate.take("a")
+    assert (refused.value.headers or {})["Retry-After"] == "10"
+
+
+def test_only_so_many_clients_are_remembered() -> None:
+    rate = Rate(1, Clock())
+    for number in range(30_000):
+        rate.take(str(number))
+    assert len(rate._left) <= 10_000
+
+
+@pytest.mark.parametrize(
+    ("host", "client"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8::1", str(0x20010DB800000000)),
+        ("2001:db8::ffff:1", str(0x20010DB800000000)),
+    ],
+)
+def test_a_client_without_a_key_is_known_by_its_address(host: str, client: str) -> None:
+    assert client_of({"client": (host, 4711)}) == client
+
+
+async def test_a_client_at_ten_times_its_rate_gets_429_and_others_are_served(around: Neighbours) -> None:
+    around.keys, around.rate = (SHOPS, BULKS), 5
+    async with around.client() as client:
+        answers = [await client.post("/api/orders", json=BODY, headers=shown(BULK)) for _ in range(50)]
+        others = [await client.post("/api/orders", json=BODY, headers=shown(SHOP)) for _ in range(5)]
+        health = [await client.get("/healthz") for _ in range(50)]
+    accepted = [answer for answer in answers if answer.status_code == 202]
+    refused = [answer for answer in answers if answer.status_code != 202]
+    assert 5 <= len(accepted) < 15
+    assert len(around.broker.published) == len(accepted) + 5
+    for answer in refused:
+        problem(answer, 429)
+        assert answer.headers["retry-after"] == "1"
+        assert answer.headers["ratelimit"].startswith('"default";r=0;t=')
+    for answer in [*accepted, *others]:
+        assert answer.headers["ratelimit-policy"] == '"default";q=5;w=1'
+    assert {answer.status_code for answer in others} == {202}
+    assert {answer.status_code for answer in health} == {200}
+
+
+async def test_without_a_limit_nothing_is_said_of_one(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/api/orders", json=BODY)
+    assert not {"ratelimit", "ratelimit-policy", "retry-after"} & set(answer.headers)
+
+
+def test_a_client_has_half_of_all_places_and_gives_them_back() -> None:
+    places = Places("streams", 4)
+    with places.take("a"), places.take("a"):
+        with pytest.raises(Problem) as refused, places.take("a"):
+            pass
+        assert (refused.value.status, (refused.value.headers or {})["Retry-After"]) == (503, "5")
+        with places.take("b"), places.take("b"), pytest.raises(Problem), places.take("c"):
+            pass
+    with places.take("c"):
+        pass
+
+
+async def test_waits_beyond_their_bound_are_refused_and_others_go_on(around: Neighbours) -> None:
+    around.limits = replace(around.limits, preferred_waits=4)
+    async with around.client() as client:
+        waiting = [
+            asyncio.create_task(client.post("/api/orders", json=BODY, headers={"Prefer": "wait=1"})) for _ in range(6)
+        ]
+        done, still = await asyncio.wait(waiting, timeout=0.5)
+        assert [task.result().status_code for task in done] == [503] * 4
+        assert (await client.post("/api/orders", json=BODY)).status_code == 202
+        assert {answer.status_code for answer in await asyncio.gather(*still)} == {202}
+        assert (await client.post("/api/orders", json=BODY, headers={"Prefer": "wait=0"})).status_code == 202
+
+
+async def test_streams_beyond_their_bound_are_refused_before_anything_is_asked(around: Neighbours) -> None:
+    around.limits = replace(around.limits, streams=0)
+    around.orders.log(f"/orders/{ORDER_ID}/events", *EVENTS)
+    async with around.client() as client:
+        answer = await client.get(f"/api/orders/{ORDER_ID}/stream")
+    assert problem(answer, 503)["detail"].startswith("As many streams")
+    assert around.orders.asked == []
+    assert around.feed.idle
+    assert UUID(ORDER_ID) not in around.feed.watchers
