@@ -62,7 +62,7 @@ STATS: Final = {
 }
 DEAD_LETTER: Final = {
     "id": "5f0c9c1b-7a3e-5d7e-9a53-6d0a1c2b3d4e",
-    "queue": "order.service",
+    "queue": "order-service",
     "reason": "MALFORMED",
     "error": "total must be a whole number",
     "attempts": 1,
@@ -78,7 +78,7 @@ DEAD_LETTER: Final = {
     "properties": None,
 }
 CAUSE: Final = {
-    "queue": "order.service",
+    "queue": "order-service",
     "eventType": None,
     "cause": "MALFORMED",
     "count": 3,

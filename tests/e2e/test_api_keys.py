@@ -96,15 +96,15 @@ def test_operators_see_to_dead_letters_events_and_sweeps_through_the_gateway(gua
     with httpx.Client(base_url=f"{guarded.urls['gateway']}/api/operator", headers=shown(ROOT[0]), timeout=60) as client:
         until(lambda: client.get("/dead-letters").json()["total"] >= 4, within=30, what="they are dead letters")
         groups = client.get("/dead-letters?group=cause").json()["data"]
-        assert ("order.service", "MALFORMED", 3) in {(each["queue"], each["cause"], each["count"]) for each in groups}
-        first = client.get("/dead-letters?queue=order.service").json()["data"][0]
+        assert ("order-service", "MALFORMED", 4) in {(each["queue"], each["cause"], each["count"]) for each in groups}
+        first = client.get("/dead-letters?queue=order-service").json()["data"][0]
         assert client.get(f"/dead-letters/{first['id']}").json() == first
         assert client.delete(f"/dead-letters/{first['id']}").json() == {"discarded": 1}
         assert client.get(f"/dead-letters/{first['id']}").status_code == 404
-        redriven = client.post("/dead-letters/redrive", json={"queue": "order.service"})
-        assert redriven.json() == {"redriven": 2}
-        waiting = "/dead-letters?queue=order.service"
-        until(lambda: client.get(waiting).json()["total"] == 2, within=30, what="they fail again")
+        redriven = client.post("/dead-letters/redrive", json={"queue": "order-service"})
+        assert redriven.json() == {"redriven": 3}
+        waiting = "/dead-letters?queue=order-service"
+        until(lambda: client.get(waiting).json()["total"] == 3, within=30, what="they fail again")
         assert client.post("/events/replay", json={"since": "2026-01-01T00:00:00Z"}).json()["replayed"] > 0
         audited = client.get("/audit").json()
         assert (audited["holds"], {each["violations"] for each in audited["checks"]}) == (True, {0})

@@ -374,7 +374,7 @@ async def test_a_replay_passes_its_conditions_on(orders_database: Database) -> N
     answer = await replay(orders_database, replayer, {"eventType": "OrderPaid", "since": "2026-02-15T01:42:19Z"})
 
     assert (answer.status_code, answer.json()) == (200, {"replayed": 3})
-    assert replayer.asked == [{"order_id": None, "event_type": "OrderPaid", "since": START, "until": None}]
+    assert replayer.asked == [{"order_id": None, "event_type": "OrderPaid", "since": START, "until": None, "by": ""}]
 
 
 @pytest.mark.parametrize(

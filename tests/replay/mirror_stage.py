@@ -13,6 +13,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from activities.steps import StepInput, StepResult
+from models.originals import NO_ORIGINALS, Originals
 from tests.replay.stage import Stage
 from tests.support.fakes.sagas import FakeOrderService, FakePaymentService, Story
 from workflows.mirrors import SagaMirrors
@@ -64,6 +65,7 @@ class MirrorStage(Stage):
 
     payment_timeout: float = 900.0
     compensation_timeout: float = 60.0
+    originals: Originals = NO_ORIGINALS
 
     def __post_init__(self) -> None:
         self.orders = PatientOrderService()
@@ -91,6 +93,7 @@ class MirrorStage(Stage):
             payment_timeout=self.payment_timeout,
             compensation_timeout=self.compensation_timeout,
             beside=lambda: beside,
+            originals=self.originals,
         )
 
     async def tell(self, *events: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from models.originals import ServiceName
 from tests.replay.mirror_stage import MirrorStage
 from tests.replay.stage import Run
 from tests.support.fakes.sagas import Story
@@ -241,6 +242,20 @@ async def compensation_never_confirmed(stage: MirrorStage) -> None:
 async def compensation_confirmed_after_all(stage: MirrorStage) -> None:
     await compensation_never_confirmed(stage)
     await stage.tell(stage.story.refunded)
+
+
+async def overdue_beside_an_original_order_service(stage: MirrorStage) -> None:
+    stage.story, stage.originals = stage.begun(ago=3600), frozenset({ServiceName.ORDER})
+    await stage.tell(stage.story.created)
+    assert (await stage.saga.query("status"))["needsOperator"]
+    await stage.tell(stage.story.approved)
+
+
+async def refunded_after_all_by_a_payment_service_that_took_over(stage: MirrorStage) -> None:
+    story = stage.story
+    await stage.tell(story.created, story.approved, story.paid, story.cancelled, story.voided)
+    assert (await stage.saga.query("status"))["needsOperator"]
+    await stage.tell(story.refunded)
 
 
 # Mirrors that somebody has Temporal cancel

@@ -17,6 +17,7 @@ from temporalio.client import (
 )
 
 from activities.stragglers import Place
+from models.originals import ServiceName
 from tests.replay.mirror_stage import FixedStory
 from tests.replay.reconciler_stage import ReconcilerStage
 from tests.replay.stage import Run, eventually
@@ -76,6 +77,12 @@ async def paid_order_without_money(stage: ReconcilerStage) -> None:
     stage.services.logs["read_order_events"] = [stage.story.created, stage.story.paid]
     stage.services.logs["read_payment_events"] = [stage.story.declined]
     stage.services.steps["cancel_order"] = [stage.story.cancelled]
+    await stage.begin_and_end()
+
+
+async def order_past_its_deadline_beside_an_original_payment_service(stage: ReconcilerStage) -> None:
+    stage.sweep = replace(stage.sweep, originals=[ServiceName.PAYMENT])
+    stage.has_an_overdue_order()
     await stage.begin_and_end()
 
 
