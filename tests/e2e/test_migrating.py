@@ -1,0 +1,61 @@
+"""`saga migrate` takes an original service's rows over and brings them back, and says what waits in queues."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.support.original_databases import OriginalDatabases, original_databases
+from tests.support.world import World
+
+SAGA = Path(sys.executable).parent / "saga"
+
+
+def saga(world: World, theirs: OriginalDatabases, *arguments: str, code: int = 0) -> str:
+    """What the command prints."""
+    originals = {f"SAGA_ORIGINAL_{kind.upper()}_DATABASE_URL": theirs.dsn(kind) for kind in ("orders", "payments")}
+    command = [str(SAGA), *arguments]
+    done = subprocess.run(command, env=world.env | originals, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_rows_go_over_and_back_and_the_totals_agree(world: World) -> None:
+    with original_databases(world) as theirs:
+        order_id = theirs.add_order("PAID", total=1250)
+        theirs.add_payment(order_id, "APPROVED", amount=1250)
+
+        planned = json.loads(saga(world, theirs, "migrate", "import", "orders", "--dry-run", "--json"))
+        assert (planned["done"], planned["ours"]) == ({"new": 1}, [])
+        assert "Both agree." in saga(world, theirs, "migrate", "import", "orders")
+        assert "Both agree." in saga(world, theirs, "migrate", "import", "payments")
+        assert world.order(order_id)["status"] == "PAID"
+        assert json.loads(saga(world, theirs, "migrate", "compare", "payments", "--json"))["agrees"]
+
+        theirs.execute("orders", """DELETE FROM "Order" """)
+        assert "They differ." in saga(world, theirs, "migrate", "compare", "orders", code=1)
+        planned = json.loads(saga(world, theirs, "migrate", "export", "orders", "--dry-run", "--json"))
+        assert (planned["theirs"], theirs.statuses("orders")) == ([], {})
+        assert "Both agree." in saga(world, theirs, "migrate", "export", "orders")
+        assert theirs.statuses("orders") == {order_id: "PAID"}
+
+
+def test_queues_are_removed_only_if_they_are_empty_and_nobody_reads_them(world: World) -> None:
+    def asked(*arguments: str, code: int = 0) -> Any:
+        command = [str(SAGA), *arguments]
+        done = subprocess.run(command, env=world.env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return json.loads(done.stdout)
+
+    world.start("order")
+    read = asked("migrate", "queues", "--of", "order", "--remove", "--json", code=1)
+    assert sum(queue["consumers"] for queue in read) > 0
+    assert not any(queue["removed"] for queue in read)
+    world.terminate("order")
+    removed = asked("migrate", "queues", "--of", "order", "--remove", "--json")
+    assert all(queue["removed"] for queue in removed)
+    gone = asked("migrate", "queues", "--of", "order", "--json")
+    assert {queue["messages"] for queue in gone} == {None}
