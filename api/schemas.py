@@ -191,10 +191,20 @@ class Discarded(Camel):
 class Replay(Strict):
     """Which events to publish once more: all that match every condition given; at least one is needed."""
 
-    model_config = ConfigDict(json_schema_extra={"examples": [{"orderId": ORDER_ID}]})
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"orderId": ORDER_ID}],
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "string"}}}
+                for name in ("orderId", "eventType", "since", "until")
+            ],
+        }
+    )
 
     order_id: UUID | None = None
-    event_type: str | None = Field(None, examples=[EventType.ORDER_CREATED.value])
+    event_type: str | None = Field(
+        None, examples=[EventType.ORDER_CREATED.value], json_schema_extra={"enum": [*sorted(MESSAGE_TYPES), None]}
+    )
     since: AwareDatetime | None = None
     until: AwareDatetime | None = None
 

@@ -41,6 +41,10 @@ class KnowsEverything(dict[str, tuple[int, bytes]]):
                 return super().get("payment events")
             case ["payments", "stats"]:
                 return super().get("stats")
+            case ["dead-letters", act] | ["events", act]:
+                return super().get(act)
+            case ["audit"]:
+                return super().get("audit")
             case [_]:
                 return super().get("list")
             case _:
@@ -69,9 +73,17 @@ def _document() -> Any:
     around.orders.log("order events", CREATED, PAID)
     around.orders.tell("list", {"data": [_order("PAID")], "meta": META})
     around.payments.says = KnowsEverything()
+    around.worker.says = KnowsEverything()
     around.payments.log("payment events", APPROVED)
     around.payments.tell("list", {"data": [PAYMENT], "meta": META})
     around.payments.tell("stats", examples.STATS)
+    for process in (around.orders, around.payments, around.worker):
+        process.tell("find", {"data": [examples.DEAD_LETTER], "total": 1})
+        process.tell("causes", {"data": [examples.CAUSE]})
+        process.tell("redrive", {"redriven": 1})
+        process.tell("discard", {"discarded": 1})
+        process.tell("replay", {"replayed": 1})
+        process.tell("audit", {"checks": [], "waiting": 0})
     for number, status in enumerate(STATUSES):
         around.orders.tell(f"one {number}", _order(status))
         around.payments.tell(f"one {number}", PAYMENT)
