@@ -11,7 +11,7 @@ from models.database import Database
 _MOST_COUNTED: Final = 100_000  # events of an outbox: counting more would take longer than anybody waits
 # Events leave in the order of their numbers, nearly: the first is the oldest, but for a moment.
 _OUTBOX: Final = f"""
-    SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT {_MOST_COUNTED}) AS some) AS events,
+    SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT {_MOST_COUNTED}) AS counted) AS events,
            (SELECT extract(epoch FROM clock_timestamp() - created_at) FROM outbox ORDER BY seq LIMIT 1) AS oldest
 """
 

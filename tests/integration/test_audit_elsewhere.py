@@ -127,7 +127,8 @@ def test_an_orchestrated_order_that_was_never_stored_is_found(mirrored: Mirrored
 
 def test_a_saga_without_a_workflow_is_found(mirrored: Mirrored) -> None:
     unknown = str(uuid4())
-    mirrored.spoil("UPDATE orders SET id = %s WHERE id = %s", unknown, mirrored.choreographed)
+    for change in ("UPDATE orders SET id = %s WHERE id = %s", "UPDATE event_log SET order_id = %s WHERE order_id = %s"):
+        mirrored.spoil(change, unknown, mirrored.choreographed)
     report = mirrored.audit()
     # The other way round: its mirror knows an order that is stored nowhere now, as after a restore.
     assert mirrored.choreographed in {each.id for each in report.tallies[ORDERS_STORED].examples}

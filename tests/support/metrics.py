@@ -19,7 +19,8 @@ class Metrics:
         return {sample.name for sample in self._samples}
 
     def __call__(self, name: str, **labels: str) -> float:
-        """The sum of the samples of this name that have these labels, 0 without any."""
+        """The sum of the samples of this name that have these labels, 0 without any. Fails if none has the name."""
+        assert name in self.names, f"{name} is not shown"
         return sum(
             sample.value for sample in self._samples if sample.name == name and labels.items() <= sample.labels.items()
         )
