@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from api.fields import ORDER_ID, PAYMENT_ID
+from models.message_types import CommandType
 from models.times import wire_time
 
 USER_ID: Final = "d55fa6d6-63c2-4633-aeaf-ecf0c80fb48f"
@@ -73,7 +74,7 @@ DEAD_LETTER: Final = {
     "eventType": None,
     "eventId": None,
     "orderId": None,
-    "body": {"eventType": "CreateOrderRequested", "payload": {"total": 9.5}},
+    "body": {"eventType": CommandType.CREATE_ORDER_REQUESTED.value, "payload": {"total": 9.5}},
     "bodyBase64": None,
     "properties": None,
 }
