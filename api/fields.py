@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated, Any, Final
 from uuid import UUID
 
 from fastapi import Path
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
 
 from models.money import CURRENCIES, MAX_TOTAL
 
@@ -27,12 +28,20 @@ def _digits_only(text: Any) -> Any:
     return text
 
 
+def _no_number(time: Any) -> Any:
+    if not isinstance(time, datetime) and not (isinstance(time, str) and "-" in time[1:]):
+        raise ValueError("must be a date and time such as 2026-02-15T01:42:19Z")
+    return time
+
+
 Currency = Annotated[
     str,
     AfterValidator(_check_currency),
     WithJsonSchema({"type": "string", "enum": sorted(CURRENCIES), "description": "ISO 4217 code"}),
 ]
 MinorUnits = Annotated[int, Field(strict=True, ge=1, le=MAX_TOTAL, description="In minor units: 999 is 9.99")]
+# Seconds since 1970 are no time here: whoever means a year would name a moment of 1970.
+PointInTime = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 PageNumber = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(_digits_only)]
 PageLimit = Annotated[int, Field(ge=1, le=100), BeforeValidator(_digits_only)]
 # The aliases are the clients' names, so that a 422 names the field by the name that the client knows.

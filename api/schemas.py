@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from api import examples
-from api.fields import ORDER_ID, PageLimit, PageNumber
+from api.fields import ORDER_ID, PageLimit, PageNumber, PointInTime
 from api.problems import Violation, invalid
 from models.lifecycle import OrderStatus, PaymentStatus
 from models.message_types import MESSAGE_TYPES, EventType
@@ -205,8 +205,8 @@ class Replay(Strict):
     event_type: str | None = Field(
         None, examples=[EventType.ORDER_CREATED.value], json_schema_extra={"enum": [*sorted(MESSAGE_TYPES), None]}
     )
-    since: AwareDatetime | None = None
-    until: AwareDatetime | None = None
+    since: PointInTime | None = None
+    until: PointInTime | None = None
 
 
 class Replayed(Camel):

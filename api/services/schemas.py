@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
+from api.fields import PointInTime
 from api.schemas import Camel, DeadLetterFilter, PaymentsPage, Replay, Strict
 
 MOST_ORDERS: Final = 5000  # of one user, whose payments are listed together
@@ -60,8 +61,8 @@ class EventsQuery(Strict):
 
     order_id: UUID | None = Field(None, description="Only this order's")
     event_type: str | None = Field(None, description="Only of this type")
-    since: AwareDatetime | None = Field(None, description="Only what happened then or later")
-    until: AwareDatetime | None = Field(None, description="Only what happened before")
+    since: PointInTime | None = Field(None, description="Only what happened then or later")
+    until: PointInTime | None = Field(None, description="Only what happened before")
     limit: int = Field(100, ge=1, le=1000, description="How many at most")
 
 

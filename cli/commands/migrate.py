@@ -85,8 +85,8 @@ def queues(names: Names = None, of: Ours = "", remove: Remove = False, as_json: 
             (text(s.name), "no such queue" if s.messages is None else str(s.messages), str(s.consumers)) for s in states
         ]
         echo_table(("QUEUE", "MESSAGES", "READERS"), rows)
-    if any(state.removed for state in states):
-        say("Removed.")
+        if any(state.removed for state in states):
+            say("Removed.")
     idle = all(state.idle for state in states)
     if remove and not idle:
         complain("nothing is removed: messages wait, or somebody reads")

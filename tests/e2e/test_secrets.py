@@ -44,7 +44,7 @@ def test_no_log_shows_a_secret_whatever_goes_wrong(stack: Stack) -> None:
     stack.saga("dead-letters", "discard", "--all", "--yes")
     secrets = Secrets.of(stack.data)
     for url in (
-        stack.urls["orders_db"].replace("/orders", "/payments"),
+        stack.urls["orders_db"].removesuffix("/orders") + "/payments",
         stack.urls["orders_db"].replace(secrets.orders, secrets.payments),
     ):
         with pytest.raises(psycopg.OperationalError):

@@ -84,7 +84,19 @@ async def test_redriving_answers_how_many_and_replaying_too(around: Neighbours) 
     assert around.orders.asked[1].content == {"eventType": "OrderPaid", "by": "root"}
 
 
-@pytest.mark.parametrize("body", [{}, {"eventType": "Nothing"}, {"orderId": "42"}, {"by": "mallory"}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"eventType": "Nothing"},
+        {"orderId": "42"},
+        {"by": "mallory"},
+        {"since": 182},
+        {"since": "182"},
+        {"until": -182.5},
+        {"since": "2026-02-15T01:42:19"},
+    ],
+)
 async def test_a_replay_of_nothing_in_particular_is_refused(around: Neighbours, body: Any) -> None:
     problem(await ask(around, "POST", "/api/operator/events/replay", body), 422)
     assert around.orders.asked == []
