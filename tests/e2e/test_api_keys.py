@@ -38,7 +38,7 @@ CAROL = _CAROLS["key"], _CAROLS["record"]
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnStack]:
-    stack = OwnStack(tmp_path_factory.mktemp("guarded"), OFFSET + 440)
+    stack = OwnStack(tmp_path_factory.mktemp("guarded"), OFFSET + 340)
     records = ",".join([str(SHOP[1]), str(ROOT[1]), BOB[1], CAROL[1]])
     try:
         stack.up(api_keys=records)
