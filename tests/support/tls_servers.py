@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 import psycopg
@@ -42,7 +43,10 @@ def running(folder: Path, authority: Authority, server: Pair) -> Iterator[tuple[
     """Both servers, and the port on which RabbitMQ takes TLS; PostgreSQL takes it on its only port."""
     secrets = local.Secrets.of(folder)
     with ExitStack() as stack:
-        database, port = stack.enter_context(_postgres(folder / "postgres", authority, server, secrets))
+        # PostgreSQL of the system starts in no folder whose parents its user can't enter, as those of pytest's are.
+        opened = Path(stack.enter_context(TemporaryDirectory(prefix="saga-tls-")))
+        opened.chmod(0o755)
+        database, port = stack.enter_context(_postgres(opened / "postgres", authority, server, secrets))
         broker_port, api = stack.enter_context(_rabbitmq(folder, authority, server, secrets))
         plain, amqps = broker_port
         yield (
