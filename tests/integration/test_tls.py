@@ -126,7 +126,10 @@ class Protected:
         self.world.launch(process, **{**given, **changed})
 
         def said() -> str:
-            answer = httpx.get(f"http://127.0.0.1:{self.world.ports[process]}/readyz", timeout=5)
+            try:
+                answer = httpx.get(f"http://127.0.0.1:{self.world.ports[process]}/readyz", timeout=5)
+            except httpx.TransportError:  # it is still starting
+                return ""
             told = str(answer.json()["checks"][part])
             return told if "certificate" in told or "TLS" in told else ""
 
@@ -177,10 +180,15 @@ def test_both_coordinators_run_over_tls_alone(system: Protected) -> None:
             " JOIN pg_stat_ssl s USING (pid) WHERE a.application_name LIKE '%% service' GROUP BY 1"
         ).fetchall()
     assert dict(rows) == {"orders service": True, "payments service": True}
-    connections = httpx.get(f"{system.world.servers.rabbitmq_api}/vhosts/{system.world.name}/connections", timeout=20)
-    assert {(each["user"], each["ssl"]) for each in connections.json()} == {
-        (user, True) for user in ("order", "payment", "worker", "gateway")
-    }
+    connections = f"{system.world.servers.rabbitmq_api}/vhosts/{system.world.name}/connections"
+    expected = {(user, True) for user in ("order", "payment", "worker", "gateway")}
+
+    def all_known() -> bool:  # RabbitMQ counts its connections every few seconds
+        found = {(each["user"], each["ssl"]) for each in httpx.get(connections, timeout=20).json()}
+        assert found <= expected
+        return found == expected
+
+    until(all_known, what="every process is connected by TLS")
     amqp = system.broker("operator")
     found = system.saga("audit", "--json", "--grace", "1", "--timelines", "all", amqp_url=amqp)
     report = json.loads(found.stdout)
