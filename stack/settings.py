@@ -2,75 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from collections.abc import Mapping
+from typing import Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from api.gateway.keys import ApiKey, parse_all
-from choreography.broker import nodes, unreadable_files
 from choreography.topology import DEFAULT_RETRY_DELAYS
 from embedded.errors import StackError
-from models.originals import Originals, ServiceName
+from models.originals import Originals
 from models.saga import Coordinator
 from stack.addresses import Process
+from stack.setting_types import ApiKeys, BrokerUrls, DatabaseUrl, Delays, HostNames, HttpUrl, Origins, ServiceNames
 
-
-def _parts(value: Any) -> Any:
-    return [part for part in value.replace(" ", "").split(",") if part] if isinstance(value, str) else value
-
-
-def _keys(value: Any) -> Any:
-    return parse_all(value) if isinstance(value, str) else value
-
-
-def _url(*schemes: str) -> Callable[[SecretStr], SecretStr]:
-    def check(url: SecretStr) -> SecretStr:
-        if not _is_url(url.get_secret_value(), schemes):  # the message must not have the URL: it may hold a password
-            raise ValueError(f"must be like {schemes[0]}://user:password@host:port/name")
-        return url
-
-    return check
-
-
-def _cluster(urls: SecretStr) -> SecretStr:
-    for node in nodes(urls.get_secret_value()):
-        if not _is_url(node, ("amqp", "amqps")) or "," in (urlsplit(node).hostname or ""):
-            rule = "must be like amqp://user:password@host:port/name, or several such URLs separated by commas"
-            raise ValueError(rule)
-    for path in unreadable_files(urls.get_secret_value()):
-        raise ValueError(f"names the file {path}, which cannot be read")
-    return urls
-
-
-def _is_url(text: str, schemes: Sequence[str]) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
-
-
-def _host_name(text: str) -> str:
-    if not re.fullmatch(_NAME, text):
-        raise ValueError("must be names such as shop.example, without scheme and port")
-    return text
-
-
-def _origin(text: str) -> str:
-    if not re.fullmatch(rf"https?://{_NAME}(:[0-9]{{1,5}})?", text):
-        raise ValueError("must be origins such as https://shop.example, without a path")
-    return text
-
-
-_NAME = r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])"
-_HostName = Annotated[str, AfterValidator(_host_name)]
-_Origin = Annotated[str, AfterValidator(_origin)]
-_Delay = Annotated[float, Field(gt=0, le=86_400)]  # seconds
-_CENTURY = 3_155_760_000  # seconds
+_CENTURY: Final = 3_155_760_000  # seconds
 
 
 class Settings(BaseSettings):
@@ -85,17 +30,17 @@ class Settings(BaseSettings):
         le=65535,
         description="port to listen on; by default 3000 (gateway), 3001 (order), 3002 (payment), 3003 (worker)",
     )
-    allowed_hosts: Annotated[tuple[_HostName, ...], NoDecode, BeforeValidator(_parts)] = Field(
+    allowed_hosts: HostNames = Field(
         (),
         description="names, beside localhost and loopback's addresses, under which this process may be asked for "
         "(the Host of a request), comma-separated, each for any port",
     )
-    cors_origins: Annotated[tuple[_Origin, ...], NoDecode, BeforeValidator(_parts)] = Field(
+    cors_origins: Origins = Field(
         (),
         description="origins whose web pages may use the gateway from a browser, such as `https://shop.example`, "
         "comma-separated; all others may not",
     )
-    api_keys: Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys)] = Field(
+    api_keys: ApiKeys = Field(
         (),
         description="who may use the gateway: records `name:role:digest` or `name:role:userId:digest`, separated by "
         "commas or white space; `saga keys new` makes them, [Keys](keys.md) tells more; none: whoever reaches it may",
@@ -118,28 +63,28 @@ class Settings(BaseSettings):
         le=3600,
         description="seconds in which a client must have sent a request, and in which it must have begun to",
     )
-    amqp_url: Annotated[SecretStr, AfterValidator(_cluster)] = Field(
+    amqp_url: BrokerUrls = Field(
         SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
         description="RabbitMQ, with user and password; of a cluster every node's URL, comma-separated: "
         "whenever a connection is lost, the next is tried",
     )
-    orders_database_url: Annotated[SecretStr, AfterValidator(_url("postgresql", "postgres"))] = Field(
+    orders_database_url: DatabaseUrl = Field(
         SecretStr("postgresql://orders:orders@127.0.0.1:5432/orders"), description="the order service's database"
     )
-    payments_database_url: Annotated[SecretStr, AfterValidator(_url("postgresql", "postgres"))] = Field(
+    payments_database_url: DatabaseUrl = Field(
         SecretStr("postgresql://payments:payments@127.0.0.1:5432/payments"),
         description="the payment service's database",
     )
     database_connections: int = Field(8, ge=2, le=200, description="connections each service keeps to its database")
-    order_service_url: Annotated[SecretStr, AfterValidator(_url("http", "https"))] = Field(
+    order_service_url: HttpUrl = Field(
         SecretStr("http://127.0.0.1:3001"),
         description="where the gateway asks the order service; a password in it is sent as Basic credentials, instead "
         "of the internal token",
     )
-    payment_service_url: Annotated[SecretStr, AfterValidator(_url("http", "https"))] = Field(
+    payment_service_url: HttpUrl = Field(
         SecretStr("http://127.0.0.1:3002"), description="where the gateway asks the payment service, likewise"
     )
-    worker_url: Annotated[SecretStr, AfterValidator(_url("http", "https"))] = Field(
+    worker_url: HttpUrl = Field(
         SecretStr("http://127.0.0.1:3003"), description="where the gateway asks the worker for its dead letters"
     )
     internal_token: SecretStr = Field(
@@ -150,7 +95,7 @@ class Settings(BaseSettings):
     default_coordinator: Coordinator = Field(
         Coordinator.CHOREOGRAPHY, description="coordinator of an order that names none"
     )
-    original_services: Annotated[tuple[ServiceName, ...], NoDecode, BeforeValidator(_parts)] = Field(
+    original_services: ServiceNames = Field(
         (),
         description="which services are original ones, `order`, `payment` or both, comma-separated: the gateway "
         "refuses what would not work with them (501), and mirrors don't wait for events that they never send; "
@@ -204,7 +149,7 @@ class Settings(BaseSettings):
         description="seconds within which a saga must be over to get no mirror, its timeline being told from the event "
         "logs; 0: every saga gets a mirror",
     )
-    retry_delays: Annotated[tuple[_Delay, ...], NoDecode, BeforeValidator(_parts)] = Field(
+    retry_delays: Delays = Field(
         DEFAULT_RETRY_DELAYS,
         min_length=1,
         max_length=20,

@@ -20,10 +20,10 @@ from choreography.feed import Feed
 from choreography.topology import Topology
 from embedded.errors import StackError
 from metrics.measuring import Measuring
-from stack import protection
 from stack.process import Wired
 from stack.settings import Settings
-from workflows.temporal_client import answers, connect
+from stack.temporal import client_of
+from workflows.temporal_client import answers
 from workflows.timeline_queries import WorkflowTimelines
 
 
@@ -48,12 +48,7 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
     ]
 
     measuring = Measuring(enabled=settings.metrics)
-    temporal = await connect(
-        settings.temporal_address,
-        settings.temporal_namespace,
-        protection.of_temporal(settings.temporal_variables),
-        runtime=measuring.runtime,
-    )
+    temporal = await client_of(settings, measuring)
     orchestration = Orchestration(
         temporal, payment_timeout=settings.payment_timeout, retry_delays=settings.retry_delays
     )

@@ -47,14 +47,13 @@ from models.database import Database
 from models.migrations import DatabaseName, migrate
 from models.order import Order
 from models.payment import Payment
-from stack import protection
 from stack.process import Wired
 from stack.settings import Settings
+from stack.temporal import client_of
 from stack.wire_provider import wire_provider
 from workflows.activity_workers import activity_worker
 from workflows.naming import PAYMENT_TASK_QUEUE
 from workflows.serving import Serving
-from workflows.temporal_client import connect
 from workflows.worker import serving_sagas
 
 log = structlog.get_logger()
@@ -159,12 +158,7 @@ async def _service(
     measuring.read(outbox.waiting(database), queues.dead_letters(Depths(consuming), queue))
     relay = Relay(publishing, database, grace=settings.relay_grace, interval=settings.relay_interval)
 
-    temporal = await connect(
-        settings.temporal_address,
-        settings.temporal_namespace,
-        protection.of_temporal(settings.temporal_variables),
-        runtime=measuring.runtime,
-    )
+    temporal = await client_of(settings, measuring)
     worker = serving(temporal, activities, limit=settings.prefetch, grace=settings.shutdown_timeout)
 
     async def readiness() -> Mapping[str, str]:

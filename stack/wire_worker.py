@@ -20,16 +20,15 @@ from choreography.subscription import Subscribe, Subscription
 from choreography.topology import MIRROR_QUEUE, Topology
 from metrics import queues
 from metrics.measuring import Measuring
-from stack import protection
 from stack.process import Wired
 from stack.settings import Settings
+from stack.temporal import client_of
 from workflows import worker
 from workflows.mirror_feed import MirrorFeed, Repair
 from workflows.mirrors import SagaMirrors
 from workflows.reconciler_schedule import schedule_reconciler
 from workflows.serving import Serving
 from workflows.sweep import Sweep
-from workflows.temporal_client import connect
 
 _HELD: Final = 20_000  # events
 
@@ -37,12 +36,7 @@ _HELD: Final = 20_000  # events
 async def wire_worker(settings: Settings) -> Wired:
     """Wire the worker. It needs the broker and Temporal, and waits for neither."""
     measuring = Measuring(enabled=settings.metrics)
-    client = await connect(
-        settings.temporal_address,
-        settings.temporal_namespace,
-        protection.of_temporal(settings.temporal_variables),
-        runtime=measuring.runtime,
-    )
+    client = await client_of(settings, measuring)
     broker = Broker(
         settings.amqp_url.get_secret_value(),
         name=f"{MIRROR_QUEUE} consumer",

@@ -27,7 +27,12 @@ _AWAY: Final = unavailable("The payment service does not answer; try again")
 def payment_routes(queries: Queries, shortcuts: Shortcuts) -> APIRouter:
     """Routes under `/payments`."""
     router = APIRouter(prefix="/payments", tags=["payments"])
+    _overview_routes(router, queries)
+    _lookup_routes(router, queries, shortcuts)
+    return router
 
+
+def _overview_routes(router: APIRouter, queries: Queries) -> None:
     @router.get(
         "",
         summary="List payments, newest first",
@@ -56,6 +61,14 @@ def payment_routes(queries: Queries, shortcuts: Shortcuts) -> APIRouter:
         check_may_see_all(only_user(request.scope))
         return await answer(request, "/payments/stats", no_payments())
 
+    async def answer(request: Request, path: str, missing: Problem, params: dict[str, Any] | None = None) -> Response:
+        found = await queries.ask(queries.payments, path, correlation_id_of(request.scope), params)
+        if found is None:
+            raise missing
+        return Response(found, media_type="application/json")
+
+
+def _lookup_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) -> None:
     @shortcuts.to("/api/payments/order/{orderId}")
     @router.get(
         "/order/{orderId}",
@@ -90,14 +103,6 @@ def payment_routes(queries: Queries, shortcuts: Shortcuts) -> APIRouter:
             raise missing
         await check_payment_is_of(queries, found, only_user(request.scope), correlation_id, missing)
         return Response(found, media_type="application/json")
-
-    async def answer(request: Request, path: str, missing: Problem, params: dict[str, Any] | None = None) -> Response:
-        found = await queries.ask(queries.payments, path, correlation_id_of(request.scope), params)
-        if found is None:
-            raise missing
-        return Response(found, media_type="application/json")
-
-    return router
 
 
 def no_payments() -> Problem:

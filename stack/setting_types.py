@@ -1,0 +1,76 @@
+"""Define the types of settings that an environment gives as text: lists, URLs, names and API keys."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, TypeAlias
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+from api.gateway.keys import ApiKey, parse_all
+from choreography.broker import nodes, unreadable_files
+from models.originals import ServiceName
+
+_NAME: Final = r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])"
+
+
+def _parts(value: Any) -> Any:
+    return [part for part in value.replace(" ", "").split(",") if part] if isinstance(value, str) else value
+
+
+def _keys(value: Any) -> Any:
+    return parse_all(value) if isinstance(value, str) else value
+
+
+def _url(*schemes: str) -> Callable[[SecretStr], SecretStr]:
+    def check(url: SecretStr) -> SecretStr:
+        if not _is_url(url.get_secret_value(), schemes):  # the message must not have the URL: it may hold a password
+            raise ValueError(f"must be like {schemes[0]}://user:password@host:port/name")
+        return url
+
+    return check
+
+
+def _cluster(urls: SecretStr) -> SecretStr:
+    for node in nodes(urls.get_secret_value()):
+        if not _is_url(node, ("amqp", "amqps")) or "," in (urlsplit(node).hostname or ""):
+            rule = "must be like amqp://user:password@host:port/name, or several such URLs separated by commas"
+            raise ValueError(rule)
+    for path in unreadable_files(urls.get_secret_value()):
+        raise ValueError(f"names the file {path}, which cannot be read")
+    return urls
+
+
+def _is_url(text: str, schemes: Sequence[str]) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def _host_name(text: str) -> str:
+    if not re.fullmatch(_NAME, text):
+        raise ValueError("must be names such as shop.example, without scheme and port")
+    return text
+
+
+def _origin(text: str) -> str:
+    if not re.fullmatch(rf"https?://{_NAME}(:[0-9]{{1,5}})?", text):
+        raise ValueError("must be origins such as https://shop.example, without a path")
+    return text
+
+
+Delays: TypeAlias = Annotated[tuple[Annotated[float, Field(gt=0, le=86_400)], ...], NoDecode, BeforeValidator(_parts)]
+HostNames: TypeAlias = Annotated[
+    tuple[Annotated[str, AfterValidator(_host_name)], ...], NoDecode, BeforeValidator(_parts)
+]
+Origins: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_parts)]
+ServiceNames: TypeAlias = Annotated[tuple[ServiceName, ...], NoDecode, BeforeValidator(_parts)]
+ApiKeys: TypeAlias = Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys)]
+BrokerUrls: TypeAlias = Annotated[SecretStr, AfterValidator(_cluster)]
+DatabaseUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_url("postgresql", "postgres"))]
+HttpUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_url("http", "https"))]
