@@ -107,7 +107,7 @@ def act_on(kind: Kind, row: Row, known: Known | None) -> Act:
     if kind == "payments" and is_owed(known):
         return Act.AHEAD
     if (known.money, known.currency) != (row.money, CURRENCY) or (kind == "orders" and known.other_id != row.other_id):
-        raise Unfit(f"{kind} {row.id}: we have it with another amount, currency or user")
+        raise Unfit("we have it with another amount, currency or user")
     match _ahead(row.status, known.status):
         case Side.NEITHER:
             return Act.THERE

@@ -28,7 +28,8 @@ def running(data: Path, offset: int) -> Iterator[Servers]:
     try:
 
         def ready() -> bool:
-            assert process.poll() is None, "the servers have ended"
+            if process.poll() is not None:  # no AssertionError: waiting longer won't help
+                raise RuntimeError("the servers have ended; what they printed says why")
             return bool((state.read(data) or {}).get("ready"))
 
         until(ready, within=240, what="PostgreSQL and RabbitMQ are ready")
