@@ -193,7 +193,7 @@ class Subscription:
         await asyncio.wait((consuming,), timeout=_ANSWERED_WITHIN)
         self._silent = not consuming.done() or isinstance(_error_of(consuming), ConnectionInternalError)
         if self._silent:
-            log.error("queue_without_leader", why=does_nothing_for(self._queue))
+            log.error("queue_does_nothing", why=does_nothing_for(self._queue))
             raise ConnectionError(f"RabbitMQ gives nobody anything from {self._queue!r}")
         return str(consuming.result().consumer_tag)
 

@@ -1,4 +1,4 @@
-"""Recognise a queue for which RabbitMQ, though connected, confirms nothing: it may have no leader."""
+"""Recognise a queue for which RabbitMQ, though connected, confirms nothing: it is full, or the queue has no leader."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Unconfirmed:
             else:
                 self._silent.pop(place, None)
         if (told := self.standing) and self._throttle(told):
-            log.error("queue_without_leader", why=told)
+            log.error("queue_does_nothing", why=told)
 
     @property
     def standing(self) -> str | None:
@@ -66,6 +66,7 @@ class Unconfirmed:
 def does_nothing_for(*queues: str) -> str:
     """What to say of queues of which at least one is neither written nor read."""
     return (
-        f"RabbitMQ does nothing for queue {' or '.join(map(repr, queues))}: it may have no leader. "
-        "Look with `rabbitmq-queues quorum_status`, and do what docs/restoring.md says of a queue without a leader"
+        f"RabbitMQ does nothing for queue {' or '.join(map(repr, queues))}. Its disk or memory may be full: "
+        "`rabbitmq-diagnostics alarms` tells. Else the queue may have no leader: `rabbitmq-queues quorum_status` "
+        "tells, and docs/restoring.md says what to do"
     )

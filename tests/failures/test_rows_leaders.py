@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
 
+from embedded.rabbitmq import NODE
 from embedded.supervisor import DEAD_AFTER
 from tests.support.broker_node import in_broker, store
 from tests.support.messages import BODY, create
@@ -43,7 +46,7 @@ def test_43_a_queue_that_takes_nothing_makes_its_publisher_unready_and_is_named(
     with silent(world, letters):
         world.publish(("orders.exchange", "order.create.requested", b"poison"))
         until(lambda: letters in broker_check(world, "order"), what="it is unready, and names the queue")
-        assert world.log("order").count("queue_without_leader") == 1
+        assert world.log("order").count("queue_does_nothing") == 1
     world.wait_ready("order")
     # The queue took what was published while it was silent, too: unconfirmed, it was published again.
     found = until(world.dead_letters, what="it is a dead letter")
@@ -86,6 +89,19 @@ def test_17_queues_that_come_back_without_a_leader_elect_one(world: World) -> No
     world.wait_status(order_id, "PAID", "APPROVED")
     world.wait_at_rest([order_id])
     assert world.servers.pids()["rabbitmq"] not in (None, killed)
+
+
+def test_17_the_documented_command_has_a_queue_elect_a_leader(world: World) -> None:
+    world.start("order")
+    page = (Path(__file__).parents[2] / "docs" / "restoring.md").read_text()
+    documented = re.search(r"eval '(\w+):(\w+)\((.+), node\(\)}\)\.'", page)
+    assert documented, "docs/restoring.md names the command"
+    module, function, member = documented.groups()
+    queue = member.replace("%2F", world.name).replace("QUEUE", "order-service")
+    in_broker(world.servers, module, function, f"{queue}, '{NODE}'}}")
+    order_id = str(uuid4())
+    world.publish(create(order_id))
+    until(lambda: world.find_order(order_id), what="the queue goes on")
 
 
 def _accepted(world: World) -> str:
