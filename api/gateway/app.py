@@ -8,12 +8,14 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
-from starlette.responses import RedirectResponse, Response
 
 from api import problems
 from api.access import Access
 from api.edge import Edge
 from api.gateway.commands import Commands
+from api.gateway.console.files import console_file_routes
+from api.gateway.console.session_routes import session_routes
+from api.gateway.console.sessions import Sessions
 from api.gateway.dependencies import (
     Clock,
     CommandSender,
@@ -87,6 +89,7 @@ def create_gateway(
     settings = settings or GatewaySettings()
     limits, ids, shortcuts = settings.limits, OrderIds(settings.secret), Shortcuts()
     originals, keys = settings.originals, Keys(settings.keys)
+    sessions = Sessions(settings.secret, settings.keys)
     queries = Queries(
         orders=ReadApi("order service", asked_through(orders, ServiceName.ORDER, originals)),
         payments=ReadApi("payment service", asked_through(payments, ServiceName.PAYMENT, originals)),
@@ -107,7 +110,7 @@ def create_gateway(
         generate_unique_id_function=operation_id,
         middleware=[
             Middleware(Edge, access=access or Access(), telemetry=telemetry),
-            *([Middleware(Guard, keys=keys)] if keys else []),
+            *([Middleware(Guard, keys=keys, sessions=sessions, clock=clock)] if keys else []),
             *([Middleware(RateLimited, rate=Rate(settings.rate))] if settings.rate else []),
             Middleware(ByShortcut, shortcuts=shortcuts),
         ],
@@ -133,15 +136,13 @@ def create_gateway(
         saga_routes(timelines=telling, queries=queries, feed=feed, limits=limits),
         payment_routes(queries, shortcuts),
         operator_routes(operators),
+        session_routes(keys=keys, sessions=sessions, clock=clock, settings=settings),
     ):
         app.include_router(routes, prefix="/api")
+    app.include_router(console_file_routes())
     app.include_router(health_routes(readiness))
     if telemetry is not None:
         app.include_router(metrics_route(telemetry))
-
-    @app.get("/", include_in_schema=False)
-    async def start() -> Response:
-        return RedirectResponse("/docs")
 
     describe(app, CreateOrder, CancelOrder, UpdateOrder, DeadLetterFilter, Replay, keys=keys_asked(required=bool(keys)))
     return app

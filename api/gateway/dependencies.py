@@ -111,3 +111,4 @@ class GatewaySettings:
     secret: bytes = field(default=b"", repr=False)  # all gateways of a system have the same: it seals order ids
     rate: float | None = None  # requests a second of each client; None: any number
     keys: tuple[ApiKey, ...] = ()  # none: whoever reaches the gateway may do everything
+    temporal_ui: str | None = None  # where people reach Temporal's pages, if that is known

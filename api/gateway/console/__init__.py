@@ -1,0 +1,1 @@
+"""The console's side of the gateway: its files, sessions and stream, and what its page asks for."""
