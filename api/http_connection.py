@@ -1,4 +1,4 @@
-"""Read requests from a connection within limits: on bytes, on fields, and on the time to send them."""
+"""Read requests from a connection within limits: on bytes, fields and connections, and on the time to send them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from api.crowd import ALWAYS_TOLD, Crowd
 from api.edge import MAX_BODY, SAFEGUARDS, too_large
-from api.problems import CORRELATION_ID, Problem, ProblemType, respond
+from api.problems import CORRELATION_ID, Problem, ProblemType, respond, unavailable
 from api.request_cycle import RequestCycle
 
 log = structlog.get_logger()
@@ -42,8 +43,12 @@ class HttpConnection(HttpToolsProtocol):
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        crowd: Crowd,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._crowd = crowd
+        self._is_counted = False  # else there was no room for this connection, and it may only ask how we are
         self.url = b""
         self._room = MAX_HEAD  # bytes that may still come before the head, or the body, is complete
         self._fields = 0
@@ -54,6 +59,14 @@ class HttpConnection(HttpToolsProtocol):
         self._refusal: Problem | None = None
         self._ended: float | None = None  # when we stopped listening …
         self._dropped = 0  # … and how many bytes have come since
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._is_counted = self._crowd.enter(self._address)
+
+    @property
+    def _address(self) -> str:
+        return self.client[0] if self.client else ""
 
     # what a client sends
 
@@ -135,6 +148,9 @@ class HttpConnection(HttpToolsProtocol):
         self.scope["path"] = urllib.parse.unquote(path) if "%" in path else path
         self.scope["raw_path"] = target.path or b"/"
         self.scope["query_string"] = target.query or b""
+        if not self._is_counted and self.scope["path"] not in ALWAYS_TOLD:
+            self._refusal = no_room()
+            raise ValueError
         if target.host:  # RFC 9112, 3.2.2: the host in the target replaces the Host field
             host = b"[%s]" % target.host if b":" in target.host else target.host
             named = b"%s:%d" % (host, target.port) if target.port else host
@@ -169,7 +185,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Refuse the request that is being received, unless its answer has begun, and end the connection."""
-        log.info("request_refused", status=problem.status, why=problem.detail, client=self.client)
+        if self._is_counted:  # the crowd logs those that there was no room for, once for many
+            log.info("request_refused", status=problem.status, why=problem.detail, client=self.client)
         receiving = self.cycle if self._in_body else None
         if self._running is not None and self._running is not receiving and self._answering():
             # An earlier request of this client is still being answered. Finish that, then end the connection.
@@ -205,13 +222,15 @@ class HttpConnection(HttpToolsProtocol):
                 self._begun = now  # the client is not the one that is slow
             elif now - self._begun > sending:
                 self._refuse(too_slow(sending))
-        elif not self._answering() and now - self._idle_since > idle:
+        elif not self._answering() and now - self._idle_since > (idle if self._is_counted else _LINGER):
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._running is not None:  # it isn't `cycle` if another request has arrived after it
             self._running.disconnected = True
             self._running.message_event.set()
+        if self._is_counted:
+            self._crowd.leave(self._address)
         super().connection_lost(exc)
 
 
@@ -221,6 +240,10 @@ def too_many_fields() -> Problem:
 
 def too_slow(seconds: float) -> Problem:
     return Problem(ProblemType.TIMEOUT, f"The request was not complete within {seconds:g} s; send it again")
+
+
+def no_room() -> Problem:
+    return unavailable("This process has no room for more connections; try again", retry_after=5)
 
 
 def _bytes_of(problem: Problem, path: str) -> bytes:

@@ -12,19 +12,21 @@ import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
 
+from api.crowd import Crowd
 from api.http_connection import HttpConnection
 from embedded.errors import StackError
 
 log = structlog.get_logger()
 
 _SWEEP_EVERY: Final = 5  # uvicorn's ticks, each of a tenth of a second
-_IMPATIENT: Final = 1.0  # seconds that a connection may be idle while more than half of the open files are in use
+_IMPATIENT: Final = 1.0  # seconds that a connection may be idle while there are many
 _LAST_ANSWERS = 2  # seconds to answer the requests under way when all other work is finished
 _LAST_SECONDS: Final = 3.0  # for a process to end when its time to finish begun work is over
 _CANCELLED_AGAIN: Final = 1.0  # seconds after which a part that has not ended is cancelled again
@@ -88,11 +90,18 @@ def listen(host: str, port: int, process: str) -> socket.socket:
 
 
 async def serve(
-    wired: Wired, listener: socket.socket, stop: asyncio.Event, *, timeout: float, request_timeout: float
+    wired: Wired,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    *,
+    timeout: float,
+    request_timeout: float,
+    connections: int,
 ) -> None:
     """Run until `stop` is set, then finish begun work within `timeout` seconds.
 
-    A client has `request_timeout` seconds to begin a request, and as long to send it.
+    A client has `request_timeout` seconds to begin a request, and as long to send it. There is room for `connections`
+    at once, or for as many as leave a quarter of the open files to other uses.
 
     Background parts must run for ever. Raises the error of a part that fails, or RuntimeError if one ends. The process
     then ends, and its supervisor may start it again.
@@ -100,9 +109,10 @@ async def serve(
     # Objects that exist now stay for ever. Counting references frees most of what sagas leave behind.
     gc.freeze()
     gc.set_threshold(*(_SEARCHED_OFTEN if wired.leaves_cycles else _SEARCHED_SELDOM))
+    crowd = Crowd(min(connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 3 // 4))
     config = uvicorn.Config(
         wired.app,
-        http=HttpConnection,
+        http=partial(HttpConnection, crowd=crowd),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         access_log=False,
@@ -111,7 +121,7 @@ async def serve(
         date_header=False,
         timeout_graceful_shutdown=_LAST_ANSWERS,
     )
-    server = _Server(config, request_timeout)
+    server = _Server(config, request_timeout, crowd)
     stopping = asyncio.create_task(stop.wait())
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     background = [asyncio.create_task(each) for each in wired.background]
@@ -142,17 +152,16 @@ async def _cancel(*tasks: asyncio.Task[Any]) -> None:
 
 
 class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, request_timeout: float) -> None:
+    def __init__(self, config: uvicorn.Config, request_timeout: float, crowd: Crowd) -> None:
         super().__init__(config)
         self._request_timeout = request_timeout
-        self._many = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        self._crowd = crowd
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _SWEEP_EVERY == 0:
             now = asyncio.get_running_loop().time()
-            connections = list(self.server_state.connections)
-            idle = self._request_timeout if len(connections) < self._many else _IMPATIENT
-            for connection in connections:
+            idle = _IMPATIENT if self._crowd.is_dense else self._request_timeout
+            for connection in list(self.server_state.connections):
                 if isinstance(connection, HttpConnection):
                     connection.sweep(now, sending=self._request_timeout, idle=idle)
         return await super().on_tick(counter)

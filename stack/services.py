@@ -36,6 +36,7 @@ async def run(process: Process, settings: Settings) -> None:
                     stop,
                     timeout=settings.shutdown_timeout,
                     request_timeout=settings.request_timeout,
+                    connections=settings.connections,
                 )
 
 

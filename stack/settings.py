@@ -63,6 +63,13 @@ class Settings(BaseSettings):
         le=3600,
         description="seconds in which a client must have sent a request, and in which it must have begun to",
     )
+    connections: int = Field(
+        10_000,
+        ge=2,
+        le=1_000_000,
+        description="connections of clients that a process serves at once, of one address half of them; those beyond "
+        "are answered with 503, except on `/healthz` and `/readyz`",
+    )
     amqp_url: BrokerUrls = Field(
         SecretStr("amqp://guest:guest@127.0.0.1:5672/"),
         description="RabbitMQ, with user and password; of a cluster every node's URL, comma-separated: "

@@ -196,6 +196,41 @@ def test_44_idle_sockets_beyond_every_limit_are_soon_closed(tmp_path_factory: py
         until(served, within=15, what="somebody else is served")
 
 
+def test_44_connections_beyond_the_bound_are_refused_and_those_of_others_are_not(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """One address may have half of them, all together no more than the bound. Health checks are always answered."""
+    page, health = (
+        b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % path
+        for path in (b"/openapi.json", b"/healthz")
+    )
+    with gateway_alone(tmp_path_factory.mktemp("small"), {"SAGA_CONNECTIONS": "20"}) as small, ExitStack() as stack:
+
+        def hold(address: str) -> Peer:
+            peer = stack.enter_context(Peer(small.port, address=address))
+            peer.send(POST)  # it is not idle
+            return peer
+
+        held = [hold("127.0.0.1") for _ in range(10)]
+        refused = ask(small.port, page)
+        assert problem(refused)["status"] == 503
+        assert b"retry-after: 5\r\n" in refused.lower()
+        assert status(ask(small.port, page, address="127.0.0.2")) == 200
+        for _ in range(10):
+            hold("127.0.0.2")
+        assert status(ask(small.port, page, address="127.0.0.3")) == 503
+        assert status(ask(small.port, health, address="127.0.0.3")) == 200
+        with Peer(small.port, address="127.0.0.3") as silent_one:
+            assert silent_one.read_all() == b""  # it is soon closed
+        assert small.log.count("connections_refused") <= 3, "once a minute for each address"
+        held[0].close()
+
+        def served() -> bool:
+            return status(ask(small.port, page, address="127.0.0.3")) == 200
+
+        until(served, within=5, what="there is room again")
+
+
 def test_44_a_client_that_leaves_in_mid_body_is_no_error(gateway: Alone) -> None:
     before = gateway.log.count("client_left")
     for body in (b"Content-Length: 100\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n5\r\n{"):

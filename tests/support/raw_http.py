@@ -25,13 +25,17 @@ _PIECE = 256 * 1024
 class Peer:
     """A client that sends any bytes."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+    def __init__(self, port: int, *, address: str = "127.0.0.1") -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=20, source_address=(address, 0))
 
     def __enter__(self) -> Peer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave."""
         self._socket.close()
 
     def send(self, *data: bytes) -> bool:
@@ -88,9 +92,9 @@ class Peer:
         raise AssertionError(f"the connection has ended after {found!r}")
 
 
-def ask(port: int, *data: bytes) -> bytes:
-    """Send these bytes, and read until the other side closes."""
-    with Peer(port) as peer:
+def ask(port: int, *data: bytes, address: str = "127.0.0.1") -> bytes:
+    """Send these bytes from this address of loopback, and read until the other side closes."""
+    with Peer(port, address=address) as peer:
         peer.send(*data)
         return peer.read_all()
 

@@ -26,7 +26,8 @@ def collector_as_it_was() -> Iterator[None]:
 
 async def served(stop: asyncio.Event, *background: Coroutine[Any, Any, None]) -> None:
     with listen("127.0.0.1", 0, "test") as listener:
-        await serve(Wired(app=FastAPI(), background=list(background)), listener, stop, timeout=0.1, request_timeout=1)
+        wired = Wired(app=FastAPI(), background=list(background))
+        await serve(wired, listener, stop, timeout=0.1, request_timeout=1, connections=10)
 
 
 async def run_for_ever() -> None:
