@@ -77,7 +77,11 @@ async def test_the_cookie_is_hidden_from_scripts_and_other_sites_and_holds_no_ke
     assert "; Secure" in secure.headers["set-cookie"]
 
 
-@pytest.mark.parametrize("shown", ["sk_saga_" + "x" * 43, ROOTS.digest.hex(), ROOT[:-1], ROOT.upper()])
+@pytest.mark.parametrize(
+    "shown",
+    ["sk_saga_" + "x" * 43, ROOTS.digest.hex(), ROOT[:-1], ROOT.upper()],
+    ids=["another", "its digest", "a part of it", "in capitals"],  # keys are made anew in each process
+)
 async def test_a_wrong_key_begins_no_session(client: httpx.AsyncClient, shown: str) -> None:
     answer = await client.post(SESSION, json={"key": shown})
     assert problem(answer, 401)["type"] == "urn:payment-saga:problem:unauthorized"
