@@ -82,6 +82,7 @@ def _event(row: type[SQLModel], event_id: str, event_type: str, at: str, cause: 
         "causation_id": cause,
         "coordinator": _SALE["coordinator"],
         "payload": payload,
+        "traceparent": "NULL",
     }
     return insert(row, values, source=f"FROM ({_SAGAS}) s ORDER BY n")
 

@@ -94,6 +94,7 @@ def _logged(event_type: EventType, *, order_id: str = ":order_id", source: str =
         "causation_id": "gen_random_uuid()",
         "coordinator": f"'{event.coordinator}'",
         "payload": f"'{msgspec.json.encode(event.payload).decode()}'",
+        "traceparent": "NULL",
     }
     return insert(row, values, table=table, source=source)
 

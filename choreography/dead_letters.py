@@ -31,6 +31,7 @@ from choreography.headers import (
     QUEUE,
     REASON,
     REDELIVERED,
+    TRACEPARENT,
     count_in,
     text_in,
     time_in,
@@ -156,7 +157,8 @@ async def _delete(channel: Underlay, _service: str, message: DeliveredMessage) -
 
 def _again(service: str, message: DeliveredMessage, by: str) -> OutgoingMessage:
     headers = message.header.properties.headers or {}
-    story = {name: text for name in (FIRST_EXCHANGE, FIRST_ROUTING_KEY) if (text := text_in(headers, name, ""))}
+    kept = (FIRST_EXCHANGE, FIRST_ROUTING_KEY, TRACEPARENT)
+    story = {name: text for name in kept if (text := text_in(headers, name, ""))}
     return OutgoingMessage(
         body=message.body,
         exchange=own_exchange(service),

@@ -25,6 +25,8 @@ REPLAYED: Final = "x-saga-replayed"  # the message was published before
 # The original properties of a message, if they can't be decoded.
 PROPERTIES: Final = "x-saga-undecodable-properties"
 
+TRACEPARENT: Final = "traceparent"  # W3C Trace Context: what the message follows from
+
 DELIVERY_COUNT: Final = "x-delivery-count"  # RabbitMQ's count of returned deliveries, whatever the reason
 
 _LONGEST: Final = 255  # bytes of a name or an id

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from choreography.headers import TRACEPARENT
 from choreography.topology import readers
 from models.messages import Envelope, encode
 
@@ -53,6 +54,7 @@ def as_message(envelope: Envelope, *, mandatory: bool = False) -> OutgoingMessag
         routing_key=envelope.route.routing_key,
         message_id=str(envelope.event_id),
         correlation_id=envelope.correlation_id,
+        headers={TRACEPARENT: envelope.traceparent} if envelope.traceparent else {},
         # A message that a service waits for must not count as published if no queue takes it.
         mandatory=mandatory or bool(readers(envelope.route.routing_key)),
     )

@@ -76,4 +76,5 @@ class EventReplay:
 
 
 def _again(event: Envelope, by: str) -> OutgoingMessage:
-    return replace(as_message(event, mandatory=True), headers={REPLAYED: True, **({OPERATOR: by} if by else {})})
+    message = as_message(event, mandatory=True)
+    return replace(message, headers={**message.headers, REPLAYED: True, **({OPERATOR: by} if by else {})})

@@ -22,6 +22,7 @@ from choreography.headers import (
     QUEUE,
     REASON,
     REDELIVERED,
+    TRACEPARENT,
     text_in,
     time_in,
 )
@@ -58,13 +59,13 @@ def dead_letter(message: DeliveredMessage, queue: str, *, attempt: int, reason: 
 
 
 def _story(message: DeliveredMessage, error: str) -> dict[str, Any]:
-    """The headers that tell where the message came from, when it first failed, and how it failed now.
+    """The headers that tell where the message came from, when it first failed, how it failed now, and its trace.
 
     An earlier failure may have written the first two already.
     """
     now = wire_time(datetime.now(UTC))
     told = message.header.properties.headers or {}
-    story = {
+    story: dict[str, Any] = {
         FIRST_EXCHANGE: text_in(told, FIRST_EXCHANGE, message.exchange or ""),
         FIRST_ROUTING_KEY: text_in(told, FIRST_ROUTING_KEY, message.routing_key or ""),
         FIRST_FAILED_AT: time_in(told, FIRST_FAILED_AT) or now,
@@ -72,8 +73,11 @@ def _story(message: DeliveredMessage, error: str) -> dict[str, Any]:
         FAILED_AT: now,
         ERROR: error[:_LONGEST_ERROR].encode("utf-8", "backslashreplace").decode(),
     }
-    repeated = message.redelivered or told.get(REDELIVERED) is True
-    return {**story, REDELIVERED: True} if repeated else story
+    if traceparent := text_in(told, TRACEPARENT, ""):
+        story[TRACEPARENT] = traceparent
+    if message.redelivered or told.get(REDELIVERED) is True:
+        story[REDELIVERED] = True
+    return story
 
 
 def _outgoing(

@@ -41,4 +41,5 @@ def logged_envelope(row: Mapping[str, Any]) -> Envelope:
         causation_id=row["causation_id"],
         coordinator=Coordinator(row["coordinator"]),
         payload=readable(row["payload"]),
+        traceparent=row["traceparent"],
     )

@@ -35,6 +35,8 @@ class Envelope:
     causation_id: UUID | None = None  # the eventId this one answers
     schema_version: int = SCHEMA_VERSION
     coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+    # The W3C trace context of what the message follows from. It travels beside the body, and `encode` leaves it out.
+    traceparent: str | None = None
 
     @property
     def route(self) -> Route | None:

@@ -139,6 +139,7 @@ class _EventColumns(SQLModel):
     causation_id: UUID | None
     coordinator: str = Field(sa_type=Text)
     payload: dict[str, Any] = Field(sa_type=JSONB)
+    traceparent: str | None = Field(sa_type=Text)
 
 
 class OrderEventRow(OrdersBase, _EventColumns, table=True):

@@ -127,6 +127,7 @@ def row(**changes: Any) -> dict[str, Any]:
         "causation_id": None,
         "coordinator": "choreography",
         "payload": payload,
+        "traceparent": None,
         **changes,
     }
 
