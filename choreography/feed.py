@@ -1,11 +1,11 @@
-"""Hand the events of single orders to their watchers as they are published. The feed stores nothing."""
+"""Hand events to those who watch their order, or all orders, as they are published. The feed stores nothing."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 from uuid import UUID, uuid4
 
 import structlog
@@ -48,6 +48,19 @@ class Watcher(AsyncIterator[Envelope | None]):
         return item
 
 
+class Listener(Protocol):
+    """Is told of every order's events, at once and in the order of their arrival: what it does must be quick."""
+
+    def heard(self, event: Envelope) -> None:
+        """An event was published."""
+
+    def missed(self) -> None:
+        """Events may have been missed: the connection was interrupted."""
+
+    def closed(self) -> None:
+        """The feed was closed and no event follows."""
+
+
 class Feed:
     """Reads events from a queue of its own, which exists only while somebody is subscribed.
 
@@ -62,6 +75,7 @@ class Feed:
         self._channel: AbstractChannel | None = None
         self._opening: asyncio.Task[Exception | None] | None = None
         self._watchers: dict[UUID, set[Watcher]] = {}
+        self._listeners: list[Listener] = []
         self._background: set[asyncio.Task[None]] = set()
 
     async def on_connect(self, connection: AbstractConnection) -> None:
@@ -70,11 +84,11 @@ class Feed:
         self._channel = None
         self._opening = None  # what was being opened on the earlier connection fails by itself
         try:
-            if self._watchers:
+            if self._wanted:
                 await self._ensure_open()
         except BrokerUnavailable as error:
             raise ConnectionError(str(error)) from error  # the Broker then makes a new connection
-        self._broadcast(None)
+        self._tell_of_gap()
 
     @asynccontextmanager
     async def subscribe(self, order_id: UUID) -> AsyncIterator[Watcher]:
@@ -89,15 +103,31 @@ class Feed:
             watchers.discard(watcher)
             if not watchers:
                 del self._watchers[order_id]
-            if not self._watchers:
-                self._in_background(self._close_when_idle())
+            self._close_if_idle()
+
+    @asynccontextmanager
+    async def listen(self, listener: Listener) -> AsyncIterator[None]:
+        """Tell this listener of every event that is published inside the context. Raises BrokerUnavailable."""
+        self._listeners.append(listener)
+        try:
+            await self._ensure_open()
+            yield
+        finally:
+            self._listeners.remove(listener)
+            self._close_if_idle()
 
     async def close(self) -> None:
         """End every subscription and give up the queue."""
         self._broadcast(_Closed())
+        for listener in self._listeners:
+            listener.closed()
         for task in self._background:
             task.cancel()
         await self._drop()
+
+    @property
+    def _wanted(self) -> bool:
+        return bool(self._watchers or self._listeners)
 
     async def _ensure_open(self) -> None:
         if self._channel is not None:
@@ -155,13 +185,16 @@ class Feed:
         if undecodable(message) is not None:
             return  # a service or the worker makes it a dead letter
         try:
-            watchers = self._watchers.get(read_partially(message.body).payload.order_id)
-            traced_by = message.header.properties.correlation_id
-            event = decode(message.body, correlation_id=traced_by) if watchers else None
+            watchers = self._watchers.get(read_partially(message.body).payload.order_id, ())
+            if not (watchers or self._listeners):
+                return
+            event = decode(message.body, correlation_id=message.header.properties.correlation_id)
         except MalformedMessage:
             return  # the services make it a dead letter; there is nothing to show
-        for watcher in watchers or ():
+        for watcher in watchers:
             watcher.put(event)
+        for listener in self._listeners:
+            listener.heard(event)
 
     def _on_channel_closed(self, channel: AbstractChannel | None, error: BaseException | None) -> None:
         if channel is not None and channel is self._channel:
@@ -171,12 +204,17 @@ class Feed:
 
     async def _recover(self) -> None:
         # Without a connection, `on_connect` opens the channel later. With one, an exchange may be missing for a moment.
-        while self._watchers and self._connection is not None and not self._connection.is_closed:
+        while self._wanted and self._connection is not None and not self._connection.is_closed:
             with suppress(BrokerUnavailable):
                 await self._ensure_open()
-                self._broadcast(None)
+                self._tell_of_gap()
                 return
             await asyncio.sleep(_PAUSE)
+
+    def _tell_of_gap(self) -> None:
+        self._broadcast(None)
+        for listener in self._listeners:
+            listener.missed()
 
     def _broadcast(self, item: _News) -> None:
         for watchers in self._watchers.values():
@@ -188,9 +226,13 @@ class Feed:
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
+    def _close_if_idle(self) -> None:
+        if not self._wanted:
+            self._in_background(self._close_when_idle())
+
     async def _close_when_idle(self) -> None:
         await asyncio.sleep(self._linger)
-        if not self._watchers:
+        if not self._wanted:
             await self._drop()
 
     async def _drop(self) -> None:

@@ -14,6 +14,7 @@ from api.access import Access
 from api.edge import Edge
 from api.gateway.commands import Commands
 from api.gateway.console.files import console_file_routes
+from api.gateway.console.live_routes import live_routes
 from api.gateway.console.session_routes import session_routes
 from api.gateway.console.sessions import Sessions
 from api.gateway.dependencies import (
@@ -137,6 +138,7 @@ def create_gateway(
         payment_routes(queries, shortcuts),
         operator_routes(operators),
         session_routes(keys=keys, sessions=sessions, clock=clock, settings=settings),
+        live_routes(queries=queries, feed=feed, clock=clock, limits=limits),
     ):
         app.include_router(routes, prefix="/api")
     app.include_router(console_file_routes())

@@ -46,6 +46,14 @@ class TimelineSource(Protocol):
         """
 
 
+class Listener(Protocol):
+    """Is told of every order's events, in the order of their arrival; see choreography.feed."""
+
+    def heard(self, event: Envelope) -> None: ...
+    def missed(self) -> None: ...
+    def closed(self) -> None: ...
+
+
 class EventFeed(Protocol):
     def subscribe(self, order_id: UUID) -> AbstractAsyncContextManager[AsyncIterator[Envelope | None]]:
         """An order's events as they are published. Every event that is published inside the context arrives.
@@ -53,6 +61,9 @@ class EventFeed(Protocol):
         None says that events may have been missed: read the event logs again. Giving up the wait for the next event
         loses nothing. The iterator ends when the feed is closed. Entering raises BrokerUnavailable of choreography.
         """
+
+    def listen(self, listener: Listener) -> AbstractAsyncContextManager[None]:
+        """Tell this listener of every order's events. Entering raises BrokerUnavailable of choreography."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,6 +110,8 @@ class Limits:
     longest_wait: int = 30
     streams: int = 2000  # open at once, of one client half of them
     preferred_waits: int = 1000  # POSTs that wait for the end of their saga, likewise
+    viewers: int = 200  # streams of the console, likewise
+    longest_view: float = 3600.0  # … each open for at most so long
 
 
 @dataclass(frozen=True, kw_only=True)

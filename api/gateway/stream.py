@@ -19,7 +19,7 @@ from api.problems import Problem, unavailable
 from choreography.outgoing_message import BrokerUnavailable
 from workflows.timeline import Entry, entry_as_json
 
-_HEARTBEAT: Final = b": still here\n\n"
+HEARTBEAT: Final = b": still here\n\n"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -90,7 +90,7 @@ async def _chunks(follower: Follower, told: set[UUID], heartbeat: float) -> Asyn
                 if not await follower.advance():
                     return
         except TimeoutError:
-            yield _HEARTBEAT
+            yield HEARTBEAT
         except Problem:
             return  # the reader reconnects, and a 503 then says what is away
 

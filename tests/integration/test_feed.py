@@ -178,3 +178,40 @@ async def test_the_queue_is_gone_soon_after_its_last_watcher(world: World, broke
 def queues_of_feed(world: World) -> list[str]:
     answer = httpx.get(f"{world.servers.rabbitmq_api}/queues/{world.name}", params={"columns": "name"}, timeout=20)
     return [queue["name"] for queue in answer.json() if queue["name"].startswith(f"{FEED_QUEUES}.")]
+
+
+class Ears:
+    """Notes what a listener is told."""
+
+    def __init__(self) -> None:
+        self.told: asyncio.Queue[str] = asyncio.Queue()
+
+    def heard(self, event: Envelope) -> None:
+        self.told.put_nowait(f"{event.event_type} {event.order_id}")
+
+    def missed(self) -> None:
+        self.told.put_nowait("missed")
+
+    def closed(self) -> None:
+        self.told.put_nowait("closed")
+
+
+async def test_a_listener_is_told_of_every_order_through_the_one_queue(
+    world: World, broker: Broker, feed: Feed
+) -> None:
+    ears = Ears()
+    async with asyncio.timeout(60), feed.listen(ears), feed.subscribe(ORDER) as events:
+        await publish(broker, OrderPaid(order_id=OTHER))
+        await publish(broker, OrderPaid(order_id=ORDER))
+        assert [await ears.told.get(), await ears.told.get()] == [f"OrderPaid {OTHER}", f"OrderPaid {ORDER}"]
+        assert (await anext(events)) is not None
+        assert len(await asyncio.to_thread(queues_of_feed, world)) == 1
+        broker.lose()
+        assert await ears.told.get() == "missed"
+        await connected(broker)
+        await publish(broker, OrderPaid(order_id=ORDER))
+        assert await ears.told.get() == f"OrderPaid {ORDER}"
+        await feed.close()
+        assert await ears.told.get() == "closed"
+    await asyncio.to_thread(until, lambda: queues_of_feed(world) == [])
+    assert ears.told.empty()

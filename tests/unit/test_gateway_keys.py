@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -61,6 +62,7 @@ ROUTES: Mapping[tuple[str, str], tuple[int, int, int, int] | str] = {
     ("GET", "/api/console/session"): OPEN,
     ("POST", "/api/console/session"): OPEN,
     ("DELETE", "/api/console/session"): OPEN,
+    ("GET", "/api/console/stream"): (200, 200, 200, 200),
     ("GET", "/docs"): OPEN,
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/healthz"): OPEN,
@@ -100,6 +102,7 @@ def around(around: Neighbours) -> Neighbours:
     """A gateway with keys, and services that know one paid order of one user."""
     around.keys = KEYS
     around.telemetry = UNMEASURED
+    around.limits = replace(around.limits, longest_view=0)
     order = examples.PAID_ORDER | {"userId": USER}
     around.orders.tell(f"/orders/{ORDER_ID}", order)
     around.orders.tell("/orders", {"data": [order], "meta": {"page": 1, "limit": 10, "total": 1, "totalPages": 1}})

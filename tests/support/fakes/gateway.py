@@ -21,6 +21,7 @@ from api.gateway.app import create_gateway
 from api.gateway.dependencies import (
     GatewaySettings,
     Limits,
+    Listener,
     ServiceRequest,
     ServiceResponse,
     TimelineSource,
@@ -136,6 +137,7 @@ class FakeFeed:
         self.away = False
         self.hangs = False
         self.watchers: defaultdict[UUID, list[_Watcher]] = defaultdict(list)
+        self.listeners: list[Listener] = []
         self.on_subscribe: Callable[[UUID], None] = lambda _: None
         self._changed = asyncio.Condition()
 
@@ -155,10 +157,25 @@ class FakeFeed:
         finally:
             self.watchers[order_id].remove(watcher)
 
+    @asynccontextmanager
+    async def listen(self, listener: Listener) -> AsyncIterator[None]:
+        if self.away:
+            raise BrokerUnavailable("there is no connection to RabbitMQ")
+        if self.hangs:
+            await asyncio.Event().wait()
+        self.listeners.append(listener)
+        try:
+            yield
+        finally:
+            self.listeners.remove(listener)
+
     def push(self, order_id: UUID, *events: Envelope | None) -> None:
         for watcher in self.watchers[order_id]:
             for event in events:
                 watcher.items.put_nowait(event)
+        for listener in self.listeners:
+            for event in events:
+                listener.heard(event) if event is not None else listener.missed()
 
     async def subscribed(self, order_id: UUID) -> None:
         async with self._changed:
@@ -166,7 +183,7 @@ class FakeFeed:
 
     @property
     def idle(self) -> bool:
-        return not any(self.watchers.values())
+        return not self.listeners and not any(self.watchers.values())
 
 
 @dataclass(frozen=True)
