@@ -1,0 +1,94 @@
+/** Lay a story out: pure. Every position follows from the steps and the width, so that it can be tested without a page. */
+
+import { duration } from "./format.js";
+
+export const GUTTER = 74; // pixels for the times at the left
+const HEAD = 64;
+const FOOT = 46;
+const ROWS = { arrow: 30, commit: 36, timer: 40, letter: 42, wait: 46 };
+const PAUSE = 200; // milliseconds, from which on a pause is drawn
+const NARROWEST = 96;
+const WIDEST = 230;
+const AGAIN = 26; // steps, after which the lanes are named once more
+const NAMES = 34; // pixels for that
+
+/**
+ * `{width, height, lanes: [{…, x}], rows: [{…step, y, x1, x2, number}], gaps: [{y, height, label}], bars, names: [y]}`.
+ *
+ * `commitsAt`, if given, are the positions that the commits of some events must not come before: `{key: y}`.
+ */
+export function layOut(story, width, commitsAt = {}) {
+  const gap = Math.min(WIDEST, Math.max(NARROWEST, (width - GUTTER - 8) / story.lanes.length));
+  const lanes = story.lanes.map((lane, index) => ({ ...lane, x: Math.round(GUTTER + gap * (index + 0.5)) }));
+  const at = Object.fromEntries(lanes.map((lane) => [lane.key, lane.x]));
+  const placed = placeRows(story.steps, commitsAt);
+  const rows = placed.rows.map((row) => ({ ...row, x1: at[row.from], x2: at[row.to], xTold: row.told ? at[row.told] : null }));
+  return {
+    width: Math.round(GUTTER + gap * lanes.length + 8),
+    height: placed.bottom + FOOT,
+    bottom: placed.bottom,
+    gap,
+    lanes,
+    rows,
+    gaps: placed.gaps,
+    names: placed.names,
+    bars: bars(rows),
+  };
+}
+
+function placeRows(steps, commitsAt) {
+  const rows = [];
+  const gaps = [];
+  const names = [];
+  let y = HEAD;
+  let last = null;
+  let sinceNames = 0;
+  steps.forEach((step, index) => {
+    if (++sinceNames > AGAIN && step.kind === "arrow" && step.from === "client") {
+      names.push(y + NAMES / 2 + 4);
+      y += NAMES;
+      sinceNames = 0;
+    }
+    const paused = step.elapsed !== null && last !== null ? step.elapsed - last : 0;
+    if (paused >= PAUSE) {
+      const height = 18 + Math.min(34, Math.round(8 * Math.log2(1 + paused / PAUSE)));
+      gaps.push({ y, height, label: duration(paused) });
+      y += height;
+    }
+    if (step.elapsed !== null) last = step.elapsed;
+    const height = ROWS[step.kind];
+    if (step.key && commitsAt[step.key] !== undefined) y = Math.max(y, commitsAt[step.key] - height / 2);
+    rows.push({ ...step, y: Math.round(y + height / 2), number: index + 1 });
+    y += height;
+  });
+  return { rows, gaps, names, bottom: Math.round(y) + 8 };
+}
+
+/** Where the services work: from what reaches them to the last thing that they send. */
+function bars(rows) {
+  const found = [];
+  const open = new Map();
+  for (const row of rows) {
+    if (row.kind !== "arrow") continue;
+    if (["order", "payment"].includes(row.to) && row.from !== "provider") open.set(row.to, { lane: row.to, x: row.x2, y: row.y, end: row.y + 24 });
+    for (const lane of new Set([row.from, row.to])) {
+      const bar = open.get(lane);
+      if (bar) bar.end = Math.max(bar.end, row.y);
+      if (bar && row.from === lane && row.to !== "provider") found.push(open.get(lane)), open.delete(lane);
+    }
+  }
+  return [...found, ...open.values()];
+}
+
+/** Where the commits of two stories must stand, so that equal events lie on one line: as far as both tell the same. */
+export function align(one, other) {
+  const keys = [one, other].map((story) => story.steps.filter((step) => step.key).map((step) => step.key));
+  const commitsAt = {};
+  for (let index = 0; index < Math.min(keys[0].length, keys[1].length); index += 1) {
+    const key = keys[0][index];
+    if (key !== keys[1][index]) break;
+    const places = [one, other].map((story) => placeRows(story.steps, commitsAt).rows.find((row) => row.key === key).y);
+    commitsAt[key] = Math.max(...places);
+  }
+  return commitsAt;
+}

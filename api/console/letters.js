@@ -1,0 +1,156 @@
+/** Dead letters: grouped by cause, redriven or discarded, and what became of them. */
+
+import { ask, failed, fillFrom, loading } from "./dialogs.js";
+import { h, put } from "./dom.js";
+import { ago, count, counted, moment, shortId } from "./format.js";
+import { LetterPage } from "./letter.js";
+import { History } from "./redriven.js";
+
+const LISTED = 100; // letters of a group
+
+export function letters(context, letterId) {
+  const page = letterId ? new LetterPage(context, letterId) : new LettersPage(context);
+  return { title: letterId ? "A dead letter" : "Dead letters", element: page.element, stop: () => page.stop() };
+}
+
+/** The query of a group, as the operators' paths take it. */
+function filterOf({ queue, eventType, cause }) {
+  return { queue, ...(eventType ? { eventType } : {}), reason: cause };
+}
+
+async function redrive(context, group, which) {
+  const text = ["They go back to the queue in which they failed, with a fresh count of attempts.", "What already happened does not happen twice."];
+  if (!(await ask({ title: `Redrive ${counted(group.count, "message")}?`, text, action: "Redrive" }))) return;
+  try {
+    const known = await context.api.get(`/api/operator/dead-letters?${new URLSearchParams({ ...which, limit: 1000 })}`);
+    const { redriven } = await context.api.post("/api/operator/dead-letters/redrive", which);
+    History.add(known.data.slice(0, redriven));
+    context.notices.tell(`${counted(redriven, "message")} went back. Below you see what becomes of them.`);
+  } catch (error) {
+    context.notices.complain(error);
+  }
+}
+
+async function discardAll(context, group, which) {
+  const text = `${counted(group.count, "message")} of ${group.eventType ?? "an unknown type"} would be gone for good.`;
+  if (!(await ask({ title: "Discard them for good?", text, action: "Discard for good", dangerous: true }))) return;
+  try {
+    const known = await context.api.get(`/api/operator/dead-letters?${new URLSearchParams({ ...which, limit: 1000 })}`);
+    for (const letter of known.data) await context.api.delete(`/api/operator/dead-letters/${encodeURIComponent(letter.id)}`);
+    context.notices.tell(`${counted(known.data.length, "message")} discarded.`);
+  } catch (error) {
+    context.notices.complain(error);
+  }
+}
+
+class LettersPage {
+  constructor(context) {
+    this.context = context;
+    this.groups = h("div", {}, loading("the dead letters"));
+    this.became = h("div", {});
+    this.element = h(
+      "article",
+      { class: "view letters" },
+      h("h1", {}, "Dead letters"),
+      h("p", { class: "lead" }, "Messages that a service could not handle, also not after all retries. None is dropped: mend the cause, then redrive them."),
+      this.groups,
+      this.became,
+    );
+    this.clock = setInterval(() => this.#read(), 3000);
+    this.#read();
+  }
+
+  stop() {
+    this.stopped = true;
+    clearInterval(this.clock);
+  }
+
+  async #read() {
+    try {
+      const { data } = await this.context.api.get("/api/operator/dead-letters?group=cause");
+      const became = await History.look(this.context.api);
+      const print = JSON.stringify([data, became]);
+      if (this.stopped || print === this.print) return;
+      this.print = print;
+      put(this.groups, data.length ? data.map((group) => this.#group(group)) : none());
+      put(this.became, became.length > 0 && becameTable(became));
+    } catch (error) {
+      if (!this.print && !this.stopped) put(this.groups, failed(error, () => this.#read()));
+    }
+  }
+
+  #group(group) {
+    const which = filterOf(group);
+    const open = h("details", {}, h("summary", {}, `Show ${group.count > LISTED ? `${LISTED} of ` : ""}${counted(group.count, "letter")}`));
+    open.addEventListener("toggle", () => {
+      if (!open.open || open.children.length > 1) return;
+      const inside = h("div", {});
+      open.append(inside);
+      fillFrom(inside, "its letters", async () => letterTable((await this.context.api.get(`/api/operator/dead-letters?${new URLSearchParams({ ...which, limit: LISTED })}`)).data));
+    });
+    const act = (doing) => async () => {
+      await doing(this.context, group, which);
+      this.print = null;
+      this.#read();
+    };
+    return h(
+      "section",
+      { class: "group", "aria-label": `${group.cause}, ${group.eventType ?? "unknown type"}` },
+      h("p", { class: "much" }, count(group.count)),
+      h(
+        "div",
+        {},
+        h("h2", {}, group.cause, " ", h("small", {}, group.eventType ?? "unknown type", " in ", h("code", {}, group.queue))),
+        h("p", { class: "error" }, group.error),
+        h("p", { class: "hint" }, `The latest was given up ${ago(group.latest)} ago.`),
+        open,
+      ),
+      h("p", { class: "actions" }, h("button", { class: "primary", on: { click: act(redrive) } }, "Redrive all"), h("button", { class: "quiet dangerous", on: { click: act(discardAll) } }, "Discard all")),
+    );
+  }
+}
+
+function none() {
+  return h(
+    "div",
+    { class: "empty" },
+    h("h2", {}, "There are no dead letters"),
+    h("p", {}, "Every message was handled. A message that fails is retried with growing pauses; if all retries fail, it comes here with its reason, its error and its history."),
+  );
+}
+
+function letterTable(letters) {
+  const rows = letters.map((letter) =>
+    h(
+      "tr",
+      {},
+      h("td", {}, h("a", { href: `#/letters/${encodeURIComponent(letter.id)}` }, letter.eventType ?? letter.routingKey)),
+      h("td", {}, letter.orderId ? h("a", { href: `#/orders/${letter.orderId}` }, h("code", {}, shortId(letter.orderId))) : "–"),
+      h("td", { class: "number" }, count(letter.attempts)),
+      h("td", {}, letter.redriven ? h("span", { class: "mark" }, "redriven before") : ""),
+      h("td", { class: "number" }, moment(letter.failedAt)),
+    ),
+  );
+  const heads = ["Message", "Order", "Attempts", "", "Given up"];
+  return h("table", {}, h("thead", {}, h("tr", {}, heads.map((text) => (text ? h("th", { scope: "col", class: ["Attempts", "Given up"].includes(text) && "number" }, text) : h("td", {}))))), h("tbody", {}, rows));
+}
+
+function becameTable(became) {
+  const rows = became.map(({ letter, at, outcome, words }) =>
+    h(
+      "tr",
+      {},
+      h("td", {}, letter.eventType ?? letter.routingKey),
+      h("td", {}, letter.orderId ? h("a", { href: `#/orders/${letter.orderId}` }, h("code", {}, shortId(letter.orderId))) : "–"),
+      h("td", { class: "number" }, moment(at)),
+      h("td", {}, h("span", { class: `mark ${outcome}` }, words)),
+    ),
+  );
+  const heads = ["Message", "Order", "Redriven", "What became of it"];
+  return h(
+    "section",
+    { class: "became", "aria-labelledby": "became" },
+    h("h2", { id: "became" }, "Redriven from here"),
+    h("table", {}, h("thead", {}, h("tr", {}, heads.map((text) => h("th", { scope: "col", class: text === "Redriven" && "number" }, text)))), h("tbody", {}, rows)),
+  );
+}

@@ -1,0 +1,74 @@
+/** Compare two sagas: the facts, which must be equal, and the prices, which are not. */
+
+import { coordinatorTag, h } from "./dom.js";
+import { count, duration, money } from "./format.js";
+
+const COORDINATORS = ["choreography", "orchestration"];
+const FACTS = [
+  ["Order", ({ order }) => order?.status],
+  ["Reason", ({ order }) => order?.cancelReason ?? "–"],
+  ["Payment", ({ payment }) => payment?.status ?? "–"],
+  ["Amount", ({ order }) => money(order?.total, order?.currency)],
+  ["Events of the order", (saga) => eventsOf(saga, "order")],
+  ["Events of the payment", (saga) => eventsOf(saga, "payment")],
+];
+const PRICES = [
+  ["Time, from the first event to the last", ({ cost }) => cost?.durationMs, duration],
+  ["Messages published", ({ cost }) => cost?.messages, count],
+  ["Transactions that changed a row", ({ cost }) => cost?.transactions, count],
+  ["Rows in the order’s database", ({ cost }) => cost?.rows?.orders, count],
+  ["Rows in the payment’s database", ({ cost }) => cost?.rows?.payments, count],
+  ["Events in the workflow’s history", ({ cost, workflow }) => cost?.historyEvents ?? workflow?.historyEvents, count],
+];
+
+function eventsOf({ events }, service) {
+  const found = events.filter((event) => (event.service ?? event.actor ?? "").startsWith(service));
+  return found.map((event) => event.eventType).join(", ") || "–";
+}
+
+/** A table of facts, each with its verdict. */
+export function equalFacts(pair) {
+  const rows = FACTS.map(([name, read]) => {
+    const [one, other] = pair.map(read);
+    const equal = one === other;
+    return h("tr", { class: equal ? "same" : "other" }, h("th", { scope: "row" }, name), h("td", {}, one), h("td", { class: "verdict" }, equal ? "=" : "≠"), h("td", {}, other));
+  });
+  const heads = ["", coordinatorTag(COORDINATORS[0]), h("span", { class: "unseen" }, "equal"), coordinatorTag(COORDINATORS[1])];
+  return section("facts", "What they leave is equal", "compared", heads, rows);
+}
+
+/** A table of prices, with a bar for each. */
+export function prices(pair) {
+  const rows = PRICES.map(([name, read, write]) => {
+    const values = pair.map((saga) => read(saga) ?? null);
+    const most = Math.max(...values.map((value) => value ?? 0), 1);
+    return h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, name),
+      values.map((value, index) => h("td", { class: "price" }, h("span", { class: "figure" }, write(value)), bar(value, most, COORDINATORS[index]))),
+      h("td", { class: "number" }, ratio(values)),
+    );
+  });
+  return section("prices", "What each cost is not", "priced", ["", ...COORDINATORS.map(coordinatorTag), "Ratio"], rows);
+}
+
+function bar(value, most, coordinator) {
+  const inner = h("span", { class: coordinator });
+  inner.style.setProperty("width", `${value === null ? 0 : Math.max(1, (100 * value) / most)}%`);
+  return h("span", { class: "meter", "aria-hidden": "true" }, inner);
+}
+
+function ratio([one, other]) {
+  if (!one || !other) return "–";
+  return one === other ? "equal" : `1 : ${(other / one).toFixed(1)}`;
+}
+
+function section(kind, title, id, heads, rows) {
+  return h(
+    "section",
+    { class: `comparison ${kind}`, "aria-labelledby": id },
+    h("h2", { id }, title),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": id }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((head) => h(head === "" ? "td" : "th", head === "" ? {} : { scope: "col" }, head)))), h("tbody", {}, rows))),
+  );
+}

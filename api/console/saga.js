@@ -1,0 +1,171 @@
+/** One saga: how it stands, what it waits for, its sequence diagram, and the same story as a table. */
+
+import { ask, failed, loading } from "./dialogs.js";
+import { coordinatorTag, h, put, say, statusTag } from "./dom.js";
+import { counted, duration, moment, money } from "./format.js";
+import { draw, save, table } from "./sequence.js";
+import { coordinatorOf, tell } from "./story.js";
+
+const AGAIN = 150; // milliseconds to gather changes in
+const SLOW = 3000; // milliseconds between readings while the stream may leave this saga out
+const CANCELLABLE = new Set(["PENDING_PAYMENT", "PAID"]);
+
+export function saga(context, orderId) {
+  const page = new SagaPage(context, orderId);
+  return { title: `Order ${orderId.slice(0, 8)}`, element: page.element, stop: () => page.stop() };
+}
+
+class SagaPage {
+  constructor(context, orderId) {
+    Object.assign(this, { context, orderId, seen: Infinity, found: null, letters: [] });
+    this.head = h("div", { class: "facts" });
+    this.drawing = h("div", { class: "drawing", tabindex: "0", role: "region", "aria-label": "Sequence diagram" }, loading("the event logs"));
+    this.table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The story as a table" });
+    this.spoken = h("p", { class: "unseen", role: "status" });
+    this.element = h(
+      "article",
+      { class: "view one" },
+      h("p", { class: "back" }, h("a", { href: "#/" }, "← All sagas")),
+      h("h1", {}, "Order ", h("code", {}, orderId)),
+      this.head,
+      this.spoken,
+      this.drawing,
+      legend(),
+      h("section", { "aria-labelledby": "told" }, h("h2", { id: "told" }, "The same story as a table"), this.table),
+    );
+    this.changed = (event) => {
+      if (event.detail === null || event.detail.includes(orderId)) this.#later();
+    };
+    context.store.addEventListener("change", this.changed);
+    this.resized = new ResizeObserver(() => this.#draw());
+    this.resized.observe(this.drawing);
+    this.slow = setInterval(() => this.found?.over || this.#read(), SLOW);
+    this.#read();
+  }
+
+  stop() {
+    this.context.store.removeEventListener("change", this.changed);
+    this.resized.disconnect();
+    clearInterval(this.slow);
+    clearTimeout(this.timer);
+    this.stopped = true;
+  }
+
+  #later() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.#read(), AGAIN);
+  }
+
+  async #read() {
+    const { api } = this.context;
+    try {
+      const found = await readSaga(api, this.orderId);
+      const letters = api.operator ? await lettersOf(api, this.orderId) : [];
+      if (this.stopped) return;
+      const print = JSON.stringify([found, letters]);
+      if (print === this.print) return;
+      Object.assign(this, { print, found, letters, story: tell(found, letters) });
+      this.#show();
+    } catch (error) {
+      if (!this.stopped && !this.found) put(this.drawing, failed(error, () => this.#read()));
+    }
+  }
+
+  #show() {
+    const { found, story } = this;
+    put(this.head, facts(found, this.letters), this.#actions());
+    say(this.spoken, `The order is ${found.order?.status ?? "accepted"}, its payment ${found.payment?.status ?? "not begun"}.`);
+    this.#draw();
+    put(this.table, table(story, `Order ${this.orderId}, driven by ${coordinatorOf(found)}`));
+  }
+
+  #draw() {
+    if (!this.story || this.stopped) return;
+    const width = this.drawing.clientWidth - 2;
+    const print = `${width} ${this.print}`;
+    if (width <= 0 || print === this.drawn) return;
+    this.drawn = print;
+    const title = `Sequence diagram of order ${this.orderId}: ${counted(this.story.steps.length, "step")}. The table below tells the same story.`;
+    const { svg } = draw(this.story, width, { title, from: this.seen });
+    this.seen = this.story.steps.length;
+    this.svg = svg;
+    put(this.drawing, svg);
+  }
+
+  #actions() {
+    const { order, workflow } = this.found;
+    const cancellable = order && CANCELLABLE.has(order.status);
+    return h(
+      "p",
+      { class: "actions" },
+      cancellable && h("button", { class: "dangerous quiet", on: { click: () => this.#cancel() } }, "Cancel the order"),
+      workflow?.url && h("a", { class: "button quiet", href: workflow.url, target: "_blank", rel: "noopener" }, "Its page in the Temporal UI ↗"),
+      h("button", { class: "quiet", on: { click: () => save(this.svg, `saga-${this.orderId}`) } }, "Save the drawing (SVG)"),
+    );
+  }
+
+  async #cancel() {
+    const { order } = this.found;
+    const paid = order.status === "PAID";
+    const amount = money(order.total, order.currency);
+    const text = paid ? `${amount} were captured, and go back to the customer.` : "If the charge is under way, it is voided or given back.";
+    if (!(await ask({ title: "Cancel this order?", text, action: paid ? "Cancel and refund" : "Cancel the order", dangerous: true }))) return;
+    try {
+      await this.context.api.patch(`/api/orders/${this.orderId}/cancel`);
+      this.#later();
+    } catch (error) {
+      this.context.notices.complain(error);
+    }
+  }
+}
+
+/** A saga, and whether it is over. */
+export async function readSaga(api, orderId) {
+  const found = await api.get(`/api/console/sagas/${orderId}`);
+  return { ...found, over: Boolean(found.order) && !open(found) };
+}
+
+function open({ order, payment, waitsFor, over }) {
+  if (over !== undefined) return !over;
+  if (waitsFor || order.status === "PENDING_PAYMENT") return true;
+  return !payment || payment.status === "PROCESSING" || (order.status !== "PAID" && payment.status === "APPROVED");
+}
+
+async function lettersOf(api, orderId) {
+  const found = await api.get(`/api/operator/dead-letters?orderId=${orderId}&limit=20`).catch(() => ({ data: [] }));
+  return found.data;
+}
+
+function facts(found, letters) {
+  const { order, payment, events, cost, waitsFor } = found;
+  const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
+  const began = events[0]?.at ?? order?.createdAt;
+  return [
+    h(
+      "dl",
+      { class: "card" },
+      fact("Coordinator", coordinatorTag(coordinatorOf(found))),
+      fact("Order", statusTag(order?.status ?? "PENDING_PAYMENT"), order?.cancelReason && h("small", {}, order.cancelReason)),
+      fact("Payment", statusTag(payment?.status), payment?.reason && h("small", {}, payment.reason)),
+      order && fact("Amount", money(order.total, order.currency)),
+      began && fact("Begun", moment(began)),
+      cost && fact(found.over ? "Took" : "So far", duration(cost.durationMs)),
+      order && fact("Customer", h("code", { title: order.userId }, order.userId.slice(0, 8), "…")),
+    ),
+    waitsFor && h("p", { class: "waits", role: "status" }, h("strong", {}, "It waits for "), waitsFor, "."),
+    letters.length > 0 &&
+      h("p", { class: "waits bad", role: "alert" }, `${counted(letters.length, "message")} of this saga could not be handled. `, h("a", { href: `#/letters/${letters[0].id}` }, "See why, and redrive")),
+  ];
+}
+
+function legend() {
+  const entry = (kind, text) => h("li", { class: kind }, text);
+  return h(
+    "ul",
+    { class: "legend", "aria-label": "Legend" },
+    entry("recorded", "recorded: a commit in an event log, with its time"),
+    entry("follows", "follows from it by the rules of the saga"),
+    entry("undo", "compensation"),
+    entry("heard", "heard by who only listens"),
+  );
+}

@@ -1,0 +1,89 @@
+/** The system: how its parts are, what the audit says, and, where it is allowed, break it. */
+
+import { AuditMeter } from "./audit.js";
+import { breakPart, breaking, unbreakable } from "./breaking.js";
+import { failed, loading } from "./dialogs.js";
+import { h, put } from "./dom.js";
+import { counted } from "./format.js";
+
+const EVERY = 2000; // milliseconds
+const ABOUT = {
+  gateway: "takes orders, answers queries; owns nothing",
+  order: "owns the orders, and their database",
+  payment: "owns the payments, asks the provider",
+  worker: "runs the mirrors and the reconciler",
+  postgres: "both databases",
+  rabbitmq: "queues and exchanges",
+  temporal: "workflows and timers",
+};
+const WORDS = { ok: "up", degraded: "degraded", down: "down", frozen: "frozen", restarting: "starting again" };
+
+export function system(context) {
+  const page = new SystemPage(context);
+  return { title: "System", element: page.element, stop: () => page.stop() };
+}
+
+class SystemPage {
+  constructor(context) {
+    this.context = context;
+    this.meter = new AuditMeter(context);
+    this.parts = h("div", { class: "parts-grid" }, loading("the parts"));
+    this.breakIt = Boolean(context.api.session?.breakIt);
+    this.element = h(
+      "article",
+      { class: "view system" },
+      h("h1", {}, "System"),
+      h("div", { class: "columns" }, h("section", { "aria-labelledby": "parts" }, h("h2", { id: "parts" }, "Parts"), this.parts, this.breakIt ? breaking(context, () => this.#read()) : unbreakable()), h("aside", { class: "side", "aria-label": "Audit" }, this.meter.element)),
+    );
+    this.clock = setInterval(() => this.#read(), EVERY);
+    this.#read();
+  }
+
+  stop() {
+    this.stopped = true;
+    clearInterval(this.clock);
+    this.meter.stop();
+  }
+
+  async #read() {
+    if (this.reading) return;
+    this.reading = true;
+    try {
+      const { parts } = await this.context.api.get("/api/console/parts");
+      const print = JSON.stringify(parts);
+      if (this.stopped || print === this.print) return;
+      const focused = document.activeElement?.dataset?.act;
+      this.print = print;
+      put(this.parts, parts.map((part) => this.#part(part)));
+      if (focused) this.parts.querySelector(`[data-act="${focused}"]`)?.focus();
+    } catch (error) {
+      if (this.stopped) return;
+      this.print = null;
+      put(this.parts, failed(error, () => this.#read()));
+    } finally {
+      this.reading = false;
+    }
+  }
+
+  #part({ name, state, detail, restarts }) {
+    const acts = this.breakIt && this.#acts(name);
+    return h(
+      "section",
+      { class: `part ${state}`, "aria-label": name },
+      h("h3", {}, name, " ", h("span", { class: "state" }, WORDS[state] ?? state)),
+      h("p", {}, detail && detail !== "ok" ? detail : (ABOUT[name] ?? "")),
+      restarts > 0 && h("p", { class: "hint" }, `started again ${counted(restarts, "time")}`),
+      acts,
+    );
+  }
+
+  #acts(name) {
+    const act = (kind, text) => h("button", { class: "quiet dangerous", "data-act": `${kind}-${name}`, on: { click: () => this.#break(name, kind) } }, text, h("span", { class: "unseen" }, ` ${name}`));
+    return h("p", { class: "actions" }, act("kill", "Kill"), act("freeze", "Freeze"));
+  }
+
+  async #break(name, kind) {
+    if (await breakPart(this.context, name, kind)) this.meter.watch();
+    this.#read();
+  }
+}
