@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: sbom audit-dependencies asyncapi-check prometheus e2e-test architecture hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
+.PHONY: browser sbom audit-dependencies asyncapi-check prometheus e2e-test architecture hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
@@ -24,6 +24,9 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 
 system-packages:
 	@sh embedded/install-rabbitmq.sh
+
+browser:
+	@sh tests/support/install-chromium.sh
 
 run: install system-packages  ## Start everything and drive a few orders; ARGS="…" goes to `saga up`
 	@$(BIN)/saga up --tour $(ARGS)
@@ -62,7 +65,7 @@ lock: install        ## Resolve both locks anew (hashes, no index addresses)
 	@# The image needs no embedded servers: its lock has the same versions, without those packages.
 	@$(LOCK) --group image --constraint requirements.lock $(EMBEDDED:%=--no-emit-package %) -o requirements-run.lock
 
-e2e-test: install system-packages  ## Run the tests of whole stacks, as their users see them
+e2e-test: install system-packages browser  ## Run the tests of whole stacks, as their users see them
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "e2e and not long"
 
 temporal-test: install system-packages  ## Run both coordinators through real processes

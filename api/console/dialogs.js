@@ -63,7 +63,7 @@ export function loading(what) {
 
 export function failed(error, again) {
   const button = again && h("button", { class: "quiet", on: { click: again } }, "Try again");
-  return h("div", { class: "failed", role: "alert" }, h("p", {}, error.message), button);
+  return h("div", { class: "problem", role: "alert" }, h("p", {}, error.message), button);
 }
 
 /** Show the loading state, then what `make` returns, or the error with a way to try again. */

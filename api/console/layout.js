@@ -2,12 +2,12 @@
 
 import { duration } from "./format.js";
 
-export const GUTTER = 74; // pixels for the times at the left
 const HEAD = 64;
 const FOOT = 46;
 const ROWS = { arrow: 30, commit: 36, timer: 40, letter: 42, wait: 46 };
 const PAUSE = 200; // milliseconds, from which on a pause is drawn
-const NARROWEST = 96;
+const NARROW = 560; // pixels, up to which everything is drawn closer
+
 const WIDEST = 230;
 const AGAIN = 26; // steps, after which the lanes are named once more
 const NAMES = 34; // pixels for that
@@ -18,13 +18,17 @@ const NAMES = 34; // pixels for that
  * `commitsAt`, if given, are the positions that the commits of some events must not come before: `{key: y}`.
  */
 export function layOut(story, width, commitsAt = {}) {
-  const gap = Math.min(WIDEST, Math.max(NARROWEST, (width - GUTTER - 8) / story.lanes.length));
-  const lanes = story.lanes.map((lane, index) => ({ ...lane, x: Math.round(GUTTER + gap * (index + 0.5)) }));
+  const narrow = width < NARROW;
+  const gutter = narrow ? 54 : 74; // for the times at the left
+  const gap = Math.min(WIDEST, Math.max(narrow ? 56 : 96, (width - gutter - 8) / story.lanes.length));
+  const lanes = story.lanes.map((lane, index) => ({ ...lane, x: Math.round(gutter + gap * (index + 0.5)) }));
   const at = Object.fromEntries(lanes.map((lane) => [lane.key, lane.x]));
   const placed = placeRows(story.steps, commitsAt);
   const rows = placed.rows.map((row) => ({ ...row, x1: at[row.from], x2: at[row.to], xTold: row.told ? at[row.told] : null }));
   return {
-    width: Math.round(GUTTER + gap * lanes.length + 8),
+    width: Math.round(gutter + gap * lanes.length + 8),
+    gutter,
+    narrow,
     height: placed.bottom + FOOT,
     bottom: placed.bottom,
     gap,
@@ -41,7 +45,7 @@ function placeRows(steps, commitsAt) {
   const gaps = [];
   const names = [];
   let y = HEAD;
-  let last = null;
+  const waits = pauses(steps);
   let sinceNames = 0;
   steps.forEach((step, index) => {
     if (++sinceNames > AGAIN && step.kind === "arrow" && step.from === "client") {
@@ -49,19 +53,34 @@ function placeRows(steps, commitsAt) {
       y += NAMES;
       sinceNames = 0;
     }
-    const paused = step.elapsed !== null && last !== null ? step.elapsed - last : 0;
-    if (paused >= PAUSE) {
+    const paused = waits.get(index);
+    if (paused) {
       const height = 18 + Math.min(34, Math.round(8 * Math.log2(1 + paused / PAUSE)));
       gaps.push({ y, height, label: duration(paused) });
       y += height;
     }
-    if (step.elapsed !== null) last = step.elapsed;
     const height = ROWS[step.kind];
     if (step.key && commitsAt[step.key] !== undefined) y = Math.max(y, commitsAt[step.key] - height / 2);
     rows.push({ ...step, y: Math.round(y + height / 2), number: index + 1 });
     y += height;
   });
   return { rows, gaps, names, bottom: Math.round(y) + 8 };
+}
+
+/** The pauses between recorded steps, in milliseconds, by the index of the step before which they passed. */
+function pauses(steps) {
+  const found = new Map();
+  let last = null;
+  let awaited = null;
+  steps.forEach((step, index) => {
+    if (step.awaited) awaited = index;
+    if (step.elapsed === null) return;
+    const paused = last === null ? 0 : step.elapsed - last;
+    if (paused >= PAUSE) found.set(awaited ?? index, paused);
+    last = step.elapsed;
+    awaited = null;
+  });
+  return found;
 }
 
 /** Where the services work: from what reaches them to the last thing that they send. */

@@ -127,7 +127,7 @@ function letterTable(letters) {
       h("td", {}, h("a", { href: `#/letters/${encodeURIComponent(letter.id)}` }, letter.eventType ?? letter.routingKey)),
       h("td", {}, letter.orderId ? h("a", { href: `#/orders/${letter.orderId}` }, h("code", {}, shortId(letter.orderId))) : "–"),
       h("td", { class: "number" }, count(letter.attempts)),
-      h("td", {}, letter.redriven ? h("span", { class: "mark" }, "redriven before") : ""),
+      h("td", {}, letter.redriven ? h("span", { class: "flag" }, "redriven before") : ""),
       h("td", { class: "number" }, moment(letter.failedAt)),
     ),
   );
@@ -143,7 +143,7 @@ function becameTable(became) {
       h("td", {}, letter.eventType ?? letter.routingKey),
       h("td", {}, letter.orderId ? h("a", { href: `#/orders/${letter.orderId}` }, h("code", {}, shortId(letter.orderId))) : "–"),
       h("td", { class: "number" }, moment(at)),
-      h("td", {}, h("span", { class: `mark ${outcome}` }, words)),
+      h("td", {}, h("span", { class: `flag ${outcome}` }, words)),
     ),
   );
   const heads = ["Message", "Order", "Redriven", "What became of it"];

@@ -101,9 +101,11 @@ class Rows {
 
   constructor() {
     const heads = ["Saga", "Order", "Payment", "Amount", "Last event", "Took", "Begun"];
-    const head = (text) => h("th", { scope: "col", class: ["Amount", "Took", "Begun"].includes(text) && "number" }, text);
-    this.body = h("tbody");
-    this.element = h("table", { class: "sagas" }, h("caption", { class: "unseen" }, "The newest sagas"), h("thead", {}, h("tr", {}, heads.map(head))), this.body);
+    const head = (text) => h("th", { scope: "col", role: "columnheader", class: ["Amount", "Took", "Begun"].includes(text) && "number" }, text);
+    // On a narrow screen the rows are laid out as cards, so each element says what it is in the table.
+    this.body = h("tbody", { role: "rowgroup" });
+    const top = h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads.map(head)));
+    this.element = h("table", { class: "sagas", role: "table" }, h("caption", { class: "unseen" }, "The newest sagas"), top, this.body);
   }
 
   show(sagas) {
@@ -134,11 +136,11 @@ class Rows {
 }
 
 function makeRow(saga) {
-  const cells = ["saga", "order", "payment", "amount number", "event", "took number", "begun number"].map((name) => h("td", { class: name }));
+  const cells = ["saga", "order", "payment", "amount number", "event", "took number", "begun number"].map((name) => h("td", { class: name, role: "cell" }));
   const [name, order, payment, amount, event, took, begun] = cells;
-  const element = h("tr", { "data-order": saga.orderId }, cells);
+  const element = h("tr", { role: "row", "data-order": saga.orderId }, cells);
   const link = h("a", { href: `#/orders/${saga.orderId}` }, h("code", {}, shortId(saga.orderId)));
-  put(name, coordinatorTag(saga.coordinator ?? "choreography"), link);
+  put(name, h("div", {}, coordinatorTag(saga.coordinator ?? "choreography"), link));
   let known = {};
   let seen = "";
   const age = () => {

@@ -51,12 +51,12 @@ function show({ focus = true } = {}) {
 
 function nowhere() {
   const back = h("a", { href: "#/" }, "All sagas");
-  return { title: "Not found", element: h("section", { class: "plain" }, h("h1", {}, "There is no such page"), h("p", {}, back)) };
+  return { title: "Not found", element: h("section", { class: "words" }, h("h1", {}, "There is no such page"), h("p", {}, back)) };
 }
 
 function refused() {
   const text = "This page is for operators, and your key is a client's. Sign in with an operator's key to use it.";
-  return { title: "For operators", element: h("section", { class: "plain" }, h("h1", {}, "For operators"), h("p", {}, text)) };
+  return { title: "For operators", element: h("section", { class: "words" }, h("h1", {}, "For operators"), h("p", {}, text)) };
 }
 
 function navigation() {
@@ -124,7 +124,7 @@ async function begin() {
     await api.readSession();
     enter();
   } catch (error) {
-    put(element("main"), h("section", { class: "plain" }, h("h1", {}, "The gateway does not answer"), h("p", {}, error.message)));
+    put(element("main"), h("section", { class: "words" }, h("h1", {}, "The gateway does not answer"), h("p", {}, error.message)));
     setTimeout(begin, 2000);
   }
 }

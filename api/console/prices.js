@@ -31,7 +31,7 @@ export function equalFacts(pair) {
   const rows = FACTS.map(([name, read]) => {
     const [one, other] = pair.map(read);
     const equal = one === other;
-    return h("tr", { class: equal ? "same" : "other" }, h("th", { scope: "row" }, name), h("td", {}, one), h("td", { class: "verdict" }, equal ? "=" : "≠"), h("td", {}, other));
+    return row([h("th", { scope: "row", role: "rowheader" }, name), cell({}, one), cell({ class: "verdict" }, equal ? "=" : "≠"), cell({}, other)], equal ? "same" : "other");
   });
   const heads = ["", coordinatorTag(COORDINATORS[0]), h("span", { class: "unseen" }, "equal"), coordinatorTag(COORDINATORS[1])];
   return section("facts", "What they leave is equal", "compared", heads, rows);
@@ -42,13 +42,11 @@ export function prices(pair) {
   const rows = PRICES.map(([name, read, write]) => {
     const values = pair.map((saga) => read(saga) ?? null);
     const most = Math.max(...values.map((value) => value ?? 0), 1);
-    return h(
-      "tr",
-      {},
-      h("th", { scope: "row" }, name),
-      values.map((value, index) => h("td", { class: "price" }, h("span", { class: "figure" }, write(value)), bar(value, most, COORDINATORS[index]))),
-      h("td", { class: "number" }, ratio(values)),
-    );
+    return row([
+      h("th", { scope: "row", role: "rowheader" }, name),
+      values.map((value, index) => cell({ class: "price" }, h("span", { class: "figure" }, write(value)), bar(value, most, COORDINATORS[index]))),
+      cell({ class: "number" }, ratio(values)),
+    ]);
   });
   return section("prices", "What each cost is not", "priced", ["", ...COORDINATORS.map(coordinatorTag), "Ratio"], rows);
 }
@@ -64,11 +62,22 @@ function ratio([one, other]) {
   return one === other ? "equal" : `1 : ${(other / one).toFixed(1)}`;
 }
 
+// On a narrow screen the rows are laid out as cards, so each element says what it is in the table.
+function row(cells, kind = null) {
+  return h("tr", { role: "row", class: kind }, cells);
+}
+
+function cell(properties, ...content) {
+  return h("td", { role: "cell", ...properties }, content);
+}
+
 function section(kind, title, id, heads, rows) {
+  const head = heads.map((text) => (text === "" ? cell({}) : h("th", { scope: "col", role: "columnheader" }, text)));
+  const table = h("table", { role: "table" }, h("thead", { role: "rowgroup" }, row(head)), h("tbody", { role: "rowgroup" }, rows));
   return h(
     "section",
     { class: `comparison ${kind}`, "aria-labelledby": id },
     h("h2", { id }, title),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": id }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((head) => h(head === "" ? "td" : "th", head === "" ? {} : { scope: "col" }, head)))), h("tbody", {}, rows))),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": id }, table),
   );
 }

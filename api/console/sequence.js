@@ -2,7 +2,7 @@
 
 import { h, s } from "./dom.js";
 import { elapsed } from "./format.js";
-import { GUTTER, layOut } from "./layout.js";
+import { layOut } from "./layout.js";
 
 const MONO = 6.5; // pixels a character, at the size of labels
 const MARGIN = 10;
@@ -13,7 +13,7 @@ export function draw(story, width, { title, commitsAt, from = Infinity } = {}) {
   const svg = s(
     "svg",
     {
-      class: `seq ${story.orchestrated ? "orchestration" : "choreography"}`,
+      class: `seq ${story.orchestrated ? "orchestration" : "choreography"}${plan.narrow ? " narrow" : ""}`,
       viewBox: `0 0 ${plan.width} ${plan.height}`,
       width: plan.width,
       height: plan.height,
@@ -24,9 +24,9 @@ export function draw(story, width, { title, commitsAt, from = Infinity } = {}) {
     arrowHead(),
     plan.lanes.map((lane) => lifeline(lane, plan)),
     plan.bars.map((bar) => s("rect", { class: "bar", x: bar.x - 4, y: bar.y, width: 8, height: bar.end - bar.y, rx: 2 })),
-    plan.gaps.map(pause),
+    plan.gaps.map((gap) => pause(gap, plan)),
     plan.rows.map((row) => step(row, plan, row.number > from)),
-    plan.lanes.map((lane) => head(lane, plan.gap)),
+    plan.lanes.map((lane) => head(lane, plan)),
     [...plan.names, plan.bottom + 20].map((y) => plan.lanes.map((lane) => nameAgain(lane, y))),
   );
   return { svg, plan };
@@ -41,14 +41,15 @@ function lifeline(lane, plan) {
   return s("line", { class: `life${lane.listens ? " listens" : ""}${lane.hub ? " hub" : ""}`, x1: lane.x, x2: lane.x, y1: 46, y2: plan.bottom + 6 });
 }
 
-function head(lane, gap) {
-  const width = Math.min(gap - 8, 150);
+function head(lane, { gap, narrow }) {
+  const width = Math.min(gap - (narrow ? 4 : 8), 150);
+  const below = !narrow && lane.sub;
   return s(
     "g",
     { class: `head${lane.hub ? " hub" : ""}${lane.listens ? " listens" : ""}` },
     s("rect", { x: lane.x - width / 2, y: 6, width, height: 40, rx: 6 }),
-    s("text", { x: lane.x, y: lane.sub ? 23 : 30, class: "name" }, lane.label),
-    lane.sub && s("text", { x: lane.x, y: 38, class: "sub" }, lane.sub),
+    s("text", { x: lane.x, y: below ? 23 : 30, class: "name" }, lane.label),
+    below && s("text", { x: lane.x, y: 38, class: "sub" }, lane.sub),
   );
 }
 
@@ -56,20 +57,20 @@ function nameAgain(lane, y) {
   return s("text", { class: "again", x: lane.x, y }, lane.label);
 }
 
-function pause({ y, height, label }) {
+function pause({ y, height, label }, { gutter }) {
   const middle = y + height / 2;
   return s(
     "g",
     { class: "pause" },
-    s("path", { d: `M${GUTTER - 10} ${y + 3}V${y + height - 3}` }),
-    s("text", { x: GUTTER - 16, y: middle + 4 }, label),
+    s("path", { d: `M${gutter - 10} ${y + 3}V${y + height - 3}` }),
+    s("text", { x: gutter - 14, y: middle + 4 }, label),
   );
 }
 
 function step(row, plan, fresh) {
   const group = s("g", { class: `step ${row.kind} ${row.tone}${row.recorded ? " recorded" : ""}${fresh ? " fresh" : ""}` });
   group.append(s("title", {}, `${row.number}. ${row.sentence}`));
-  if (row.elapsed !== null) group.append(s("text", { class: "time", x: GUTTER - 16, y: row.y + 4 }, elapsed(row.elapsed)));
+  if (row.elapsed !== null) group.append(s("text", { class: "time", x: plan.gutter - 6, y: row.y + 4 }, elapsed(row.elapsed)));
   group.append(...(row.kind === "arrow" ? arrow(row, plan) : note(row, plan)));
   return group;
 }
@@ -77,15 +78,15 @@ function step(row, plan, fresh) {
 function arrow(row, plan) {
   const right = row.x2 > row.x1;
   const [x1, x2] = right ? [row.x1 + 5, row.x2 - 5] : [row.x1 - 5, row.x2 + 5];
-  const label = { class: "label", ...anchored((x1 + x2) / 2, row.label.length * MONO, plan.width), y: row.y - 5 };
+  const label = { class: "label", ...anchored((x1 + x2) / 2, row.label.length * MONO, plan), y: row.y - 5 };
   const told = row.xTold !== null && s("circle", { class: "told", cx: row.xTold, cy: row.y, r: 3 });
   const line = s("line", { class: "line", x1, y1: row.y, x2, y2: row.y, "marker-end": "url(#seq-tip)" });
   return [line, s("text", label, row.label), told].filter(Boolean);
 }
 
 /** A text about this point that stays inside the drawing. */
-function anchored(x, width, whole) {
-  if (x - width / 2 < GUTTER) return { x: GUTTER, "text-anchor": "start" };
+function anchored(x, width, { gutter, width: whole }) {
+  if (x - width / 2 < gutter) return { x: gutter, "text-anchor": "start" };
   if (x + width / 2 > whole - MARGIN) return { x: whole - MARGIN, "text-anchor": "end" };
   return { x, "text-anchor": "middle" };
 }
@@ -93,7 +94,7 @@ function anchored(x, width, whole) {
 function note(row, plan) {
   const text = row.label.length > 64 ? `${row.label.slice(0, 63)}…` : row.label;
   const width = text.length * MONO + (row.status ? row.status.length * (MONO + 0.6) + 14 : 0) + 30;
-  const x = Math.max(GUTTER, Math.min(row.x1 - width / 2, plan.width - MARGIN - width));
+  const x = Math.max(plan.gutter, Math.min(row.x1 - width / 2, plan.width - MARGIN - width));
   const box = s("rect", { class: "box", x, y: row.y - 12, width, height: 24, rx: 12 });
   const mark = s("circle", { class: "mark", cx: x + 13, cy: row.y, r: 4 });
   const words = s("text", { class: "label", x: x + 23, y: row.y + 4 }, s("tspan", {}, text));

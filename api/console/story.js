@@ -50,12 +50,14 @@ const LANES = {
   provider: { label: "provider", sub: "moves the money" },
 };
 
+const SHORT = { order: { label: "order", sub: "service" }, payment: { label: "payment", sub: "service" }, broker: { sub: "" }, temporal: { sub: "" }, provider: { sub: "" } };
+
 /**
  * The story of a saga as `GET /api/console/sagas/{id}` answers it.
  *
  * `lanes`: the participants, from left to right. `steps`: `{kind, from, to, label, elapsed, recorded, tone, sentence,
  * key}`; `kind` is arrow, commit, timer, letter or wait; `key` names the event of a commit; `told` is the lane of who
- * only listens. `letters` are dead letters about this order.
+ * only listens; `awaited`: if time passed before the next commit, it passed before this step. `letters` are dead letters about this order.
  */
 export function tell(saga, letters = []) {
   const orchestrated = coordinatorOf(saga) === "orchestration";
@@ -142,7 +144,7 @@ class Teller {
   }
 
   answer(label, tone, sentence) {
-    this.arrow("provider", "payment", label, tone, sentence);
+    this.step({ from: "provider", to: "payment", label, tone, sentence, awaited: true });
   }
 
   tellEvent(event) {
@@ -202,7 +204,7 @@ class Teller {
   request(name) {
     const cancel = name === "OrderCancelRequested";
     const label = cancel ? "PATCH …/cancel" : "POST /api/orders";
-    this.arrow("client", "gateway", label, "command", `The client asks to ${cancel ? "cancel the order" : "place an order"}.`);
+    this.step({ from: "client", to: "gateway", label, tone: "command", awaited: true, sentence: `The client asks to ${cancel ? "cancel the order" : "place an order"}.` });
   }
 
   timedOut() {
@@ -215,6 +217,7 @@ class Teller {
       from: "temporal",
       to: "temporal",
       label: `timer: not settled after ${duration(event.elapsedMs)}`,
+      awaited: true,
       tone: "undo",
       sentence: "The timer that Temporal keeps for this saga fires: the payment was not settled in time.",
     });
@@ -252,7 +255,7 @@ class Choreographed extends Teller {
     const { name } = event.cause ?? {};
     const lane = laneOf(event) || "order";
     if (name === "OrderCancelRequested" && this.timedOut()) return this.timer(event);
-    const tone = UNDOING.has(event.eventType) ? "undo" : name in LANES ? "event" : "plain";
+    const tone = UNDOING.has(event.eventType) ? "undo" : name in STATUSES ? "event" : "plain";
     if (name === "CreateOrderRequested" || name === "OrderCancelRequested") {
       this.request(name);
       this.arrow("gateway", "broker", ROUTES[name], "command", `The gateway publishes the command ${ROUTES[name]}.`);
@@ -337,21 +340,20 @@ class Orchestrated extends Teller {
   }
 }
 
-/** The story with client and gateway as one lane and without who only listens: for two stories side by side. */
+/** The story with client and gateway as one lane, and who only listens left out: for two stories side by side. */
 export function shorten({ lanes, steps, orchestrated }) {
   const merged = (key) => (key === "gateway" ? "client" : key);
-  const kept = lanes.filter((lane) => lane.key !== "gateway" && !lane.listens);
-  const known = new Set(kept.map((lane) => lane.key));
-  const shown = steps
-    .map((step) => ({ ...step, from: merged(step.from), to: merged(step.to), told: null }))
-    .filter((step) => step.kind !== "arrow" || step.from !== step.to)
-    .map((step) => relane(step, known, orchestrated));
-  return { orchestrated, lanes: kept, steps: shown };
-}
-
-function relane(step, known, orchestrated) {
-  const hub = orchestrated ? "temporal" : "broker";
-  if (known.has(step.from) && known.has(step.to)) return step;
-  // The mirror's timer stands beside the hub: it has no lane of its own here.
-  return { ...step, from: known.has(step.from) ? step.from : hub, to: known.has(step.to) ? step.to : hub, foreign: true };
+  const shown = [];
+  let awaited = false;
+  for (const step of steps) {
+    const short = { ...step, from: merged(step.from), to: merged(step.to), told: null };
+    awaited ||= Boolean(step.awaited);
+    if (short.kind === "arrow" && short.from === short.to) continue;
+    shown.push({ ...short, awaited });
+    awaited = false;
+  }
+  // The mirror's timer acts, so a saga that it cancels keeps its lane.
+  const acting = new Set(shown.flatMap((step) => [step.from, step.to]));
+  const kept = lanes.filter((lane) => lane.key !== "gateway" && (!lane.listens || acting.has(lane.key)));
+  return { orchestrated, lanes: kept.map((lane) => ({ ...lane, ...SHORT[lane.key] })), steps: shown };
 }

@@ -60,7 +60,7 @@ class Twins {
     const button = h("button", { class: "primary" }, "Run both");
     const form = h(
       "form",
-      { class: "bar", novalidate: true },
+      { class: "controls", novalidate: true },
       fields.element,
       h("div", { class: "field check" }, h("label", { for: cancel.id }, cancel, " Cancel it once it is paid")),
       button,
