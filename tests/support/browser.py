@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
-
-from tests.support.stack import Stack, publish
 
 CHROMIUM: Final = "/usr/bin/chromium"
 CONSOLE: Final = Path(__file__).parents[2] / "api" / "console"
@@ -84,9 +81,3 @@ def call(page: Page, module: str, function: str, *arguments: Any) -> Any:
     """What a function of a module returns for these values, as JSON."""
     script = "async ([module, name, given]) => (await import(`/${module}`))[name](...given)"
     return page.evaluate(script, [module, function, arguments])
-
-
-def publish_apart(stack: Stack, routing_key: str, *bodies: bytes) -> None:
-    """Publish as `publish` does, while Playwright has a loop in this thread."""
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(publish, stack, routing_key, *bodies).result()
