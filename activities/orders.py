@@ -8,6 +8,7 @@ from uuid import UUID
 from activities.book import Applied, Book, Submission
 from activities.ledger import Ledger
 from activities.measures import SagaEnd
+from activities.waits import Waits
 from models.database import Database
 from models.message_types import EventType
 from models.order import Order, decide
@@ -49,12 +50,14 @@ _REQUEUE: Final = """
 class Orders:
     """The order service's local transactions, the same for both coordinators."""
 
-    def __init__(self, database: Database, ledger: Ledger[Order]) -> None:
+    def __init__(self, database: Database, ledger: Ledger[Order], waits: Waits | None = None) -> None:
         self._database = database
         self._ledger = ledger
+        self._waits = waits or Waits()
 
     async def apply(self, submission: Submission) -> Applied[Order]:
         """Apply a message, in one batch with others that arrive at the same time. It is committed on return."""
+        self._waits.note(submission)
         return await self._ledger.submit(submission)
 
     async def republish_cancellation(self, order_id: UUID) -> bool:

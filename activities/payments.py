@@ -12,6 +12,7 @@ from activities.book import Applied, Book, Submission
 from activities.crash_points import crash_point
 from activities.ledger import Ledger
 from activities.providers import ForeignAnswer, Mischarged, PaymentProvider, ProviderUnavailable
+from activities.waits import Waits
 from models.lifecycle import Due, PaymentStatus
 from models.outcome import Charged, Outcome, Refused, Unanswered
 from models.payment import Payment, decide
@@ -30,9 +31,10 @@ class ContradictoryOutcome(Exception):
 class Payments:
     """Applies messages to payments and calls the provider between two transactions."""
 
-    def __init__(self, ledger: Ledger[Payment], provider: PaymentProvider) -> None:
+    def __init__(self, ledger: Ledger[Payment], provider: PaymentProvider, waits: Waits | None = None) -> None:
         self._ledger = ledger
         self._provider = provider
+        self._waits = waits or Waits()
         self._in_flight: _InFlight = {}
 
     async def apply(self, submission: Submission, *, last_try: bool = False) -> Decision[Payment]:
@@ -42,6 +44,7 @@ class Payments:
         message again repeats it. With `last_try`, a charge without an answer is voided instead, and the payment fails.
         Raises ContradictoryOutcome if the provider's answer cannot be true.
         """
+        self._waits.note(submission)
         while True:
             applied = await self._ledger.submit(submission)
             if not isinstance(applied.decision, Become) or applied.decision.state.due is None:

@@ -57,6 +57,13 @@ class Settings(BaseSettings):
         description="requests a second that each client may make of the gateway, by its API key or its address; those "
         "beyond are answered with 429; unset: any number",
     )
+    longest_wait: float = Field(
+        60.0,
+        gt=0,
+        le=86_400,
+        description="seconds that a new order may wait until a service turns to it; while it would wait longer, the "
+        "gateway refuses orders with 503",
+    )
     request_timeout: float = Field(
         30.0,
         gt=0,

@@ -79,6 +79,7 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
             originals=settings.originals,
             secret=token.encode(),
             rate=settings.rate_limit,
+            longest_wait=settings.longest_wait,
             keys=settings.api_keys,
         ),
         telemetry=measuring.telemetry(),

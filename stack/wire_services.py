@@ -21,6 +21,7 @@ from activities.orders import ORDERS, Orders
 from activities.payment_activities import PaymentActivities
 from activities.payments import PAYMENTS, Payments
 from activities.retention import Retention
+from activities.waits import Waits
 from api.access import Access
 from api.health import DEGRADED
 from api.problems import unavailable
@@ -34,9 +35,11 @@ from choreography.consumer import Consumer
 from choreography.dead_letters import DeadLetters
 from choreography.depths import Depths
 from choreography.publisher import Publisher
+from choreography.queue_wait import QueueWait
 from choreography.reactions import Reactions, order_reactions, payment_reactions
 from choreography.relay import Relay
 from choreography.replay import EventReplay
+from choreography.subscription import Settlement
 from choreography.suspects import Suspects
 from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, Topology
 from embedded.errors import StackError
@@ -47,6 +50,7 @@ from models.database import Database
 from models.migrations import DatabaseName, migrate
 from models.order import Order
 from models.payment import Payment
+from models.saga import Coordinator
 from stack.process import Wired
 from stack.settings import Settings
 from stack.temporal import client_of
@@ -81,8 +85,8 @@ async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: as
 
     measuring = Measuring(enabled=settings.metrics)
 
-    def steps(ledger: Ledger[Order]) -> Steps:
-        orders = Orders(database, ledger)
+    def steps(ledger: Ledger[Order], waits: Waits) -> Steps:
+        orders = Orders(database, ledger, waits)
         return order_reactions(orders), OrderActivities(database, orders).all
 
     wired = await _service(
@@ -108,8 +112,8 @@ async def wire_payment_service(settings: Settings, stack: AsyncExitStack, stop: 
     measuring = Measuring(enabled=settings.metrics)
     provider, running = wire_provider(settings, database, measuring.provider())
 
-    def steps(ledger: Ledger[Payment]) -> Steps:
-        payments = Payments(ledger, provider)
+    def steps(ledger: Ledger[Payment], waits: Waits) -> Steps:
+        payments = Payments(ledger, provider, waits)
         return payment_reactions(payments), PaymentActivities(database, payments).all
 
     wired = await _service(
@@ -135,7 +139,7 @@ async def _service(
     committed: LedgerMeasures | None,
     *,
     queue: str,
-    steps: Callable[[Ledger[State]], Steps],
+    steps: Callable[[Ledger[State], Waits], Steps],
     serving: _NewServing,
     create_app: _CreateApp,
 ) -> Wired:
@@ -146,16 +150,23 @@ async def _service(
     consuming = Broker(url, name=f"{queue} consumer", topology=own, declare_every=every)
     publisher = Publisher(publishing, database)
     ledger = Ledger(database, book, publisher, limit=settings.batch_limit, measures=committed)
-    reactions, activities = steps(ledger)
+    waits, depths = Waits(), Depths(consuming)
+    reactions, activities = steps(ledger, waits)
+    queued, counted = QueueWait(depths, queue), measuring.deliveries(queue)
+
+    def settled(of: str, settlement: Settlement) -> None:
+        counted(of, settlement)
+        queued.settled(of, settlement)
+
     consumer = Consumer(
         consuming,
         queue,
         reactions,
         suspects=Suspects(database),
         prefetch=settings.prefetch,
-        settled=measuring.deliveries(queue),
+        settled=settled,
     )
-    measuring.read(outbox.waiting(database), queues.dead_letters(Depths(consuming), queue))
+    measuring.read(outbox.waiting(database), queues.dead_letters(depths, queue))
     relay = Relay(publishing, database, grace=settings.relay_grace, interval=settings.relay_interval)
 
     temporal = await client_of(settings, measuring)
@@ -169,6 +180,9 @@ async def _service(
             "temporal": orchestrates if orchestrates == "ok" else f"{DEGRADED}{orchestrates}",
         }
 
+    async def expected() -> Mapping[Coordinator, float | None]:
+        return {Coordinator.CHOREOGRAPHY: await queued.seconds(), Coordinator.ORCHESTRATION: waits.seconds}
+
     async def drain(timeout: float) -> None:
         await asyncio.gather(consumer.drain(timeout), worker.drain(timeout))
 
@@ -179,6 +193,7 @@ async def _service(
         readiness=readiness,
         replay=EventReplay(publishing, database),
         telemetry=measuring.telemetry(),
+        waits=expected,
         letters=DeadLetters(url, services=(queue,)),
         audit=partial(_audit, "orders" if queue == ORDER_QUEUE else "payments", database.url, asyncio.Lock()),
     )

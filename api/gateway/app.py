@@ -36,6 +36,7 @@ from api.gateway.operators import Operators, Reconcilers
 from api.gateway.order_ids import OrderIds
 from api.gateway.order_routes import order_routes
 from api.gateway.original_services import asked_through
+from api.gateway.overload import Overload
 from api.gateway.payment_routes import payment_routes
 from api.gateway.placing import Placing
 from api.gateway.queries import Queries
@@ -119,7 +120,13 @@ def create_gateway(
     add_docs_page(app)
     problems.install(app)
     accepting = Commands(
-        sender=commands, orchestration=orchestration, queries=queries, ids=ids, clock=clock, settings=settings
+        sender=commands,
+        orchestration=orchestration,
+        queries=queries,
+        overload=_overload(queries, settings),
+        ids=ids,
+        clock=clock,
+        settings=settings,
     )
     placing = Placing(commands=accepting, queries=queries, feed=feed, limits=limits)
     telling = Timelines(queries=queries, workflows=timelines, limits=limits)
@@ -148,3 +155,9 @@ def create_gateway(
 
     describe(app, CreateOrder, CancelOrder, UpdateOrder, DeadLetterFilter, Replay, keys=keys_asked(required=bool(keys)))
     return app
+
+
+def _overload(queries: Queries, settings: GatewaySettings) -> Overload:
+    """Asks our services alone: an original one does not know how long its orders wait."""
+    ours = ((ServiceName.ORDER, queries.orders), (ServiceName.PAYMENT, queries.payments))
+    return Overload([api for name, api in ours if name not in settings.originals], longest=settings.longest_wait)

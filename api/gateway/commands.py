@@ -21,6 +21,7 @@ from api.gateway.downstream import Lane, ServiceAway
 from api.gateway.idempotency import digest_of, digests_of
 from api.gateway.order_ids import OrderIds
 from api.gateway.original_services import check_kept, no_such_order_id, orchestration_needs_ours
+from api.gateway.overload import Overload
 from api.gateway.queries import Queries, unknown_order
 from api.gateway.schemas import CreateOrder
 from api.problems import Problem, ProblemType, not_taken, unavailable, undecided
@@ -62,6 +63,7 @@ class Commands:
         sender: CommandSender,
         orchestration: SagaStarter,
         queries: Queries,
+        overload: Overload,
         ids: OrderIds,
         clock: Clock,
         settings: GatewaySettings,
@@ -69,6 +71,7 @@ class Commands:
         self._sender = sender
         self._orchestration = orchestration
         self._queries = queries
+        self._overload = overload
         self._ids = ids
         self._clock = clock
         self._limits = settings.limits
@@ -80,11 +83,12 @@ class Commands:
         """The placement of a new order; or, with an Idempotency-Key, of the order that the key stands for.
 
         Each API key, whose name is `asked_by`, has its own Idempotency-Keys. Raises Problem if the Idempotency-Key came
-        with another body before, or if the order service, which keeps these keys, is away.
+        with another body before, if the order service, which keeps these keys, is away, or if too many orders wait.
         """
         # An order that named no coordinator got the default of its time, which may not be today's.
         possible = (body.coordinator,) if body.coordinator else (self._default, *Coordinator)
         self._check_possible(possible[0])
+        self._overload.check(possible[0])
         check_kept(body.currency, body.payment_method, self._queries.originals)
         # The id tells who coordinates, because a cancellation may come before the order is stored.
         minted = self._ids.mint(self._clock(), orchestrated=possible[0] is Coordinator.ORCHESTRATION)

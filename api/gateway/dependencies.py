@@ -123,5 +123,6 @@ class GatewaySettings:
     originals: Originals = NO_ORIGINALS
     secret: bytes = field(default=b"", repr=False)  # all gateways of a system have the same: it seals order ids
     rate: float | None = None  # requests a second of each client; None: any number
+    longest_wait: float = 60.0  # seconds; while a new order would wait longer, orders are refused
     keys: tuple[ApiKey, ...] = ()  # none: whoever reaches the gateway may do everything
     temporal_ui: str | None = None  # where people reach Temporal's pages, if that is known

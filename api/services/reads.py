@@ -30,6 +30,7 @@ from api.schemas import NoQuery, Page, Replayed, check_replay
 from api.services.internal import InternalToken
 from api.services.operator_routes import Audit, DeadLetterStore, audit_routes, dead_letter_routes
 from api.services.schemas import EventLog, EventsQuery, KeepKey, OperatorReplay, PaymentsOfOrders, TheseLetters
+from api.services.waits import Expected, wait_routes
 from api.telemetry import Telemetry, metrics_route
 from choreography.outgoing_message import BrokerUnavailable, Unread, Unroutable
 from models.database import TRANSIENT, Database, sql_of
@@ -64,6 +65,7 @@ class Given(TypedDict):
     telemetry: NotRequired[Telemetry | None]
     letters: NotRequired[DeadLetterStore]
     audit: NotRequired[Audit]
+    waits: NotRequired[Expected]
 
 
 def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: Unpack[Given]) -> FastAPI:
@@ -93,6 +95,8 @@ def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: U
         app.include_router(dead_letter_routes(letters))
     if (audit := given.get("audit")) is not None:
         app.include_router(audit_routes(audit))
+    if (waits := given.get("waits")) is not None:
+        app.include_router(wait_routes(waits))
     describe(app, KeepKey, OperatorReplay, PaymentsOfOrders, TheseLetters)
     return app
 

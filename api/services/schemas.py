@@ -37,6 +37,11 @@ class KeptKey(Camel):
     digest: str
 
 
+class ExpectedWaits(Camel):
+    choreography: float | None
+    orchestration: float | None
+
+
 class OperatorReplay(Replay):
     """The same, and who asked for it."""
 
