@@ -34,6 +34,10 @@ export class Notices {
     this.element = element;
   }
 
+  clear() {
+    this.element.replaceChildren();
+  }
+
   tell(text, { link = null, undo = null } = {}) {
     this.#show("told", text, [link && h("a", { href: link.href }, link.text), undo && this.#undo(undo)], 9000);
   }

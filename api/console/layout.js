@@ -6,7 +6,8 @@ const HEAD = 64;
 const FOOT = 46;
 const ROWS = { arrow: 30, commit: 36, timer: 40, letter: 42, wait: 46 };
 const PAUSE = 200; // milliseconds, from which on a pause is drawn
-const NARROW = 560; // pixels, up to which everything is drawn closer
+const ROOMY = 84; // pixels between lanes, below which everything is drawn closer
+const NARROWEST = 56;
 
 const WIDEST = 230;
 const AGAIN = 26; // steps, after which the lanes are named once more
@@ -18,9 +19,9 @@ const NAMES = 34; // pixels for that
  * `commitsAt`, if given, are the positions that the commits of some events must not come before: `{key: y}`.
  */
 export function layOut(story, width, commitsAt = {}) {
-  const narrow = width < NARROW;
+  const narrow = (width - 82) / story.lanes.length < ROOMY;
   const gutter = narrow ? 54 : 74; // for the times at the left
-  const gap = Math.min(WIDEST, Math.max(narrow ? 56 : 96, (width - gutter - 8) / story.lanes.length));
+  const gap = Math.min(WIDEST, Math.max(NARROWEST, (width - gutter - 8) / story.lanes.length));
   const lanes = story.lanes.map((lane, index) => ({ ...lane, x: Math.round(gutter + gap * (index + 0.5)) }));
   const at = Object.fromEntries(lanes.map((lane) => [lane.key, lane.x]));
   const placed = placeRows(story.steps, commitsAt);

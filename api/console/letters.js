@@ -116,6 +116,7 @@ function none() {
     { class: "empty" },
     h("h2", {}, "There are no dead letters"),
     h("p", {}, "Every message was handled. A message that fails is retried with growing pauses; if all retries fail, it comes here with its reason, its error and its history."),
+    h("p", { class: "hint" }, "From a shell: ", h("code", {}, "saga dead-letters list"), "."),
   );
 }
 

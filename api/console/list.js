@@ -62,7 +62,7 @@ export function list(context) {
     if (!all.length && store.totals) return put(body, emptyState(context));
     rows.show(found.slice(0, SHOWN));
     if (body.firstChild !== rows.element) put(body, rows.element);
-    const every = store.totals?.total ?? all.length;
+    const every = Math.max(store.totals?.total ?? 0, all.length);
     return say(note, busy ? busyNote(store) : found.length || !store.totals ? `The newest ${count(Math.min(found.length, SHOWN))} of ${count(every)} sagas.` : "None of the newest sagas matches. Change the filter.");
   }
 

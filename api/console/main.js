@@ -35,6 +35,7 @@ let shown = null;
 
 function show({ focus = true } = {}) {
   if (!api.signedIn) return;
+  context.notices.clear();
   shown?.stop?.();
   const found = VIEWS.map((view) => ({ view, match: view.pattern.exec(location.hash) })).find(({ match }) => match);
   const [make, parts] = found ? [found.view.make, found.match.slice(1)] : [nowhere, []];

@@ -13,7 +13,10 @@ const FACTS = [
   ["Events of the payment", (saga) => eventsOf(saga, "payment")],
 ];
 const PRICES = [
-  ["Time, from the first event to the last", ({ cost }) => cost?.durationMs, duration],
+  ["Time until the order is settled", settled, duration],
+  ["of it, the provider’s", provider, duration],
+  ["of it, the coordinator’s and the services’", (saga) => less(settled(saga), provider(saga)), duration],
+  ["Time from the cancellation to the refund", refunded, duration],
   ["Messages published", ({ cost }) => cost?.messages, count],
   ["Transactions that changed a row", ({ cost }) => cost?.transactions, count],
   ["Rows in the order’s database", ({ cost }) => cost?.rows?.orders, count],
@@ -24,6 +27,29 @@ const PRICES = [
 function eventsOf({ events }, service) {
   const found = events.filter((event) => (event.service ?? event.actor ?? "").startsWith(service));
   return found.map((event) => event.eventType).join(", ") || "–";
+}
+
+function when({ events }, ...types) {
+  const found = events.find((event) => types.includes(event.eventType));
+  return found ? Date.parse(found.at) : null;
+}
+
+function less(one, other) {
+  return one === null || other === null ? null : one - other;
+}
+
+function settled(saga) {
+  return less(when(saga, "OrderPaid", "OrderFailed", "OrderCancelled"), when(saga, "OrderCreated"));
+}
+
+/** From the commit that makes the charge due to the commit of its answer. */
+function provider(saga) {
+  const asked = saga.payment ? Date.parse(saga.payment.createdAt) : null;
+  return less(when(saga, "PaymentApproved", "PaymentDeclined", "PaymentFailed"), asked);
+}
+
+function refunded(saga) {
+  return less(when(saga, "PaymentRefunded"), when(saga, "OrderCancelled"));
 }
 
 /** A table of facts, each with its verdict. */
@@ -39,8 +65,8 @@ export function equalFacts(pair) {
 
 /** A table of prices, with a bar for each. */
 export function prices(pair) {
-  const rows = PRICES.map(([name, read, write]) => {
-    const values = pair.map((saga) => read(saga) ?? null);
+  const priced = PRICES.map(([name, read, write]) => ({ name, write, values: pair.map((saga) => read(saga) ?? null) }));
+  const rows = priced.filter(({ values }) => values.some((value) => value !== null)).map(({ name, write, values }) => {
     const most = Math.max(...values.map((value) => value ?? 0), 1);
     return row([
       h("th", { scope: "row", role: "rowheader" }, name),

@@ -27,7 +27,7 @@ export function draw(story, width, { title, commitsAt, from = Infinity } = {}) {
     plan.gaps.map((gap) => pause(gap, plan)),
     plan.rows.map((row) => step(row, plan, row.number > from)),
     plan.lanes.map((lane) => head(lane, plan)),
-    [...plan.names, plan.bottom + 20].map((y) => plan.lanes.map((lane) => nameAgain(lane, y))),
+    [...plan.names, plan.bottom + 20].map((y) => plan.lanes.map((lane) => nameAgain(lane, y, plan.narrow))),
   );
   return { svg, plan };
 }
@@ -48,13 +48,17 @@ function head(lane, { gap, narrow }) {
     "g",
     { class: `head${lane.hub ? " hub" : ""}${lane.listens ? " listens" : ""}` },
     s("rect", { x: lane.x - width / 2, y: 6, width, height: 40, rx: 6 }),
-    s("text", { x: lane.x, y: below ? 23 : 30, class: "name" }, lane.label),
+    s("text", { x: lane.x, y: below ? 23 : 30, class: "name" }, nameOf(lane, narrow)),
     below && s("text", { x: lane.x, y: 38, class: "sub" }, lane.sub),
   );
 }
 
-function nameAgain(lane, y) {
-  return s("text", { class: "again", x: lane.x, y }, lane.label);
+function nameOf(lane, narrow) {
+  return narrow ? lane.label.replace(" service", "") : lane.label;
+}
+
+function nameAgain(lane, y, narrow) {
+  return s("text", { class: "again", x: lane.x, y }, nameOf(lane, narrow));
 }
 
 function pause({ y, height, label }, { gutter }) {

@@ -12,7 +12,7 @@ export class Store extends EventTarget {
     this.#api = api;
     this.sagas = new Map(); // by order id
     this.totals = null;
-    this.rates = []; // of the last minute: {at, started, ended, events} a second
+    this.rates = []; // of the last minute: {at, started, ended, events}, as counted between two frames
     this.dropped = 0; // of the last frame
     live.addEventListener("sagas", (event) => this.#take(event.detail));
     live.addEventListener("gap", () => this.read());
@@ -63,9 +63,7 @@ export class Store extends EventTarget {
   /** Per second, over the last `seconds`. */
   rate(name, seconds = 5) {
     const since = Date.now() - seconds * 1000;
-    const found = this.rates.filter((each) => each.at >= since);
-    const time = found.reduce((sum, each) => sum + each.seconds, 0);
-    return time ? found.reduce((sum, each) => sum + each[name], 0) / Math.max(time, 1) : 0;
+    return this.rates.reduce((sum, each) => sum + (each.at >= since ? each[name] : 0), 0) / seconds;
   }
 
   #take({ sagas, rates, dropped }) {
@@ -98,11 +96,19 @@ export function fromOrder(order, paymentStatus) {
     amount: order.total,
     currency: order.currency,
     userId: order.userId,
-    lastEvent: null,
+    lastEvent: lastEventOf(order.status, paymentStatus),
     at: order.updatedAt,
     startedAt: order.createdAt,
     events: null,
   };
+}
+
+/** The event that a saga with these statuses has told last, by the lifecycles; null if they leave it open. */
+function lastEventOf(status, paymentStatus) {
+  if (status === "PAID") return "OrderPaid";
+  if (status === "FAILED") return "OrderFailed";
+  if (status === "PENDING_PAYMENT") return paymentStatus === "PROCESSING" ? "OrderCreated" : null;
+  return { REFUNDED: "PaymentRefunded", CANCELLED: "PaymentCancelled", DECLINED: "OrderCancelled" }[paymentStatus] ?? null;
 }
 
 /** Whether anything is outstanding, as far as both statuses tell. */

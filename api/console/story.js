@@ -348,7 +348,7 @@ export function shorten({ lanes, steps, orchestrated }) {
   for (const step of steps) {
     const short = { ...step, from: merged(step.from), to: merged(step.to), told: null };
     awaited ||= Boolean(step.awaited);
-    if (short.kind === "arrow" && short.from === short.to) continue;
+    if (short.kind === "wait" || (short.kind === "arrow" && short.from === short.to)) continue;
     shown.push({ ...short, awaited });
     awaited = false;
   }

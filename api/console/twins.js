@@ -12,7 +12,7 @@ import { shorten, tell } from "./story.js";
 
 const COORDINATORS = ["choreography", "orchestration"];
 const SIDE_BY_SIDE = 1120; // pixels, from which on there is room for the facts between both lanes
-const MIDDLE = 190;
+const MIDDLE = 160;
 const OFTEN = 250; // milliseconds between readings while a twin is under way
 const ABOUT = {
   choreography: "Nobody is in charge. RabbitMQ carries each service’s events to the other, which reacts.",
@@ -82,7 +82,7 @@ class Twins {
     const bodies = COORDINATORS.map((coordinator) => ({ userId: customer(api), ...order, coordinator }));
     try {
       const placed = await Promise.all(bodies.map((body) => api.post("/api/orders", body, { "Idempotency-Key": crypto.randomUUID() })));
-      Object.assign(this, { ids: placed.map((each) => each.orderId), cancel, cancelled: [false, false] });
+      Object.assign(this, { ids: placed.map((each) => each.orderId), cancel, cancelled: false });
       history.replaceState(null, "", `#/twins/${this.ids.join("/")}`);
       this.#follow();
     } catch (error) {
@@ -117,16 +117,17 @@ class Twins {
 
   async #cancelPaid() {
     if (!this.cancel) return;
-    for (const [index, found] of this.found.entries()) {
-      if (this.cancelled[index] || found?.order?.status !== "PAID") continue;
-      this.cancelled[index] = true;
-      await this.context.api.patch(`/api/orders/${this.ids[index]}/cancel`).catch((error) => this.context.notices.complain(error));
-      found.over = false;
-    }
+    // Both at one moment, so that neither waits for this page longer than the other.
+    if (this.cancelled || !this.found.every((found) => found?.order?.status === "PAID")) return;
+    this.cancelled = true;
+    for (const found of this.found) found.over = false;
+    const asked = this.ids.map((id) => this.context.api.patch(`/api/orders/${id}/cancel`));
+    await Promise.all(asked).catch((error) => this.context.notices.complain(error));
   }
 
   #over() {
-    return this.found.every((each, index) => each?.over && !(this.cancel && !this.cancelled[index] && each.order.status === "PAID"));
+    const toCancel = this.cancel && !this.cancelled && this.found.every((each) => each?.order?.status === "PAID");
+    return !toCancel && this.found.every((each) => each?.over);
   }
 
   #show() {
@@ -169,7 +170,7 @@ function lane(coordinator, found, orderId, svg) {
     { class: `lane ${coordinator}`, "aria-label": coordinator },
     h("h2", {}, coordinatorTag(coordinator), h("span", { class: "clock" }, found.cost ? duration(found.cost.durationMs) : "")),
     h("p", {}, ABOUT[coordinator]),
-    h("p", { class: "line" }, statusTag(found.order?.status ?? "PENDING_PAYMENT"), found.payment && [" payment ", statusTag(found.payment.status)], " ", h("a", { href: `#/orders/${orderId}` }, "its own page")),
+    h("p", { class: "line" }, statusTag(found.order?.status ?? "PENDING_PAYMENT"), found.payment && [" payment ", statusTag(found.payment.status)], " ", found.waitsFor && h("span", {}, `waits for ${found.waitsFor}`), " ", h("a", { href: `#/orders/${orderId}` }, "its own page")),
     h("div", { class: "drawing", tabindex: "0", role: "region", "aria-label": `Sequence diagram of ${coordinator}` }, svg),
   );
 }
