@@ -54,6 +54,11 @@ export class Api {
     return Boolean(this.session) && (!this.session.keysRequired || this.session.key?.role === "operator");
   }
 
+  /** Whether orders may be orchestrated too. */
+  get both() {
+    return (this.session?.coordinators ?? []).includes("orchestration");
+  }
+
   get signedIn() {
     return Boolean(this.session) && (!this.session.keysRequired || this.session.key !== null);
   }

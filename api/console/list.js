@@ -1,173 +1,139 @@
 /** All sagas as they move: totals, rates, filters, and the newest of them. */
 
 import { failed } from "./dialogs.js";
-import { coordinatorTag, h, put, say, segments, statusTag } from "./dom.js";
-import { ago, count, duration, money, shortId } from "./format.js";
+import { coordinatorTag, h, put, say, segments } from "./dom.js";
+import { count } from "./format.js";
 import { placeForm } from "./place.js";
+import { Rows } from "./rows.js";
+import { fromOrder } from "./store.js";
 import { totalsStrip } from "./totals.js";
-import { underWay } from "./store.js";
 
 const SHOWN = 100; // rows
 const BUSY = 40; // sagas started a second, from which on rows would only flicker
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const COORDINATORS = [["", "both"], ["choreography", "choreography"], ["orchestration", "orchestration"]];
 const STATUSES = [["", "any"], ["PENDING_PAYMENT", "pending"], ["PAID", "paid"], ["CANCELLED", "cancelled"], ["FAILED", "failed"]];
 
 export function list(context) {
-  const { store, live } = context;
-  const filter = { coordinator: "", status: "", user: "", ...JSON.parse(sessionStorage.getItem("saga.filter") ?? "{}") };
-  const rows = new Rows();
-  const note = h("p", { class: "note", role: "status" });
-  const body = h("div", { class: "rows" });
-  const totals = totalsStrip(store, (status) => choose({ status }));
-  const controls = h("div", { class: "filters" });
-  let frame = 0;
-  let held = false;
+  const page = new ListPage(context);
+  return { title: "Sagas", element: page.element, stop: () => page.stop() };
+}
 
-  function choose(change) {
-    Object.assign(filter, change);
-    sessionStorage.setItem("saga.filter", JSON.stringify(filter));
-    filters();
-    draw();
+class ListPage {
+  #rows = new Rows();
+  #frame = 0;
+  #held = false;
+  #found = { sagas: [], total: null }; // what the gateway finds by the filter, beyond the newest that the page keeps
+  #asked = 0;
+
+  constructor(context) {
+    this.context = context;
+    this.filter = { coordinator: "", status: "", user: "", ...JSON.parse(sessionStorage.getItem("saga.filter") ?? "{}") };
+    this.note = h("p", { class: "note", role: "status" });
+    this.body = h("div", { class: "rows" });
+    this.totals = totalsStrip(context.store, (status) => this.#choose({ status }));
+    this.filters = this.#filters();
+    const aside = h("aside", { class: "side", "aria-label": "Place an order" }, placeForm(context));
+    const section = h("section", { class: "list", "aria-labelledby": "sagas" }, this.filters, this.body, this.note);
+    this.element = h("div", { class: "view" }, h("h1", { id: "sagas", class: "unseen" }, "Sagas"), this.totals.element, h("div", { class: "columns" }, section, aside));
+    this.#listen();
+    this.#choose({});
   }
 
-  function filters() {
-    const user = h("input", { type: "search", id: "user", placeholder: "customer’s id", value: filter.user, "aria-label": "Customer", on: { input: () => choose1(user.value) } });
-    const choose1 = (value) => {
-      Object.assign(filter, { user: value.trim() });
-      draw();
+  #listen() {
+    const { store, live } = this.context;
+    const ended = new AbortController();
+    const later = () => (this.#frame ||= requestAnimationFrame(() => this.#draw()));
+    for (const event of ["change", "totals"]) store.addEventListener(event, later, ended);
+    store.addEventListener("refused", (event) => put(this.body, failed(event.detail, () => store.read())), ended);
+    const clocks = [
+      setInterval(() => this.#rows.age(), 1000),
+      setInterval(() => live.state === "live" && store.readTotals().catch(() => {}), 3000),
+    ];
+    this.stop = () => {
+      ended.abort();
+      clocks.forEach((clock) => clearInterval(clock));
+      cancelAnimationFrame(this.#frame);
     };
-    put(
-      controls,
-      segments("by", "Coordinator", COORDINATORS, filter.coordinator, (coordinator) => choose({ coordinator })),
-      segments("status", "Status of the order", STATUSES, filter.status, (status) => choose({ status })),
-      user,
+  }
+
+  #filters() {
+    const { coordinator, status, user } = this.filter;
+    const customer = h("input", { type: "search", placeholder: "customer’s id", value: user, "aria-label": "Customer" });
+    customer.addEventListener("input", () => this.#choose({ user: customer.value.trim() }));
+    return h(
+      "div",
+      { class: "filters" },
+      segments("by", "Coordinator", COORDINATORS, coordinator, (chosen) => this.#choose({ coordinator: chosen })),
+      segments("status", "Status of the order", STATUSES, status, (chosen) => this.#choose({ status: chosen })),
+      customer,
     );
-    totals.mark(filter.status);
   }
 
-  function matches(saga) {
-    if (filter.coordinator && saga.coordinator !== filter.coordinator) return false;
-    if (filter.status && saga.status !== filter.status) return false;
-    return !filter.user || (saga.userId ?? "").startsWith(filter.user);
+  #choose(change) {
+    Object.assign(this.filter, change);
+    sessionStorage.setItem("saga.filter", JSON.stringify(this.filter));
+    this.totals.mark(this.filter.status);
+    for (const radio of this.filters.querySelectorAll("[name=status]")) radio.checked = radio.value === this.filter.status;
+    this.#found = { sagas: [], total: null };
+    this.#draw();
+    this.#look();
   }
 
-  function draw() {
-    frame = 0;
-    totals.draw();
+  /** Ask the gateway for orders that match, which may be older than those that the page keeps. */
+  async #look() {
+    const { status, user } = this.filter;
+    const asked = (this.#asked += 1);
+    if (!status && !UUID.test(user)) return;
+    const query = new URLSearchParams({ limit: SHOWN, ...(status && { status }), ...(UUID.test(user) && { userId: user }) });
+    const found = await this.context.api.get(`/api/orders?${query}`).catch(() => null);
+    if (!found || asked !== this.#asked) return;
+    this.#found = { sagas: found.data.map((order) => fromOrder(order)), total: found.meta.total };
+    this.#draw();
+  }
+
+  #matches(saga) {
+    const { coordinator, status, user } = this.filter;
+    if (coordinator && saga.coordinator !== coordinator) return false;
+    if (status && saga.status !== status) return false;
+    return !user || (saga.userId ?? "").startsWith(user);
+  }
+
+  #draw() {
+    const { store } = this.context;
+    this.#frame = 0;
+    this.totals.draw();
     const busy = store.rate("started", 3) > BUSY || store.dropped > 0;
-    if (busy && held) return say(note, busyNote(store));
-    held = busy;
-    const all = store.newest();
-    const found = all.filter(matches);
-    if (!all.length && store.totals) return put(body, emptyState(context));
-    rows.show(found.slice(0, SHOWN));
-    if (body.firstChild !== rows.element) put(body, rows.element);
-    const every = Math.max(store.totals?.total ?? 0, all.length);
-    return say(note, busy ? busyNote(store) : found.length || !store.totals ? `The newest ${count(Math.min(found.length, SHOWN))} of ${count(every)} sagas.` : "None of the newest sagas matches. Change the filter.");
+    if (busy && this.#held) return say(this.note, busyNote(store));
+    this.#held = busy;
+    const known = newestOf(store.sagas, this.#found.sagas);
+    if (!known.length) {
+      if (store.loaded) put(this.body, emptyState(this.context));
+      return say(this.note, store.loaded ? "" : "Reading the newest sagas …");
+    }
+    const shown = known.filter((saga) => this.#matches(saga)).slice(0, SHOWN);
+    this.#rows.show(shown);
+    if (this.body.firstChild !== this.#rows.element) put(this.body, this.#rows.element);
+    return say(this.note, busy ? busyNote(store) : this.#foundNote(shown.length, known.length));
   }
 
-  const later = () => (frame ||= requestAnimationFrame(draw));
-  const refused = (event) => put(body, failed(event.detail, () => store.read()));
-  const clock = setInterval(() => rows.age(), 1000);
-  const totalsClock = setInterval(() => live.state === "live" && store.readTotals().catch(() => {}), 3000);
-  store.addEventListener("change", later);
-  store.addEventListener("totals", later);
-  store.addEventListener("refused", refused);
-  filters();
-  draw();
-  const aside = h("aside", { class: "side", "aria-label": "Place an order" }, placeForm(context));
-  const section = h("section", { class: "list", "aria-labelledby": "sagas" }, controls, body, note);
-  return {
-    title: "Sagas",
-    element: h("div", { class: "view" }, h("h1", { id: "sagas", class: "unseen" }, "Sagas"), totals.element, h("div", { class: "columns" }, section, aside)),
-    stop() {
-      clearInterval(clock);
-      clearInterval(totalsClock);
-      cancelAnimationFrame(frame);
-      store.removeEventListener("change", later);
-      store.removeEventListener("totals", later);
-      store.removeEventListener("refused", refused);
-    },
-  };
+  #foundNote(shown, known) {
+    const { coordinator, status, user } = this.filter;
+    if (!shown) return "None of the newest sagas matches. Change the filter.";
+    const plain = !coordinator && !user;
+    const every = plain && !status ? Math.max(this.context.store.totals?.total ?? 0, known) : plain ? this.#found.total : null;
+    return every === null ? `The newest ${count(shown)} that match.` : `The newest ${count(shown)} of ${count(Math.max(every, shown))} sagas.`;
+  }
+}
+
+/** All of both, the newest first. */
+function newestOf(sagas, more) {
+  const all = [...sagas.values(), ...more.filter((saga) => !sagas.has(saga.orderId))];
+  return all.sort((a, b) => (a.startedAt < b.startedAt ? 1 : a.startedAt > b.startedAt ? -1 : 0));
 }
 
 function busyNote(store) {
   return `${count(Math.round(store.rate("started", 3)))} sagas a second begin. The rows stand still meanwhile; the figures above go on.`;
-}
-
-/** The rows of the table, each made once and changed in place. */
-class Rows {
-  #rows = new Map();
-
-  constructor() {
-    const heads = ["Saga", "Order", "Payment", "Amount", "Last event", "Took", "Begun"];
-    const head = (text) => h("th", { scope: "col", role: "columnheader", class: ["Amount", "Took", "Begun"].includes(text) && "number" }, text);
-    // On a narrow screen the rows are laid out as cards, so each element says what it is in the table.
-    this.body = h("tbody", { role: "rowgroup" });
-    const top = h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads.map(head)));
-    this.element = h("table", { class: "sagas", role: "table" }, h("caption", { class: "unseen" }, "The newest sagas"), top, this.body);
-  }
-
-  show(sagas) {
-    const wanted = new Set(sagas.map((saga) => saga.orderId));
-    for (const [orderId, row] of this.#rows) {
-      if (wanted.has(orderId)) continue;
-      row.element.remove();
-      this.#rows.delete(orderId);
-    }
-    let place = this.body.firstElementChild;
-    for (const saga of sagas) {
-      const row = this.#rows.get(saga.orderId) ?? this.#make(saga);
-      row.update(saga);
-      if (row.element === place) place = place.nextElementSibling;
-      else this.body.insertBefore(row.element, place);
-    }
-  }
-
-  age() {
-    for (const row of this.#rows.values()) row.age();
-  }
-
-  #make(saga) {
-    const row = makeRow(saga);
-    this.#rows.set(saga.orderId, row);
-    return row;
-  }
-}
-
-function makeRow(saga) {
-  const cells = ["saga", "order", "payment", "amount number", "event", "took number", "begun number"].map((name) => h("td", { class: name, role: "cell" }));
-  const [name, order, payment, amount, event, took, begun] = cells;
-  const element = h("tr", { role: "row", "data-order": saga.orderId }, cells);
-  const link = h("a", { href: `#/orders/${saga.orderId}` }, h("code", {}, shortId(saga.orderId)));
-  put(name, h("div", {}, coordinatorTag(saga.coordinator ?? "choreography"), link));
-  let known = {};
-  let seen = "";
-  const age = () => {
-    say(begun, ago(known.startedAt));
-    if (underWay(known)) say(took, known.startedAt ? duration(Math.max(0, Date.now() - Date.parse(known.startedAt))) : "–");
-  };
-  function update(now) {
-    const print = `${now.status} ${now.paymentStatus} ${now.lastEvent} ${now.amount} ${now.at}`;
-    known = now;
-    if (print === seen) return;
-    if (seen) glow(element);
-    seen = print;
-    put(order, statusTag(now.status));
-    put(payment, statusTag(now.paymentStatus));
-    say(amount, money(now.amount, now.currency));
-    say(event, now.lastEvent ?? "");
-    if (!underWay(now)) say(took, now.at && now.startedAt ? duration(Math.max(0, Date.parse(now.at) - Date.parse(now.startedAt))) : "–");
-    element.classList.toggle("open", underWay(now));
-    age();
-  }
-  return { element, update, age };
-}
-
-function glow(element) {
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-  element.getAnimations().forEach((animation) => animation.cancel());
-  element.animate([{ backgroundColor: "var(--glow)" }, { backgroundColor: "transparent" }], { duration: 900, easing: "ease-out" });
 }
 
 function emptyState(context) {

@@ -15,7 +15,7 @@ import { twins } from "./twins.js";
 const VIEWS = [
   { pattern: /^#?\/?$/, make: list, name: "Sagas", href: "#/", at: /^#?(\/?$|\/orders\/)/ },
   { pattern: /^#\/orders\/([0-9a-f-]{36})$/i, make: saga },
-  { pattern: /^#\/twins(?:\/([0-9a-f-]{36})\/([0-9a-f-]{36}))?$/i, make: twins, name: "Twins", href: "#/twins", at: /^#\/twins/ },
+  { pattern: /^#\/twins(?:\/([0-9a-f-]{36})\/([0-9a-f-]{36}))?$/i, make: twins, name: "Twins", href: "#/twins", at: /^#\/twins/, both: true },
   { pattern: /^#\/letters(?:\/([^/]+))?$/, make: letters, name: "Dead letters", href: "#/letters", at: /^#\/letters/, operators: true },
   { pattern: /^#\/system$/, make: system, name: "System", href: "#/system", at: /^#\/system/, operators: true },
 ];
@@ -39,7 +39,7 @@ function show({ focus = true } = {}) {
   shown?.stop?.();
   const found = VIEWS.map((view) => ({ view, match: view.pattern.exec(location.hash) })).find(({ match }) => match);
   const [make, parts] = found ? [found.view.make, found.match.slice(1)] : [nowhere, []];
-  shown = found?.view.operators && !api.operator ? refused() : make(context, ...parts.map((part) => part && decodeURIComponent(part)));
+  shown = found?.view.operators && !api.operator ? refused() : found?.view.both && !api.both ? single() : make(context, ...parts.map((part) => part && decodeURIComponent(part)));
   document.title = `${shown.title} · payment-saga`;
   put(element("main"), shown.element);
   navigation();
@@ -60,8 +60,13 @@ function refused() {
   return { title: "For operators", element: h("section", { class: "words" }, h("h1", {}, "For operators"), h("p", {}, text)) };
 }
 
+function single() {
+  const text = "Orders are choreographed here, and nothing else: an original service takes part, and it knows no orchestration.";
+  return { title: "Twins", element: h("section", { class: "words" }, h("h1", {}, "One coordinator"), h("p", {}, text)) };
+}
+
 function navigation() {
-  const open = VIEWS.filter((view) => view.name && (!view.operators || api.operator));
+  const open = VIEWS.filter((view) => view.name && (!view.operators || api.operator) && (!view.both || api.both));
   const link = ({ href, name, at }) => h("a", { href, "aria-current": at.test(location.hash) && "page" }, name);
   put(element("nav"), api.signedIn ? open.map(link) : []);
 }

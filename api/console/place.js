@@ -57,7 +57,7 @@ export function placeForm({ api, notices, store }) {
   const choices = [
     ["choreography", [sign("choreography"), "choreography"]],
     ["orchestration", [sign("orchestration"), "orchestration"]],
-  ];
+  ].slice(0, api.both ? 2 : 1);
   const button = h("button", { class: "primary" }, "Place the order");
   const form = h(
     "form",
@@ -66,7 +66,7 @@ export function placeForm({ api, notices, store }) {
     fields.element,
     h("div", { class: "field" }, h("span", { class: "label" }, "Coordinator"), segments("coordinator", "Coordinator", choices, coordinator, (value) => (coordinator = value))),
     button,
-    h("p", { class: "hint" }, "Or watch ", h("a", { href: "#/twins" }, "the same order both ways"), "."),
+    api.both && h("p", { class: "hint" }, "Or watch ", h("a", { href: "#/twins" }, "the same order both ways"), "."),
   );
   form.addEventListener("submit", async (event) => {
     event.preventDefault();

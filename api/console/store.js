@@ -12,6 +12,7 @@ export class Store extends EventTarget {
     this.#api = api;
     this.sagas = new Map(); // by order id
     this.totals = null;
+    this.loaded = false; // whether the newest orders have been read
     this.rates = []; // of the last minute: {at, started, ended, events}, as counted between two frames
     this.dropped = 0; // of the last frame
     live.addEventListener("sagas", (event) => this.#take(event.detail));
@@ -33,8 +34,9 @@ export class Store extends EventTarget {
     const statuses = new Map(payments.data.map((payment) => [payment.orderId, payment.status]));
     for (const order of orders.data) this.merge(fromOrder(order, statuses.get(order.id)));
     this.#forget();
+    this.loaded = true;
     this.dispatchEvent(new CustomEvent("change", { detail: null }));
-    await this.readTotals();
+    await this.readTotals().catch(() => {}); // the list stands without them, and they are read again
   }
 
   async readTotals() {
@@ -52,6 +54,7 @@ export class Store extends EventTarget {
   forgetAll() {
     this.sagas.clear();
     this.totals = null;
+    this.loaded = false;
     this.rates = [];
   }
 
