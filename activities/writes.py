@@ -63,7 +63,7 @@ def updated(book: Book[State], states: Sequence[State], now: datetime) -> Write 
     assignments = ", ".join(f"{name} = u.{name}" for name in book.mutable)
     return Write(
         "updated",
-        f"UPDATE {book.table} t SET {assignments}, updated_at = %s "
+        f"UPDATE {book.table} t SET {assignments}, updated_at = %s, changes = t.changes + 1 "
         f"FROM unnest({_arrays(book.columns[name] for name in names)}) u({', '.join(names)}) "
         f"WHERE t.{book.key} = u.{book.key}",
         [now, *_transposed(map(book.changes, states))],

@@ -43,6 +43,7 @@ _SALE: Final = {
     "coordinator": f"'{Coordinator.CHOREOGRAPHY}'",
     "created_at": "now()",
     "updated_at": "now()",
+    "changes": "1",
 }
 _INSERT_ORDER: Final = insert(
     OrderRow,
@@ -72,7 +73,9 @@ _UPDATE_PAYMENT: Final = (
     f"UPDATE payments SET status = '{PaymentStatus.APPROVED}', due = NULL,"
     " transaction_id = 'txn_0190a1b2c3d47e5f8a9b0c1d2e3f4a5b', updated_at = now() WHERE id = :payment_id"
 )
-_UPDATE_ORDER: Final = f"UPDATE orders SET status = '{OrderStatus.PAID}', updated_at = now() WHERE id = :order_id"
+_UPDATE_ORDER: Final = (
+    f"UPDATE orders SET status = '{OrderStatus.PAID}', updated_at = now(), changes = changes + 1 WHERE id = :order_id"
+)
 
 _TPS: Final = re.compile(r"^tps = ([0-9.]+)", re.MULTILINE)
 _FAILED: Final = re.compile(r"^number of failed transactions: ([0-9]+)", re.MULTILINE)

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Final, TypeVar
 
 from models.lifecycle import OrderStatus, PaymentStatus, settled
+from models.saga import Coordinator
 
 Status = TypeVar("Status", bound=StrEnum)
 
@@ -20,6 +21,7 @@ ORDER_WAITS: Final = _among(OrderStatus, lambda status: not status.over)
 ORDER_OVER: Final = _among(OrderStatus, lambda status: status.over)
 ORDER_OFF: Final = _among(OrderStatus, lambda status: status.off)
 ORDER_NOT_OFF: Final = _among(OrderStatus, lambda status: not status.off)
+ORDER_ORCHESTRATED: Final = f"coordinator = '{Coordinator.ORCHESTRATION}'"
 
 PAYMENT_DUE: Final = "due IS NOT NULL"
 PAYMENT_SETTLED: Final = f"due IS NULL AND {_among(PaymentStatus, lambda status: settled(status, None))}"

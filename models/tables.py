@@ -10,10 +10,11 @@ from sqlalchemy import BigInteger, DateTime, Identity, Index, MetaData, SmallInt
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlmodel import Field, SQLModel
 
-from models.conditions import ORDER_OFF, PAYMENT_DUE, PAYMENT_WITHOUT_MONEY
+from models.conditions import ORDER_OFF, ORDER_ORCHESTRATED, PAYMENT_DUE, PAYMENT_WITHOUT_MONEY
 
 _UTC: Any = DateTime(timezone=True)
 _NOW = {"server_default": text("now()")}
+_ONE = {"server_default": text("1")}
 
 
 class OrdersBase(SQLModel):
@@ -35,6 +36,7 @@ class OrderRow(OrdersBase, table=True):
         Index("orders_of_user", "user_id", "created_at", "id"),
         Index("orders_by_status", "status", "created_at", "id"),
         Index("orders_off", "updated_at", "id", postgresql_where=text(ORDER_OFF)),
+        Index("orders_orchestrated", "status", postgresql_where=text(ORDER_ORCHESTRATED)),
         {"postgresql_with": {"fillfactor": 85}},
     )
 
@@ -48,6 +50,7 @@ class OrderRow(OrdersBase, table=True):
     cancel_reason: str | None = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=_UTC)
     updated_at: datetime = Field(sa_type=_UTC)
+    changes: int | None = Field(sa_column_kwargs=_ONE)  # transactions that wrote the row; None: not counted from birth
 
 
 class OrderTotalRow(OrdersBase, table=True):
@@ -96,6 +99,7 @@ class PaymentRow(PaymentsBase, table=True):
     reason: str | None = Field(sa_type=Text)
     created_at: datetime = Field(sa_type=_UTC)
     updated_at: datetime = Field(sa_type=_UTC)
+    changes: int | None = Field(sa_column_kwargs=_ONE)  # as an order's
 
 
 class PaymentSumRow(PaymentsBase, table=True):

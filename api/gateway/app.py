@@ -14,7 +14,8 @@ from api.access import Access
 from api.edge import Edge
 from api.gateway.commands import Commands
 from api.gateway.console.files import console_file_routes
-from api.gateway.console.live_routes import live_routes
+from api.gateway.console.one_saga import OneSaga
+from api.gateway.console.saga_routes import console_saga_routes
 from api.gateway.console.session_routes import session_routes
 from api.gateway.console.sessions import Sessions
 from api.gateway.dependencies import (
@@ -130,6 +131,9 @@ def create_gateway(
     )
     placing = Placing(commands=accepting, queries=queries, feed=feed, limits=limits)
     telling = Timelines(queries=queries, workflows=timelines, limits=limits)
+    one_saga = OneSaga(
+        queries=queries, timelines=telling, workflows=timelines, temporal_ui=settings.temporal_ui, limits=limits
+    )
     operators = Operators(
         orders=queries.orders, payments=queries.payments, worker=ReadApi("worker", worker), reconciler=reconciler
     )
@@ -145,7 +149,7 @@ def create_gateway(
         payment_routes(queries, shortcuts),
         operator_routes(operators),
         session_routes(keys=keys, sessions=sessions, clock=clock, settings=settings),
-        live_routes(queries=queries, feed=feed, clock=clock, limits=limits),
+        console_saga_routes(queries=queries, saga=one_saga, feed=feed, clock=clock, limits=limits),
     ):
         app.include_router(routes, prefix="/api")
     app.include_router(console_file_routes())

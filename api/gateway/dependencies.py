@@ -13,6 +13,7 @@ from api.gateway.keys import ApiKey
 from models.messages import Envelope
 from models.originals import NO_ORIGINALS, Originals
 from models.saga import Coordinator, CreateOrderRequested
+from workflows.timeline_queries import WorkflowFacts
 
 Clock: TypeAlias = Callable[[], datetime]  # aware, UTC
 
@@ -44,6 +45,9 @@ class TimelineSource(Protocol):
 
         Raises workflows.temporal_errors.TemporalUnavailable, within about a second.
         """
+
+    async def facts(self, order_id: UUID) -> WorkflowFacts | None:
+        """What Temporal tells of the order's workflow; None if it has none. Raises as `timeline`, within 2 s."""
 
 
 class Listener(Protocol):

@@ -41,6 +41,8 @@ class OriginalService:
             raise needs_ours(self._name, "It keeps no Idempotency-Keys; leave the header out")
         if path.startswith("/users/") or path == "/payments/of-orders":
             raise needs_ours(self._name, "It can't tell the payments of one user apart; ask with a key of all users")
+        if path == "/totals" or path.endswith("/costs"):
+            raise needs_ours(self._name, "It counts nothing; list orders and payments instead")
         if path.startswith("/dead-letters/") or path in ("/events/replay", "/audit"):
             raise needs_ours(self._name, "It has no paths for operators; use the commands of `saga`")
         unknown = sorted(request.params.keys() - _PAGING) if request.params else []

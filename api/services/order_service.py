@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Annotated, Any, Final, Unpack
 from uuid import UUID
 
@@ -15,9 +17,12 @@ from api.fields import OrderIdInPath, UserIdInPath
 from api.openapi import answers, problems, takes
 from api.requests import read_body
 from api.schemas import NoQuery, OrderBody, OrdersPage, Paged
+from api.services.costs import order_costs
 from api.services.reads import Given, Row, create_read_app, found, json_response, newest, offset, paged
-from api.services.schemas import MOST_ORDERS, KeepKey, KeptKey, LatestOrderIds
+from api.services.schemas import MOST_ORDERS, KeepKey, KeptKey, LatestOrderIds, OrderTotals, TotalsQuery
+from models.conditions import ORDER_ORCHESTRATED
 from models.database import Database, sql_of
+from models.saga import Coordinator
 from models.tables import OrderEventRow, OrderRow, OrderTotalRow
 from models.times import wire_time
 
@@ -28,6 +33,18 @@ _OF_USER: Final = sql_of(
     .order_by(col(OrderRow.created_at).desc(), col(OrderRow.id).desc())
     .limit(bindparam("most"))
 )
+# Choreographed orders are what is left: counting each of a million would take long, and few are orchestrated.
+TOTALS: Final = f"""
+    WITH orchestrated AS (SELECT status, count(*) AS n FROM orders WHERE {ORDER_ORCHESTRATED} GROUP BY status)
+    SELECT t.status, t.n::bigint AS total, coalesce(o.n, 0) AS orchestrated
+    FROM (SELECT status, sum(count) AS n FROM order_totals GROUP BY status) t
+    LEFT JOIN orchestrated o USING (status)
+    WHERE t.n > 0 ORDER BY t.status
+"""
+_TOTALS_OF_USER: Final = f"""
+    SELECT status, count(*) AS total, count(*) FILTER (WHERE {ORDER_ORCHESTRATED}) AS orchestrated
+    FROM orders WHERE user_id = %(user_id)s GROUP BY status ORDER BY status
+"""
 _KEEP_KEY: Final = """
     WITH kept AS (
         INSERT INTO idempotency_keys (scope, key, digest, order_id)
@@ -46,6 +63,7 @@ def create_orders_app(**given: Unpack[Given]) -> FastAPI:
     app = create_read_app("order service", log_model=OrderEventRow, log_path="/orders/{orderId}/events", **given)
     app.include_router(_order_routes(given["database"]))
     app.include_router(_key_routes(given["database"]))
+    app.include_router(order_costs(given["database"]))
     return app
 
 
@@ -77,6 +95,15 @@ def _order_routes(database: Database) -> APIRouter:
     async def orders_of_user(user_id: UserIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         rows = await database.query(_OF_USER, {"user_id": user_id, "most": MOST_ORDERS})
         return json_response({"data": [row["id"] for row in rows]})
+
+    @router.get(
+        "/totals",
+        responses=answers(200, OrderTotals, "How many orders there are") | problems(401, 503),
+        openapi_extra=takes(),
+    )
+    async def total_orders(query: Annotated[TotalsQuery, Query()]) -> Response:
+        sql = TOTALS if query.user_id is None else _TOTALS_OF_USER
+        return json_response(_totals(await database.query(sql, {"user_id": query.user_id})))
 
     return router
 
@@ -125,6 +152,22 @@ async def _count(database: Database, query: OrdersPage) -> int:
             statement = statement.where(col(OrderTotalRow.status) == query.status.value)
         rows = await database.read(statement)
     return int(rows[0]["total"])
+
+
+def _totals(rows: Iterable[Row]) -> dict[str, Any]:
+    by_coordinator: dict[str, dict[str, int]] = {coordinator: {} for coordinator in Coordinator}
+    for row in rows:
+        orchestrated = row["orchestrated"]
+        for coordinator, count in (
+            (Coordinator.CHOREOGRAPHY, row["total"] - orchestrated),
+            (Coordinator.ORCHESTRATION, orchestrated),
+        ):
+            if count:
+                by_coordinator[coordinator][row["status"]] = count
+    by_status = Counter[str]()
+    for counts in by_coordinator.values():
+        by_status.update(counts)
+    return {"total": by_status.total(), "byStatus": by_status, "byCoordinator": by_coordinator}
 
 
 def _conditions(query: OrdersPage) -> list[Any]:

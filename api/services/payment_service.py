@@ -16,6 +16,7 @@ from api.fields import OrderIdInPath, PaymentIdInPath
 from api.openapi import answers, problems, takes
 from api.requests import read_body
 from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
+from api.services.costs import payment_costs
 from api.services.reads import Given, Row, create_read_app, found, json_response, newest, offset, paged
 from api.services.schemas import PaymentsOfOrders
 from models.database import Database, sql_of
@@ -33,6 +34,7 @@ def create_payments_app(**given: Unpack[Given]) -> FastAPI:
     )
     app.include_router(_overview_routes(given["database"]))
     app.include_router(_look_up_routes(given["database"]))
+    app.include_router(payment_costs(given["database"]))
     return app
 
 

@@ -9,6 +9,8 @@ from pydantic import Field
 
 from api.fields import PointInTime
 from api.schemas import Camel, DeadLetterFilter, PaymentsPage, Replay, Strict
+from models.lifecycle import OrderStatus
+from models.saga import Coordinator
 
 MOST_ORDERS: Final = 5000  # of one user, whose payments are listed together
 
@@ -24,6 +26,16 @@ class KeepKey(Strict):
 
 class LatestOrderIds(Camel):
     data: list[UUID] = Field(description=f"Newest first, at most {MOST_ORDERS}")
+
+
+class TotalsQuery(Strict):
+    user_id: UUID | None = Field(None, description="Only this customer's orders")
+
+
+class OrderTotals(Camel):
+    total: int
+    by_status: dict[OrderStatus, int] = Field(description="Only those that occur")
+    by_coordinator: dict[Coordinator, dict[OrderStatus, int]] = Field(description="Likewise, for each coordinator")
 
 
 class PaymentsOfOrders(PaymentsPage):

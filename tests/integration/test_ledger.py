@@ -128,7 +128,9 @@ def test_batches_leave_what_deciding_one_by_one_in_memory_leaves(
     bench.clear()
     states: dict[OrderId, Order] = {}
     events: list[tuple[UUID, str]] = []
+    written = Counter[OrderId]()
     for batch in batches:
+        before = dict(states)
         for answer, message in zip(bench.apply(*map(entry, batch)), batch, strict=True):
             decision = decide(states.get(message.order_id), message)
             assert isinstance(answer, Applied)
@@ -136,7 +138,9 @@ def test_batches_leave_what_deciding_one_by_one_in_memory_leaves(
             if isinstance(decision, Become):
                 states[message.order_id] = decision.state
                 events.append((message.order_id, type(decision.emit).__name__))
+        written.update(order_id for order_id, state in states.items() if before.get(order_id) != state)
 
+    assert {row["id"]: row["changes"] for row in bench.rows("SELECT id, changes FROM orders")} == written
     columns = ", ".join(ORDERS.columns)
     stored = {row["id"]: ORDERS.load(list(row.values())) for row in bench.rows(f"SELECT {columns} FROM orders")}
     assert stored == states

@@ -15,7 +15,7 @@ import pytest
 from fastapi import FastAPI
 from psycopg.types.json import Jsonb
 
-from api.services.order_service import create_orders_app
+from api.services.order_service import TOTALS, create_orders_app
 from api.services.payment_service import create_payments_app
 from choreography.outgoing_message import BrokerUnavailable
 from models.database import Database
@@ -429,3 +429,60 @@ async def test_the_payments_of_some_orders_are_paged_and_filtered(payments: http
     assert (await page(orderIds=most))["meta"]["total"] == len(known)
     refused = await payments.post("/payments/of-orders", json={"orderIds": [*most, str(UUID(int=1))]})
     assert refused.status_code == 422
+
+
+async def test_orders_are_totalled_by_status_and_by_coordinator(
+    orders: httpx.AsyncClient, orders_database: Database
+) -> None:
+    await orders_database.query(
+        "UPDATE orders SET coordinator = 'orchestration' WHERE id = ANY(%s)", [[UUID(int=100), UUID(int=106)]]
+    )
+    assert (await orders.get("/totals")).json() == {
+        "total": 25,
+        "byStatus": {"CANCELLED": 20, "PAID": 5},
+        "byCoordinator": {
+            "choreography": {"CANCELLED": 19, "PAID": 4},
+            "orchestration": {"CANCELLED": 1, "PAID": 1},
+        },
+    }
+    assert (await orders.get(f"/totals?userId={BOB}")).json() == {
+        "total": 2,
+        "byStatus": {"CANCELLED": 1, "PAID": 1},
+        "byCoordinator": {"choreography": {"CANCELLED": 1}, "orchestration": {"PAID": 1}},
+    }
+    nobody = (await orders.get(f"/totals?userId={uuid4()}")).json()
+    assert nobody == {"total": 0, "byStatus": {}, "byCoordinator": {"choreography": {}, "orchestration": {}}}
+    assert (await orders.get("/totals?userId=1")).status_code == 422
+
+
+async def test_orchestrated_orders_are_counted_in_their_index(orders_database: Database) -> None:
+    async with orders_database.transaction() as connection:
+        await connection.execute("SET LOCAL enable_seqscan = off")
+        cursor = await connection.execute(f"EXPLAIN {TOTALS}")
+        plan = "\n".join(line for (line,) in await cursor.fetchall())
+    assert "orders_orchestrated" in plan
+
+
+async def test_what_a_saga_cost_each_service_is_counted(
+    payments: httpx.AsyncClient, payments_database: Database, orders: httpx.AsyncClient
+) -> None:
+    path = f"/payments/order/{UUID(int=100)}/costs"
+    assert (await payments.get(path)).json() == {"transactions": 1, "due": None, "rows": 2, "unpublished": []}
+    await payments_database.query(
+        "INSERT INTO outbox (seq, order_id, deferred) SELECT seq, order_id, false FROM event_log"
+    )
+    await payments_database.query("UPDATE payments SET changes = NULL, due = 'refund'")
+    assert (await payments.get(path)).json() == {
+        "transactions": None,
+        "due": "refund",
+        "rows": 3,
+        "unpublished": [str(UUID(int=8))],
+    }
+    assert (await orders.get(f"/orders/{UUID(int=101)}/costs")).json() == {
+        "transactions": 1,
+        "due": None,
+        "rows": 1,
+        "unpublished": [],
+    }
+    for client, unknown in ((orders, f"/orders/{uuid4()}/costs"), (payments, f"/payments/order/{uuid4()}/costs")):
+        assert (await client.get(unknown)).status_code == 404

@@ -43,9 +43,10 @@ PAYMENT = Payment(
 
 
 @pytest.mark.parametrize("book", [ORDERS, PAYMENTS], ids=["orders", "payments"])
-def test_a_state_holds_every_column_of_its_row_but_its_times(book: Book[Any]) -> None:
-    times = {"created_at": "timestamp with time zone", "updated_at": "timestamp with time zone"}
-    assert columns_of(book.rows) == {**book.columns, **times}
+def test_a_state_holds_every_column_of_its_row_but_what_the_ledger_notes_about_it(book: Book[Any]) -> None:
+    time = "timestamp with time zone"
+    noted = {"created_at": time, "updated_at": time, "changes": "integer"}
+    assert columns_of(book.rows) == {**book.columns, **noted}
 
 
 @pytest.mark.parametrize(("book", "state"), [(ORDERS, ORDER), (PAYMENTS, PAYMENT)], ids=["orders", "payments"])

@@ -63,6 +63,8 @@ ROUTES: Mapping[tuple[str, str], tuple[int, int, int, int] | str] = {
     ("POST", "/api/console/session"): OPEN,
     ("DELETE", "/api/console/session"): OPEN,
     ("GET", "/api/console/stream"): (200, 200, 200, 200),
+    ("GET", "/api/console/totals"): (200, 200, 200, 200),
+    ("GET", "/api/console/sagas/{orderId}"): (200, 404, 200, 200),
     ("GET", "/docs"): OPEN,
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/healthz"): OPEN,
@@ -108,6 +110,7 @@ def around(around: Neighbours) -> Neighbours:
     around.orders.tell("/orders", {"data": [order], "meta": {"page": 1, "limit": 10, "total": 1, "totalPages": 1}})
     around.orders.tell(f"/users/{USER}/orders", {"data": [ORDER_ID]})
     around.orders.tell(f"/users/{OTHER}/orders", {"data": []})
+    around.orders.tell("/totals", {"total": 1})
     around.payments.tell(f"/payments/{PAYMENT_ID}", examples.PAYMENT)
     around.payments.tell(f"/payments/order/{ORDER_ID}", examples.PAYMENT)
     around.payments.tell("/payments", examples.PAYMENTS)

@@ -34,6 +34,7 @@ from models.originals import NO_ORIGINALS, Originals
 from models.saga import Coordinator, CreateOrderRequested
 from workflows.temporal_errors import RequestNotTaken, TemporalUnavailable
 from workflows.timeline import build, timeline_as_json
+from workflows.timeline_queries import WorkflowFacts
 
 NOW = datetime(2026, 2, 15, 1, 42, 19, tzinfo=UTC)
 
@@ -103,6 +104,7 @@ class FakeTimelines:
 
     def __init__(self) -> None:
         self.told: dict[UUID, Any] = {}
+        self.known: dict[UUID, WorkflowFacts] = {}
         self.away = False
         self.hangs = False
 
@@ -111,11 +113,18 @@ class FakeTimelines:
         self.told[order_id] = msgspec.json.decode(msgspec.json.encode(told))
 
     async def timeline(self, order_id: UUID) -> Any:
+        await self._answer()
+        return self.told.get(order_id)
+
+    async def facts(self, order_id: UUID) -> WorkflowFacts | None:
+        await self._answer()
+        return self.known.get(order_id)
+
+    async def _answer(self) -> None:
         if self.away:
             raise TemporalUnavailable("Temporal does not answer")
         if self.hangs:
             await asyncio.Event().wait()
-        return self.told.get(order_id)
 
 
 class _Watcher:
@@ -258,6 +267,7 @@ class Neighbours:
     keys: tuple[ApiKey, ...] = ()
     telemetry: Telemetry | None = None
     rate: float | None = None
+    temporal_ui: str | None = None
 
     def gateway(self) -> FastAPI:
         async def readiness() -> dict[str, str]:
@@ -282,6 +292,7 @@ class Neighbours:
                 secret=self.secret,
                 keys=self.keys,
                 rate=self.rate,
+                temporal_ui=self.temporal_ui,
             ),
             telemetry=self.telemetry,
         )

@@ -1,8 +1,9 @@
-"""The console's routes for what moves: one stream for all sagas, and how many there are of each status."""
+"""The console's routes for sagas: one stream of all that move, their totals, and one in full."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 from uuid import UUID, uuid4
 
 import msgspec
@@ -10,15 +11,21 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.edge import correlation_id_of
+from api.fields import OrderIdInPath
 from api.gateway.console.live import Live
 from api.gateway.console.live_stream import open_live_stream
 from api.gateway.console.moving_sagas import Facts
+from api.gateway.console.one_saga import OneSaga
 from api.gateway.dependencies import Clock, EventFeed, Limits
 from api.gateway.downstream import Lane
 from api.gateway.fair_share import Places, client_of
 from api.gateway.guard import only_user
+from api.gateway.ownership import check_owns
 from api.gateway.queries import Queries
 from api.problems import Problem
+
+_JSON: Final = "application/json"
 
 
 class _Order(msgspec.Struct, rename="camel"):
@@ -28,7 +35,7 @@ class _Order(msgspec.Struct, rename="camel"):
     created_at: datetime
 
 
-def live_routes(*, queries: Queries, feed: EventFeed, clock: Clock, limits: Limits) -> APIRouter:
+def console_saga_routes(*, queries: Queries, saga: OneSaga, feed: EventFeed, clock: Clock, limits: Limits) -> APIRouter:
     """Routes under `/console`."""
     router = APIRouter(prefix="/console", include_in_schema=False)
     places = Places("views of the console", limits.viewers)
@@ -52,5 +59,18 @@ def live_routes(*, queries: Queries, feed: EventFeed, clock: Clock, limits: Limi
             last_event_id=request.headers.get("last-event-id"),
             limits=limits,
         )
+
+    @router.get("/totals")
+    async def get_totals(request: Request) -> Response:
+        user_id = only_user(request.scope)
+        params = None if user_id is None else {"userId": str(user_id)}
+        totals = await queries.ask(queries.orders, "/totals", correlation_id_of(request.scope), params)
+        return Response(totals, media_type=_JSON)
+
+    @router.get("/sagas/{orderId}")
+    async def get_saga(request: Request, order_id: OrderIdInPath) -> Response:
+        correlation_id = correlation_id_of(request.scope)
+        await check_owns(queries, order_id, only_user(request.scope), correlation_id)
+        return Response(msgspec.json.encode(await saga.read(order_id, correlation_id)), media_type=_JSON)
 
     return router
