@@ -48,6 +48,9 @@ class _Output(io.FileIO):
 def prepare() -> None:
     """Make sure that the standard streams exist, and that they can write every character in some form."""
     codecs.register_error(_ERRORS, _replaced)
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdecimal() and len(columns) > len(str(WIDE)):
+        os.environ["COLUMNS"] = str(WIDE)  # rich fills whole lines
     for number in (0, 1, 2):
         try:
             os.fstat(number)

@@ -59,6 +59,13 @@ OLD = [
 ]
 
 
+@pytest.mark.parametrize("columns", ["0", "1", "-5", "wide", "99999999", "9" * 5000])
+def test_a_terminal_of_absurd_width_is_written_to_at_once(stack: Stack, columns: str) -> None:
+    shown = shell("saga --help && saga status $data", stack, COLUMNS=columns)
+    assert (shown.returncode, shown.stderr) == (0, b"")
+    assert len(shown.stdout) < 1_000_000
+
+
 @pytest.mark.parametrize("environ", OLD, ids=lambda environ: " ".join(environ.values()))
 def test_everything_is_written_in_every_encoding(stack: Stack, foreign: str, environ: dict[str, str]) -> None:
     commands = [
