@@ -38,6 +38,7 @@ class Submission:
     event_id: UUID
     correlation_id: str
     coordinator: Coordinator = Coordinator.CHOREOGRAPHY
+    traceparent: str | None = None  # the trace context that its events are to carry
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "correlation_id", as_id(self.correlation_id, str(self.event_id)))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Generic
 from uuid import UUID
@@ -17,6 +19,7 @@ from activities.batch import Batcher
 from activities.book import Applied, Book, Outlet, State, Submission
 from activities.crash_points import crash_point
 from activities.measures import LedgerMeasures, SagaEnd, Unmeasured
+from activities.traces import LedgerTraces
 from models.database import TRANSIENT, Connection, Database
 from models.messages import Envelope, envelope_of
 from models.saga import Become, Illegal, event_id
@@ -37,11 +40,13 @@ class Ledger(Generic[State]):
         *,
         limit: int = 300,
         measures: LedgerMeasures | None = None,
+        traces: LedgerTraces | None = None,
     ) -> None:
         self._database = database
         self._book = book
         self._outlet = outlet
         self._measures = measures or Unmeasured()
+        self._traces = traces
         self._batcher: Batcher[Submission, Applied[State]] = Batcher(self._handle, limit=limit)
 
     def submit(self, submission: Submission) -> asyncio.Future[Applied[State]]:
@@ -49,6 +54,8 @@ class Ledger(Generic[State]):
 
         If this submission fails, its future raises the error. The other submissions of the batch are not affected.
         """
+        if self._traces is not None:
+            submission = replace(submission, traceparent=self._traces.current())
         return self._batcher.submit(submission)
 
     async def run(self) -> None:
@@ -59,7 +66,8 @@ class Ledger(Generic[State]):
         pause = 0.05
         while True:
             try:
-                return await apply(self._database, self._book, self._outlet, submissions, self._measures)
+                with self._traced(submissions):
+                    return await apply(self._database, self._book, self._outlet, submissions, self._measures)
             except psycopg.errors.UniqueViolation as error:
                 # Another instance has just inserted the same row, so the next try can lock it.
                 log.info("ledger_raced", table=self._book.table, error=str(error).splitlines()[0])
@@ -74,6 +82,11 @@ class Ledger(Generic[State]):
                 # One of them is at fault. Applied alone, each succeeds or fails by itself.
                 return [result for submission in submissions for result in await self._handle([submission])]
             await asyncio.sleep(pause)
+
+    def _traced(self, submissions: Sequence[Submission]) -> AbstractContextManager[None]:
+        if self._traces is None:
+            return nullcontext()
+        return self._traces.batch(self._book.table, [each.traceparent for each in submissions])
 
 
 async def apply(
@@ -168,6 +181,7 @@ class _LockedRows(Generic[State]):
             correlation_id=submission.correlation_id,
             causation_id=submission.event_id,
             coordinator=submission.coordinator,
+            traceparent=submission.traceparent,
         )
         self._events.append(event)
         self._event_orders.append(order_id)
@@ -215,4 +229,7 @@ class _LockedRows(Generic[State]):
 
 
 def _about(submission: Submission) -> dict[str, str]:
-    return {"order_id": str(submission.message.order_id), "correlation_id": submission.correlation_id}
+    known = {"order_id": str(submission.message.order_id), "correlation_id": submission.correlation_id}
+    if submission.traceparent is not None:  # what is current here is the batch, not the message
+        known["trace_id"] = submission.traceparent.split("-")[1]
+    return known

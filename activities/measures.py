@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from models.payment import Payment
 from models.saga import Coordinator
 
 
@@ -29,8 +30,8 @@ class LedgerMeasures(Protocol):
 class ProviderMeasures(Protocol):
     """Hears of each call of the payment provider."""
 
-    def provider_answered(self, operation: str, outcome: str, seconds: float) -> None:
-        """A call has ended with this outcome: the name of the answer, or of why there is none."""
+    def provider_answered(self, operation: str, outcome: str, seconds: float, payment: Payment) -> None:
+        """A call about this payment has ended with this outcome: the name of the answer, or of why there is none."""
 
 
 class Unmeasured:

@@ -8,6 +8,7 @@ from uuid import UUID
 from activities.book import Applied, Book, Submission
 from activities.ledger import Ledger
 from activities.measures import SagaEnd
+from activities.saga_trace import SagaTrace
 from activities.waits import Waits
 from models.database import Database
 from models.message_types import EventType
@@ -50,15 +51,25 @@ _REQUEUE: Final = """
 class Orders:
     """The order service's local transactions, the same for both coordinators."""
 
-    def __init__(self, database: Database, ledger: Ledger[Order], waits: Waits | None = None) -> None:
+    def __init__(
+        self,
+        database: Database,
+        ledger: Ledger[Order],
+        waits: Waits | None = None,
+        saga_trace: SagaTrace | None = None,
+    ) -> None:
         self._database = database
         self._ledger = ledger
         self._waits = waits or Waits()
+        self._saga_trace = saga_trace
 
     async def apply(self, submission: Submission) -> Applied[Order]:
         """Apply a message, in one batch with others that arrive at the same time. It is committed on return."""
         self._waits.note(submission)
-        return await self._ledger.submit(submission)
+        if self._saga_trace is None:
+            return await self._ledger.submit(submission)
+        with await self._saga_trace.step(submission):
+            return await self._ledger.submit(submission)
 
     async def republish_cancellation(self, order_id: UUID) -> bool:
         """Have the relay publish the order's order.cancelled again. Returns False if none was ever logged."""

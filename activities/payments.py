@@ -12,6 +12,7 @@ from activities.book import Applied, Book, Submission
 from activities.crash_points import crash_point
 from activities.ledger import Ledger
 from activities.providers import ForeignAnswer, Mischarged, PaymentProvider, ProviderUnavailable
+from activities.saga_trace import SagaTrace
 from activities.waits import Waits
 from models.lifecycle import Due, PaymentStatus
 from models.outcome import Charged, Outcome, Refused, Unanswered
@@ -31,8 +32,15 @@ class ContradictoryOutcome(Exception):
 class Payments:
     """Applies messages to payments and calls the provider between two transactions."""
 
-    def __init__(self, ledger: Ledger[Payment], provider: PaymentProvider, waits: Waits | None = None) -> None:
+    def __init__(
+        self,
+        ledger: Ledger[Payment],
+        provider: PaymentProvider,
+        waits: Waits | None = None,
+        saga_trace: SagaTrace | None = None,
+    ) -> None:
         self._ledger = ledger
+        self._saga_trace = saga_trace
         self._provider = provider
         self._waits = waits or Waits()
         self._in_flight: _InFlight = {}
@@ -45,6 +53,12 @@ class Payments:
         Raises ContradictoryOutcome if the provider's answer cannot be true.
         """
         self._waits.note(submission)
+        if self._saga_trace is None:
+            return await self._apply(submission, last_try)
+        with await self._saga_trace.step(submission):
+            return await self._apply(submission, last_try)
+
+    async def _apply(self, submission: Submission, last_try: bool) -> Decision[Payment]:
         while True:
             applied = await self._ledger.submit(submission)
             if not isinstance(applied.decision, Become) or applied.decision.state.due is None:

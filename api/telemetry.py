@@ -1,4 +1,4 @@
-"""Have each answer measured, and show what a process measures at `/metrics`."""
+"""Have each answer measured and traced, and show what a process measures at `/metrics`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from fastapi import APIRouter
+from fastapi.telemetry import TelemetryConfig
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
@@ -30,6 +31,23 @@ class Telemetry:
 
     answered: Answered
     render: Render
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpTraces:
+    """How the requests of a process are traced."""
+
+    fastapi: TelemetryConfig
+    routed: Callable[[Scope, str], None]  # told of the template of a request that FastAPI does not route itself
+    current: Callable[[], str | None]  # the trace context of what runs now, as a `traceparent`
+
+
+_UNTRACED: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+
+
+def fastapi_config(traces: HttpTraces | None) -> TelemetryConfig:
+    """What FastAPI is to tell of requests: their spans, and nothing unless they are traced."""
+    return _UNTRACED if traces is None else traces.fastapi
 
 
 def metrics_route(telemetry: Telemetry) -> APIRouter:

@@ -25,6 +25,7 @@ from choreography.confirms import ConfirmedPublishing, describe
 from choreography.outgoing_message import BrokerUnavailable, NotStored, NotTaken, OutgoingMessage, Unread, Unroutable
 from choreography.readers import Readers
 from choreography.topology import Topology, declare, readers
+from choreography.traces import SendingTraces
 from choreography.unconfirmed import Unconfirmed
 from choreography.undecodable import connect
 from models import tls, tls_probe
@@ -94,8 +95,17 @@ class Broker:
     missing binding.
     """
 
-    def __init__(self, url: str, *, name: str, topology: Topology, declare_every: float = 15.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str,
+        topology: Topology,
+        declare_every: float = 15.0,
+        traces: SendingTraces | None = None,
+    ) -> None:
         self.topology = topology
+        self._traces = traces
         self._declare_every = declare_every
         self._turn = itertools.cycle(nodes(url))
         self._name = name
@@ -170,7 +180,7 @@ class Broker:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             channel.close_callbacks.add(self.lose)
             await declare(channel, self.topology)
-            self._publishing = ConfirmedPublishing(await channel.get_underlay_channel())
+            self._publishing = ConfirmedPublishing(await channel.get_underlay_channel(), self._traces)
             self._readers = Readers(connection)
             for hook in self._on_connect:
                 await hook(connection)

@@ -12,6 +12,7 @@ from aiormq.abc import AbstractChannel
 
 from choreography.frames import FrameWriter, publish_frames
 from choreography.outgoing_message import BrokerUnavailable, NotStored, NotTaken, OutgoingMessage, Unroutable
+from choreography.traces import SendingTraces
 
 
 class ConfirmedPublishing:
@@ -20,14 +21,22 @@ class ConfirmedPublishing:
     It uses the channel's own bookkeeping (delivery tags, confirmations), without a task, lock or timer a message.
     """
 
-    def __init__(self, channel: AbstractChannel) -> None:
+    def __init__(self, channel: AbstractChannel, traces: SendingTraces | None = None) -> None:
         self._channel = cast(Any, channel)  # aiormq's Channel: the abstract class lacks the bookkeeping
         self._writer = FrameWriter(channel)
+        self._traces = traces
         self._largest_body: int = self._channel.max_content_size
         self._channel.closing.add_done_callback(lambda _: self._give_up())
 
     async def publish(self, messages: Sequence[OutgoingMessage], *, timeout: float) -> list[BrokerUnavailable | None]:
         """Publish in this order. Returns for each message its error, or None if it is confirmed within `timeout` s."""
+        if self._traces is None:
+            return await self._publish(messages, timeout)
+        with self._traces.sending(messages) as sending:
+            sending.errors = errors = await self._publish(sending.messages, timeout)
+        return errors
+
+    async def _publish(self, messages: Sequence[OutgoingMessage], timeout: float) -> list[BrokerUnavailable | None]:
         sent = [self._send(message) for message in messages]
         waiting = [each for each in sent if isinstance(each, asyncio.Future)]
         try:

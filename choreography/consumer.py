@@ -15,6 +15,7 @@ from choreography.headers import ATTEMPT, DELIVERY_COUNT, count_in
 from choreography.reactions import Reactions
 from choreography.subscription import Delivery, Settled, Subscription, tell_nobody
 from choreography.suspects import MOST_DEATHS, SUSPECTED_AFTER, Suspects
+from choreography.traces import HandlingTraces
 from models.messages import Envelope, MalformedMessage, decode, parse
 from models.saga import Coordinator
 
@@ -33,10 +34,12 @@ class Consumer:
         suspects: Suspects,
         prefetch: int,
         settled: Settled = tell_nobody,
+        traces: HandlingTraces | None = None,
     ) -> None:
         self._queue = queue
         self._reactions = reactions
         self._suspects = suspects
+        self._traces = traces
         self._delays = broker.topology.retry_delays
         self._subscription = Subscription(broker, queue, self._on_delivery, prefetch=prefetch, settled=settled)
 
@@ -50,7 +53,11 @@ class Consumer:
         await self._subscription.end(within=timeout)
 
     async def _on_delivery(self, delivery: Delivery) -> None:
-        await self._handle(delivery)
+        if self._traces is None:
+            await self._handle(delivery)
+        else:
+            with self._traces.handling(self._queue, delivery.message) as delivery.traceparent:
+                await self._handle(delivery)
         crash_point("consumer.settled")
         delivery.acknowledge()
 
@@ -80,6 +87,9 @@ class Consumer:
                 disposition = dispose(await self._react(envelope, attempt), attempt, self._delays)
         except Exception as error:
             disposition = dispose(error, attempt, self._delays)
+        if self._traces is not None:
+            cause = None if isinstance(disposition, Ack) else disposition.error
+            self._traces.handled(envelope, attempt=attempt, disposition=type(disposition).__name__, error=cause)
         if not isinstance(disposition, Ack):
             await self._set_aside(delivery, envelope, attempt, disposition)
 

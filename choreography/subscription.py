@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -17,7 +18,7 @@ from choreography import connection_errors, setting_aside
 from choreography.acknowledgements import Acknowledgements
 from choreography.broker import Broker
 from choreography.confirms import describe
-from choreography.headers import OURS
+from choreography.headers import OURS, TRACEPARENT
 from choreography.outgoing_message import BrokerUnavailable, OutgoingMessage
 from choreography.unconfirmed import does_nothing_for
 from choreography.undecodable import check_decoded
@@ -39,7 +40,7 @@ def tell_nobody(_queue: str, _settlement: Settlement) -> None:
 class Delivery:
     """A message of a queue. It is ours until its channel closes; then RabbitMQ delivers it again."""
 
-    __slots__ = ("_acknowledgements", "_broker", "_settled", "_settlement", "_tag", "message", "queue")
+    __slots__ = ("_acknowledgements", "_broker", "_settled", "_settlement", "_tag", "message", "queue", "traceparent")
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Delivery:
         self._tag = acknowledgements.received(message)
         self._settled = settled
         self._settlement: Settlement = "ack"
+        self.traceparent: str | None = None  # the trace context of its handling, if that is traced
 
     @property
     def body(self) -> bytes:
@@ -104,6 +106,8 @@ class Delivery:
         self._settlement = "dead_letter"
 
     async def _store(self, elsewhere: OutgoingMessage) -> None:
+        if self.traceparent is not None:
+            elsewhere = replace(elsewhere, headers={**elsewhere.headers, TRACEPARENT: self.traceparent})
         pause = _FIRST_PAUSE
         while self.is_ours:
             try:

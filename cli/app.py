@@ -109,12 +109,17 @@ def run(
 
     import uvloop
 
-    from stack import logs, services, settings
+    from stack import logs, services, settings, traces
 
     configuration = settings.load()
     if not (process == "payment" and configuration.provider == "stripe"):
         forget_ways_out(os.environ)
-    logs.configure(level=configuration.log_level, log_format=configuration.log_format, service=process)
+    logs.configure(
+        level=configuration.log_level,
+        log_format=configuration.log_format,
+        service=process,
+        traced=traces.traced(os.environ),
+    )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(services.run(process, configuration))
 

@@ -9,6 +9,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from activities.measures import SagaEnd
 from choreography.subscription import Settlement
 from models.lifecycle import OrderStatus
+from models.payment import Payment
 from models.saga import Coordinator
 
 # Seconds. A saga takes tens of milliseconds when its provider does, and as long as its time-out at most.
@@ -93,7 +94,7 @@ class Provider:
             buckets=_PROVIDER,
         )
 
-    def provider_answered(self, operation: str, outcome: str, seconds: float) -> None:
+    def provider_answered(self, operation: str, outcome: str, seconds: float, _payment: Payment) -> None:
         self._seconds.labels(operation, outcome).observe(seconds)
 
 

@@ -183,6 +183,7 @@ def envelope_of(
     correlation_id: str,
     causation_id: UUID | None = None,
     coordinator: Coordinator = Coordinator.CHOREOGRAPHY,
+    traceparent: str | None = None,
 ) -> Envelope:
     """The envelope in which `message` is sent. `decode` and `parse` can read it, whatever the correlation id is."""
     event_type = type_of(message)
@@ -201,6 +202,7 @@ def envelope_of(
         payload=readable(payload),
         causation_id=causation_id,
         coordinator=coordinator,
+        traceparent=traceparent,
     )
 
 

@@ -9,6 +9,8 @@ from typing import TextIO, cast
 
 import structlog
 
+from tracing.log_ids import identify
+
 
 class Unfailing:
     """A stream that drops and counts what it cannot write, because the disk is full or the reader has gone."""
@@ -44,14 +46,15 @@ class Unfailing:
         return self._stream.encoding
 
 
-def configure(*, level: str, log_format: str, service: str) -> None:
-    """Set up the logging of this process and its libraries."""
+def configure(*, level: str, log_format: str, service: str, traced: bool = False) -> None:
+    """Set up the logging of this process and its libraries. `traced`: with the trace that each line belongs to."""
     stream = Unfailing(sys.stderr)
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _named(service),
+        *([identify] if traced else []),
         _counting(stream),
     ]
     if log_format == "json":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
 from ipaddress import ip_address
 from typing import assert_never
@@ -15,6 +16,8 @@ from embedded.limits import raise_file_limit
 from stack.addresses import Process
 from stack.process import Wired, listen, serve, stop_signal
 from stack.settings import Settings
+from stack.traces import tracing_of
+from tracing.tracing import Tracing
 
 log = structlog.get_logger()
 
@@ -28,7 +31,8 @@ async def run(process: Process, settings: Settings) -> None:
         _refuse_to_be_open(settings)
     with listen(settings.host, settings.port_of(process), process) as listener:
         async with AsyncExitStack() as stack:
-            wired = await _wire(process, settings, stack, stop)
+            tracing = stack.enter_context(tracing_of(process, os.environ))
+            wired = await _wire(process, settings, stack, stop, tracing)
             if wired is not None:
                 await serve(
                     wired,
@@ -59,23 +63,25 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def _wire(process: Process, settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Wired | None:
+async def _wire(
+    process: Process, settings: Settings, stack: AsyncExitStack, stop: asyncio.Event, tracing: Tracing
+) -> Wired | None:
     match process:
         case "gateway":
             from stack.wire_gateway import wire_gateway
 
-            return await wire_gateway(settings, stack)
+            return await wire_gateway(settings, stack, tracing)
         case "order":
             from stack.wire_services import wire_order_service
 
-            return await wire_order_service(settings, stack, stop)
+            return await wire_order_service(settings, stack, stop, tracing)
         case "payment":
             from stack.wire_services import wire_payment_service
 
-            return await wire_payment_service(settings, stack, stop)
+            return await wire_payment_service(settings, stack, stop, tracing)
         case "worker":
             from stack.wire_worker import wire_worker
 
-            return await wire_worker(settings)
+            return await wire_worker(settings, tracing)
         case _ as never:
             assert_never(never)

@@ -23,16 +23,19 @@ from metrics.measuring import Measuring
 from stack.process import Wired
 from stack.settings import Settings
 from stack.temporal import client_of
+from tracing.tracing import Tracing
 from workflows.temporal_client import answers
 from workflows.timeline_queries import WorkflowTimelines
 
 
-async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
+async def wire_gateway(settings: Settings, stack: AsyncExitStack, tracing: Tracing) -> Wired:
     """Wire the gateway. It needs the broker for commands and the services for queries, and waits for neither."""
     amqp_url = settings.amqp_url.get_secret_value()
     # It declares no service's queue: a command that no queue takes must be refused. The feed declares its own queue.
     topology, every = Topology(reads=()), settings.topology_interval
-    publishing = Broker(amqp_url, name="gateway publisher", topology=topology, declare_every=every)
+    publishing = Broker(
+        amqp_url, name="gateway publisher", topology=topology, declare_every=every, traces=tracing.messages
+    )
     listening = Broker(amqp_url, name="gateway feed", topology=topology, declare_every=every)
     feed = Feed()
     listening.on_connect(feed.on_connect)
@@ -42,13 +45,14 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
         raise StackError(
             "SAGA_INTERNAL_TOKEN is a digest, and the gateway must show the token; give it the token itself"
         )
+    http = tracing.gateway
     orders, payments, worker = [
-        await stack.enter_async_context(ServiceClient(url.get_secret_value(), token=token))
+        await stack.enter_async_context(ServiceClient(url.get_secret_value(), token=token, traces=http))
         for url in (settings.order_service_url, settings.payment_service_url, settings.worker_url)
     ]
 
     measuring = Measuring(enabled=settings.metrics)
-    temporal = await client_of(settings, measuring)
+    temporal = await client_of(settings, measuring, tracing)
     orchestration = Orchestration(
         temporal, payment_timeout=settings.payment_timeout, retry_delays=settings.retry_delays
     )
@@ -83,6 +87,7 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack) -> Wired:
             keys=settings.api_keys,
         ),
         telemetry=measuring.telemetry(),
+        traces=http,
     )
 
     async def end_streams(_timeout: float) -> None:

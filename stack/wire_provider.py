@@ -14,11 +14,12 @@ from stack.settings import Settings
 
 
 def wire_provider(
-    settings: Settings, database: Database, measures: ProviderMeasures | None
+    settings: Settings, database: Database, *measures: ProviderMeasures | None
 ) -> tuple[PaymentProvider, Coroutine[Any, Any, None]]:
-    """The configured provider, measured if anybody measures it; and its background part."""
+    """The configured provider, whose calls those of `measures` hear of that are there; and its background part."""
     provider, running = _provider(settings, database)
-    return (provider if measures is None else MeasuredProvider(provider, measures)), running
+    hearing = [each for each in measures if each is not None]
+    return (MeasuredProvider(provider, *hearing) if hearing else provider), running
 
 
 def _provider(settings: Settings, database: Database) -> tuple[PaymentProvider, Coroutine[Any, Any, None]]:

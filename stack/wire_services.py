@@ -21,6 +21,7 @@ from activities.orders import ORDERS, Orders
 from activities.payment_activities import PaymentActivities
 from activities.payments import PAYMENTS, Payments
 from activities.retention import Retention
+from activities.saga_trace import SagaTrace
 from activities.waits import Waits
 from api.access import Access
 from api.health import DEGRADED
@@ -55,6 +56,7 @@ from stack.process import Wired
 from stack.settings import Settings
 from stack.temporal import client_of
 from stack.wire_provider import wire_provider
+from tracing.tracing import Tracing
 from workflows.activity_workers import activity_worker
 from workflows.naming import PAYMENT_TASK_QUEUE
 from workflows.serving import Serving
@@ -77,7 +79,9 @@ class _NewServing(Protocol):
     ) -> Serving: ...
 
 
-async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Wired | None:
+async def wire_order_service(
+    settings: Settings, stack: AsyncExitStack, stop: asyncio.Event, tracing: Tracing
+) -> Wired | None:
     """Wire the order service. Returns None if stopped before its database answered. Raises StackError if it refuses."""
     database = await _database("orders", settings, stack, stop)
     if database is None:
@@ -86,7 +90,7 @@ async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: as
     measuring = Measuring(enabled=settings.metrics)
 
     def steps(ledger: Ledger[Order], waits: Waits) -> Steps:
-        orders = Orders(database, ledger, waits)
+        orders = Orders(database, ledger, waits, _saga_trace(database, tracing))
         return order_reactions(orders), OrderActivities(database, orders).all
 
     wired = await _service(
@@ -95,6 +99,7 @@ async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: as
         ORDERS,
         measuring,
         measuring.sagas(),
+        tracing,
         queue=ORDER_QUEUE,
         steps=steps,
         serving=serving_sagas,
@@ -104,16 +109,18 @@ async def wire_order_service(settings: Settings, stack: AsyncExitStack, stop: as
     return wired
 
 
-async def wire_payment_service(settings: Settings, stack: AsyncExitStack, stop: asyncio.Event) -> Wired | None:
+async def wire_payment_service(
+    settings: Settings, stack: AsyncExitStack, stop: asyncio.Event, tracing: Tracing
+) -> Wired | None:
     """Wire the payment service. Returns None if stopped before its database answered. Raises StackError as above."""
     database = await _database("payments", settings, stack, stop)
     if database is None:
         return None
     measuring = Measuring(enabled=settings.metrics)
-    provider, running = wire_provider(settings, database, measuring.provider())
+    provider, running = wire_provider(settings, database, measuring.provider(), tracing.provider)
 
     def steps(ledger: Ledger[Payment], waits: Waits) -> Steps:
-        payments = Payments(ledger, provider, waits)
+        payments = Payments(ledger, provider, waits, _saga_trace(database, tracing))
         return payment_reactions(payments), PaymentActivities(database, payments).all
 
     wired = await _service(
@@ -122,6 +129,7 @@ async def wire_payment_service(settings: Settings, stack: AsyncExitStack, stop: 
         PAYMENTS,
         measuring,
         measuring.batches(),
+        tracing,
         queue=PAYMENT_QUEUE,
         steps=steps,
         serving=partial(activity_worker, task_queue=PAYMENT_TASK_QUEUE),
@@ -137,6 +145,7 @@ async def _service(
     book: Book[State],
     measuring: Measuring,
     committed: LedgerMeasures | None,
+    tracing: Tracing,
     *,
     queue: str,
     steps: Callable[[Ledger[State], Waits], Steps],
@@ -145,11 +154,13 @@ async def _service(
 ) -> Wired:
     # Two connections, so that a broker that throttles publishers does not hold back acknowledgements.
     url, every = settings.amqp_url.get_secret_value(), settings.topology_interval
-    publishing = Broker(url, name=f"{queue} publisher", topology=Topology(reads=()), declare_every=every)
+    publishing = Broker(
+        url, name=f"{queue} publisher", topology=Topology(reads=()), declare_every=every, traces=tracing.messages
+    )
     own = Topology(reads=(queue,), retry_delays=settings.retry_delays)
-    consuming = Broker(url, name=f"{queue} consumer", topology=own, declare_every=every)
+    consuming = Broker(url, name=f"{queue} consumer", topology=own, declare_every=every, traces=tracing.messages)
     publisher = Publisher(publishing, database)
-    ledger = Ledger(database, book, publisher, limit=settings.batch_limit, measures=committed)
+    ledger = Ledger(database, book, publisher, limit=settings.batch_limit, measures=committed, traces=tracing.steps)
     waits, depths = Waits(), Depths(consuming)
     reactions, activities = steps(ledger, waits)
     queued, counted = QueueWait(depths, queue), measuring.deliveries(queue)
@@ -165,11 +176,12 @@ async def _service(
         suspects=Suspects(database),
         prefetch=settings.prefetch,
         settled=settled,
+        traces=tracing.messages,
     )
     measuring.read(outbox.waiting(database), queues.dead_letters(depths, queue))
     relay = Relay(publishing, database, grace=settings.relay_grace, interval=settings.relay_interval)
 
-    temporal = await client_of(settings, measuring)
+    temporal = await client_of(settings, measuring, tracing)
     worker = serving(temporal, activities, limit=settings.prefetch, grace=settings.shutdown_timeout)
 
     async def readiness() -> Mapping[str, str]:
@@ -194,6 +206,7 @@ async def _service(
         replay=EventReplay(publishing, database),
         telemetry=measuring.telemetry(),
         waits=expected,
+        traces=tracing.service,
         letters=DeadLetters(url, services=(queue,)),
         audit=partial(_audit, "orders" if queue == ORDER_QUEUE else "payments", database.url, asyncio.Lock()),
     )
@@ -210,6 +223,10 @@ async def _service(
         ],
         finish=[drain, publisher.flush],
     )
+
+
+def _saga_trace(database: Database, tracing: Tracing) -> SagaTrace | None:
+    return None if tracing.steps is None else SagaTrace(database, tracing.steps)
 
 
 def _retention(

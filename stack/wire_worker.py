@@ -18,11 +18,13 @@ from choreography.dead_letters import DeadLetters
 from choreography.depths import Depths
 from choreography.subscription import Subscribe, Subscription
 from choreography.topology import MIRROR_QUEUE, Topology
+from choreography.traces import MirrorTraces
 from metrics import queues
 from metrics.measuring import Measuring
 from stack.process import Wired
 from stack.settings import Settings
 from stack.temporal import client_of
+from tracing.tracing import Tracing
 from workflows import worker
 from workflows.mirror_feed import MirrorFeed, Repair
 from workflows.mirrors import SagaMirrors
@@ -33,20 +35,21 @@ from workflows.sweep import Sweep
 _HELD: Final = 20_000  # events
 
 
-async def wire_worker(settings: Settings) -> Wired:
+async def wire_worker(settings: Settings, tracing: Tracing) -> Wired:
     """Wire the worker. It needs the broker and Temporal, and waits for neither."""
     measuring = Measuring(enabled=settings.metrics)
-    client = await client_of(settings, measuring)
+    client = await client_of(settings, measuring, tracing)
     broker = Broker(
         settings.amqp_url.get_secret_value(),
         name=f"{MIRROR_QUEUE} consumer",
         topology=Topology(reads=(MIRROR_QUEUE,)),
         declare_every=settings.topology_interval,
+        traces=tracing.messages,
     )
     prepare = _preparation(settings)
     sagas, mirroring = worker.serving(client, prepare), worker.serving_mirrors(client)
     subscribe = partial(Subscription, broker, MIRROR_QUEUE, settled=measuring.deliveries(MIRROR_QUEUE))
-    feed = _feed(settings, client, subscribe, mirroring, repair=partial(prepare, client))
+    feed = _feed(settings, client, subscribe, mirroring, repair=partial(prepare, client), traces=tracing.mirrors)
     depths = Depths(broker)
     measuring.read(queues.mirrors(depths, feed), queues.dead_letters(depths, MIRROR_QUEUE))
 
@@ -59,6 +62,7 @@ async def wire_worker(settings: Settings) -> Wired:
         readiness=_readiness(feed, sagas, mirroring),
         access=Access(hosts=settings.allowed_hosts),
         telemetry=measuring.telemetry(),
+        traces=tracing.service,
         routes=[dead_letter_routes(DeadLetters(settings.amqp_url.get_secret_value(), services=(MIRROR_QUEUE,)))],
     )
     return Wired(
@@ -93,7 +97,13 @@ def _preparation(settings: Settings) -> worker.Prepare:
 
 
 def _feed(
-    settings: Settings, client: Client, subscribe: Subscribe, mirroring: Serving, *, repair: Repair
+    settings: Settings,
+    client: Client,
+    subscribe: Subscribe,
+    mirroring: Serving,
+    *,
+    repair: Repair,
+    traces: MirrorTraces | None,
 ) -> MirrorFeed:
     mirrors = SagaMirrors(
         client,
@@ -111,6 +121,7 @@ def _feed(
         concurrency=settings.mirror_concurrency,
         gather=settings.mirror_gather,
         after=settings.mirror_after,
+        traces=traces,
     )
 
 

@@ -13,6 +13,7 @@ import structlog
 
 from activities.crash_points import crash_point
 from choreography.subscription import Delivery, Subscribe
+from choreography.traces import MirrorTraces
 from models.messages import MalformedMessage
 from models.partial_envelope import read_json, read_partially
 from models.saga import Coordinator
@@ -73,8 +74,10 @@ class MirrorFeed:
         concurrency: int = 32,
         gather: float = 0.25,
         after: float = 0.0,
+        traces: MirrorTraces | None = None,
     ) -> None:
         self._mirrors = mirrors
+        self._traces = traces
         self._repair = repair
         self._pace = Pace(most=concurrency)
         self._arrivals: Arrivals[_Arrival] = Arrivals(gather=gather)
@@ -174,7 +177,7 @@ class MirrorFeed:
                 self._wake_at(ripe_at)
                 return
             arrived = self._arrivals.take(order_id)
-            task = asyncio.create_task(self._tell(order_id, arrived))
+            task = asyncio.create_task(self._tell_traced(order_id, arrived))
             self._telling[order_id] = task, arrived[0]
             task.add_done_callback(lambda _, order_id=order_id: self._told(order_id))  # type: ignore[misc]
 
@@ -192,6 +195,14 @@ class MirrorFeed:
     def _told(self, order_id: str) -> None:
         del self._telling[order_id]
         self._tell_more()
+
+    async def _tell_traced(self, order_id: str, arrived: Sequence[_Arrival]) -> None:
+        if self._traces is None:
+            await self._tell(order_id, arrived)
+            return
+        deliveries = [each.delivery for each in arrived]
+        with self._traces.telling(order_id, deliveries[0].queue, [each.message for each in deliveries]):
+            await self._tell(order_id, arrived)
 
     async def _tell(self, order_id: str, arrived: Sequence[_Arrival]) -> None:
         pause, refusals = _FIRST_PAUSE, 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
-from temporalio.client import Client
+from temporalio.client import Client, Interceptor
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, TLSConfig
 
@@ -28,17 +29,24 @@ async def connect(
     protection: Protection | None = None,
     *,
     runtime: Runtime | None = None,
+    interceptors: Sequence[Interceptor] = (),
     lazy: bool = True,
 ) -> Client:
     """A client that connects when it is first used, so that no process waits for Temporal at its start.
 
-    A `runtime` has the SDK measure what the client and its workers do. Unless the client is to be `lazy`, it is
-    connected on return. Raises RuntimeError if nobody answers then.
+    A `runtime` has the SDK measure what the client and its workers do; `interceptors` hear of it. Unless the client is
+    to be `lazy`, it is connected on return. Raises RuntimeError if nobody answers then.
     """
     given = protection or Protection()
     try:
         return await Client.connect(
-            address, namespace=namespace, tls=given.tls, api_key=given.api_key, lazy=lazy, runtime=runtime
+            address,
+            namespace=namespace,
+            tls=given.tls,
+            api_key=given.api_key,
+            lazy=lazy,
+            runtime=runtime,
+            interceptors=interceptors,
         )
     except RuntimeError as error:
         if (fault := await _refusal(address, given.tls, error)) is not None:
@@ -50,7 +58,12 @@ async def connect_now(client: Client) -> Client:
     """A connected client of the same server, which a worker needs. Raises RuntimeError if the server doesn't answer."""
     known = client.service_client.config
     return await Client.connect(
-        known.target_host, namespace=client.namespace, tls=known.tls, api_key=known.api_key, runtime=known.runtime
+        known.target_host,
+        namespace=client.namespace,
+        tls=known.tls,
+        api_key=known.api_key,
+        runtime=known.runtime,
+        interceptors=client.config()["interceptors"],
     )
 
 

@@ -49,7 +49,7 @@ from api.gateway.timelines import Timelines
 from api.health import Readiness, health_routes
 from api.openapi import describe, operation_id
 from api.schemas import DeadLetterFilter, Replay
-from api.telemetry import Telemetry, metrics_route
+from api.telemetry import HttpTraces, Telemetry, fastapi_config, metrics_route
 from models.originals import ServiceName
 
 _DESCRIPTION: Final = """
@@ -87,6 +87,7 @@ def create_gateway(
     access: Access | None = None,
     settings: GatewaySettings | None = None,
     telemetry: Telemetry | None = None,
+    traces: HttpTraces | None = None,
 ) -> FastAPI:
     """The gateway's application. `orders` and `payments` are clients of the services' read APIs."""
     settings = settings or GatewaySettings()
@@ -110,12 +111,13 @@ def create_gateway(
         license_info={"name": "MIT", "identifier": "MIT"},
         openapi_tags=_TAGS,
         redirect_slashes=False,
+        telemetry=fastapi_config(traces),
         generate_unique_id_function=operation_id,
         middleware=[
             Middleware(Edge, access=access or Access(), telemetry=telemetry),
             *([Middleware(Guard, keys=keys, sessions=sessions, clock=clock)] if keys else []),
             *([Middleware(RateLimited, rate=Rate(settings.rate))] if settings.rate else []),
-            Middleware(ByShortcut, shortcuts=shortcuts),
+            Middleware(ByShortcut, shortcuts=shortcuts, traces=traces),
         ],
     )
     add_docs_page(app)

@@ -13,6 +13,7 @@ import aiohttp
 from yarl import URL
 
 from api.gateway.dependencies import ServiceRequest, ServiceResponse
+from api.telemetry import HttpTraces
 
 _CONNECT: Final = 2.0  # seconds
 # uvicorn closes a connection after 5 s of idleness. We close it earlier, so that we never use a closed one.
@@ -29,8 +30,9 @@ class ServiceClient:
     once, is up to the caller.
     """
 
-    def __init__(self, url: str, *, token: str) -> None:
+    def __init__(self, url: str, *, token: str, traces: HttpTraces | None = None) -> None:
         self._base = str(URL(url).with_user(None)).rstrip("/")
+        self._traces = traces
         self._credentials = _credentials_of(URL(url)) or f"Bearer {token}"
 
     async def __aenter__(self) -> Self:
@@ -52,9 +54,12 @@ class ServiceClient:
     async def request(self, question: ServiceRequest) -> ServiceResponse:
         query = f"?{urlencode(question.params)}" if question.params else ""
         url = URL(f"{self._base}{question.path}{query}", encoded=True)
+        headers = question.headers
+        if self._traces is not None and (context := self._traces.current()) is not None:
+            headers = {**headers, "traceparent": context}
         try:
             async with self._session.request(
-                question.method, url, data=question.content, headers=question.headers, allow_redirects=False
+                question.method, url, data=question.content, headers=headers, allow_redirects=False
             ) as answer:
                 return ServiceResponse(answer.status, await answer.read())
         except aiohttp.ClientError as error:

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.schemas import NoQuery
-from api.telemetry import ROUTE
+from api.telemetry import ROUTE, HttpTraces
 
 Endpoint: TypeAlias = Callable[[Request, UUID, NoQuery], Awaitable[Response]]
 
@@ -54,8 +54,9 @@ class Shortcuts:
 class ByShortcut:
     """The layer that takes the shortcuts, inside the one that turns problems into answers; the rest is the app's."""
 
-    def __init__(self, app: ASGIApp, *, shortcuts: Shortcuts) -> None:
+    def __init__(self, app: ASGIApp, *, shortcuts: Shortcuts, traces: HttpTraces | None = None) -> None:
         self._app = app
+        self._traces = traces
         self._shortcuts = shortcuts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,6 +64,8 @@ class ByShortcut:
         if found is None:
             await self._app(scope, receive, send)
             return
+        if self._traces is not None:
+            self._traces.routed(scope, scope[ROUTE])
         endpoint, identifier = found
         answer = await endpoint(Request(scope, receive, send), identifier, _NO_QUERY)
         await answer(scope, receive, send)

@@ -17,7 +17,7 @@ from api.access import Access
 from api.edge import Edge, host_of
 from api.health import Readiness, health_routes
 from api.problems import install, unauthorized
-from api.telemetry import Telemetry, metrics_route
+from api.telemetry import HttpTraces, Telemetry, fastapi_config, metrics_route
 from api.tokens import DIGEST
 
 _OPEN_PATHS: Final = frozenset({"/healthz", "/readyz"})
@@ -78,6 +78,7 @@ def create_health_app(
     readiness: Readiness,
     access: Access | None = None,
     telemetry: Telemetry | None = None,
+    traces: HttpTraces | None = None,
     routes: Iterable[APIRouter] = (),
 ) -> FastAPI:
     """The application of a process that answers health checks, what it measures, and these routes."""
@@ -85,6 +86,7 @@ def create_health_app(
         title=name,
         openapi_url=None,
         redirect_slashes=False,
+        telemetry=fastapi_config(traces),
         middleware=[
             Middleware(Edge, telemetry=telemetry),
             Middleware(InternalToken, token=token, access=access or Access()),

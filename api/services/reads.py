@@ -31,7 +31,7 @@ from api.services.internal import InternalToken
 from api.services.operator_routes import Audit, DeadLetterStore, audit_routes, dead_letter_routes
 from api.services.schemas import EventLog, EventsQuery, KeepKey, OperatorReplay, PaymentsOfOrders, TheseLetters
 from api.services.waits import Expected, wait_routes
-from api.telemetry import Telemetry, metrics_route
+from api.telemetry import HttpTraces, Telemetry, fastapi_config, metrics_route
 from choreography.outgoing_message import BrokerUnavailable, Unread, Unroutable
 from models.database import TRANSIENT, Database, sql_of
 from models.event_log import logged_envelope
@@ -63,6 +63,7 @@ class Given(TypedDict):
     access: NotRequired[Access]
     replay: NotRequired[Replayer]
     telemetry: NotRequired[Telemetry | None]
+    traces: NotRequired[HttpTraces | None]
     letters: NotRequired[DeadLetterStore]
     audit: NotRequired[Audit]
     waits: NotRequired[Expected]
@@ -79,6 +80,7 @@ def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: U
         description="What the gateway asks; it answers nobody without the internal token.",
         version=version("payment-saga"),
         redirect_slashes=False,
+        telemetry=fastapi_config(given.get("traces")),
         generate_unique_id_function=operation_id,
         middleware=[Middleware(Edge, max_body=_MAX_BODY, telemetry=given.get("telemetry")), guard],
     )

@@ -13,6 +13,9 @@ from types import CodeType, FrameType
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from temporalio.client import WorkflowHistory
 from temporalio.converter import DataConverter
 from temporalio.workflow import _Definition
@@ -20,6 +23,7 @@ from temporalio.workflow import _Definition
 from models.message_types import EventType
 from tests.replay.histories import FOLDER, RECORD, Recorded, history_of, path_of, recorded, replay, revealed, shape
 from tests.replay.scenarios import SCENARIOS
+from tracing.tracing import Tracing
 from workflows.mirror_record import MirrorRecord, MirrorState
 from workflows.worker import WORKFLOWS
 
@@ -43,6 +47,15 @@ def load(each: Recorded) -> WorkflowHistory:
 @pytest.mark.parametrize("each", recorded(), ids=str)
 def test_a_recorded_history_replays(each: Recorded) -> None:
     asyncio.run(replay(load(each)))
+
+
+@pytest.mark.parametrize("each", recorded(), ids=str)
+def test_a_recorded_history_replays_in_a_worker_that_traces_and_leaves_no_span(each: Recorded) -> None:
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    asyncio.run(replay(load(each), interceptors=Tracing(provider).interceptors))
+    assert exporter.get_finished_spans() == ()
 
 
 @pytest.mark.parametrize("each", recorded(), ids=str)

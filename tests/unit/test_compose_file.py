@@ -27,6 +27,14 @@ def test_every_setting_can_be_set_from_outside_or_is_settled_by_the_file() -> No
     assert {*Settings.model_fields} - handed_on == SETTLED | FOR_TESTS
 
 
+def test_traces_can_be_turned_on_from_outside() -> None:
+    processes = yaml.safe_load(FILE.read_text())["services"]
+    for name in ("gateway", "order", "payment", "worker"):
+        given = processes[name]["environment"]
+        assert given["OTEL_EXPORTER_OTLP_ENDPOINT"] == "${OTEL_EXPORTER_OTLP_ENDPOINT:-}"
+        assert given["OTEL_TRACES_SAMPLER"] == "${OTEL_TRACES_SAMPLER:-}"
+
+
 def test_each_process_has_a_user_of_the_broker_of_its_own_with_a_password_of_its_own() -> None:
     found = dict(re.findall(r"^ +SAGA_AMQP_URL: amqp://(\w+):(\$\{\w+:-[\w-]+\})@", FILE.read_text(), re.MULTILINE))
     assert set(found) == set(USERS)

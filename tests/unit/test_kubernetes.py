@@ -133,7 +133,7 @@ def test_what_is_configured_exists_and_what_is_secret_is_in_secrets() -> None:
             if variable["name"] in secret:
                 assert "secretKeyRef" in variable["valueFrom"], (name, variable)
             given.add(variable["name"])
-    assert given - {"POD_IP"} <= known
+    assert given - {"POD_IP", "OTEL_EXPORTER_OTLP_ENDPOINT"} <= known
 
 
 def test_each_process_has_a_user_of_the_broker_of_its_own_and_the_gateway_alone_the_token() -> None:

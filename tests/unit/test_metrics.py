@@ -215,13 +215,14 @@ class _Provider:
 
 async def test_calls_of_the_provider_are_measured_by_operation_and_outcome() -> None:
     heard: list[tuple[str, str]] = []
+    payment: Any = object()
 
-    def answered(operation: str, outcome: str, seconds: float) -> None:
+    def answered(operation: str, outcome: str, seconds: float, about: object) -> None:
+        assert about is payment
         assert 0 <= seconds < math.inf
         heard.append((operation, outcome))
 
     provider = MeasuredProvider(_Provider(), SimpleNamespace(provider_answered=answered))
-    payment: Any = object()
     assert isinstance(await provider.charge(payment, correlation_id="c"), Charged)
     with pytest.raises(ProviderUnavailable):
         await provider.void(payment, correlation_id="c")

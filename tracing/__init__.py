@@ -1,0 +1,1 @@
+"""Trace what the processes do, by OpenTelemetry: one saga is one trace."""
