@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import Context
 from time import monotonic
 from typing import Final
 from uuid import uuid4
@@ -42,7 +43,8 @@ class Overload:
         now = monotonic()
         if self._asking is None and now - self._asked_at > _FRESH:
             self._asked_at = now
-            self._asking = asyncio.create_task(self._ask())
+            # In a context of its own: neither the log nor a trace shall have this as a part of the request.
+            self._asking = asyncio.create_task(self._ask(), context=Context())
         wait = self._waits.get(coordinator, 0.0) if now - self._answered_at < _KNOWN else 0.0
         if wait > self._longest:
             raise overloaded(wait)
