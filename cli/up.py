@@ -173,7 +173,7 @@ def _tell(console: Console, event: StateChange) -> None:
                 f"  [red]✗[/] {event.name:<10} died ({event.detail}); it will be started again; see {event.log}",
                 soft_wrap=True,
             )
-        case "silent" | "no room":
+        case "silent" | "frozen" | "no room":
             console.print(f"  [red]✗[/] {event.name:<10} {event.detail}; see {event.log}", soft_wrap=True)
 
 

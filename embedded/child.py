@@ -32,8 +32,8 @@ OnStateChange: TypeAlias = Callable[["Child", str, str], None]
 class Child:
     """A program and its present process.
 
-    Its states are: waiting, starting, ready, silent (it was ready and doesn't answer now), died, no room (the disk is
-    too full to start it), stopping, stopped.
+    Its states are: waiting, starting, ready, silent (it was ready and doesn't answer now), frozen (an operator has it
+    stand still), died, no room (the disk is too full to start it), stopping, stopped.
     """
 
     def __init__(self, program: Program, data: Path, *, tell: OnStateChange, dead_after: float) -> None:
@@ -52,6 +52,7 @@ class Child:
         self._dead_after = dead_after
         self._patience = 1
         self._gone = asyncio.Event()
+        self._frozen: list[psutil.Process] = []
 
     def keep(self) -> asyncio.Task[None]:
         """Keep the program running until it is stopped. The task ends only by failing."""
@@ -108,6 +109,7 @@ class Child:
                 process.kill()
                 process.wait()
             self.process = self.started = None
+            self._resume()  # what it had started may still stand still
             self._gone.set()
 
     async def _watch(self) -> None:
@@ -137,6 +139,8 @@ class Child:
             await asyncio.sleep(look_every)
             if (late := clock() - begun - look_every) > LATE:
                 answered += late  # the machine slept, or was too busy even for us, so the program is not to blame
+            if self._frozen:
+                answered = clock()
             if looking.done():
                 if looking.result():
                     answered = clock()
@@ -168,6 +172,7 @@ class Child:
 
     async def stop(self) -> None:
         """Stop the program. It is killed if it doesn't end in time."""
+        self.thaw()
         self.since = asyncio.get_running_loop().time()
         keeper, self.keeper = self.keeper, None
         if self.process:
@@ -197,6 +202,32 @@ class Child:
             family = root.children(recursive=True)
             self.process.kill()
             await asyncio.to_thread(state.kill, family)
+
+    def freeze(self, seconds: float) -> None:
+        """Have the program and all processes that it started stand still for so long. Raises LookupError."""
+        if self.process is None or self.state != "ready":
+            raise LookupError(f"{self.program.name} is {self.state}; only what is ready can be frozen")
+        with contextlib.suppress(psutil.Error):
+            root = psutil.Process(self.process.pid)
+            root.suspend()  # first: then it starts no others
+            self._frozen = [root, *root.children(recursive=True)]
+            for each in self._frozen:
+                each.suspend()
+        self._became("frozen", f"for {seconds:g} s")
+        asyncio.get_running_loop().call_later(seconds, self.thaw, self._frozen)
+
+    def thaw(self, frozen: list[psutil.Process] | None = None) -> None:
+        """Let what was frozen go on; nothing if it goes on already, or runs no more."""
+        if frozen is None or frozen is self._frozen:
+            self._resume()
+            if self.state == "frozen" and self.process is not None:
+                self._became("ready", "it goes on")
+
+    def _resume(self) -> None:
+        for each in reversed(self._frozen):
+            with contextlib.suppress(psutil.Error):
+                each.resume()
+        self._frozen = []
 
     def _became(self, what: str, detail: str = "") -> None:
         self.state = what

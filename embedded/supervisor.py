@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedded import porter, state
+from embedded import control, porter, state
 from embedded.child import Child
 from embedded.limits import raise_file_limit
 from embedded.ports import LOOPBACK, require_free
@@ -55,6 +55,7 @@ class Supervisor:
         self._lock: state.Lock | None = None
         self._writing: asyncio.Task[None] | None = None
         self._doors: list[asyncio.Server] = []
+        self._control = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
         """Start all programs, stage by stage, and wait until they are ready.
@@ -71,6 +72,7 @@ class Supervisor:
             require_free({part: port for child in self._children for part, port in child.program.ports.items()})
             doors = {(LOOPBACK, at): to for child in self._children for at, to in child.program.doors.items()}
             self._doors = await porter.stand(doors, porter.allowed_hosts())
+            await self._control.enter_async_context(control.listening(self._data, self))
             for stage in StartStage:
                 await self._start_stage([child for child in self._children if child.program.stage is stage])
         except BaseException:
@@ -90,8 +92,26 @@ class Supervisor:
             for task in pending:
                 task.cancel()
 
+    async def kill(self, name: str) -> None:
+        """SIGKILL a program and all of its processes; it is started again. Raises LookupError if it doesn't run."""
+        child = self._child(name)
+        if child.process is None:
+            raise LookupError(f"{name} is {child.state}, and does not run")
+        await child.kill("an operator asked for it")
+
+    async def freeze(self, name: str, seconds: float) -> None:
+        """Have a program and all of its processes stand still for so long. Raises LookupError unless it is ready."""
+        self._child(name).freeze(seconds)
+
+    def _child(self, name: str) -> Child:
+        for child in self._children:
+            if child.program.name == name:
+                return child
+        raise LookupError(f"there is no {name}; there are {', '.join(each.program.name for each in self._children)}")
+
     async def stop(self) -> None:
         """Stop the services, then the servers. Kill those that don't end in time. No process is left."""
+        await self._control.aclose()
         for stage in reversed(StartStage):
             children = [child for child in self._children if child.program.stage is stage and child.keeper]
             await asyncio.gather(*(child.stop() for child in children))

@@ -34,6 +34,8 @@ ADDRESSES = frozenset(
         "SAGA_ORDER_SERVICE_URL",
         "SAGA_PAYMENT_SERVICE_URL",
         "SAGA_WORKER_URL",
+        "SAGA_TEMPORAL_UI_URL",
+        "SAGA_SUPERVISED_IN",
     }
 )
 # A key opens a gateway for the command line. No process of the system needs it.
@@ -179,6 +181,8 @@ def services(
             "SAGA_ORDER_SERVICE_URL": f"http://{LOOPBACK}:{ports['order']}",
             "SAGA_WORKER_URL": f"http://{LOOPBACK}:{ports['worker']}",
             "SAGA_PAYMENT_SERVICE_URL": f"http://{LOOPBACK}:{ports['payment']}",
+            "SAGA_TEMPORAL_UI_URL": where["temporal_ui"],
+            "SAGA_SUPERVISED_IN": str(data.absolute()),
         },
     }
     inherited = {name: value for name, value in environ.items() if name not in ADDRESSES | OURS_ALONE}

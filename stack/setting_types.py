@@ -58,6 +58,12 @@ def _host_name(text: str) -> str:
     return text
 
 
+def _page(text: str) -> str:
+    if text and not re.fullmatch(rf"https?://{_NAME}(:[0-9]{{1,5}})?(/[A-Za-z0-9/._~-]*)?", text):
+        raise ValueError("must be like http://127.0.0.1:8233, with or without a path")
+    return text
+
+
 def _origin(text: str) -> str:
     if not re.fullmatch(rf"https?://{_NAME}(:[0-9]{{1,5}})?", text):
         raise ValueError("must be origins such as https://shop.example, without a path")
@@ -74,3 +80,4 @@ ApiKeys: TypeAlias = Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_ke
 BrokerUrls: TypeAlias = Annotated[SecretStr, AfterValidator(_cluster)]
 DatabaseUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_url("postgresql", "postgres"))]
 HttpUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_url("http", "https"))]
+PageUrl: TypeAlias = Annotated[str, AfterValidator(_page)]

@@ -13,7 +13,17 @@ from embedded.errors import StackError
 from models.originals import Originals
 from models.saga import Coordinator
 from stack.addresses import Process
-from stack.setting_types import ApiKeys, BrokerUrls, DatabaseUrl, Delays, HostNames, HttpUrl, Origins, ServiceNames
+from stack.setting_types import (
+    ApiKeys,
+    BrokerUrls,
+    DatabaseUrl,
+    Delays,
+    HostNames,
+    HttpUrl,
+    Origins,
+    PageUrl,
+    ServiceNames,
+)
 
 _CENTURY: Final = 3_155_760_000  # seconds
 
@@ -109,6 +119,11 @@ class Settings(BaseSettings):
     default_coordinator: Coordinator = Field(
         Coordinator.CHOREOGRAPHY, description="coordinator of an order that names none"
     )
+    supervised_in: str = Field(
+        "",
+        description="folder of data of the embedded stack that this gateway is part of: the console lets operators "
+        "kill and freeze its processes. `saga up` sets it",
+    )
     original_services: ServiceNames = Field(
         (),
         description="which services are original ones, `order`, `payment` or both, comma-separated: the gateway "
@@ -121,6 +136,9 @@ class Settings(BaseSettings):
     provider_timeout: float = Field(15.0, gt=0, le=600, description="seconds to wait for an answer of the provider")
     stripe_api_key: SecretStr = Field(SecretStr(""), description="secret key of the Stripe account, for `stripe`")
     temporal_address: str = Field("127.0.0.1:7233", pattern=r"^[^\s/:]+:\d{1,5}$", description="Temporal, as host:port")
+    temporal_ui_url: PageUrl = Field(
+        "", description="where people reach Temporal's web UI, such as `http://127.0.0.1:8233`: the console links to it"
+    )
     temporal_namespace: str = Field("default", min_length=1, description="Temporal namespace of the sagas")
     temporal_tls: bool = Field(
         False, description="whether Temporal is reached over TLS; each of the five below turns it on, too"

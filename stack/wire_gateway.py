@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 
 from api.access import Access
 from api.gateway.app import create_gateway
@@ -18,6 +19,7 @@ from choreography.broker import Broker
 from choreography.command_publisher import CommandPublisher
 from choreography.feed import Feed
 from choreography.topology import Topology
+from embedded.control import Control
 from embedded.errors import StackError
 from metrics.measuring import Measuring
 from stack.process import Wired
@@ -77,6 +79,7 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack, tracing: Traci
         reconciler=orchestration,
         clock=lambda: datetime.now(UTC),
         readiness=readiness,
+        breaker=Control(Path(settings.supervised_in)) if settings.supervised_in else None,
         access=Access(hosts=settings.allowed_hosts, origins=settings.cors_origins),
         settings=GatewaySettings(
             default_coordinator=settings.default_coordinator,
@@ -85,6 +88,7 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack, tracing: Traci
             rate=settings.rate_limit,
             longest_wait=settings.longest_wait,
             keys=settings.api_keys,
+            temporal_ui=settings.temporal_ui_url or None,
         ),
         telemetry=measuring.telemetry(),
         traces=http,

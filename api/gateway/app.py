@@ -15,10 +15,13 @@ from api.edge import Edge
 from api.gateway.commands import Commands
 from api.gateway.console.files import console_file_routes
 from api.gateway.console.one_saga import OneSaga
+from api.gateway.console.part_routes import part_routes
+from api.gateway.console.parts import Parts
 from api.gateway.console.saga_routes import console_saga_routes
 from api.gateway.console.session_routes import session_routes
 from api.gateway.console.sessions import Sessions
 from api.gateway.dependencies import (
+    Breaker,
     Clock,
     CommandSender,
     EventFeed,
@@ -84,6 +87,7 @@ def create_gateway(
     reconciler: Reconcilers,
     clock: Clock,
     readiness: Readiness,
+    breaker: Breaker | None = None,
     access: Access | None = None,
     settings: GatewaySettings | None = None,
     telemetry: Telemetry | None = None,
@@ -136,6 +140,7 @@ def create_gateway(
     one_saga = OneSaga(
         queries=queries, timelines=telling, workflows=timelines, temporal_ui=settings.temporal_ui, limits=limits
     )
+    parts = Parts(readiness=readiness, orders=orders, payments=payments, worker=worker, breaker=breaker)
     operators = Operators(
         orders=queries.orders, payments=queries.payments, worker=ReadApi("worker", worker), reconciler=reconciler
     )
@@ -150,7 +155,8 @@ def create_gateway(
         saga_routes(timelines=telling, queries=queries, feed=feed, limits=limits),
         payment_routes(queries, shortcuts),
         operator_routes(operators),
-        session_routes(keys=keys, sessions=sessions, clock=clock, settings=settings),
+        session_routes(keys=keys, sessions=sessions, clock=clock, settings=settings, breaker=breaker),
+        part_routes(parts=parts, breaker=breaker),
         console_saga_routes(queries=queries, saga=one_saga, feed=feed, clock=clock, limits=limits),
     ):
         app.include_router(routes, prefix="/api")

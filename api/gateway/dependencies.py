@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -93,6 +93,22 @@ class QueryClient(Protocol):
 
     async def request(self, question: ServiceRequest) -> ServiceResponse:
         """The answer, with any status. Only idempotent requests are repeated. Raises OSError if there is no answer."""
+
+
+class Breaker(Protocol):
+    """The supervisor of the processes around us, which can break them; see embedded.control."""
+
+    @property
+    def is_there(self) -> bool: ...
+
+    def processes(self) -> Sequence[Mapping[str, Any]]:
+        """Each with its name, state, pid and restarts."""
+
+    async def kill(self, name: str) -> None:
+        """Kill a process. Raises LookupError if it does not run, OSError if the supervisor does not answer."""
+
+    async def freeze(self, name: str, seconds: float) -> None:
+        """Have a process stand still for so long. Raises as `kill`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from api.telemetry import METRICS_PATH
 
 GUARDED: Final = "/api"
 SESSION_PATH: Final = "/api/console/session"  # open: a key is exchanged for a session here
-OPERATOR_PATHS: Final = ("/api/operator", METRICS_PATH)
+OPERATOR_PATHS: Final = ("/api/operator", "/api/console/parts", METRICS_PATH)
 _KEY: Final = "saga.api_key"  # where the key is kept in an ASGI scope …
 _COOKIE: Final = "saga.session"  # … and the session's cookie, if it came by one
 _REALM: Final = 'Bearer realm="payment-saga"'

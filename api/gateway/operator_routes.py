@@ -96,8 +96,8 @@ def _dead_letter_routes(router: APIRouter, operators: Operators) -> None:
     async def list_dead_letters(request: Request, query: Annotated[LettersQuery, Query()]) -> Response:
         which = DeadLetterFilter.model_validate(query.model_dump(exclude={"group", "limit"}, by_alias=True))
         if query.group is not None:
-            return _json(await operators.causes(which, _operator(request)))
-        return _json(await operators.letters(which, query.limit, _operator(request)))
+            return _json(await operators.causes(which, operator_of(request)))
+        return _json(await operators.letters(which, query.limit, operator_of(request)))
 
     @router.post(
         "/dead-letters/redrive",
@@ -111,7 +111,7 @@ def _dead_letter_routes(router: APIRouter, operators: Operators) -> None:
     async def redrive_dead_letters(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
         which = await read_optional_body(request, DeadLetterFilter)
         asked = which.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return _json({"redriven": await operators.redrive(asked, _operator(request))})
+        return _json({"redriven": await operators.redrive(asked, operator_of(request))})
 
     @router.get(
         "/dead-letters/{letterId}",
@@ -122,7 +122,7 @@ def _dead_letter_routes(router: APIRouter, operators: Operators) -> None:
         openapi_extra=takes(),
     )
     async def get_dead_letter(request: Request, letter_id: LetterId, _: Annotated[NoQuery, Query()]) -> Response:
-        return _json(await operators.letter(letter_id, _operator(request)))
+        return _json(await operators.letter(letter_id, operator_of(request)))
 
     @router.post(
         "/dead-letters/{letterId}/redrive",
@@ -133,7 +133,7 @@ def _dead_letter_routes(router: APIRouter, operators: Operators) -> None:
         openapi_extra=takes(),
     )
     async def redrive_dead_letter(request: Request, letter_id: LetterId, _: Annotated[NoQuery, Query()]) -> Response:
-        return _done("redriven", letter_id, await operators.redrive({"ids": [letter_id]}, _operator(request)))
+        return _done("redriven", letter_id, await operators.redrive({"ids": [letter_id]}, operator_of(request)))
 
     @router.delete(
         "/dead-letters/{letterId}",
@@ -144,7 +144,7 @@ def _dead_letter_routes(router: APIRouter, operators: Operators) -> None:
         openapi_extra=takes(),
     )
     async def discard_dead_letter(request: Request, letter_id: LetterId, _: Annotated[NoQuery, Query()]) -> Response:
-        return _done("discarded", letter_id, await operators.discard({"ids": [letter_id]}, _operator(request)))
+        return _done("discarded", letter_id, await operators.discard({"ids": [letter_id]}, operator_of(request)))
 
 
 def _system_routes(router: APIRouter, operators: Operators) -> None:
@@ -159,7 +159,7 @@ def _system_routes(router: APIRouter, operators: Operators) -> None:
     async def replay_events(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
         which = await read_body(request, Replay)
         check_replay(which)
-        return _json({"replayed": await operators.replay(which, _operator(request))})
+        return _json({"replayed": await operators.replay(which, operator_of(request))})
 
     @router.post(
         "/reconcile",
@@ -171,7 +171,7 @@ def _system_routes(router: APIRouter, operators: Operators) -> None:
         openapi_extra=takes(),
     )
     async def reconcile(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
-        await operators.reconcile(_operator(request))
+        await operators.reconcile(operator_of(request))
         return _json(_RECONCILED, status_code=202)
 
     @router.get(
@@ -182,10 +182,11 @@ def _system_routes(router: APIRouter, operators: Operators) -> None:
         openapi_extra=takes(),
     )
     async def audit_databases(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
-        return _json(await operators.audit(_operator(request)))
+        return _json(await operators.audit(operator_of(request)))
 
 
-def _operator(request: Request) -> Operator:
+def operator_of(request: Request) -> Operator:
+    """Who asks for this."""
     key = key_of(request.scope)
     return Operator(name=key.name if key else _NOBODY, correlation_id=correlation_id_of(request.scope))
 

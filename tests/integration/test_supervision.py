@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ import psutil
 import pytest
 
 from embedded import state
+from embedded.control import Control
 from embedded.errors import StackError
 from embedded.program import Program, StartStage, http_ok
 from embedded.supervisor import StateChange, Supervisor
@@ -198,3 +200,65 @@ def test_a_server_is_not_started_on_a_disk_without_room(tmp_path: Path, disk: Pa
 
 if __name__ == "__main__":
     supervise(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+
+
+def test_a_program_stands_still_for_as_long_as_asked_and_is_not_taken_for_dead(
+    start: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    """The folder has a long path: the socket in it is reached all the same."""
+    stack = start(tmp_path / ("d" * 120))
+    control, pid = Control(stack.data), stack.now()["pid"]
+    asyncio.run(control.freeze("web", DEAD_AFTER * 2))
+    stack.wait_for("frozen")
+    assert psutil.Process(pid).status() == psutil.STATUS_STOPPED
+    assert (control.processes()[0]["state"], state.read(stack.data)["ready"]) == ("frozen", False)  # type: ignore[index]
+    with pytest.raises(LookupError, match="web is frozen; only what is ready can be frozen"):
+        asyncio.run(control.freeze("web", 1))
+    stack.wait_for("frozen", "ready")
+    assert (stack.now()["pid"], stack.now()["restarts"]) == (pid, 0)
+
+
+def test_a_program_that_is_killed_on_demand_is_started_again_even_if_it_stands_still(
+    start: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    stack = start(tmp_path / "data")
+    control, pid = Control(stack.data), stack.now()["pid"]
+    asyncio.run(control.freeze("web", 50))
+    asyncio.run(control.kill("web"))
+    stack.wait_for("frozen", "died", "starting", "ready")
+    assert (stack.now()["restarts"], psutil.pid_exists(pid)) == (1, False)
+    assert "web is killed: an operator asked for it" in stack.log()
+
+
+def test_what_stands_still_is_stopped_with_the_others_and_nobody_can_tell_any_more(
+    start: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    stack = start(tmp_path / "data")
+    control, pid = Control(stack.data), stack.now()["pid"]
+    assert control.is_there
+    asyncio.run(control.freeze("web", 50))
+    stack.process.terminate()
+    stack.wait_for("frozen", "ready", "stopping", "stopped")
+    assert not psutil.pid_exists(pid)
+    assert not control.is_there
+    with pytest.raises(OSError, match=r"."):
+        asyncio.run(control.kill("web"))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"", b"x", b"[]", b"{}", b'{"act":"kill"}', b'{"act":"freeze","name":"web"}', b"x" * 5000]
+    + [
+        b'{"act":"freeze","name":"web","seconds":%s}' % each for each in (b"0", b"61", b"-1", b"1e999", b'"1"', b"true")
+    ],
+)
+def test_nonsense_is_not_done(start: Callable[..., Supervised], tmp_path: Path, line: bytes) -> None:
+    stack = start(tmp_path / "data")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(10)
+        client.connect(str(stack.data / "control"))
+        client.sendall(line + b"\n")
+        assert client.recv(100) in (b"", b'{"error": "is not understood"}\n')
+    with pytest.raises(LookupError, match="there is no database; there are web"):
+        asyncio.run(Control(stack.data).kill("database"))
+    assert stack.states()[-1] == "ready"

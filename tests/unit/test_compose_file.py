@@ -17,7 +17,7 @@ SETTLED = {
     "worker_url",
     *("order_service_url", "payment_service_url", "temporal_address", "temporal_namespace", "shutdown_timeout"),
     *("temporal_tls", "temporal_tls_ca", "temporal_tls_cert", "temporal_tls_key", "temporal_tls_name"),
-    "temporal_api_key",
+    *("temporal_api_key", "supervised_in"),
 }
 FOR_TESTS = {"crash_at"}
 

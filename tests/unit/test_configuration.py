@@ -43,6 +43,7 @@ BAD = [
     ("RELAY_GRACE", "-0.1", "greater than or equal to 0"),
     ("RELAY_INTERVAL", "0", "greater than 0"),
     ("SHUTDOWN_TIMEOUT", "soon", "valid number"),
+    ("TEMPORAL_UI_URL", "javascript:alert(1)", "must be like http://127.0.0.1:8233"),
     ("TEMPORAL_ADDRESS", "localhost", "should match pattern"),
     ("TEMPORAL_ADDRESS", "http://localhost:7233", "should match pattern"),
     ("PAYMENT_TIMEOUT", "0", "greater than 0"),

@@ -65,6 +65,9 @@ ROUTES: Mapping[tuple[str, str], tuple[int, int, int, int] | str] = {
     ("GET", "/api/console/stream"): (200, 200, 200, 200),
     ("GET", "/api/console/totals"): (200, 200, 200, 200),
     ("GET", "/api/console/sagas/{orderId}"): (200, 404, 200, 200),
+    ("GET", "/api/console/parts"): (403, 403, 403, 200),
+    ("POST", "/api/console/parts/{name}/kill"): (403, 403, 403, 404),  # there is no supervisor here
+    ("POST", "/api/console/parts/{name}/freeze"): (403, 403, 403, 404),
     ("GET", "/docs"): OPEN,
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/healthz"): OPEN,
@@ -95,6 +98,7 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("POST", "/api/orders"): {"userId": USER, "total": 999},
     ("PATCH", "/api/orders/{orderId}"): {"status": "CANCELLED"},
     ("POST", "/api/operator/events/replay"): {"orderId": ORDER_ID},
+    ("POST", "/api/console/parts/{name}/freeze"): {"seconds": 1},
     ("POST", "/api/console/session"): {"key": MINTED["client"][0]},
 }
 

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.gateway.console.part_routes import may_break
 from api.gateway.console.sessions import COOKIE, LIFE, Sessions
-from api.gateway.dependencies import Clock, GatewaySettings
+from api.gateway.dependencies import Breaker, Clock, GatewaySettings
 from api.gateway.guard import key_of, session_of, wrong_key
 from api.gateway.keys import ApiKey, Keys
 from api.requests import read_body
@@ -28,17 +29,20 @@ class SignIn(BaseModel):
     key: str = Field(min_length=1, max_length=256, repr=False)
 
 
-def session_routes(*, keys: Keys, sessions: Sessions, clock: Clock, settings: GatewaySettings) -> APIRouter:
+def session_routes(
+    *, keys: Keys, sessions: Sessions, clock: Clock, settings: GatewaySettings, breaker: Breaker | None
+) -> APIRouter:
     """Routes under `/console/session`, open to everybody."""
     router = APIRouter(prefix="/console/session", include_in_schema=False)
 
-    def told(key: ApiKey | None, cookie: str | None) -> Response:
+    def told(request: Request, key: ApiKey | None, cookie: str | None) -> Response:
+        is_known = key is not None or not keys
         known = None if key is None else {"name": key.name, "role": key.role, "userId": key.user_id}
         content: dict[str, Any] = {
             "keysRequired": bool(keys),
             "key": known,
             "proof": sessions.proof(cookie or "") if cookie or not keys else None,
-            "breakIt": False,
+            "breakIt": is_known and may_break(breaker, key, request.scope),
             "coordinators": [Coordinator.CHOREOGRAPHY] if settings.originals else list(Coordinator),
             "temporalUi": settings.temporal_ui,
             "version": version("payment-saga"),
@@ -47,7 +51,7 @@ def session_routes(*, keys: Keys, sessions: Sessions, clock: Clock, settings: Ga
 
     @router.get("")
     async def get_session(request: Request) -> Response:
-        return told(key_of(request.scope), session_of(request.scope))
+        return told(request, key_of(request.scope), session_of(request.scope))
 
     @router.post("")
     async def sign_in(request: Request) -> Response:
@@ -56,13 +60,13 @@ def session_routes(*, keys: Keys, sessions: Sessions, clock: Clock, settings: Ga
         if key is None:
             raise wrong_key()
         cookie = sessions.open(key, clock())
-        answer = told(key, cookie)
+        answer = told(request, key, cookie)
         _set_cookie(answer, cookie, LIFE, request)
         return answer
 
     @router.delete("")
     async def sign_out(request: Request) -> Response:
-        answer = told(None, None)
+        answer = told(request, None, None)
         _set_cookie(answer, "", 0, request)
         return answer
 

@@ -19,6 +19,7 @@ from fastapi import FastAPI
 from api.access import Access
 from api.gateway.app import create_gateway
 from api.gateway.dependencies import (
+    Breaker,
     GatewaySettings,
     Limits,
     Listener,
@@ -225,7 +226,7 @@ class FakeService:
 
     async def request(self, question: ServiceRequest) -> ServiceResponse:
         path, body = question.path, json.loads(question.content or b"{}")
-        traced_by = question.headers["X-Correlation-Id"]
+        traced_by = question.headers.get("X-Correlation-Id", "")
         asked = Asked(question.method, path, dict(question.params or {}), body, traced_by)
         self.asked.append(asked)
         self.on_request(asked)
@@ -268,6 +269,7 @@ class Neighbours:
     telemetry: Telemetry | None = None
     rate: float | None = None
     temporal_ui: str | None = None
+    breaker: Breaker | None = None
 
     def gateway(self) -> FastAPI:
         async def readiness() -> dict[str, str]:
@@ -284,6 +286,7 @@ class Neighbours:
             reconciler=self.orchestration,
             clock=lambda: self.now,
             readiness=readiness,
+            breaker=self.breaker,
             access=self.access,
             settings=GatewaySettings(
                 limits=self.limits,
