@@ -77,6 +77,9 @@ DEAD_LETTER: Final = {
     "body": {"eventType": CommandType.CREATE_ORDER_REQUESTED.value, "payload": {"total": 9.5}},
     "bodyBase64": None,
     "properties": None,
+    "redriven": 1,
+    "redrivenAt": wire_time(CREATED_AT),
+    "redrivenBy": "root",
 }
 CAUSE: Final = {
     "queue": "order-service",
@@ -85,6 +88,7 @@ CAUSE: Final = {
     "count": 3,
     "error": "total must be a whole number",
     "latest": wire_time(CREATED_AT),
+    "redriven": 1,
 }
 ALIVE: Final = {"status": "ok"}
 READY: Final = {"ready": True, "checks": {"broker": "ok", "temporal": "ok"}}

@@ -160,6 +160,9 @@ class DeadLetterBody(Camel):
     body: Any = Field(description="What its JSON says, else its text")
     body_base64: str | None = Field(alias="bodyBase64", description="Its bytes, if they are no text")
     properties: str | None = Field(description="Its properties in Base64, if they can't be decoded")
+    redriven: int = Field(0, description="How often it was redriven already, and failed again")
+    redriven_at: str | None = Field(None, description="When it was redriven last")
+    redriven_by: str | None = Field(None, description="The name of the API key that had it redriven last")
 
 
 class DeadLettersFound(Camel):
@@ -174,6 +177,7 @@ class DeadLetterCause(Camel):
     count: int
     error: str = Field(description="The error of the latest")
     latest: str | None = Field(description="When the latest was given up")
+    redriven: int = Field(0, description="How many of them were redriven before, and failed again")
 
 
 class DeadLetterCauses(Camel):

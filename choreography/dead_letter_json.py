@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any
 
 import msgspec
@@ -24,12 +24,17 @@ def as_json(record: DeadLetterRecord) -> dict[str, Any]:
 
 def from_json(shown: Mapping[str, Any]) -> DeadLetterRecord:
     """The record that was written so; its body is the same JSON, if not the same bytes. Raises LookupError."""
-    known = {field.name: shown[camel(field.name)] for field in fields(DeadLetterRecord)}
+    # A process of the version before leaves out what it does not know.
+    known = {
+        field.name: shown[camel(field.name)]
+        for field in fields(DeadLetterRecord)
+        if field.default is MISSING or camel(field.name) in shown
+    }
     if shown.get("bodyBase64") is not None:
         known["body"] = b64decode(shown["bodyBase64"])
     else:
         known["body"] = known["body"].encode() if isinstance(known["body"], str) else msgspec.json.encode(known["body"])
-    known["properties"] = None if known["properties"] is None else b64decode(known["properties"])
+    known["properties"] = None if known.get("properties") is None else b64decode(known["properties"])
     return DeadLetterRecord(**known)
 
 

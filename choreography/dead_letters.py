@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 from uuid import uuid4
 
 from aio_pika.abc import AbstractChannel
@@ -31,8 +32,11 @@ from choreography.headers import (
     QUEUE,
     REASON,
     REDELIVERED,
+    REDRIVEN_AT,
+    REDRIVES,
     TRACEPARENT,
     count_in,
+    redrives_in,
     text_in,
     time_in,
 )
@@ -41,6 +45,7 @@ from choreography.readers import is_there
 from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, dead_letter_queue, own_exchange
 from choreography.undecodable import undecodable
 from models.messages import MalformedMessage, decode
+from models.times import wire_time
 
 SERVICES: Final = (ORDER_QUEUE, PAYMENT_QUEUE, MIRROR_QUEUE)
 
@@ -63,6 +68,9 @@ class DeadLetterRecord:
     order_id: str | None
     body: bytes
     properties: bytes | None = None  # the original flags and values, if they can't be decoded
+    redriven: int = 0  # how often it was redriven, and failed again
+    redriven_at: str | None = None  # the last time …
+    redriven_by: str | None = None  # … by whom, if a name was given
 
 
 Wanted: TypeAlias = Callable[[DeadLetterRecord], bool]
@@ -158,7 +166,8 @@ async def _delete(channel: Underlay, _service: str, message: DeliveredMessage) -
 def _again(service: str, message: DeliveredMessage, by: str) -> OutgoingMessage:
     headers = message.header.properties.headers or {}
     kept = (FIRST_EXCHANGE, FIRST_ROUTING_KEY, TRACEPARENT)
-    story = {name: text for name in kept if (text := text_in(headers, name, ""))}
+    story: dict[str, Any] = {name: text for name in kept if (text := text_in(headers, name, ""))}
+    story |= {REDRIVES: count_in(headers, REDRIVES, 0) + 1, REDRIVEN_AT: wire_time(datetime.now(UTC))}
     return OutgoingMessage(
         body=message.body,
         exchange=own_exchange(service),
@@ -173,7 +182,7 @@ def _record(service: str, message: DeliveredMessage) -> DeadLetterRecord:
     """The record of a dead letter. A stranger may have written its headers, so only well-formed ones are used."""
     headers = message.header.properties.headers or {}
     broken = undecodable(message)
-    kept = headers.get(PROPERTIES)
+    kept, redrives = headers.get(PROPERTIES), redrives_in(headers)
     # Without our headers, RabbitMQ made it a dead letter, and none of our processes.
     reason, error = ("REDELIVERED", "the broker returned it too often")
     if broken is not None:
@@ -197,6 +206,9 @@ def _record(service: str, message: DeliveredMessage) -> DeadLetterRecord:
         order_id=envelope.order_id if envelope else None,
         body=message.body,
         properties=broken.properties if broken else bytes(kept) if isinstance(kept, bytearray) else None,
+        redriven=redrives.get(REDRIVES, 0),
+        redriven_at=redrives.get(REDRIVEN_AT),
+        redriven_by=redrives.get(OPERATOR),
     )
 
 

@@ -20,6 +20,8 @@ DEAD_LETTER_ID: Final = "x-saga-dead-letter-id"
 MESSAGE_ID: Final = "x-saga-message-id"
 # The message was delivered more than once, so an earlier delivery may have been set aside, too.
 REDELIVERED: Final = "x-saga-redelivered"
+REDRIVES: Final = "x-saga-redrives"  # how often the message was redriven …
+REDRIVEN_AT: Final = "x-saga-redriven-at"  # … the last time then, by OPERATOR
 OPERATOR: Final = "x-saga-operator"  # the name of who had the message redriven or replayed
 REPLAYED: Final = "x-saga-replayed"  # the message was published before
 # The original properties of a message, if they can't be decoded.
@@ -37,6 +39,13 @@ def text_in(headers: Mapping[str, Any], name: str, default: str, *, longest: int
     """The text in the header; `default` if it is missing, of another type, or longer than `longest` bytes."""
     value = headers.get(name)
     return value if isinstance(value, str) and len(value.encode()) <= longest else default
+
+
+def redrives_in(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """The headers that tell how often, when and by whom the message was redriven; none if it never was."""
+    count = count_in(headers, REDRIVES, 0)
+    told = {REDRIVEN_AT: time_in(headers, REDRIVEN_AT), OPERATOR: text_in(headers, OPERATOR, "")}
+    return {REDRIVES: count, **{name: text for name, text in told.items() if text}} if count else {}
 
 
 def count_in(headers: Mapping[str, Any], name: str, default: int) -> int:

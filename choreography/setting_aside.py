@@ -23,6 +23,7 @@ from choreography.headers import (
     REASON,
     REDELIVERED,
     TRACEPARENT,
+    redrives_in,
     text_in,
     time_in,
 )
@@ -61,11 +62,12 @@ def dead_letter(message: DeliveredMessage, queue: str, *, attempt: int, reason: 
 def _story(message: DeliveredMessage, error: str) -> dict[str, Any]:
     """The headers that tell where the message came from, when it first failed, how it failed now, and its trace.
 
-    An earlier failure may have written the first two already.
+    An earlier failure may have written the first two already; whether it was redriven since is told, too.
     """
     now = wire_time(datetime.now(UTC))
     told = message.header.properties.headers or {}
     story: dict[str, Any] = {
+        **redrives_in(told),
         FIRST_EXCHANGE: text_in(told, FIRST_EXCHANGE, message.exchange or ""),
         FIRST_ROUTING_KEY: text_in(told, FIRST_ROUTING_KEY, message.routing_key or ""),
         FIRST_FAILED_AT: time_in(told, FIRST_FAILED_AT) or now,

@@ -111,9 +111,11 @@ def by_cause(records: Sequence[DeadLetterRecord]) -> list[dict[str, Any]]:
     for record in records:
         group = groups.setdefault(
             (record.queue, record.event_type, record.reason),
-            {"queue": record.queue, "eventType": record.event_type, "cause": record.reason, "count": 0},
+            {"queue": record.queue, "eventType": record.event_type, "cause": record.reason, "count": 0}
+            | {"redriven": 0},
         )
         group["count"] += 1
+        group["redriven"] = group.get("redriven", 0) + (record.redriven > 0)
         group["error"] = record.error
         group["latest"] = record.failed_at
     return sorted(groups.values(), key=lambda group: -group["count"])

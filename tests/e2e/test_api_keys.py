@@ -105,6 +105,10 @@ def test_operators_see_to_dead_letters_events_and_sweeps_through_the_gateway(gua
         assert redriven.json() == {"redriven": 3}
         waiting = "/dead-letters?queue=order-service"
         until(lambda: client.get(waiting).json()["total"] == 3, within=30, what="they fail again")
+        again = client.get(waiting).json()["data"]
+        assert [(each["redriven"], each["redrivenBy"]) for each in again] == [(1, "root")] * 3
+        groups = client.get(f"{waiting}&group=cause").json()["data"]
+        assert [(each["count"], each["redriven"]) for each in groups] == [(3, 3)]
         assert client.post("/events/replay", json={"since": "2026-01-01T00:00:00Z"}).json()["replayed"] > 0
         audited = client.get("/audit").json()
         assert (audited["holds"], {each["violations"] for each in audited["checks"]}) == (True, {0})

@@ -133,6 +133,20 @@ async def test_what_comes_twice_or_late_changes_nothing_back(live: Live, feed: F
     assert (told["rates"]["events"], told["rates"]["ended"]) == (5, 1)
 
 
+async def test_the_last_event_is_the_one_that_happened_last_in_whatever_order_they_arrive(
+    live: Live, feed: FakeFeed
+) -> None:
+    async with live.viewed(None):
+        viewer = Viewer(live, None)
+        feed.push(ORDER, BEGUN, PAID, APPROVED)
+        (saga,) = (await frame(viewer))["sagas"]
+    assert (saga["lastEvent"], saga["at"], saga["paymentStatus"]) == (
+        "OrderPaid",
+        "2026-02-15T01:42:20.600Z",
+        "APPROVED",
+    )
+
+
 async def test_a_viewer_gets_five_frames_a_second_at_most_whatever_happens(live: Live, feed: FakeFeed) -> None:
     clock = asyncio.get_running_loop().time
     async with live.viewed(None):

@@ -156,7 +156,7 @@ class MovingSagas:
         else:
             is_news = saga.payment is None or told.place >= saga.payment.place
             saga.payment = told if is_news else saga.payment
-        if is_news:
+        if is_news and event.occurred_at >= saga.at:  # the two services' events arrive in any order
             saga.last_event, saga.at = event_type, event.occurred_at
         if event_type is EventType.ORDER_CREATED:
             _read_facts(saga, event)
