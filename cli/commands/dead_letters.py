@@ -47,6 +47,7 @@ _COLUMNS: Final = (
     Column(title="ATTEMPTS", rank=4),
     Column(title="EVENT", rank=2),
     Column(title="ORDER", rank=5),
+    Column(title="REDRIVEN", rank=6),
     Column(title="ERROR", prose=True),
 )
 
@@ -193,5 +194,13 @@ def _tell(done: str, records: Sequence[DeadLetterRecord]) -> None:
 
 def _row(record: DeadLetterRecord) -> tuple[object, ...]:
     shown = record.id[:8] if sys.stdout.isatty() else record.id
-    names = ("failed_at", "queue", "reason", "attempts", "event_type", "order_id", "error")
-    return shown, *(getattr(record, name) for name in names)
+    names = ("failed_at", "queue", "reason", "attempts", "event_type", "order_id")
+    return shown, *(getattr(record, name) for name in names), _redriven(record), record.error
+
+
+def _redriven(record: DeadLetterRecord) -> str | None:
+    """Whether it failed again after it was redriven: how often, when last, and by whom."""
+    if not record.redriven:
+        return None
+    by = f" by {record.redriven_by}" if record.redriven_by else ""
+    return f"{counted(record.redriven, 'time')}, last {short_time(record.redriven_at or '?')}{by}"

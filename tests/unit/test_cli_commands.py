@@ -20,6 +20,7 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from choreography.dead_letter_json import as_json, from_json
 from choreography.dead_letters import DeadLetterRecord, Wanted
 from choreography.outgoing_message import BrokerUnavailable
 from cli.app import app
@@ -467,6 +468,21 @@ def test_dead_letters_are_listed_by_filter() -> None:
     assert result.stdout.splitlines()[-1] == "1 dead letter"
     assert heap.url == "amqp://u:p@broker/"
     assert letters("list --queue other", heap).stdout == "No dead letters\n"
+
+
+def test_a_dead_letter_that_was_redriven_before_says_when_and_by_whom() -> None:
+    again = {"redriven": 2, "redriven_at": "2026-02-15T01:42:19.000Z", "redriven_by": "root"}
+    heap = Heap(dead_letter("aa1", **again), dead_letter("ab2"))
+    first, second = letters("list", heap).stdout.splitlines()[1:3]
+    assert ("2 times, last 02-15 01:42:19Z by root" in first, "times" in second) == (True, False)
+    assert "redrivenBy" in letters("show aa1", heap).stdout
+
+
+def test_a_dead_letter_told_by_the_version_before_was_never_redriven() -> None:
+    told = as_json(dead_letter("aa1"))
+    for unknown in ("redriven", "redrivenAt", "redrivenBy"):
+        del told[unknown]
+    assert from_json(told) == dead_letter("aa1")
 
 
 def test_listing_as_json_tells_everything_of_each() -> None:
