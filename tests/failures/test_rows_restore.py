@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
+import signal
+import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import psycopg
 import pytest
 
+from embedded import postgres
 from stack.addresses import Ports
 from tests.support.freezing import frozen
 from tests.support.messages import USER
-from tests.support.own_stack import OwnStack
+from tests.support.own_stack import ENDS, OwnStack
 from tests.support.ports import OFFSET
 from tests.support.waiting import until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "restoring.md"
+BACKUPS: Final = PAGE.parent / "operations" / "backups.md"
 PAID: Final = {"userId": USER, "total": 999, "paymentMethod": "pm_card_visa"}
 DECLINED: Final = {**PAID, "paymentMethod": "pm_card_chargeDeclined"}
 ORCHESTRATED: Final = {**PAID, "coordinator": "orchestration"}
@@ -150,6 +156,60 @@ def test_50_orders_restored_from_an_older_copy_reach_their_ends_and_the_rest_is_
         return True
 
     until(the_rest_is_listed, within=120, what="only what no command can mend is listed")
+
+
+def test_50_dumps_of_both_databases_are_put_in_place_and_agree_again(stack: OwnStack, tmp_path: Path) -> None:
+    """The payments were copied first; a choreographed order between the copies gets its payment again."""
+    taking, coming_back, healing = commands_of_backups()
+    settled = [stack.post(**PAID), stack.post(**DECLINED), stack.post(**ORCHESTRATED)]
+    stack.wait_over(settled)
+    copy_payments, copy_orders = taking
+    in_shell(stack, copy_payments, tmp_path)
+    between = stack.post(**PAID)
+    stack.wait_over([between], "PAID")
+    in_shell(stack, copy_orders, tmp_path)
+    stack.saga("order", "cancel", settled[0])
+    lost = stack.post(**PAID)
+    stack.wait_over([lost], "PAID")
+    stack.wait_over([settled[0]], "CANCELLED")
+    with stopped(stack):
+        for command in coming_back:
+            in_shell(stack, command, tmp_path)
+    stack.wait_ready()
+    assert stack.status(lost) not in ENDS, "what came after the copy is lost"
+    for command in healing:
+        stack.saga(*shlex.split(command)[1:], check=False)
+    stack.audit_holds()
+    assert [stack.status(each) for each in (*settled, between)] == ["PAID", "CANCELLED", "PAID", "PAID"]
+
+
+def commands_of_backups() -> list[list[str]]:
+    """The commands of docs/operations/backups.md, block by block."""
+    blocks = re.findall(r"^```\n(.*?)^```", BACKUPS.read_text(), re.MULTILINE | re.DOTALL)
+    return [block.splitlines() for block in blocks]
+
+
+def in_shell(stack: OwnStack, command: str, folder: Path) -> None:
+    """Run a line as it stands there, in this folder."""
+    urls = {"ORDERS": stack.urls["orders_db"], "PAYMENTS": stack.urls["payments_db"]}
+    path = f"{postgres.installed()}:{os.environ['PATH']}"
+    env = {**os.environ, **urls, "PATH": path}
+    done = subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@contextmanager
+def stopped(stack: OwnStack) -> Iterator[None]:
+    """No process of ours runs, and nobody starts it again."""
+    supervisor = stack.supervisor
+    os.kill(supervisor, signal.SIGSTOP)
+    try:
+        living = stack.living()
+        for name in ("gateway", "order", "payment", "worker"):
+            os.kill(living[name], signal.SIGKILL)
+        yield
+    finally:
+        os.kill(supervisor, signal.SIGCONT)
 
 
 def copied(stack: OwnStack, database: str) -> Callable[[], None]:

@@ -62,10 +62,15 @@ class OwnStack:
     def wait_ready(self) -> None:
         until(lambda: self.saga("status", check=False).returncode == 0, within=120, what="all of it is ready")
 
+    @property
+    def supervisor(self) -> int:
+        """The process that starts the others, and starts them again."""
+        return int(self._known()["pid"])
+
     def living(self) -> dict[str, int]:
         """The processes that run now, by name. The machine is asked, since the state on a full disk is old."""
         found = {}
-        for process in psutil.Process(self._known()["pid"]).children():
+        for process in psutil.Process(self.supervisor).children():
             with suppress(psutil.Error):  # it has ended
                 line = " ".join(process.cmdline())
                 for name in (*ROLES, "order", "payment", "gateway", "worker"):
