@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: browser sbom audit-dependencies asyncapi-check prometheus e2e-test architecture hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
+.PHONY: browser console-pictures sbom audit-dependencies asyncapi-check prometheus e2e-test architecture hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
@@ -39,6 +39,9 @@ unit: install        ## Run the tests that need no servers
 
 architecture: install  ## Draw docs/architecture.svg anew, from the imports
 	@$(BIN)/python docs/draw_architecture.py > docs/architecture.svg
+
+console-pictures: install system-packages browser  ## Take the console's pictures in docs/images anew, from a real run
+	@$(BIN)/python -m tests.console_pictures
 
 check: install       ## Format, lint, types, import contracts, dead code
 	@$(BIN)/ruff format --check .

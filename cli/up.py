@@ -178,6 +178,7 @@ def _tell(console: Console, event: StateChange) -> None:
 
 
 def _tour(tour: Tour, urls: dict[str, str]) -> None:
+    terminal.say(f"Watch the tour in the console: {urls['gateway']}/")
     if tour.notice:
         terminal.say(tour.notice)
     drive(tour, urls["gateway"], urls["temporal_ui"], api_key=api_key())
@@ -188,6 +189,7 @@ def _links(console: Console, urls: dict[str, str], data: Path, stop: str) -> Non
     password = urls["amqp"].split(":")[2].split("@")[0]
     shown = password if console.is_terminal else f"see {saga('status --json', data)}"  # none in a log
     links = {
+        "Console": f"{urls['gateway']}/",
         "API docs": f"{urls['gateway']}/docs",
         "Temporal UI": urls["temporal_ui"],
         "RabbitMQ UI": urls["rabbitmq_ui"],

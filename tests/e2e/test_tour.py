@@ -72,7 +72,14 @@ def test_the_tour_shows_every_end_for_both_coordinators_in_a_terminal_of_80_colu
     lines = told.splitlines()
     links = [line for line in lines if re.fullmatch(rf"{urls['temporal_ui']}/\S+/order-[0-9a-f-]{{36}}", line.strip())]
     assert len(links) == 10
-    assert {f"API docs     {urls['gateway']}/docs", f"RabbitMQ UI  {urls['rabbitmq_ui']}"} <= set(lines)
+    assert lines.index(f"Watch the tour in the console: {urls['gateway']}/") < min(
+        index for index, line in enumerate(lines) if "http" in line and "console" not in line
+    )
+    assert {
+        f"Console      {urls['gateway']}/",
+        f"API docs     {urls['gateway']}/docs",
+        f"RabbitMQ UI  {urls['rabbitmq_ui']}",
+    } <= set(lines)
     assert f"  password   {urls['amqp'].split(':')[2].split('@')[0]}" in lines
     assert [line for line in lines if len(line) > 80 and line not in links and str(data) not in line] == []
 

@@ -1,0 +1,253 @@
+"""People see sagas in the console, act on them, and break what they run on, in a real Chromium and on a real stack."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
+from uuid import uuid4
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.support.axe import barriers
+from tests.support.browser import PATIENCE, chromium, opened
+from tests.support.messages import USER
+from tests.support.stack import Stack, publish
+from tests.support.waiting import until
+
+expect.set_options(timeout=PATIENCE)
+VIEWS = ("#/", "#/twins", "#/letters", "#/system")
+WIDTHS = (360, 760, 1280, 2560)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser, stack: Stack) -> Iterator[Page]:
+    with opened(browser) as page:
+        visit(page, stack)
+        yield page
+
+
+def visit(page: Page, stack: Stack, view: str = "#/") -> None:
+    page.goto(f"{stack.gateway}/{view}")
+    expect(page.locator("#stream")).to_have_text("live")
+
+
+def place(stack: Stack, method: str = "pm_card_visa", coordinator: str = "choreography") -> str:
+    """An order whose saga is over."""
+    body = {"userId": USER, "total": 999, "paymentMethod": method, "coordinator": coordinator}
+    answer = httpx.post(f"{stack.gateway}/api/orders", json=body, headers={"Prefer": "wait=20"}, timeout=30)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def row_of(page: Page, order_id: str) -> Locator:
+    return page.locator(f'tr[data-order="{order_id}"]')
+
+
+def standing(page: Page, name: str) -> Locator:
+    """The status of the order or of the payment, on a saga's own page."""
+    return page.locator(".card div").filter(has=page.get_by_text(name, exact=True)).locator(".status")
+
+
+def poison(stack: Stack, routing_key: str, body: bytes) -> None:
+    """Publish in a thread of its own: Playwright keeps a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(publish, stack, routing_key, body).result()
+
+
+def pid_of(stack: Stack, name: str) -> int:
+    (found,) = [each["pid"] for each in stack.json("status")["processes"] if each["name"] == name]
+    return int(found)
+
+
+def test_an_order_is_placed_and_watched_to_its_end(page: Page) -> None:
+    page.get_by_label("Amount").fill("12.34")
+    page.get_by_role("button", name="Place the order").click()
+    page.get_by_role("link", name="Watch its saga").click()
+    expect(standing(page, "Order")).to_have_text("PAID")
+    expect(standing(page, "Payment")).to_have_text("APPROVED")
+    expect(page.locator(".card")).to_contain_text("12.34 USD")
+    told = page.locator(".story tbody tr.recorded")
+    expect(told).to_have_count(4)
+    drawn = page.locator(".seq .commit.recorded tspan:first-child").all_inner_texts()
+    assert drawn == ["OrderCreated", "charge is due", "PaymentApproved", "OrderPaid"]
+    page.get_by_role("link", name="All sagas").click()
+    expect(page.locator("tr[data-order]").first).to_contain_text("OrderPaid")
+
+
+@pytest.mark.parametrize("coordinator", ["choreography", "orchestration"])
+def test_a_paid_order_is_cancelled_and_its_money_comes_back(page: Page, stack: Stack, coordinator: str) -> None:
+    order_id = place(stack, coordinator=coordinator)
+    visit(page, stack, f"#/orders/{order_id}")
+    page.get_by_role("button", name="Cancel the order").click()
+    page.get_by_role("button", name="Leave it").click()
+    expect(standing(page, "Order")).to_have_text("PAID")
+    page.get_by_role("button", name="Cancel the order").click()
+    page.get_by_role("button", name="Cancel and refund").click()
+    expect(standing(page, "Order")).to_have_text("CANCELLED")
+    expect(standing(page, "Payment")).to_have_text("REFUNDED")
+    expect(page.locator(".story")).to_contain_text("has the provider refund 9.99 USD")
+    expect(page.get_by_role("button", name="Cancel the order")).to_have_count(0)
+
+
+def test_twins_end_with_equal_facts_and_with_prices(page: Page, stack: Stack) -> None:
+    page.get_by_role("link", name="Twins", exact=True).click()
+    page.get_by_label("Cancel it once it is paid").check()
+    page.get_by_role("button", name="Run both").click()
+    facts = page.get_by_role("region", name="What they leave is equal")
+    expect(facts).to_be_visible()
+    rows = [re.split(r"\s*[\n\t]+\s*", text.strip()) for text in facts.locator("tbody tr").all_inner_texts()]
+    assert [row[2] for row in rows] == ["="] * len(rows)
+    assert {row[0]: row[1] for row in rows} == {
+        "Order": "CANCELLED",
+        "Reason": "USER_REQUESTED",
+        "Payment": "REFUNDED",
+        "Amount": "9.99 USD",
+        "Events of the order": "OrderCreated, OrderPaid, OrderCancelled",
+        "Events of the payment": "PaymentApproved, PaymentRefunded",
+    }
+    lines = page.get_by_role("list", name="Events that both have logged").get_by_role("listitem").all_inner_texts()
+    told = ["OrderCreated", "PaymentApproved", "OrderPaid", "OrderCancelled", "PaymentRefunded"]
+    assert [line.removeprefix("=").strip() for line in lines] == told
+    for lane, hub in (("choreography", "RabbitMQ"), ("orchestration", "Temporal")):
+        expect(page.get_by_role("region", name=lane, exact=True).locator(".head.hub .name")).to_have_text(hub)
+    prices = page.get_by_role("region", name="What each cost is not")
+    expect(prices.get_by_role("row", name=re.compile("Messages published"))).to_contain_text(re.compile(r"\d"))
+    page.reload()
+    expect(page.get_by_role("region", name="What they leave is equal")).to_be_visible()
+
+
+def test_a_dead_letter_is_seen_fails_again_and_is_handled_when_its_cause_is_mended(page: Page, stack: Stack) -> None:
+    order_id, message = str(uuid4()), {"occurredAt": "2026-11-28T12:00:00Z", "correlationId": "a-test"}
+    early = {**message, "eventType": "OrderCancelRequested", "eventId": str(uuid4()), "payload": {"orderId": order_id}}
+    poison(stack, "order.cancel.requested", json.dumps(early).encode())
+    page.get_by_role("link", name="Dead letters", exact=True).click()
+    group = page.get_by_role("region", name=re.compile("OrderCancelRequested"))
+    expect(group).to_be_visible()
+    group.get_by_text("Show 1 letter").click()
+    group.get_by_role("link", name="OrderCancelRequested").click()
+    expect(page.locator("pre")).to_contain_text(order_id)
+    expect(page.locator(".waits.bad")).to_contain_text(order_id)
+    page.get_by_role("button", name="Redrive it").click()
+    page.get_by_role("dialog").get_by_role("button", name="Redrive").click()
+    expect(page.get_by_role("region", name="Redriven from here")).to_contain_text("failed again")
+
+    payload = {"orderId": order_id, "userId": USER, "total": 500, "paymentMethod": "pm_card_visa"}
+    create = {**message, "eventType": "CreateOrderRequested", "eventId": str(uuid4()), "payload": payload}
+    poison(stack, "order.create.requested", json.dumps(create).encode())
+    until(lambda: httpx.get(f"{stack.gateway}/api/orders/{order_id}").json().get("status") == "PAID")
+    group.get_by_role("button", name="Redrive all").click()
+    page.get_by_role("dialog").get_by_role("button", name="Redrive").click()
+    expect(page.get_by_role("region", name="Redriven from here")).to_contain_text("handled")
+    visit(page, stack, f"#/orders/{order_id}")
+    expect(standing(page, "Payment")).to_have_text("REFUNDED")
+
+
+def test_a_message_that_nobody_can_read_is_discarded_only_after_a_question(page: Page, stack: Stack) -> None:
+    poison(stack, "order.create.requested", b"<script>alert(1)</script>")
+    page.get_by_role("link", name="Dead letters", exact=True).click()
+    group = page.get_by_role("region", name=re.compile("unknown type"))
+    group.get_by_role("button", name="Discard all").click()
+    page.keyboard.press("Escape")
+    expect(group).to_be_visible()
+    group.get_by_role("button", name="Discard all").click()
+    page.get_by_role("button", name="Discard for good").click()
+    expect(group).to_have_count(0)
+
+
+def test_the_payment_service_is_killed_in_mid_flight_and_every_saga_ends(page: Page, stack: Stack) -> None:
+    page.get_by_role("link", name="System", exact=True).click()
+    page.get_by_role("button", name="Send 20 orders").click()
+    page.get_by_role("button", name="Kill payment").click()
+    page.get_by_role("button", name="Kill it").click()
+    part = page.get_by_role("region", name="payment", exact=True)
+    expect(part).to_contain_text("started again 1 time")
+    expect(part.locator(".state")).to_have_text("up")
+    expect(page.locator(".breaking")).to_contain_text("0 under way", timeout=60_000)
+    expect(page.locator(".audit .verdict")).to_have_text("Every invariant holds")
+
+
+def test_a_stream_that_is_cut_is_taken_up_again(page: Page, stack: Stack) -> None:
+    page.context.set_offline(True)
+    expect(page.locator("#stream")).to_have_text(re.compile("cut off"))
+    order_id = place(stack)
+    assert row_of(page, order_id).count() == 0
+    page.context.set_offline(False)
+    expect(page.locator("#stream")).to_have_text("live")
+    expect(row_of(page, order_id)).to_contain_text("APPROVED")
+
+
+def test_a_gateway_that_is_killed_under_the_page_comes_back_to_it(page: Page, stack: Stack) -> None:
+    os.kill(pid_of(stack, "gateway"), signal.SIGKILL)
+    expect(page.locator("#stream")).to_have_text(re.compile("cut off"))
+    expect(page.locator("#stream")).to_have_text("live")
+    order_id = place(stack)
+    expect(row_of(page, order_id)).to_contain_text("OrderPaid")
+
+
+def test_all_of_it_can_be_done_by_keyboard(page: Page) -> None:
+    page.locator("tr[data-order]").first.wait_for()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    before = page.locator("tr[data-order]").first.get_attribute("data-order")
+    page.get_by_label("Amount").focus()
+    page.keyboard.type("5")
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("radio", name="orchestration").last).to_be_checked()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Place the order")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("tr[data-order]").first).not_to_have_attribute("data-order", before or "")
+    expect(page.locator("tr[data-order]").first).to_contain_text("orchestration")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_view_keeps_anybody_out(browser: Browser, stack: Stack, scheme: Literal["light", "dark"]) -> None:
+    pair = [place(stack, coordinator=each) for each in ("choreography", "orchestration")]
+    poison(stack, "order.create.requested", b"nobody can read this")
+    with opened(browser, scheme=scheme) as page:
+        for view in (*VIEWS, f"#/orders/{pair[0]}", f"#/orders/{pair[1]}", f"#/twins/{'/'.join(pair)}", "#/nowhere"):
+            visit(page, stack, view)
+            settle(page, view)
+            assert barriers(page) == [], view
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_no_view_is_wider_than_its_window(browser: Browser, stack: Stack, width: int) -> None:
+    pair = [place(stack, coordinator=each) for each in ("choreography", "orchestration")]
+    with opened(browser, width=width) as page:
+        for view in (*VIEWS, f"#/orders/{pair[0]}", f"#/twins/{'/'.join(pair)}"):
+            visit(page, stack, view)
+            settle(page, view)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, view
+
+
+def settle(page: Page, view: str) -> None:
+    """Wait until a view shows what it has read."""
+    kind = view.split("/")[1] if "/" in view else ""
+    shown = {
+        "": "tr[data-order]",
+        "orders": ".seq",
+        "twins": ".comparison.prices" if view.count("/") > 1 else ".empty",
+        "letters": ".group, .empty",
+        "system": ".part.ok",
+        "nowhere": ".words",
+    }
+    page.locator(shown[kind]).first.wait_for()
+    expect(page.locator("main .loading")).to_have_count(0)
