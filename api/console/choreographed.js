@@ -29,10 +29,10 @@ export class Choreographed extends Teller {
     this.step({
       from: laneOf(event),
       to: "broker",
-      label: `${route}${this.late(event)}`,
+      label: `${route}${this.unheard(event)}`,
       tone,
       told: "temporal",
-      sentence: `The ${LANES[laneOf(event)]?.label ?? "service"} publishes ${route}${this.late(event)}. The mirror in Temporal hears it.`,
+      sentence: `The ${LANES[laneOf(event)]?.label ?? "service"} publishes ${route}${this.unheard(event)}. The mirror in Temporal hears it.`,
     });
   }
 

@@ -9,6 +9,7 @@ export class Live extends EventTarget {
   #stop = null;
   #failures = 0;
   #woken = null;
+  #cut = null;
 
   /** `state`: "connecting", "live", "cut" or "off". */
   constructor(api) {
@@ -16,7 +17,8 @@ export class Live extends EventTarget {
     this.#api = api;
     this.state = "off";
     this.why = "";
-    // A machine that wakes, or a network that is back, need not wait for the pause to pass.
+    // A lost network need not be waited for in silence, nor one that is back, or a machine that wakes, until a pause is over.
+    addEventListener("offline", () => this.#cut?.abort());
     addEventListener("online", () => this.#woken?.());
     document.addEventListener("visibilitychange", () => document.hidden || this.#woken?.());
   }
@@ -60,7 +62,7 @@ export class Live extends EventTarget {
   }
 
   async #read(stopped) {
-    const silence = new AbortController();
+    const silence = (this.#cut = new AbortController());
     let alarm = setTimeout(() => silence.abort(), SILENT);
     const heard = () => {
       clearTimeout(alarm);

@@ -47,7 +47,7 @@ export class Orchestrated extends Teller {
     this.step({
       from: laneOf(event),
       to: "temporal",
-      label: `${event.eventType}${this.late(event)}`,
+      label: `${event.eventType}${this.unheard(event)}`,
       tone: "reply",
       told: "broker",
       sentence: `The step returns ${event.eventType} to the workflow. RabbitMQ carries ${route} to whoever listens.`,

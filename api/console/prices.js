@@ -98,12 +98,12 @@ function cell(properties, ...content) {
 }
 
 function section(kind, title, id, heads, rows) {
-  const head = heads.map((text) => (text === "" ? cell({}) : h("th", { scope: "col", role: "columnheader" }, text)));
+  const head = heads.map((text) => (text === "" ? cell({}) : h("th", { scope: "col", role: "columnheader", class: text === "Ratio" && "number" }, text)));
   const table = h("table", { role: "table" }, h("thead", { role: "rowgroup" }, row(head)), h("tbody", { role: "rowgroup" }, rows));
   return h(
     "section",
     { class: `comparison ${kind}`, "aria-labelledby": id },
     h("h2", { id }, title),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-labelledby": id }, table),
+    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${title}: the table` }, table),
   );
 }

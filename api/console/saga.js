@@ -122,11 +122,14 @@ class SagaPage {
 /** A saga, and whether it is over. */
 export async function readSaga(api, orderId) {
   const found = await api.get(`/api/console/sagas/${orderId}`);
-  return { ...found, over: Boolean(found.order) && !open(found) };
+  return { ...found, waitsFor: atLocalTime(found.waitsFor), over: Boolean(found.order) && !open(found) };
 }
 
-function open({ order, payment, waitsFor, over }) {
-  if (over !== undefined) return !over;
+function atLocalTime(text) {
+  return text?.replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, (iso) => moment(iso).slice(11)) ?? null;
+}
+
+function open({ order, payment, waitsFor }) {
   if (waitsFor || order.status === "PENDING_PAYMENT") return true;
   return !payment || payment.status === "PROCESSING" || (order.status !== "PAID" && payment.status === "APPROVED");
 }

@@ -6,6 +6,7 @@ import { layOut } from "./layout.js";
 
 const MONO = 6.5; // pixels a character, at the size of labels
 const MARGIN = 10;
+const LONGEST = 84; // characters of a note
 
 /** The SVG of a story. `from`: how many steps were seen before, so that only newer ones appear softly. */
 export function draw(story, width, { title, commitsAt, from = Infinity } = {}) {
@@ -96,7 +97,7 @@ function anchored(x, width, { gutter, width: whole }) {
 }
 
 function note(row, plan) {
-  const text = row.label.length > 64 ? `${row.label.slice(0, 63)}…` : row.label;
+  const text = row.label.length > LONGEST ? `${row.label.slice(0, LONGEST - 1)}…` : row.label;
   const width = text.length * MONO + (row.status ? row.status.length * (MONO + 0.6) + 14 : 0) + 30;
   const x = Math.max(plan.gutter, Math.min(row.x1 - width / 2, plan.width - MARGIN - width));
   const box = s("rect", { class: "box", x, y: row.y - 12, width, height: 24, rx: 12 });

@@ -26,7 +26,6 @@ export const STATUSES = {
   PaymentCancelled: "CANCELLED",
   PaymentRefunded: "REFUNDED",
 };
-const LATE = 1000; // milliseconds from commit to publication, from which on the step says so
 export const UNDOING = new Set(["OrderCancelled", "PaymentCancelled", "PaymentRefunded"]);
 
 export const LANES = {
@@ -190,10 +189,9 @@ export class Teller {
     this.arrow("temporal", "order", "cancel_order", "undo", "Temporal has the order service cancel the order.");
   }
 
-  late(event) {
-    if (!event.committedAt || !event.publishedAt) return "";
-    const took = Date.parse(event.publishedAt) - Date.parse(event.committedAt);
-    return took >= LATE ? ` after ${duration(took)}` : "";
+  /** What a publication's label adds: the broker has not confirmed the event, so the relay will publish it. */
+  unheard(event) {
+    return event.published === false ? ": not confirmed yet" : "";
   }
 
   tellLetter(letter) {
@@ -212,6 +210,7 @@ export class Teller {
   }
 
   wait(text) {
-    this.step({ kind: "wait", from: "temporal", to: "temporal", label: text, tone: "wait", sentence: `The saga waits for ${text}.` });
+    const lane = /provider|payment service/.test(text) ? "payment" : /order service/.test(text) ? "order" : "temporal";
+    this.step({ kind: "wait", from: lane, to: lane, label: `waits for ${text}`, tone: "wait", sentence: `The saga waits for ${text}.` });
   }
 }

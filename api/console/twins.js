@@ -122,12 +122,16 @@ class Twins {
     this.cancelled = true;
     for (const found of this.found) found.over = false;
     const asked = this.ids.map((id) => this.context.api.patch(`/api/orders/${id}/cancel`));
-    await Promise.all(asked).catch((error) => this.context.notices.complain(error));
+    await Promise.all(asked).catch((error) => {
+      this.cancel = false;
+      this.context.notices.complain(error);
+    });
   }
 
   #over() {
-    const toCancel = this.cancel && !this.cancelled && this.found.every((each) => each?.order?.status === "PAID");
-    return !toCancel && this.found.every((each) => each?.over);
+    if (!this.found.every((each) => each?.over)) return false;
+    // A cancellation that was accepted is not yet a cancelled order.
+    return !this.cancel || this.found.every((each) => each.order.status !== "PAID");
   }
 
   #show() {

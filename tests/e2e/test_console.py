@@ -81,9 +81,9 @@ def test_an_order_is_placed_and_watched_to_its_end(page: Page) -> None:
     expect(page.locator(".card")).to_contain_text("12.34 USD")
     told = page.locator(".story tbody tr.recorded")
     expect(told).to_have_count(4)
-    drawn = page.locator(".seq .commit.recorded tspan:first-child").all_inner_texts()
+    drawn = page.locator(".seq .commit.recorded tspan:first-child").all_text_contents()
     assert drawn == ["OrderCreated", "charge is due", "PaymentApproved", "OrderPaid"]
-    page.get_by_role("link", name="All sagas").click()
+    page.get_by_role("link", name="← All sagas").click()
     expect(page.locator("tr[data-order]").first).to_contain_text("OrderPaid")
 
 
@@ -106,7 +106,7 @@ def test_twins_end_with_equal_facts_and_with_prices(page: Page, stack: Stack) ->
     page.get_by_role("link", name="Twins", exact=True).click()
     page.get_by_label("Cancel it once it is paid").check()
     page.get_by_role("button", name="Run both").click()
-    facts = page.get_by_role("region", name="What they leave is equal")
+    facts = page.get_by_role("region", name="What they leave is equal", exact=True)
     expect(facts).to_be_visible()
     rows = [re.split(r"\s*[\n\t]+\s*", text.strip()) for text in facts.locator("tbody tr").all_inner_texts()]
     assert [row[2] for row in rows] == ["="] * len(rows)
@@ -123,10 +123,10 @@ def test_twins_end_with_equal_facts_and_with_prices(page: Page, stack: Stack) ->
     assert [line.removeprefix("=").strip() for line in lines] == told
     for lane, hub in (("choreography", "RabbitMQ"), ("orchestration", "Temporal")):
         expect(page.get_by_role("region", name=lane, exact=True).locator(".head.hub .name")).to_have_text(hub)
-    prices = page.get_by_role("region", name="What each cost is not")
+    prices = page.get_by_role("region", name="What each cost is not", exact=True)
     expect(prices.get_by_role("row", name=re.compile("Messages published"))).to_contain_text(re.compile(r"\d"))
     page.reload()
-    expect(page.get_by_role("region", name="What they leave is equal")).to_be_visible()
+    expect(page.get_by_role("region", name="What they leave is equal", exact=True)).to_be_visible()
 
 
 def test_a_dead_letter_is_seen_fails_again_and_is_handled_when_its_cause_is_mended(page: Page, stack: Stack) -> None:
@@ -205,6 +205,7 @@ def test_all_of_it_can_be_done_by_keyboard(page: Page) -> None:
     expect(page.locator("main")).to_be_focused()
     before = page.locator("tr[data-order]").first.get_attribute("data-order")
     page.get_by_label("Amount").focus()
+    page.keyboard.press("ControlOrMeta+a")
     page.keyboard.type("5")
     for _ in range(3):
         page.keyboard.press("Tab")
