@@ -39,6 +39,7 @@ class SagaPage {
     context.store.addEventListener("change", this.changed);
     this.resized = new ResizeObserver(() => this.#draw());
     this.resized.observe(this.drawing);
+    this.clock = setInterval(() => this.#age(), 1000);
     this.slow = setInterval(() => this.found?.over || this.#read(), SLOW);
     this.#read();
   }
@@ -46,6 +47,7 @@ class SagaPage {
   stop() {
     this.context.store.removeEventListener("change", this.changed);
     this.resized.disconnect();
+    clearInterval(this.clock);
     clearInterval(this.slow);
     clearTimeout(this.timer);
     this.stopped = true;
@@ -77,6 +79,11 @@ class SagaPage {
     say(this.spoken, `The order is ${found.order?.status ?? "accepted"}, its payment ${found.payment?.status ?? "not begun"}.`);
     this.#draw();
     put(this.table, table(story, `Order ${this.orderId}, driven by ${coordinatorOf(found)}`));
+  }
+
+  #age() {
+    const since = this.found && !this.found.over && this.head.querySelector("[data-since]");
+    if (since) say(since, duration(Math.max(0, Date.now() - Date.parse(since.dataset.since))));
   }
 
   #draw() {
@@ -152,7 +159,8 @@ function facts(found, letters) {
       fact("Payment", statusTag(payment?.status), payment?.reason && h("small", {}, payment.reason)),
       order && fact("Amount", money(order.total, order.currency)),
       began && fact("Begun", moment(began)),
-      cost && fact(found.over ? "Took" : "So far", duration(cost.durationMs)),
+      found.over && cost && fact("Took", duration(cost.durationMs)),
+      !found.over && began && fact("So far", h("span", { "data-since": began }, duration(Math.max(0, Date.now() - Date.parse(began))))),
       order && fact("Customer", h("code", { title: order.userId }, order.userId.slice(0, 8), "…")),
     ),
     waitsFor && h("p", { class: "waits", role: "status" }, h("strong", {}, "It waits for "), waitsFor, "."),

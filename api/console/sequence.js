@@ -4,7 +4,7 @@ import { h, s } from "./dom.js";
 import { elapsed } from "./format.js";
 import { layOut } from "./layout.js";
 
-const MONO = 6.5; // pixels a character, at the size of labels
+const MONO = 6.7; // pixels a character, at the size of labels
 const MARGIN = 10;
 const LONGEST = 84; // characters of a note
 
@@ -98,7 +98,7 @@ function anchored(x, width, { gutter, width: whole }) {
 
 function note(row, plan) {
   const text = row.label.length > LONGEST ? `${row.label.slice(0, LONGEST - 1)}…` : row.label;
-  const width = text.length * MONO + (row.status ? row.status.length * (MONO + 0.6) + 14 : 0) + 30;
+  const width = text.length * MONO + (row.status ? row.status.length * MONO + 14 : 0) + 30;
   const x = Math.max(plan.gutter, Math.min(row.x1 - width / 2, plan.width - MARGIN - width));
   const box = s("rect", { class: "box", x, y: row.y - 12, width, height: 24, rx: 12 });
   const mark = s("circle", { class: "mark", cx: x + 13, cy: row.y, r: 4 });
