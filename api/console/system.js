@@ -16,7 +16,7 @@ const ABOUT = {
   rabbitmq: "queues and exchanges",
   temporal: "workflows and timers",
 };
-const WORDS = { ok: "up", degraded: "degraded", down: "down", frozen: "frozen", restarting: "starting again" };
+const WORDS = { ok: "up", unknown: "unknown", degraded: "degraded", down: "down", frozen: "frozen", restarting: "starting again" };
 
 export function system(context) {
   const page = new SystemPage(context);
