@@ -21,8 +21,9 @@ ALL: Final = Path("build/console")
 DOCS: Final = Path("docs/images")
 # Each picture of the documents, and the one of all pictures that it is.
 CHOSEN: Final = {
-    "console-twins-light.png": "twins-1280-light.png",
-    "console-twins-dark.png": "twins-1280-dark.png",
+    "console-light.png": "paid-1400-light.png",
+    "console-dark.png": "paid-1400-dark.png",
+    "console-twins.png": "twins-1280-light.png",
     "console-sagas.png": "sagas-1280-dark.png",
     "console-saga.png": "saga-1280-light.png",
     "console-system.png": "system-1280-light.png",
@@ -30,7 +31,8 @@ CHOSEN: Final = {
     "console-wide.png": "twins-2560-dark.png",
 }
 SCHEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
-HEIGHTS: Final = {360: 1400, 1280: 1180, 2560: 1280}
+WIDTHS: Final = (360, 1280, 1400, 2560)
+HEIGHTS: Final = {"sagas": 700, "saga": 1000, "twins": 1180, "paid": 1440, "letters": 700, "system": 660}
 METHODS: Final = ("pm_card_visa", "pm_card_visa", "pm_card_chargeDeclined", "pm_error", "pm_timeout_then_approve")
 
 
@@ -44,7 +46,7 @@ def main() -> None:
             _fill(stack)
             with chromium() as browser:
                 views = _views(browser, stack)
-                for width in HEIGHTS:
+                for width in WIDTHS:
                     for scheme in SCHEMES:
                         _take(browser, stack, views, width, scheme)
         finally:
@@ -71,20 +73,27 @@ def _fill(stack: OwnStack) -> None:
 def _views(browser: Browser, stack: OwnStack) -> dict[str, str]:
     """The address of each view; twins are run by a click, as a visitor runs them."""
     with opened(browser) as page:
-        page.goto(f"{stack.urls['gateway']}/#/twins")
-        page.get_by_label("Cancel it once it is paid").check()
-        page.get_by_role("button", name="Run both").click()
-        expect(page.locator(".comparison.prices")).to_be_visible(timeout=PATIENCE)
-        twins = page.url.partition("#")[2]
+        paid, twins = (_run_both(page, stack, cancel=cancel) for cancel in (False, True))
     one = twins.split("/")[2]
-    return {"sagas": "/", "saga": f"/orders/{one}", "twins": twins, "letters": "/letters", "system": "/system"}
+    orders = {"saga": f"/orders/{one}", "twins": twins, "paid": paid}
+    return {"sagas": "/", **orders, "letters": "/letters", "system": "/system"}
+
+
+def _run_both(page: Page, stack: OwnStack, *, cancel: bool) -> str:
+    page.goto(f"{stack.urls['gateway']}/#/twins")
+    page.reload()
+    page.get_by_label("Cancel it once it is paid").set_checked(cancel)
+    page.get_by_role("button", name="Run both").click()
+    expect(page.locator(".comparison.prices")).to_be_visible(timeout=PATIENCE)
+    return page.url.partition("#")[2]
 
 
 def _take(
     browser: Browser, stack: OwnStack, views: dict[str, str], width: int, scheme: Literal["light", "dark"]
 ) -> None:
-    with opened(browser, width=width, height=HEIGHTS[width], scheme=scheme) as page:
+    with opened(browser, width=width, scheme=scheme) as page:
         for name, view in views.items():
+            page.set_viewport_size({"width": width, "height": HEIGHTS[name]})
             page.goto(f"{stack.urls['gateway']}/#{view}")
             if name == "sagas":
                 _under_way(stack)
@@ -106,6 +115,7 @@ def _settle(page: Page, name: str) -> None:
         "sagas": "tr.open",
         "saga": ".seq",
         "twins": ".comparison.prices",
+        "paid": ".comparison.prices",
         "letters": ".group",
         "system": ".part.ok",
     }

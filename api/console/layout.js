@@ -7,7 +7,7 @@ const FOOT = 46;
 const ROWS = { arrow: 30, commit: 36, timer: 40, letter: 42, wait: 46 };
 const PAUSE = 200; // milliseconds, from which on a pause is drawn
 const ROOMY = 84; // pixels between lanes, below which everything is drawn closer
-const NARROWEST = 56;
+const NARROWEST = 54;
 
 const WIDEST = 230;
 const AGAIN = 26; // steps, after which the lanes are named once more
@@ -20,7 +20,7 @@ const NAMES = 34; // pixels for that
  */
 export function layOut(story, width, commitsAt = {}) {
   const narrow = (width - 82) / story.lanes.length < ROOMY;
-  const gutter = narrow ? 54 : 74; // for the times at the left
+  const gutter = narrow ? 50 : 74; // for the times at the left
   const gap = Math.min(WIDEST, Math.max(NARROWEST, (width - gutter - 8) / story.lanes.length));
   const lanes = story.lanes.map((lane, index) => ({ ...lane, x: Math.round(gutter + gap * (index + 0.5)) }));
   const at = Object.fromEntries(lanes.map((lane) => [lane.key, lane.x]));

@@ -13,6 +13,14 @@ export function letters(context, letterId) {
   return { title: letterId ? "A dead letter" : "Dead letters", element: page.element, stop: () => page.stop() };
 }
 
+const CAUSES = {
+  MALFORMED: "It could not be read. Discard it, once its sender is mended.",
+  ILLEGAL: "It contradicts what is committed. Somebody must look before anything is redriven.",
+  TOO_EARLY: "Its order was not known, also not after all retries. Redrive it once the order is there.",
+  FAILED: "Handling it failed, also after all retries. Mend the cause, then redrive it.",
+  REDELIVERED: "The process that handled it ended each time. Read its log before you redrive it.",
+};
+
 /** The query of a group, as the operators' paths take it. */
 function filterOf({ queue, eventType, cause }) {
   return { queue, ...(eventType ? { eventType } : {}), reason: cause };
@@ -102,10 +110,10 @@ class LettersPage {
         {},
         h("h2", {}, group.cause, " ", h("small", {}, group.eventType ?? "unknown type", " in ", h("code", {}, group.queue))),
         h("p", { class: "error" }, group.error),
-        h("p", { class: "hint" }, `The latest was given up ${ago(group.latest)} ago.`),
+        h("p", { class: "hint" }, CAUSES[group.cause], ` The latest was given up ${ago(group.latest)} ago.`),
         open,
       ),
-      h("p", { class: "actions" }, h("button", { class: "primary", on: { click: act(redrive) } }, "Redrive all"), h("button", { class: "quiet dangerous", on: { click: act(discardAll) } }, "Discard all")),
+      h("p", { class: "actions" }, h("button", { class: group.cause === "MALFORMED" ? "quiet" : "primary", on: { click: act(redrive) } }, "Redrive all"), h("button", { class: "quiet dangerous", on: { click: act(discardAll) } }, "Discard all")),
     );
   }
 }
@@ -127,12 +135,13 @@ function letterTable(letters) {
       {},
       h("td", {}, h("a", { href: `#/letters/${encodeURIComponent(letter.id)}` }, letter.eventType ?? letter.routingKey)),
       h("td", {}, letter.orderId ? h("a", { href: `#/orders/${letter.orderId}` }, h("code", {}, shortId(letter.orderId))) : "–"),
+      h("td", { class: "why" }, letter.error),
       h("td", { class: "number" }, count(letter.attempts)),
       h("td", {}, letter.redriven ? h("span", { class: "flag" }, "redriven before") : ""),
       h("td", { class: "number" }, moment(letter.failedAt)),
     ),
   );
-  const heads = ["Message", "Order", "Attempts", "", "Given up"];
+  const heads = ["Message", "Order", "Why", "Attempts", "", "Given up"];
   return h("table", {}, h("thead", {}, h("tr", {}, heads.map((text) => (text ? h("th", { scope: "col", class: ["Attempts", "Given up"].includes(text) && "number" }, text) : h("td", {}))))), h("tbody", {}, rows));
 }
 

@@ -4,8 +4,9 @@ import { ask, failed, loading } from "./dialogs.js";
 import { coordinatorTag, h, put, say, statusTag } from "./dom.js";
 import { counted, duration, moment, money } from "./format.js";
 import { draw, save, table } from "./sequence.js";
-import { coordinatorOf, tell } from "./story.js";
+import { coordinatorOf, shorten, tell } from "./story.js";
 
+const NARROW = 480; // pixels, below which the client and the gateway share a lane
 const AGAIN = 150; // milliseconds to gather changes in
 const SLOW = 3000; // milliseconds between readings while the stream may leave this saga out
 const CANCELLABLE = new Set(["PENDING_PAYMENT", "PAID"]);
@@ -18,7 +19,7 @@ export function saga(context, orderId) {
 class SagaPage {
   constructor(context, orderId) {
     Object.assign(this, { context, orderId, seen: Infinity, found: null, letters: [] });
-    this.head = h("div", { class: "facts" });
+    this.head = h("div", { class: "head" });
     this.drawing = h("div", { class: "drawing", tabindex: "0", role: "region", "aria-label": "Sequence diagram" }, loading("the event logs"));
     this.table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The story as a table" });
     this.spoken = h("p", { class: "unseen", role: "status" });
@@ -93,7 +94,7 @@ class SagaPage {
     if (width <= 0 || print === this.drawn) return;
     this.drawn = print;
     const title = `Sequence diagram of order ${this.orderId}: ${counted(this.story.steps.length, "step")}. The table below tells the same story.`;
-    const { svg } = draw(this.story, width, { title, from: this.seen });
+    const { svg } = draw(width < NARROW ? shorten(this.story) : this.story, width, { title, from: this.seen });
     this.seen = this.story.steps.length;
     this.svg = svg;
     put(this.drawing, svg);

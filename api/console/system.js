@@ -27,13 +27,13 @@ class SystemPage {
   constructor(context) {
     this.context = context;
     this.meter = new AuditMeter(context);
-    this.parts = h("div", { class: "parts-grid" }, loading("the parts"));
+    this.parts = h("div", { class: "each" }, loading("the parts"));
     this.breakIt = Boolean(context.api.session?.breakIt);
     this.element = h(
       "article",
       { class: "view system" },
       h("h1", {}, "System"),
-      h("div", { class: "columns" }, h("section", { "aria-labelledby": "parts" }, h("h2", { id: "parts" }, "Parts"), this.parts, this.breakIt ? breaking(context, () => this.#read()) : unbreakable()), h("aside", { class: "side", "aria-label": "Audit" }, this.meter.element)),
+      h("div", { class: "columns" }, h("section", { "aria-labelledby": "parts" }, h("h2", { id: "parts" }, "Parts"), h("div", { class: "parts-grid" }, this.parts, this.breakIt ? breaking(context) : unbreakable())), h("aside", { class: "side", "aria-label": "Audit" }, this.meter.element)),
     );
     this.clock = setInterval(() => this.#read(), EVERY);
     this.#read();

@@ -15,7 +15,7 @@ const SIDE_BY_SIDE = 1120; // pixels, from which on there is room for the facts 
 const MIDDLE = 160;
 const OFTEN = 250; // milliseconds between readings while a twin is under way
 const ABOUT = {
-  choreography: "Nobody is in charge. RabbitMQ carries each service’s events to the other, which reacts.",
+  choreography: "Nobody is in charge. Services react to each other’s events, over RabbitMQ.",
   orchestration: "The workflow in Temporal is in charge. It has the services run one step after the other.",
 };
 
