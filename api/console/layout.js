@@ -49,7 +49,7 @@ function placeRows(steps, commitsAt) {
   const waits = pauses(steps);
   let sinceNames = 0;
   steps.forEach((step, index) => {
-    if (++sinceNames > AGAIN && step.kind === "arrow" && step.from === "client") {
+    if (++sinceNames > AGAIN && step.kind !== "commit" && step.from !== "provider") {
       names.push(y + NAMES / 2 + 4);
       y += NAMES;
       sinceNames = 0;

@@ -3,7 +3,7 @@
 import { ask, fillFrom } from "./dialogs.js";
 import { h } from "./dom.js";
 import { count, moment } from "./format.js";
-import { History } from "./redriven.js";
+import { History, redrivenBefore } from "./redriven.js";
 
 export class LetterPage {
   constructor(context, letterId) {
@@ -30,7 +30,7 @@ export class LetterPage {
         fact("First failed", moment(letter.firstFailedAt)),
         fact("Given up", moment(letter.failedAt)),
         letter.orderId && fact("Order", h("a", { href: `#/orders/${letter.orderId}` }, h("code", {}, letter.orderId))),
-        letter.redriven && fact("Redriven before", `${letter.redrivenBy ? `by ${letter.redrivenBy}, ` : ""}and failed again`),
+        letter.redriven > 0 && fact("Failed again", `It was ${redrivenBefore(letter)}`),
       ),
       h("p", { class: "actions" }, h("button", { class: "primary", on: { click: () => this.#redrive(letter) } }, "Redrive it"), h("button", { class: "quiet dangerous", on: { click: () => this.#discard(letter) } }, "Discard it")),
       h("h2", {}, "Its body"),

@@ -4,7 +4,7 @@ import { ask, failed, fillFrom, loading } from "./dialogs.js";
 import { h, put } from "./dom.js";
 import { ago, count, counted, moment, shortId } from "./format.js";
 import { LetterPage } from "./letter.js";
-import { History } from "./redriven.js";
+import { History, redrivenBefore } from "./redriven.js";
 
 const LISTED = 100; // letters of a group
 
@@ -110,7 +110,7 @@ class LettersPage {
         {},
         h("h2", {}, group.cause, " ", h("small", {}, group.eventType ?? "unknown type", " in ", h("code", {}, group.queue))),
         h("p", { class: "error" }, group.error),
-        h("p", { class: "hint" }, CAUSES[group.cause], ` The latest was given up ${ago(group.latest)} ago.`),
+        h("p", { class: "hint" }, CAUSES[group.cause], ` The latest was given up ${ago(group.latest)} ago.`, group.redriven > 0 && ` ${count(group.redriven)} of them failed again after a redrive.`),
         open,
       ),
       h("p", { class: "actions" }, h("button", { class: group.cause === "MALFORMED" ? "quiet" : "primary", on: { click: act(redrive) } }, "Redrive all"), h("button", { class: "quiet dangerous", on: { click: act(discardAll) } }, "Discard all")),
@@ -137,7 +137,7 @@ function letterTable(letters) {
       h("td", {}, letter.orderId ? h("a", { href: `#/orders/${letter.orderId}` }, h("code", {}, shortId(letter.orderId))) : "–"),
       h("td", { class: "why" }, letter.error),
       h("td", { class: "number" }, count(letter.attempts)),
-      h("td", {}, letter.redriven ? h("span", { class: "flag" }, "redriven before") : ""),
+      h("td", {}, letter.redriven ? h("span", { class: "flag again" }, redrivenBefore(letter)) : ""),
       h("td", { class: "number" }, moment(letter.failedAt)),
     ),
   );

@@ -1,5 +1,7 @@
 /** Remember what was redriven from this tab, and look up what became of it. */
 
+import { ago, counted } from "./format.js";
+
 const KEPT = 50;
 const NAME = "saga.redriven";
 const SOON = 15_000; // milliseconds, until which a message may still be on its way through its retries
@@ -31,4 +33,10 @@ function outcomeOf({ letter, at }, letters) {
   if (back) return { outcome: "again", words: `failed again: ${back.reason}` };
   if (Date.now() - Date.parse(at) < SOON) return { outcome: "under", words: "taken up again …" };
   return { outcome: "done", words: "handled" };
+}
+
+/** What is known of the redrives that a letter has behind it. */
+export function redrivenBefore({ redriven, redrivenBy, redrivenAt }) {
+  const by = redrivenBy ? ` by ${redrivenBy}` : "";
+  return `redriven ${counted(redriven, "time")}, last${by} ${ago(redrivenAt)} ago`;
 }
