@@ -23,7 +23,7 @@ BOB = mint("bob", Role.CLIENT, user_id=UUID(USER))
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnStack]:
-    stack = OwnStack(tmp_path_factory.mktemp("guarded"), OFFSET + 440)
+    stack = OwnStack(tmp_path_factory.mktemp("guarded"), OFFSET + 380)
     try:
         stack.up(api_keys=",".join(str(record) for _, record in (ROOT, SHOP, BOB)))
         yield stack
