@@ -1,9 +1,10 @@
 /** Dead letters: grouped by cause, redriven or discarded, and what became of them. */
 
-import { ask, failed, fillFrom, loading } from "./dialogs.js";
+import { failed, fillFrom, loading } from "./dialogs.js";
 import { h, put } from "./dom.js";
 import { ago, count, counted, moment, shortId } from "./format.js";
 import { LetterPage } from "./letter.js";
+import { discardGroup, lettersOf, redriveGroup } from "./letter-groups.js";
 import { History, redrivenBefore } from "./redriven.js";
 
 const LISTED = 100; // letters of a group
@@ -21,41 +22,12 @@ const CAUSES = {
   REDELIVERED: "The process that handled it ended each time. Read its log before you redrive it.",
 };
 
-/** The query of a group, as the operators' paths take it. */
-function filterOf({ queue, eventType, cause }) {
-  return { queue, ...(eventType ? { eventType } : {}), reason: cause };
-}
-
-async function redrive(context, group, which) {
-  const text = ["They go back to the queue in which they failed, with a fresh count of attempts.", "What already happened does not happen twice."];
-  if (!(await ask({ title: `Redrive ${counted(group.count, "message")}?`, text, action: "Redrive" }))) return;
-  try {
-    const known = await context.api.get(`/api/operator/dead-letters?${new URLSearchParams({ ...which, limit: 1000 })}`);
-    const { redriven } = await context.api.post("/api/operator/dead-letters/redrive", which);
-    History.add(known.data.slice(0, redriven));
-    context.notices.tell(`${counted(redriven, "message")} went back. Below you see what becomes of them.`);
-  } catch (error) {
-    context.notices.complain(error);
-  }
-}
-
-async function discardAll(context, group, which) {
-  const text = `${counted(group.count, "message")} of ${group.eventType ?? "an unknown type"} would be gone for good.`;
-  if (!(await ask({ title: "Discard them for good?", text, action: "Discard for good", dangerous: true }))) return;
-  try {
-    const known = await context.api.get(`/api/operator/dead-letters?${new URLSearchParams({ ...which, limit: 1000 })}`);
-    for (const letter of known.data) await context.api.delete(`/api/operator/dead-letters/${encodeURIComponent(letter.id)}`);
-    context.notices.tell(`${counted(known.data.length, "message")} discarded.`);
-  } catch (error) {
-    context.notices.complain(error);
-  }
-}
-
 class LettersPage {
   constructor(context) {
     this.context = context;
     this.groups = h("div", {}, loading("the dead letters"));
     this.became = h("div", {});
+    this.opened = new Set(); // groups whose letters are shown
     this.element = h(
       "article",
       { class: "view letters" },
@@ -88,16 +60,18 @@ class LettersPage {
   }
 
   #group(group) {
-    const which = filterOf(group);
+    const key = `${group.queue} ${group.eventType} ${group.cause}`;
     const open = h("details", {}, h("summary", {}, `Show ${group.count > LISTED ? `${LISTED} of ` : ""}${counted(group.count, "letter")}`));
     open.addEventListener("toggle", () => {
+      this.opened[open.open ? "add" : "delete"](key);
       if (!open.open || open.children.length > 1) return;
       const inside = h("div", {});
       open.append(inside);
-      fillFrom(inside, "its letters", async () => letterTable((await this.context.api.get(`/api/operator/dead-letters?${new URLSearchParams({ ...which, limit: LISTED })}`)).data));
+      fillFrom(inside, "its letters", async () => letterTable(await lettersOf(this.context.api, group, LISTED)));
     });
+    open.open = this.opened.has(key);
     const act = (doing) => async () => {
-      await doing(this.context, group, which);
+      await doing(this.context, group);
       this.print = null;
       this.#read();
     };
@@ -113,7 +87,7 @@ class LettersPage {
         h("p", { class: "hint" }, CAUSES[group.cause], ` The latest was given up ${ago(group.latest)} ago.`, group.redriven > 0 && ` ${count(group.redriven)} of them failed again after a redrive.`),
         open,
       ),
-      h("p", { class: "actions" }, h("button", { class: group.cause === "MALFORMED" ? "quiet" : "primary", on: { click: act(redrive) } }, "Redrive all"), h("button", { class: "quiet dangerous", on: { click: act(discardAll) } }, "Discard all")),
+      h("p", { class: "actions" }, h("button", { class: group.cause === "MALFORMED" ? "quiet" : "primary", on: { click: act(redriveGroup) } }, "Redrive all"), h("button", { class: "quiet dangerous", on: { click: act(discardGroup) } }, "Discard all")),
     );
   }
 }

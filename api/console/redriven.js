@@ -4,10 +4,15 @@ import { ago, counted } from "./format.js";
 
 const KEPT = 50;
 const NAME = "saga.redriven";
-const SOON = 15_000; // milliseconds, until which a message may still be on its way through its retries
+const SOON = 5000; // milliseconds, for which nothing can be said yet
+const LOOKED = 10; // sagas that are asked at once
 
 function kept() {
   return JSON.parse(sessionStorage.getItem(NAME) ?? "[]");
+}
+
+function keep(found) {
+  sessionStorage.setItem(NAME, JSON.stringify(found.slice(0, KEPT)));
 }
 
 export const History = {
@@ -15,24 +20,39 @@ export const History = {
   add(letters) {
     const at = new Date().toISOString();
     const slim = letters.map(({ id, eventId, eventType, orderId, queue, routingKey }) => ({ letter: { id, eventId, eventType, orderId, queue, routingKey }, at }));
-    sessionStorage.setItem(NAME, JSON.stringify([...slim, ...kept()].slice(0, KEPT)));
+    keep([...slim, ...kept()]);
   },
 
-  /** Each with its outcome: "again" (it failed again), "under" (it may be under way), "done" (it has left the queue). */
+  /**
+   * Each with its outcome: "again" (it failed again), "done" (an event answers it), "under" (neither is known: it may wait
+   * for a retry, or it was a message that changes nothing).
+   */
   async look(api) {
     const found = kept();
     if (!found.length) return [];
-    const { data } = await api.get("/api/operator/dead-letters?limit=1000");
+    const [{ data }] = await Promise.all([api.get("/api/operator/dead-letters?limit=1000"), findAnswers(api, found)]);
+    keep(found);
     return found.map((each) => ({ ...each, ...outcomeOf(each, data) }));
   },
 };
 
-function outcomeOf({ letter, at }, letters) {
+/** Find in the timelines of their sagas the events that answer these messages. */
+async function findAnswers(api, found) {
+  const open = found.filter(({ letter, answer }) => !answer && letter.eventId && letter.orderId).slice(0, LOOKED);
+  await Promise.all(
+    open.map(async (each) => {
+      const { entries } = await api.get(`/api/orders/${each.letter.orderId}/timeline`).catch(() => ({ entries: [] }));
+      each.answer = entries.find((entry) => entry.cause.causationId === each.letter.eventId)?.eventType;
+    }),
+  );
+}
+
+function outcomeOf({ letter, at, answer }, letters) {
+  if (answer) return { outcome: "done", words: `handled: ${answer}` };
   const same = (other) => other.queue === letter.queue && (letter.eventId ? other.eventId === letter.eventId : other.id === letter.id);
   const back = letters.find((other) => same(other) && (other.failedAt ?? "") > at);
   if (back) return { outcome: "again", words: `failed again: ${back.reason}` };
-  if (Date.now() - Date.parse(at) < SOON) return { outcome: "under", words: "taken up again …" };
-  return { outcome: "done", words: "handled" };
+  return { outcome: "under", words: Date.now() - Date.parse(at) < SOON ? "taken up again …" : "taken up again; not given up so far" };
 }
 
 /** What is known of the redrives that a letter has behind it. */

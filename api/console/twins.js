@@ -80,14 +80,13 @@ class Twins {
     const { api, notices } = this.context;
     // Each body is made before either is sent, so that neither has a start.
     const bodies = COORDINATORS.map((coordinator) => ({ userId: customer(api), ...order, coordinator }));
-    try {
-      const placed = await Promise.all(bodies.map((body) => api.post("/api/orders", body, { "Idempotency-Key": crypto.randomUUID() })));
-      Object.assign(this, { ids: placed.map((each) => each.orderId), cancel, cancelled: false });
-      history.replaceState(null, "", `#/twins/${this.ids.join("/")}`);
-      this.#follow();
-    } catch (error) {
-      notices.complain(error);
-    }
+    const posts = bodies.map((body) => api.post("/api/orders", body, { "Idempotency-Key": crypto.randomUUID() }));
+    const placed = await Promise.allSettled(posts);
+    const refused = placed.find((each) => each.status === "rejected");
+    if (refused) return tellAlone(notices, placed, refused.reason);
+    Object.assign(this, { ids: placed.map((each) => each.value.orderId), cancel, cancelled: false });
+    history.replaceState(null, "", `#/twins/${this.ids.join("/")}`);
+    return this.#follow();
   }
 
   #follow() {
@@ -157,6 +156,15 @@ class Twins {
     this.stage.classList.toggle("beside", beside);
     put(this.stage, lanes[0], beside && middle(drawn.map(({ plan }) => plan)), lanes[1]);
   }
+}
+
+/** One of the two was refused. The other, if it was accepted, goes on alone. */
+function tellAlone(notices, placed, error) {
+  notices.complain(error);
+  const index = placed.findIndex((each) => each.status === "fulfilled");
+  if (index < 0) return;
+  const link = { href: `#/orders/${placed[index].value.orderId}`, text: "Watch it" };
+  notices.tell(`The order by ${COORDINATORS[index]} was accepted all the same, and goes on alone.`, { link });
 }
 
 function notYet(error) {
