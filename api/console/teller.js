@@ -1,6 +1,6 @@
 /** What both coordinators' stories have in common: the commits, the provider's part, timers and dead letters; pure. */
 
-import { duration, money } from "./format.js";
+import { counted, duration, money } from "./format.js";
 
 export const ROUTES = {
   CreateOrderRequested: "order.create.requested",
@@ -200,11 +200,11 @@ export class Teller {
       kind: "letter",
       from: lane,
       to: lane,
-      label: `dead letter: ${letter.eventType ?? letter.routingKey}`,
+      label: `dead letter: ${letter.eventType ?? letter.routingKey}, after ${counted(letter.attempts, "attempt")}`,
       tone: "bad",
       recorded: true,
       elapsed: letter.failedAt && this.start !== null ? Math.max(0, Date.parse(letter.failedAt) - this.start) : null,
-      sentence: `${letter.eventType ?? "A message"} is set aside after ${letter.attempts} attempts (${letter.reason}): ${letter.error}`,
+      sentence: `${letter.eventType ?? "A message"} is set aside after ${counted(letter.attempts, "attempt")} (${letter.reason}): ${letter.error}`,
       letterId: letter.id,
     });
   }

@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.support.axe import barriers
 from tests.support.browser import PATIENCE, chromium, opened
 from tests.support.messages import USER
-from tests.support.stack import Stack, publish
+from tests.support.stack import Stack, dead_letters, publish
 from tests.support.waiting import until
 
 expect.set_options(timeout=PATIENCE)
@@ -32,6 +32,14 @@ WIDTHS = (360, 760, 1280, 2560)
 def browser() -> Iterator[Browser]:
     with chromium() as browser:
         yield browser
+
+
+@pytest.fixture(autouse=True)
+def no_letter_is_left(stack: Stack) -> Iterator[None]:
+    """Other tests count the dead letters of the same stack."""
+    yield
+    stack.saga("dead-letters", "discard", "--all", "--yes")
+    until(lambda: dead_letters(stack) == [], what="no dead letter is left")
 
 
 @pytest.fixture
