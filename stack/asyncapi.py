@@ -35,6 +35,12 @@ from models.saga import (
 from models.texts import LONGEST_ID, PAYMENT_METHOD
 
 _REF: Final = "#/components/schemas/{name}"
+_HEADERS: Final[dict[str, Any]] = {
+    "title": "Headers",
+    "description": "Ours, all optional. Those that begin with `x-saga-` tell of retries, dead letters and replays.",
+    "type": "object",
+    "properties": {"traceparent": {"type": "string", "description": "The sender's trace (W3C Trace Context)."}},
+}
 _READERS: Final = {ORDER_QUEUE: "order service", PAYMENT_QUEUE: "payment service", MIRROR_QUEUE: "saga worker"}
 _DESCRIPTION: Final = """\
 What the parts of the system say to each other through RabbitMQ, and to whoever else wants to listen. Exchanges are
@@ -156,6 +162,7 @@ def _message(name: MessageType) -> dict[str, Any]:
         "summary": (MESSAGE_TYPES[name].__doc__ or "").strip(),
         "contentType": "application/json",
         "correlationId": {"location": "$message.payload#/correlationId"},
+        "headers": {"$ref": _REF.format(name="Headers")},
         "payload": {
             "allOf": [
                 {"$ref": _REF.format(name="Envelope")},
@@ -186,7 +193,11 @@ def _as_sent(message: Message) -> dict[str, Any]:
 
 def _schemas() -> dict[str, Any]:
     _, found = msgspec.json.schema_components([*MESSAGE_TYPES.values()], ref_template=_REF)
-    return {"Envelope": _envelope(), **{name: _on_the_wire(name, schema) for name, schema in found.items()}}
+    return {
+        "Envelope": _envelope(),
+        "Headers": _HEADERS,
+        **{name: _on_the_wire(name, schema) for name, schema in found.items()},
+    }
 
 
 def _on_the_wire(name: str, schema: dict[str, Any]) -> dict[str, Any]:

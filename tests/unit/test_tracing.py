@@ -19,6 +19,10 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ParentBased
 from opentelemetry.trace import SpanKind, StatusCode, TraceFlags
 from pamqp import commands
 from pamqp.header import ContentHeader
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import PayloadConverter
+from temporalio.testing import ActivityEnvironment
+from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from activities.book import Submission
 from activities.saga_trace import SagaTrace
@@ -30,12 +34,14 @@ from models.payment import Payment
 from models.saga import Coordinator, OrderCancelRequested, OrderId, OrderPaid, PaymentId
 from tracing.context import linked
 from tracing.log_ids import identify
+from tracing.temporal import WorkflowTraces
 from tracing.tracing import Tracing
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 CONTEXT = f"00-{TRACE}-{SPAN}-01"
 ELSEWHERE = "00-11111111111111111111111111111111-2222222222222222-01"
 ORDER = OrderId(UUID(int=7))
+CARRIER = PayloadConverter.default.to_payload({"traceparent": CONTEXT})
 
 
 class Traced:
@@ -336,6 +342,31 @@ def test_a_step_that_nobody_traces_joins_its_saga(traced: Traced) -> None:
     with step_in(traced, Log(CONTEXT), OrderPaid(order_id=ORDER)):
         pass
     assert hexes(traced.only())[0] == TRACE
+
+
+@pytest.mark.parametrize(("headers", "expected"), [({}, []), ({"_tracer-data": CARRIER}, ["RunActivity:charge"])])
+def test_an_activity_is_traced_if_the_workflow_that_asks_for_it_is(
+    traced: Traced, headers: dict[str, Payload], expected: list[str]
+) -> None:
+    (interceptor,) = traced.tracing.interceptors
+    assert isinstance(interceptor, WorkflowTraces)
+    running = interceptor.intercept_activity(Inner())
+    asked = ExecuteActivityInput(fn=int, args=[], executor=None, headers=headers)
+    environment = ActivityEnvironment()
+    environment.info = replace(environment.info, activity_type="charge")
+    assert asyncio.run(environment.run(running.execute_activity, asked)) == "done"
+    assert list(traced.spans) == expected
+    assert all(hexes(span)[0] == TRACE for span in traced.spans.values())
+
+
+class Inner(ActivityInboundInterceptor):
+    """Where the activity itself would run."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> str:
+        return "done"
 
 
 def test_the_log_names_the_trace(traced: Traced) -> None:
