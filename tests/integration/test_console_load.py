@@ -146,12 +146,16 @@ def test_a_thousand_sagas_a_second_are_five_frames_a_second_for_each_viewer(
     process = psutil.Process(world.processes["gateway"].pid)
     deaf = [stalled(gateway) for _ in range(20)]
     before = process.memory_info().rss
+    before_cpu = _used(process)
     seen, took = asyncio.run(told(gateway, world.amqp_url, 5, apart))
+    cpu = _used(process) - before_cpu
     grown = process.memory_info().rss - before
     for viewer in deaf:
         viewer.close()
     print(f"{SAGAS * SECONDS} sagas in {took:.1f} s; frames {[len(each.at) for each in seen]},", end=" ")
-    print(f"{seen[0].bytes / took / 1000:.0f} kB/s a viewer; memory grew by {grown / 1e6:.1f} MB")
+    print(
+        f"{seen[0].bytes / took / 1000:.0f} kB/s a viewer; memory grew by {grown / 1e6:.1f} MB; {cpu / took:.2f} CPUs"
+    )
     assert took < SECONDS * 1.5, "the load was less than it should be"
     for each in seen:
         assert len(each.at) <= 5 * (each.at[-1] - each.at[0]) + 2
@@ -182,10 +186,11 @@ def test_without_viewers_the_events_do_not_reach_the_gateway(world: World, gatew
 
 
 def _cpu(process: psutil.Process, do: Callable[[], object]) -> float:
-    def used() -> float:
-        times = process.cpu_times()
-        return float(times.user + times.system)
-
-    before = used()
+    before = _used(process)
     do()
-    return used() - before
+    return _used(process) - before
+
+
+def _used(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)

@@ -17,6 +17,7 @@ import pytest
 from api.gateway.console.live import EVERY, Live
 from api.gateway.console.live_stream import Viewer
 from api.gateway.console.moving_sagas import Facts, MovingSagas
+from api.gateway.keys import Role, mint
 from models.messages import Envelope
 from models.originals import NO_ORIGINALS, ServiceName
 from models.saga import Coordinator
@@ -347,6 +348,33 @@ async def test_a_stream_begins_tells_and_stays_awake(client: httpx.AsyncClient, 
     events = [each for each in answer.text.split("\n\n") if each]
     assert [line.split("\n")[1] for line in events if line.startswith("id: ")] == ["event: hello", "event: sagas"]
     assert ": still here" in events
+
+
+async def test_a_key_that_is_bound_to_a_user_is_told_of_that_users_sagas_alone(around: Neighbours) -> None:
+    (alice, alices), (bob, bobs) = mint("alice", Role.CLIENT, ALICE), mint("bob", Role.CLIENT, BOB)
+    around.keys = (alices, bobs)
+    around.limits = replace(around.limits, longest_view=0.6)
+    async with around.client() as client:
+        reading = [
+            asyncio.create_task(client.get(STREAM, headers={"Authorization": f"Bearer {key}"})) for key in (alice, bob)
+        ]
+        while not around.feed.listeners:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        around.feed.push(ORDER, BEGUN)
+        hers, his = [(await each).text for each in reading]
+    assert (str(ORDER) in hers, str(ORDER) in his) == (True, False)
+    assert ("event: sagas" in hers, "event: sagas" in his) == (True, False)
+
+
+async def test_when_the_gateway_ends_so_do_the_streams(around: Neighbours) -> None:
+    around.limits = replace(around.limits, longest_view=60)
+    async with asyncio.timeout(10), around.client() as client:
+        reading = asyncio.create_task(client.get(STREAM))
+        while not around.feed.listeners:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+        for listener in around.feed.listeners:
+            listener.closed()
+        assert (await reading).status_code == 200
 
 
 async def test_without_the_broker_it_is_a_503(client: httpx.AsyncClient, around: Neighbours) -> None:
