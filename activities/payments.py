@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
-from typing import Final, TypeAlias
+from typing import Final
 
 import structlog
 
 from activities.book import Applied, Book, Submission
 from activities.crash_points import crash_point
 from activities.ledger import Ledger
-from activities.providers import ForeignAnswer, Mischarged, PaymentProvider, ProviderUnavailable
+from activities.providers import ForeignAnswer, Mischarged, PaymentProvider, ProviderUnavailable, RefundRefused
 from activities.saga_trace import SagaTrace
+from activities.shared_work import SharedWork
 from activities.waits import Waits
 from models.lifecycle import Due, PaymentStatus
 from models.outcome import Charged, Outcome, Refused, Unanswered
 from models.payment import Payment, decide
-from models.saga import Become, Decision, Illegal, PaymentId
+from models.saga import Become, Decision, Illegal
 from models.tables import PaymentRow
 
 log = structlog.get_logger()
-
-_InFlight: TypeAlias = dict[tuple[PaymentId, Due], asyncio.Task[bool]]
 
 
 class ContradictoryOutcome(Exception):
@@ -43,7 +41,7 @@ class Payments:
         self._saga_trace = saga_trace
         self._provider = provider
         self._waits = waits or Waits()
-        self._in_flight: _InFlight = {}
+        self._in_flight = SharedWork[bool](expected=(ProviderUnavailable, ContradictoryOutcome, RefundRefused))
 
     async def apply(self, submission: Submission, *, last_try: bool = False) -> Decision[Payment]:
         """Apply a message and make the provider calls that are then due. On return nothing is due any more.
@@ -70,13 +68,8 @@ class Payments:
     async def _settle_once(self, payment: Payment, submission: Submission, last_try: bool) -> bool:
         """Settle what is due. A duplicate that arrives meanwhile waits for the same answer and makes no second call."""
         assert payment.due is not None  # noqa: S101 - the caller has checked it
-        key = (payment.id, payment.due)
-        task = self._in_flight.get(key)
-        if task is None:
-            task = asyncio.create_task(self._settle(payment, submission, last_try))
-            self._in_flight[key] = task
-            task.add_done_callback(lambda _: self._in_flight.pop(key, None))
-        return await asyncio.shield(task)
+        name = f"{payment.due.value} of payment {payment.id}"
+        return await self._in_flight.result(name, lambda: self._settle(payment, submission, last_try))
 
     async def _settle(self, payment: Payment, submission: Submission, last_try: bool) -> bool:
         """Call the provider until nothing is due. Returns False if an answer came too late to be applied."""

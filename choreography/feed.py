@@ -162,7 +162,8 @@ class Feed:
         underlay = await channel.get_underlay_channel()
 
         async def close() -> None:
-            await channel.close()
+            with suppress(*connection_errors.LOST), connection_errors.named():
+                await channel.close()
 
         # RabbitMQ cancels the consumer of a deleted queue. Close the channel in a task of its own: the channel's reader
         # calls us, and only it can receive the answer.

@@ -22,6 +22,7 @@ from choreography.headers import OURS, TRACEPARENT
 from choreography.outgoing_message import BrokerUnavailable, OutgoingMessage
 from choreography.unconfirmed import does_nothing_for
 from choreography.undecodable import check_decoded
+from models.futures import forget_error
 
 log = structlog.get_logger()
 
@@ -193,6 +194,7 @@ class Subscription:
     async def _consume(self, channel: aiormq.abc.AbstractChannel, on_delivery: ConsumerCallback) -> str:
         """Have messages delivered; the tag by which to end that. Raises ConnectionError if RabbitMQ has no answer."""
         consuming = asyncio.ensure_future(channel.basic_consume(self._queue, on_delivery))
+        consuming.add_done_callback(forget_error)
         # Given up, the request ends with its connection. If it were cancelled, the driver would wait for RabbitMQ.
         await asyncio.wait((consuming,), timeout=_ANSWERED_WITHIN)
         self._silent = not consuming.done() or isinstance(_error_of(consuming), ConnectionInternalError)

@@ -140,6 +140,8 @@ class Supervisor:
             for task in (work, signalled):
                 task.cancel()
                 await asyncio.wait({task})
+                if not task.cancelled():
+                    task.exception()  # the start fails while it is given up, which interests nobody
             await self.stop()
             for number in SIGNALS:
                 loop.remove_signal_handler(number)

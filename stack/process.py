@@ -134,9 +134,11 @@ async def serve(
     server.should_exit = True
     await serving
     await _cancel(stopping, *background)
-    for task in background:
-        if not task.cancelled() and isinstance(error := task.exception(), Exception):
-            raise error
+    errors = [error for task in background if not task.cancelled() and isinstance(error := task.exception(), Exception)]
+    for error in errors[1:]:
+        log.error("part_failed", exc_info=error)
+    if errors:
+        raise errors[0]
     if not stop.is_set():
         raise RuntimeError("a part of this process has ended, though nobody told it to")
     log.info("stopped")

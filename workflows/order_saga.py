@@ -12,6 +12,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
     from activities.steps import StepInput
+    from models.futures import forget_error
     from models.lifecycle import BEYOND_CANCELLING, OrderStatus, cancellable
     from models.message_types import EventType
     from models.messages import Envelope
@@ -81,6 +82,7 @@ class OrderSaga:
 
     async def _take_steps(self, saga: SagaInput) -> str | None:
         forward = asyncio.create_task(self._go_forward(saga))
+        forward.add_done_callback(forget_error)  # a failed compensation is the error to tell
         try:
             await self._until_ended(forward)
             while self._unheard or not self._timeline.over:

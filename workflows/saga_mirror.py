@@ -12,6 +12,7 @@ from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
     from activities.steps import StepInput, StepResult
+    from models.futures import forget_error
     from models.message_types import EventType
     from models.originals import ServiceName
     from workflows.arguments import InvalidArguments, argument_or_refusal, own_order_id, the_argument
@@ -184,6 +185,7 @@ class SagaMirror:
             originals = self._record.originals
             reading = self._reading or asyncio.create_task(read_event_logs(order_id, originals=originals))
             self._reading = reading
+            reading.add_done_callback(forget_error)  # the events may come meanwhile, and the saga end
             await workflow.wait_condition(lambda: reading.done() or changed())
             if reading.done():
                 self._beginning_read = True

@@ -73,7 +73,11 @@ async def _waits_of(service: ReadApi) -> dict[Coordinator, float | None] | None:
         answer = await service.get("/waits", correlation_id=str(uuid4()), timeout=_PATIENCE, lane=Lane.COMMAND)
     except ServiceAway:
         return None
-    return None if answer is None else msgspec.json.decode(answer, type=dict[Coordinator, float | None])
+    try:
+        return None if answer is None else msgspec.json.decode(answer, type=dict[Coordinator, float | None])
+    except msgspec.DecodeError as error:  # something else answers there, or a later version
+        log.warning("waits_misunderstood", error=str(error))
+        return None
 
 
 def overloaded(wait: float) -> Problem:

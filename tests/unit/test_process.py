@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from structlog.testing import capture_logs
 
 from stack.process import Wired, listen, serve
 
@@ -72,3 +73,9 @@ async def test_a_part_that_ends_unasked_is_an_error(part: Any) -> None:
 async def test_the_error_of_a_failed_part_is_raised() -> None:
     with pytest.raises(KeyError, match="a part"):
         await served(asyncio.Event(), run_for_ever(), fail())
+
+
+async def test_of_two_parts_that_fail_together_one_is_raised_and_the_other_is_logged() -> None:
+    with capture_logs() as logs, pytest.raises(KeyError, match="a part"):
+        await served(asyncio.Event(), fail(), fail())
+    assert [str(each["exc_info"]) for each in logs if each["event"] == "part_failed"] == ["'a part'"]
