@@ -22,7 +22,7 @@ export function list(context) {
 class ListPage {
   #rows = new Rows();
   #frame = 0;
-  #held = false;
+  #busy = null; // what stands in place of the rows while too many sagas move
   #found = { sagas: [], total: null }; // what the gateway finds by the filter, beyond the newest that the page keeps
   #asked = 0;
 
@@ -103,9 +103,9 @@ class ListPage {
     const { store } = this.context;
     this.#frame = 0;
     this.totals.draw();
-    const busy = store.rate("started", 3) > BUSY || store.dropped > 0;
-    if (busy && this.#held) return say(this.note, busyNote(store));
-    this.#held = busy;
+    if (store.busy(BUSY)) return this.#drawBusy(store);
+    if (this.#busy) store.read(); // what was left out of the frames meanwhile
+    this.#busy = null;
     const known = newestOf(store.sagas, this.#found.sagas);
     if (!known.length) {
       if (store.loaded) put(this.body, emptyState(this.context));
@@ -114,7 +114,18 @@ class ListPage {
     const shown = known.filter((saga) => this.#matches(saga)).slice(0, SHOWN);
     this.#rows.show(shown);
     if (this.body.firstChild !== this.#rows.element) put(this.body, this.#rows.element);
-    return say(this.note, busy ? busyNote(store) : this.#foundNote(shown.length, known.length));
+    return say(this.note, this.#foundNote(shown.length, known.length));
+  }
+
+  #drawBusy(store) {
+    if (!this.#busy) {
+      this.#busy = { rate: h("strong"), ended: h("strong") };
+      const text = `Rows would only flicker. They come back when fewer than ${BUSY} begin a second; the figures above go on.`;
+      put(this.body, h("div", { class: "busy" }, h("p", {}, this.#busy.rate, " sagas begin a second, and ", this.#busy.ended, " end"), h("p", { class: "hint" }, text)));
+      say(this.note, "");
+    }
+    say(this.#busy.rate, count(Math.round(store.rate("started", 3))));
+    say(this.#busy.ended, count(Math.round(store.rate("ended", 3))));
   }
 
   #foundNote(shown, known) {
@@ -130,10 +141,6 @@ class ListPage {
 function newestOf(sagas, more) {
   const all = [...sagas.values(), ...more.filter((saga) => !sagas.has(saga.orderId))];
   return all.sort((a, b) => (a.startedAt < b.startedAt ? 1 : a.startedAt > b.startedAt ? -1 : 0));
-}
-
-function busyNote(store) {
-  return `${count(Math.round(store.rate("started", 3)))} sagas a second begin. The rows stand still meanwhile; the figures above go on.`;
 }
 
 function emptyState(context) {

@@ -14,7 +14,7 @@ export class Store extends EventTarget {
     this.totals = null;
     this.loaded = false; // whether the newest orders have been read
     this.rates = []; // of the last minute: {at, started, ended, events}, as counted between two frames
-    this.dropped = 0; // of the last frame
+    this.droppedAt = 0; // when a frame last left sagas out
     live.addEventListener("sagas", (event) => this.#take(event.detail));
     live.addEventListener("gap", () => this.read());
     live.addEventListener("hello", () => this.read());
@@ -69,11 +69,16 @@ export class Store extends EventTarget {
     return this.rates.reduce((sum, each) => sum + (each.at >= since ? each[name] : 0), 0) / seconds;
   }
 
+  /** Whether more sagas begin than this a second, or than a frame can tell of. */
+  busy(limit, seconds = 3) {
+    return this.rate("started", seconds) > limit || this.droppedAt > Date.now() - seconds * 1000;
+  }
+
   #take({ sagas, rates, dropped }) {
     for (const saga of sagas) this.merge(saga);
     this.#forget();
-    this.dropped = dropped ?? 0;
     const now = Date.now();
+    if (dropped) this.droppedAt = now;
     if (rates) this.rates.push({ ...rates, at: now });
     while (this.rates.length && this.rates[0].at < now - SECONDS * 1000) this.rates.shift();
     this.dispatchEvent(new CustomEvent("change", { detail: sagas.map((saga) => saga.orderId) }));
