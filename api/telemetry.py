@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -40,6 +41,8 @@ class HttpTraces:
     fastapi: TelemetryConfig
     routed: Callable[[Scope, str], None]  # told of the template of a request that FastAPI does not route itself
     current: Callable[[], str | None]  # the trace context of what runs now, as a `traceparent`
+    # Inside, a step of this name belongs to the trace of this context: a saga's, whoever asks for the step.
+    joining: Callable[[str, str], AbstractContextManager[None]]
 
 
 _UNTRACED: Final[TelemetryConfig] = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}

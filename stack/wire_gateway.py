@@ -56,7 +56,7 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack, tracing: Traci
     measuring = Measuring(enabled=settings.metrics)
     temporal = await client_of(settings, measuring, tracing)
     orchestration = Orchestration(
-        temporal, payment_timeout=settings.payment_timeout, retry_delays=settings.retry_delays
+        temporal, payment_timeout=settings.payment_timeout, retry_delays=settings.retry_delays, traces=http
     )
 
     async def readiness() -> Mapping[str, str]:

@@ -52,12 +52,16 @@ class Tracing:
     @property
     def gateway(self) -> HttpTraces | None:
         """For the gateway's application."""
-        return None if self._provider is None else http_server.of_gateway(self._provider)
+        if self._provider is None or self.steps is None:
+            return None
+        return http_server.of_gateway(self._provider, self.steps)
 
     @property
     def service(self) -> HttpTraces | None:
         """For the application of another process."""
-        return None if self._provider is None else http_server.of_service(self._provider)
+        if self._provider is None or self.steps is None:
+            return None
+        return http_server.of_service(self._provider, self.steps)
 
     @cached_property
     def interceptors(self) -> Sequence[Interceptor]:

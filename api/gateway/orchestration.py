@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -12,6 +12,7 @@ from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, W
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.telemetry import HttpTraces
 from models.saga import Coordinator, CreateOrderRequested
 from workflows import search_attributes
 from workflows.naming import ORDER_TASK_QUEUE, RECONCILER_ID, workflow_id
@@ -19,14 +20,24 @@ from workflows.saga_input import CANCEL, ORDER_SAGA, CancelRequest, NewOrder, Sa
 from workflows.story import headline
 from workflows.temporal_errors import translated
 
+_CONTEXT: Final = "traceparent"  # in a workflow's memo
+_GLANCE: Final = timedelta(seconds=0.5)
 _CALL: Final = timedelta(seconds=1.5)  # the gateway's own time limit is not longer
 
 
 class Orchestration:
     """The sagas in one Temporal namespace. `payment_timeout` and `retry_delays` are in seconds."""
 
-    def __init__(self, client: Client, *, payment_timeout: float, retry_delays: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        payment_timeout: float,
+        retry_delays: tuple[float, ...],
+        traces: HttpTraces | None = None,
+    ) -> None:
         self._client = client
+        self._traces = traces
         self._payment_timeout = payment_timeout
         self._retry_delays = list(retry_delays)
 
@@ -60,12 +71,13 @@ class Orchestration:
             id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
             static_summary=headline(told, saga.order_id),
             search_attributes=facts,
+            memo=self._memo(),
             rpc_timeout=_CALL,
         )
 
     async def cancel(self, order_id: UUID, *, correlation_id: str) -> None:
         """Signal the saga. If it has ended, start another run that goes on from there. Raises TemporalUnavailable."""
-        with translated():
+        with await self._saga_trace(order_id), translated():
             await self._client.start_workflow(
                 ORDER_SAGA,
                 self._input(order_id, correlation_id, None),
@@ -76,6 +88,7 @@ class Orchestration:
                 start_signal=CANCEL,
                 start_signal_args=[CancelRequest(correlation_id=correlation_id)],
                 static_summary=f"Cancellation of order {order_id}",
+                memo=self._memo(),
                 rpc_timeout=_CALL,
             )
 
@@ -95,6 +108,22 @@ class Orchestration:
                     return False
                 raise
             return found.workflow_type == ORDER_SAGA
+
+    def _memo(self) -> dict[str, str] | None:
+        """The trace context, for a later run of the same saga: Temporal tells nobody a workflow's headers."""
+        context = None if self._traces is None else self._traces.current()
+        return None if context is None else {_CONTEXT: context}
+
+    async def _saga_trace(self, order_id: UUID) -> AbstractContextManager[None]:
+        """The saga's trace, in which to cancel it. If Temporal does not tell it, it is the request's own."""
+        if self._traces is None:
+            return nullcontext()
+        try:
+            found = await self._client.get_workflow_handle(workflow_id(order_id)).describe(rpc_timeout=_GLANCE)
+            known = (await found.memo()).get(_CONTEXT)
+        except (RPCError, RuntimeError):
+            return nullcontext()
+        return self._traces.joining(known, CANCEL) if isinstance(known, str) else nullcontext()
 
     def _input(self, order_id: UUID, correlation_id: str, order: NewOrder | None) -> SagaInput:
         return SagaInput(

@@ -114,9 +114,10 @@ def test_an_orchestrated_saga(world: World, temporal: TemporalServer, spans: Rec
     world.start(*SERVICES, "worker", temporal_address=temporal.address)
     order_id = world.post(coordinator="orchestration")
     expect(spans, order_id, "An orchestrated saga")
-    # A cancellation after the end is another run of the workflow. Its events are the saga's all the same.
+    # A cancellation after the end is another run of the workflow, in the same trace.
     cancel(world, order_id)
     world.wait_status(order_id, "CANCELLED", "REFUNDED")
+    expect(spans, order_id, "An orchestrated saga that is cancelled after its end")
     for history in asyncio.run(histories(temporal.address, order_id)):
         asyncio.run(replay_history(history))  # in a worker that does not trace any more
         asyncio.run(replay_history(history, interceptors=Tracing(TracerProvider(shutdown_on_exit=False)).interceptors))
