@@ -6,6 +6,7 @@ import { count, counted, moment } from "./format.js";
 const CALM = 15_000; // milliseconds between audits
 const ALERT = 2000; // the same, after something was broken
 const WATCHED = 60_000; // milliseconds after that
+const SLOW = 2000; // milliseconds, after which an audit is taken for one that waits
 const BARS = 40;
 
 export class AuditMeter {
@@ -40,11 +41,13 @@ export class AuditMeter {
     clearTimeout(this.#timer);
     if (this.looking) return;
     this.looking = true;
+    const slow = setTimeout(() => this.#wait(), SLOW);
     try {
       this.#show(await this.context.api.get("/api/operator/audit"));
     } catch (error) {
       this.#away(error);
     } finally {
+      clearTimeout(slow);
       this.looking = false;
       if (!this.stopped) this.#timer = setTimeout(() => this.#look(), Date.now() < this.#alertUntil ? ALERT : CALM);
     }
@@ -59,6 +62,12 @@ export class AuditMeter {
     const details = h("details", { open: !holds }, h("summary", {}, "What was checked"), h("ul", { class: "checks" }, checks.map(check)), leftOut?.length > 0 && h("p", { class: "hint" }, "On the command line, ", h("code", {}, "saga audit"), ` also looks at: ${leftOut.join(", ")}.`));
     if (holds && this.checks.querySelector("details")?.open) details.open = true;
     put(this.checks, details);
+  }
+
+  /** A verdict of before must not stand while a service is frozen. */
+  #wait() {
+    this.element.className = "audit away";
+    say(this.verdict, "Waiting for a service’s answer …");
   }
 
   #away(error) {

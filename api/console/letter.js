@@ -8,7 +8,7 @@ import { History, redrivenBefore } from "./redriven.js";
 export class LetterPage {
   constructor(context, letterId) {
     this.context = context;
-    const body = h("div", {});
+    const body = h("div", { class: "stack" });
     this.element = h("article", { class: "view letters" }, h("p", { class: "back" }, h("a", { href: "#/letters" }, "← All dead letters")), h("h1", {}, "A dead letter"), body);
     fillFrom(body, "the letter", async () => this.#show(await context.api.get(`/api/operator/dead-letters/${encodeURIComponent(letterId)}`)));
   }
@@ -32,7 +32,7 @@ export class LetterPage {
         letter.orderId && fact("Order", h("a", { href: `#/orders/${letter.orderId}` }, h("code", {}, letter.orderId))),
         letter.redriven > 0 && fact("Failed again", `It was ${redrivenBefore(letter)}`),
       ),
-      h("p", { class: "actions" }, h("button", { class: "primary", on: { click: () => this.#redrive(letter) } }, "Redrive it"), h("button", { class: "quiet dangerous", on: { click: () => this.#discard(letter) } }, "Discard it")),
+      h("p", { class: "actions" }, h("button", { class: letter.reason === "MALFORMED" ? "quiet" : "primary", on: { click: () => this.#redrive(letter) } }, "Redrive it"), h("button", { class: "quiet dangerous", on: { click: () => this.#discard(letter) } }, "Discard it")),
       h("h2", {}, "Its body"),
       h("pre", { tabindex: "0", role: "region", "aria-label": "The body of the message" }, shown),
     ];

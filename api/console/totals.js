@@ -19,7 +19,7 @@ export function totalsStrip(store, choose) {
   const ended = h("strong", {}, "0.0");
   const line = s("path", { class: "events" });
   const chart = s("svg", { class: "spark", viewBox: `0 0 ${WIDTH} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" }, line);
-  const rates = h("div", { class: "tile rates" }, h("p", {}, started, " begin ", h("span", { class: "slash" }, "/"), " ", ended, " end a second"), chart);
+  const rates = h("div", { class: "tile rates" }, h("p", {}, started, " begin, ", ended, " end a second"), chart);
   const element = h("section", { class: "totals", "aria-label": "Totals" }, tiles.map((each) => each.element), rates);
   function draw() {
     for (const each of tiles) each.draw(store.totals);
