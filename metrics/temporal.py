@@ -23,6 +23,8 @@ from temporalio.runtime import (
     TelemetryConfig,
 )
 
+from workflows.core_log import FORWARDED
+
 log = structlog.get_logger()
 
 _BUFFER: Final = 100_000  # measurements: what a busy worker leaves in several seconds
@@ -98,7 +100,8 @@ class TemporalMetrics(Collector):
 
     def __init__(self) -> None:
         buffer = MetricBuffer(_BUFFER, MetricBufferDurationFormat.SECONDS)
-        self.runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer, attach_service_name=False))
+        telemetry = TelemetryConfig(logging=FORWARDED, metrics=buffer, attach_service_name=False)
+        self.runtime = Runtime(telemetry=telemetry)
         self._drain: Callable[[], Sequence[BufferedMetricUpdate]] = buffer.retrieve_updates
         self._families: dict[str, _Family] = {}
         # The SDK uses the same objects again. They are kept, so that no other can have the same id.

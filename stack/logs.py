@@ -9,7 +9,9 @@ from typing import TextIO, cast
 
 import structlog
 
+from stack import temporal_logs
 from tracing.log_ids import identify
+from workflows.core_log import CORE_LOGGER
 
 
 class Unfailing:
@@ -74,7 +76,7 @@ def configure(*, level: str, log_format: str, service: str, traced: bool = False
     handler = logging.StreamHandler(cast("TextIO", stream))
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, temporal_logs.as_event],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
         )
     )
@@ -82,6 +84,8 @@ def configure(*, level: str, log_format: str, service: str, traced: bool = False
     for name in ("aio_pika", "aiormq", "psycopg.pool"):
         # Their warnings are about lost connections, which we log once ourselves.
         logging.getLogger(name).setLevel(logging.CRITICAL)
+    logging.getLogger(CORE_LOGGER).addFilter(temporal_logs.Throttled())
+    logging.captureWarnings(True)
 
 
 def _named(service: str) -> structlog.typing.Processor:

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
+from functools import cache, partial
 
 from temporalio.client import Client, Interceptor
-from temporalio.runtime import Runtime
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, TLSConfig
 
 from models import tls, tls_probe
+from workflows.core_log import FORWARDED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +46,19 @@ async def connect(
             tls=given.tls,
             api_key=given.api_key,
             lazy=lazy,
-            runtime=runtime,
+            runtime=runtime or _unmeasured(),
             interceptors=interceptors,
         )
     except RuntimeError as error:
         if (fault := await _refusal(address, given.tls, error)) is not None:
             raise RuntimeError(fault) from error
         raise
+
+
+@cache
+def _unmeasured() -> Runtime:
+    """The runtime of clients of which nobody measures anything; a process has one."""
+    return Runtime(telemetry=TelemetryConfig(logging=FORWARDED))
 
 
 async def connect_now(client: Client) -> Client:
