@@ -78,6 +78,11 @@ def test_both_coordinators_leave_the_same_facts(running: World) -> None:
     assert facts(running, twin_of_paid) == facts(running, paid)
     running.wait_at_rest()
     assert running.dead_letters() == []
+    lines = running.logged()
+    assert "ProviderUnavailable" in {
+        line["error"].split(":")[0] for line in lines if line["event"] == "activity_failed"
+    }
+    assert [line for line in lines if "exception" in line] == [], "nothing here was a fault"
 
 
 def test_an_orchestrated_order_is_cancelled_while_its_payment_is_under_way(running: World) -> None:
@@ -134,6 +139,8 @@ def test_without_temporal_only_orchestrated_orders_are_refused_and_nobody_has_to
     order_id = until(lambda: accepted(running), what="orchestrated orders are accepted again")
     running.wait_status(order_id, "PAID", "APPROVED")
     running.wait_at_rest()
+    of_core = [line["event"] for line in running.logged() if line.get("source", "").startswith("temporalio_")]
+    assert 0 < len(of_core) <= 8 * len(running.processes), "an outage is told, and is no flood"
 
 
 def accepted(world: World) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import signal
 import subprocess
@@ -146,6 +147,10 @@ class World(BrokerOfTest, DatabasesOfTest):
 
     def log(self, name: str) -> str:
         return (self.logs / f"{name}.log").read_text(errors="replace")
+
+    def logged(self) -> list[dict[str, Any]]:
+        """The log lines of all processes. Each must be one JSON object."""
+        return [json.loads(line) for name in self.processes for line in self.log(name).splitlines()]
 
     def close(self) -> None:
         """End the processes and drop the databases.
