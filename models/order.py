@@ -52,6 +52,12 @@ def decide(
     """Decide what the order becomes on this message; None: it is not known. `coordinator` sent the message."""
     if order is None:
         return _decide_unknown(message, coordinator)
+    if (
+        isinstance(message, PaymentApproved | PaymentDeclined | PaymentFailed)
+        and order.coordinator is Coordinator.ORCHESTRATION
+        and coordinator is not order.coordinator
+    ):
+        return Stale(why=f"Order {order.id} is orchestrated, so its workflow alone tells what became of its payment")
     match message:
         case CreateOrderRequested():
             return _decide_again(order, message)

@@ -72,12 +72,11 @@ def captures(world: World) -> bool:
     return bool(world.rows("payments", waiting))
 
 
-@COORDINATORS
 def test_46_an_order_that_a_foreign_failure_ended_while_its_charge_captured_is_refunded(
-    swept: World, coordinator: str
+    swept: World,
 ) -> None:
     with books_that_capture_when_told(swept):
-        order_id = place(swept, coordinator)
+        order_id = place(swept, "choreography")
         until(lambda: captures(swept), what="its charge captures")
         tell(swept, "PaymentFailed", order_id, error="told so by somebody else")
         swept.wait_status(order_id, "FAILED")
@@ -86,11 +85,10 @@ def test_46_an_order_that_a_foreign_failure_ended_while_its_charge_captured_is_r
     swept.wait_at_rest([order_id])
 
 
-@COORDINATORS
 def test_46_an_order_that_a_foreign_failure_ended_before_its_charge_captured_is_never_charged(
-    swept: World, coordinator: str
+    swept: World,
 ) -> None:
-    order_id = place(swept, coordinator, method="pm_slow")
+    order_id = place(swept, "choreography", method="pm_slow")
     swept.wait_status(order_id, "PENDING_PAYMENT", "PROCESSING")
     tell(swept, "PaymentFailed", order_id, error="told so by somebody else")
     swept.wait_status(order_id, "FAILED", "CANCELLED")
@@ -99,11 +97,10 @@ def test_46_an_order_that_a_foreign_failure_ended_before_its_charge_captured_is_
     assert swept.books(order_id) == (0, 0)
 
 
-@COORDINATORS
 def test_46_an_order_that_a_foreign_decline_ended_while_its_charge_captured_keeps_no_money(
-    swept: World, coordinator: str
+    swept: World,
 ) -> None:
-    order_id = place(swept, coordinator, method="pm_slow")
+    order_id = place(swept, "choreography", method="pm_slow")
     swept.wait_status(order_id, "PENDING_PAYMENT", "PROCESSING")
     tell(swept, "PaymentDeclined", order_id, reason="told so by somebody else")
     swept.wait_status(order_id, "CANCELLED")
@@ -111,11 +108,10 @@ def test_46_an_order_that_a_foreign_decline_ended_while_its_charge_captured_keep
     swept.wait_at_rest([order_id])
 
 
-@COORDINATORS
 def test_46_an_order_that_a_foreign_approval_paid_although_its_charge_was_declined_is_cancelled(
-    swept: World, coordinator: str
+    swept: World,
 ) -> None:
-    order_id = place(swept, coordinator, total=998, method="pm_slow")
+    order_id = place(swept, "choreography", total=998, method="pm_slow")
     swept.wait_status(order_id, "PENDING_PAYMENT", "PROCESSING")
     with books_that(
         swept, "INSERT", "NEW.outcome := ''Declined''; NEW.captured := 0; NEW.reason := ''no''; RETURN NEW;"
@@ -124,6 +120,23 @@ def test_46_an_order_that_a_foreign_approval_paid_although_its_charge_was_declin
         swept.wait_status(order_id, "PAID")
         swept.wait_status(order_id, "CANCELLED", "DECLINED")
     assert swept.books(order_id) == (0, 0)
+
+
+FOREIGN = {
+    "PaymentApproved": {"transactionId": "forged"},
+    "PaymentDeclined": {"reason": "told so by somebody else"},
+    "PaymentFailed": {"error": "told so by somebody else"},
+}
+
+
+@pytest.mark.parametrize("event_type", FOREIGN)
+def test_46_a_foreign_event_moves_no_orchestrated_order(swept: World, event_type: str) -> None:
+    order_id = place(swept, "orchestration", method="pm_slow")
+    swept.wait_status(order_id, "PENDING_PAYMENT", "PROCESSING")
+    tell(swept, event_type, order_id, **FOREIGN[event_type])
+    swept.wait_status(order_id, "PAID", "APPROVED")
+    assert swept.books(order_id) == (999, 0)
+    swept.wait_at_rest([order_id])
 
 
 def kept(world: World, order_id: str) -> int:

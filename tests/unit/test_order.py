@@ -88,6 +88,13 @@ def test_an_order_keeps_the_coordinator_that_created_it() -> None:
     assert decision.state.coordinator == Coordinator.ORCHESTRATION
 
 
+@pytest.mark.parametrize("told", ["approved", "declined", "failed"])
+def test_only_its_workflow_tells_an_orchestrated_order_of_its_payment(told: str) -> None:
+    state = replace(order(OrderStatus.PENDING_PAYMENT), coordinator=Coordinator.ORCHESTRATION)
+    assert isinstance(decide(state, MESSAGES[told]), Stale)
+    assert isinstance(decide(state, MESSAGES[told], Coordinator.ORCHESTRATION), Become)
+
+
 @pytest.mark.parametrize("total", [0, -1, 10**12 + 1])
 def test_a_total_out_of_range_is_no_order(total: int) -> None:
     with pytest.raises(ValueError, match="1 … 1000000000000 minor units"):
