@@ -22,9 +22,10 @@ from pamqp.commands import Basic
 
 from choreography import connection_errors
 from choreography.confirms import ConfirmedPublishing, describe
+from choreography.declaring import declare
 from choreography.outgoing_message import BrokerUnavailable, NotStored, NotTaken, OutgoingMessage, Unread, Unroutable
 from choreography.readers import Readers
-from choreography.topology import Topology, declare, readers
+from choreography.topology import Topology, readers
 from choreography.traces import SendingTraces
 from choreography.unconfirmed import Unconfirmed
 from choreography.undecodable import connect
@@ -179,19 +180,20 @@ class Broker:
             connection.close_callbacks.add(self.lose)
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             channel.close_callbacks.add(self.lose)
-            await declare(channel, self.topology)
+            earlier: set[str] = set()
+            await declare(channel, self.topology, earlier)
             self._publishing = ConfirmedPublishing(await channel.get_underlay_channel(), self._traces)
             self._readers = Readers(connection)
             for hook in self._on_connect:
                 await hook(connection)
             log.info("broker_connected", node=_place(node), connection=self._name)
-            await self._keep_topology(channel)
+            await self._keep_topology(channel, earlier)
         finally:
             self._publishing = self._readers = None
             with suppress(*connection_errors.LOST), connection_errors.named():
                 await asyncio.wait_for(connection.close(), 2)
 
-    async def _keep_topology(self, channel: AbstractChannel) -> None:
+    async def _keep_topology(self, channel: AbstractChannel, earlier: set[str]) -> None:
         """Declare again what somebody may have deleted, at most once a second, until the connection is lost."""
         lost = asyncio.create_task(self._lost.wait())
         try:
@@ -200,7 +202,7 @@ class Broker:
                 await asyncio.wait((lost, incomplete), timeout=self._declare_every, return_when=asyncio.FIRST_COMPLETED)
                 incomplete.cancel()
                 if not lost.done():
-                    await declare(channel, self.topology)
+                    await declare(channel, self.topology, earlier)
                     self._incomplete.clear()
                     await asyncio.wait((lost,), timeout=1)
         finally:

@@ -1,10 +1,10 @@
-"""Define exchanges, queues, bindings and dead-letter routes as frozen data. `declare` declares them at the broker."""
+"""Define exchanges, queues, bindings and dead-letter routes as frozen data."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, assert_never
+from typing import Final, Literal, assert_never
 
 from models.message_types import (
     ORDERS_EXCHANGE,
@@ -15,9 +15,6 @@ from models.message_types import (
     MessageType,
     Route,
 )
-
-if TYPE_CHECKING:  # the driver takes long to load, and whoever needs the data alone has no use for it
-    from aio_pika.abc import AbstractChannel
 
 DEAD_LETTER_EXCHANGE: Final = "dlx.exchange"
 ORDER_QUEUE: Final = "order-service"
@@ -112,11 +109,12 @@ class Exchange:
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """A quorum queue and the routes into it."""
+    """A quorum queue and the routes into it. One with `earlier` arguments, from a version before, is taken as it is."""
 
     name: str
     bindings: tuple[Route, ...] = ()
     arguments: Mapping[str, str | int] = field(default_factory=dict)
+    earlier: Mapping[str, str | int] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,15 +171,21 @@ class Topology:
 
 
 def _inbox(name: str, *bindings: Route, **arguments: str | int) -> Queue:
+    """An inbox has no dead-letter exchange: its reader sets messages aside itself.
+
+    RabbitMQ reads the header `x-death` of what it sends on by itself. A forged one, in a message with an expiration,
+    ends that part of RabbitMQ for all queues of the node (3.10).
+    """
+    own = {"x-delivery-limit": _UNLIMITED, **arguments}
     return Queue(
         name=name,
         bindings=(*bindings, Route(own_exchange(name), name)),
-        arguments={
+        arguments=own,
+        earlier={
             "x-dead-letter-exchange": DEAD_LETTER_EXCHANGE,
             "x-dead-letter-routing-key": name,
-            "x-delivery-limit": _UNLIMITED,
             **_AT_LEAST_ONCE,
-            **arguments,
+            **own,
         },
     )
 
@@ -214,32 +218,3 @@ def retry_queue(service: str, delay: float) -> str:
 def dead_letter_queue(service: str) -> str:
     """The queue that keeps a service's dead letters."""
     return f"{service}.dead-letters"
-
-
-async def declare(channel: AbstractChannel, topology: Topology) -> None:
-    """Declare the whole topology. Repeating this changes nothing."""
-    for exchange in (*topology.own_exchanges, *await _missing(channel, topology.shared_exchanges)):
-        await channel.declare_exchange(exchange.name, exchange.kind, durable=True)
-    for queue in topology.queues:
-        declared = await channel.declare_queue(
-            queue.name, durable=True, arguments={"x-queue-type": "quorum", **queue.arguments}
-        )
-        for source, routing_key in queue.bindings:
-            await declared.bind(source, routing_key)
-
-
-async def _missing(channel: AbstractChannel, exchanges: Iterable[Exchange]) -> list[Exchange]:
-    """Those that the broker lacks; asking takes no right."""
-    from aio_pika.exceptions import ChannelNotFoundEntity
-
-    connection = (await channel.get_underlay_channel()).connection
-    missing: list[Exchange] = []
-    trial = await connection.channel(publisher_confirms=False)
-    for exchange in exchanges:
-        try:
-            await trial.exchange_declare(exchange.name, passive=True)
-        except ChannelNotFoundEntity:  # RabbitMQ has closed the channel with that
-            missing.append(exchange)
-            trial = await connection.channel(publisher_confirms=False)
-    await trial.close()
-    return missing

@@ -16,7 +16,8 @@ import aio_pika
 import httpx
 import pytest
 
-from choreography.topology import INBOXES, ORDER_QUEUE, Topology, declare
+from choreography.declaring import declare
+from choreography.topology import INBOXES, ORDER_QUEUE, Topology
 from embedded import rabbitmq
 from embedded.log_files import LogFile
 from embedded.ports import LOOPBACK

@@ -11,11 +11,13 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from aio_pika import Message
+from aio_pika.abc import AbstractChannel
 
 from audit.dead_letter_audit import all_of
 from choreography.dead_letters import DeadLetterRecord
 from tests.support import http
-from tests.support.messages import ORDERS, USER, cancel, create, order_event, payment_event
+from tests.support.messages import ORDERS, PAYMENTS, USER, cancel, create, order_event, payment_event
 from tests.support.poison import BROKEN, PLAIN, STRANGE
 from tests.support.raw_amqp import RawMessage, publish
 from tests.support.waiting import until
@@ -154,3 +156,25 @@ def saga(world: World, *arguments: str) -> str:
     done = subprocess.run(command, env=world.env, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, ""), (arguments, done.stderr)
     return done.stdout
+
+
+def test_37_an_expired_message_with_a_forged_death_stops_no_retry(world: World) -> None:
+    """RabbitMQ would end in the middle of dead-lettering it, and no retry of any queue would ever come back."""
+    world.start("order", "payment", "gateway")
+    world.terminate("order")
+
+    async def forge(channel: AbstractChannel) -> None:
+        for exchange, key in (
+            (ORDERS, "order.cancel.requested"),
+            (ORDERS, "order.created"),
+            (PAYMENTS, "payment.failed"),
+        ):
+            message = Message(b"{}", expiration=0.05, headers={"x-death": ["forged"]})
+            await (await channel.get_exchange(exchange, ensure=False)).publish(message, key)
+
+    world.amqp(forge)
+    until(lambda: world.queues()["order-service"] == 0, what="they have expired")
+    world.start("order")
+    order_id = world.post("pm_timeout_then_approve")  # the first try of its charge has no answer
+    world.wait_status(order_id, "PAID", "APPROVED")
+    world.wait_at_rest([order_id])

@@ -19,6 +19,7 @@ from choreography.topology import (
     ORDER_QUEUE,
     PAYMENT_QUEUE,
     SHARED_EXCHANGES,
+    Topology,
     own_exchange,
 )
 from tests.support import http
@@ -276,3 +277,18 @@ def test_48_a_queue_that_filled_up_twice_over_for_an_absent_process_has_each_eff
     world.wait_at_rest(ids)
     assert len(world.rows("orders", "SELECT 1 FROM orders")) == len(ids)
     assert world.dead_letters() == []
+
+
+def test_43_an_inbox_of_a_version_before_is_taken_as_it_is(world: World) -> None:
+    [inbox] = [queue for queue in Topology(reads=(ORDER_QUEUE,)).queues if queue.name == ORDER_QUEUE]
+
+    async def as_before(channel: AbstractChannel) -> None:
+        arguments: dict[str, Any] = {"x-queue-type": "quorum", **(inbox.earlier or {})}
+        await channel.declare_queue(ORDER_QUEUE, durable=True, arguments=arguments)
+
+    world.amqp(as_before)
+    world.start("order", "payment", "gateway")
+    order_id = world.post()
+    world.wait_status(order_id, "PAID", "APPROVED")
+    assert world.log("order").count("queue_has_earlier_arguments") == 1
+    assert "queue_has_earlier_arguments" not in world.log("payment")

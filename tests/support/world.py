@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import psycopg
 
-from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, Topology, declare
+from choreography.declaring import declare
+from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, Topology
 from tests.support import forking
 from tests.support.broker_of_test import BrokerOfTest
 from tests.support.databases_of_test import DatabasesOfTest
