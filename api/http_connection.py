@@ -24,6 +24,7 @@ MAX_HEAD: Final = 64 * 1024  # bytes of the request line and the header, line en
 MAX_FIELDS: Final = 100  # of header and trailer together
 # Bytes of a body with its chunk sizes. In chunks of one byte each, the largest body takes six times its size.
 _MAX_CODED: Final = 8 * MAX_BODY
+_MOST_WAITING: Final = 32  # requests on one connection that were sent before the answer to an earlier one
 _MOST_DROPPED: Final = 8 * 1024 * 1024  # bytes that a refused client may still send
 _LINGER: Final = 1.0  # seconds in which a client that may still be sending can read why it was refused
 
@@ -90,7 +91,8 @@ class HttpConnection(HttpToolsProtocol):
             self.cycle.keep_alive = False
             self._ended = self.loop.time()
         except httptools.HttpParserError as error:
-            self._refuse(self._refusal or Problem(ProblemType.REFUSED, f"This is not HTTP/1.1 (RFC 9112): {error}"))
+            if self._ended is None:
+                self._refuse(self._refusal or Problem(ProblemType.REFUSED, f"This is not HTTP/1.1 (RFC 9112): {error}"))
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -106,6 +108,9 @@ class HttpConnection(HttpToolsProtocol):
             super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        if len(self.pipeline) >= _MOST_WAITING:
+            self._take_no_more()
+            raise ValueError
         self._read_target()
         self._in_body, self._room = True, _MAX_CODED
         version = self.parser.get_http_version()
@@ -170,10 +175,11 @@ class HttpConnection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._idle_since = self.loop.time()
-        self.flow.resume_reading()
-        if self.pipeline:
+        if self.pipeline:  # read on when all are answered
             self._start_asgi_task(*self.pipeline.pop())
-        elif self._in_body and self.cycle.cut_short:
+            return
+        self.flow.resume_reading()
+        if self._in_body and self.cycle.cut_short:
             self._stop_listening()
 
     def _endless(self) -> Problem:
@@ -200,6 +206,13 @@ class HttpConnection(HttpToolsProtocol):
         if receiving is None or not receiving.response_started:
             self.transport.write(_bytes_of(problem, (receiving and self.scope.get("path")) or "/"))
         self._stop_listening()
+
+    def _take_no_more(self) -> None:
+        """Answer what was taken, and end the connection then. The client sends the others again (RFC 9112, 9.3.2)."""
+        log.info("pipeline_cut", client=self.client, most=_MOST_WAITING)
+        latest, _ = self.pipeline[0]
+        latest.keep_alive = False
+        self._ended = self.loop.time()
 
     def _stop_listening(self) -> None:
         """End our side of the connection, and drop what still arrives.

@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.support.raw_http import HEALTH, Alone, Peer, ask, gateway_alone, status
@@ -249,6 +250,28 @@ def test_44_what_is_sent_behind_a_request_never_spoils_its_answer(gateway: Alone
         assert status(answer) == 503
         _, _, body = answer.partition(b"\r\n\r\n")
         assert body.startswith(b'{"type":"urn:payment-saga:problem:unavailable"')
+
+
+def test_44_requests_without_end_whose_answers_nobody_reads_fill_no_memory(gateway: Alone) -> None:
+    before = psutil.Process(gateway.process.pid).memory_info().rss
+    many = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(Peer(gateway.port)).flood(many, size=8 * MIB)
+        assert gateway.is_well()
+        grown = psutil.Process(gateway.process.pid).memory_info().rss - before
+    assert grown < 32 * MIB, grown
+
+
+def test_44_requests_sent_before_an_answer_are_answered_up_to_a_number_and_then_the_connection_ends(
+    gateway: Alone,
+) -> None:
+    answers = ask(gateway.port, HEALTH * 1000)
+    statuses = [int(part[:3]) for part in answers.split(b"HTTP/1.1 ")[1:]]
+    assert 32 <= len(statuses) < 1000
+    assert set(statuses) == {200}
+    assert answers.count(b"connection: close") == 1
+    assert answers.index(b"connection: close") > answers.rindex(b"HTTP/1.1 200")
 
 
 def test_44_requests_sent_at_once_are_answered_in_their_order(gateway: Alone) -> None:
