@@ -6,17 +6,18 @@ import asyncio
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import cast
 
 import httpx
 import psycopg
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from temporalio.client import Client, WorkflowHistory
+from temporalio.worker import Interceptor, Replayer
 
 from choreography.dead_letters import DeadLetters
-from tests.replay.histories import replay as replay_history
 from tests.support import otlp
 from tests.support.messages import USER
 from tests.support.otlp import Receiver, orphans, paths, paths_in, tree
@@ -24,7 +25,9 @@ from tests.support.temporal import TemporalServer
 from tests.support.waiting import until
 from tests.support.world import World
 from tracing.tracing import Tracing
-from workflows.naming import workflow_id
+from workflows.arguments import DATA_CONVERTER
+from workflows.naming import ORDER_TASK_QUEUE, workflow_id
+from workflows.worker import WORKFLOWS, runner
 
 PAGE = Path(__file__).parents[2] / "docs" / "operations" / "traces.md"
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -119,8 +122,8 @@ def test_an_orchestrated_saga(world: World, temporal: TemporalServer, spans: Rec
     world.wait_status(order_id, "CANCELLED", "REFUNDED")
     expect(spans, order_id, "An orchestrated saga that is cancelled after its end")
     for history in asyncio.run(histories(temporal.address, order_id)):
-        asyncio.run(replay_history(history))  # in a worker that does not trace any more
-        asyncio.run(replay_history(history, interceptors=Tracing(TracerProvider(shutdown_on_exit=False)).interceptors))
+        asyncio.run(replay_history(history, Tracing()))  # as a worker that does not trace any more
+        asyncio.run(replay_history(history, Tracing(TracerProvider(shutdown_on_exit=False))))
     contexts = {
         row["traceparent"].split("-")[1]
         for role in ("orders", "payments")
@@ -135,6 +138,16 @@ async def histories(address: str, order_id: str) -> list[WorkflowHistory]:
     runs = [run async for run in client.list_workflows(f"WorkflowId = '{workflow_id(order_id)}'")]
     assert len(runs) == 2
     return [await client.get_workflow_handle(run.id, run_id=run.run_id).fetch_history() for run in runs]
+
+
+async def replay_history(history: WorkflowHistory, tracing: Tracing) -> None:
+    replayer = Replayer(
+        workflows=WORKFLOWS[ORDER_TASK_QUEUE],
+        workflow_runner=runner(),
+        data_converter=DATA_CONVERTER,
+        interceptors=cast("Sequence[Interceptor]", tracing.interceptors),
+    )
+    await replayer.replay_workflow(history)
 
 
 def test_a_mirrors_timer_cancels_in_the_sagas_trace(world: World, temporal: TemporalServer, spans: Receiver) -> None:
