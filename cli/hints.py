@@ -30,7 +30,16 @@ def program() -> str:
     found = shutil.which("saga")
     if found is not None and Path(found).resolve() == ours.resolve():
         return "saga"
-    return str(ours.relative_to(Path.cwd()) if ours.is_relative_to(Path.cwd()) else ours)
+    here_is = working_folder()
+    return str(ours.relative_to(here_is) if here_is is not None and ours.is_relative_to(here_is) else ours)
+
+
+def working_folder() -> Path | None:
+    """The working folder of this process; None if it was deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return None
 
 
 def _found_anyway(data: Path) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 LONGEST_ID: Final = 255  # bytes: as properties of an AMQP message ids are short strings
 LONGEST_TEXT: Final = 1000  # characters of a reason, an error or a provider's id
+IDEMPOTENCY_KEY: Final = r"[ -~]{1,255}"
 PAYMENT_METHOD: Final = r"^pm_[A-Za-z0-9_]{1,64}$"
 
 
@@ -41,6 +42,11 @@ def correlation_of(told: str | None, in_property: object, event_id: str) -> str:
     if told is not None:
         return told
     return in_property if isinstance(in_property, str) and is_id(in_property) else event_id
+
+
+def is_idempotency_key(text: str) -> bool:
+    """Whether a client may name this as its Idempotency-Key: 1 … 255 printable ASCII characters."""
+    return re.fullmatch(IDEMPOTENCY_KEY, text) is not None
 
 
 def is_payment_method(text: str) -> bool:

@@ -10,8 +10,8 @@ from starlette.requests import Request
 
 from api.problems import Violation, from_pydantic, invalid
 from api.schemas import NoQuery
+from models.texts import is_idempotency_key
 
-_KEY: Final = re.compile(r"[ -~]{1,255}")
 _LONGEST_WAIT: Final = 9  # digits; a longer number is more than the longest wait
 _QUOTED: Final = r'"(?:[^"\\]|\\.)*"?'
 # RFC 7240, section 2: a name with or without a value, then parameters, whose values may be quoted, too.
@@ -34,7 +34,7 @@ def idempotency_key(request: Request) -> str | None:
     keys = request.headers.getlist("idempotency-key")
     if not keys:
         return None
-    if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
+    if len(keys) > 1 or not is_idempotency_key(keys[0]):
         message = "must be given once and have 1 to 255 printable ASCII characters"
         raise invalid(Violation(part="header", field="Idempotency-Key", rule="idempotency_key", message=message))
     return keys[0]

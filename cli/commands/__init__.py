@@ -116,6 +116,8 @@ def _explain_http(error: Exception) -> str | None:
             return _refusal(error.response)
         case httpx.UnsupportedProtocol() | httpx.InvalidURL():
             return f"That is not an address ({error}); correct SAGA_GATEWAY_URL and its like"
+        case httpx.LocalProtocolError():  # its text may show a secret
+            return "An argument or a SAGA_… variable has a character that HTTP cannot carry, such as a line break"
         case httpx.ConnectError() | httpx.ConnectTimeout():
             return f"Nothing answers at {origin(error.request)}; start it with `saga up`, or correct the SAGA_…_URL"
         case httpx.TimeoutException():

@@ -11,7 +11,7 @@ from uuid import UUID
 
 import typer
 
-from cli.hints import DEFAULT_DATA
+from cli.hints import DEFAULT_DATA, working_folder
 from embedded.errors import StackError
 from stack.addresses import Ports
 
@@ -50,8 +50,14 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for other prog
 
 
 def folder(data: Path | None) -> Path:
-    """The folder of data: the one that `--data` names, else SAGA_DATA, else the default."""
-    return data if data is not None else Path(os.environ.get("SAGA_DATA") or DEFAULT_DATA)
+    """The folder of data: the one that `--data` names, else SAGA_DATA, else the default.
+
+    Raises StackError if it lies in the working folder, and that was deleted.
+    """
+    found = data if data is not None else Path(os.environ.get("SAGA_DATA") or DEFAULT_DATA)
+    if not found.is_absolute() and working_folder() is None:
+        raise StackError(f"The working folder was deleted, and {found} with it: change to another, such as with `cd`")
+    return found
 
 
 def require_offset(gateway: str, data: Path, port_offset: int | None) -> None:

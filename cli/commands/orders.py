@@ -20,6 +20,7 @@ from cli.terminal import columns, console, say, say_json
 from models.lifecycle import OrderStatus
 from models.money import MAX_TOTAL
 from models.saga import Coordinator
+from models.texts import is_idempotency_key
 
 app = typer.Typer(help="Create orders and follow their sagas.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -30,6 +31,14 @@ TheOrder = Annotated[
 User = Annotated[
     UUID | None, typer.Option("--user", parser=uuid_of("a user"), metavar="UUID", help="Only orders of this user.")
 ]
+
+
+def _key(given: str) -> str:
+    key = given.strip(" ")  # as HTTP does with the value of a header
+    if not is_idempotency_key(key):
+        raise typer.BadParameter("it must have 1 to 255 printable ASCII characters, and no line break")
+    return key
+
 
 _FIELDS: Final = ("id", "status", "total", "currency", "coordinator", "createdAt", "cancelReason")
 _LISTED: Final = (
@@ -66,7 +75,9 @@ def create(
         Coordinator | None, typer.Option(metavar="NAME", help="Who sequences the steps: choreography or orchestration.")
     ] = None,
     wait: Annotated[int, typer.Option(min=0, max=30, help="Seconds to wait for the saga to be over.")] = 0,
-    idempotency_key: Annotated[str | None, typer.Option(help="Repeated with this key, it stays one order.")] = None,
+    idempotency_key: Annotated[
+        str | None, typer.Option(parser=_key, metavar="TEXT", help="Repeated with this key, it stays one order.")
+    ] = None,
     as_json: AsJson = False,
     data: Data = None,
     port_offset: PortOffset = None,

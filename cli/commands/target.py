@@ -59,10 +59,14 @@ def find(
     """
     chosen = data is not None or port_offset is not None
     named = not chosen and any(environ.get(variable) for variable in _ADDRESSES.values())
-    data = folder(data)
-    found = _from_environment(environ) if named else _from_folder(data, environ)
-    if not named:
+    if named:
+        found = _from_environment(environ)
+    else:
+        data = folder(data)
+        found = _from_folder(data, environ)
         require_offset(found.gateway, data, port_offset)
+    if not (found.internal_token.isascii() and (found.internal_token or " ").isprintable()):
+        raise StackError("SAGA_INTERNAL_TOKEN has a character that HTTP cannot carry, such as a line break; correct it")
     for need in needs:
         value = getattr(found, need)
         variable = _ADDRESSES.get(need, "SAGA_INTERNAL_TOKEN")

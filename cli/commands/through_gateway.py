@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from cli.commands.target import Target, ask, content
 
@@ -39,7 +40,7 @@ class DeadLettersAtGateway:
     async def _each(self, method: str, act: str, wanted: Wanted) -> list[DeadLetterRecord]:
         chosen: Sequence[DeadLetterRecord] = [record for record in await self.all() if wanted(record)]
         for record in chosen:
-            await asyncio.to_thread(operate, self._target, method, f"dead-letters/{record.id}{act}")
+            await asyncio.to_thread(operate, self._target, method, f"dead-letters/{quote(record.id, safe='')}{act}")
         return list(chosen)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -339,6 +341,78 @@ def test_repeating_create_with_a_key_sends_the_same_body(answers: Answers) -> No
     for _ in range(2):
         order("create --total 1 --idempotency-key k", answers)
     assert answers.asked[0].body == answers.asked[1].body
+
+
+@pytest.mark.parametrize("key", ["a\nb", "", " ", "schlüssel", "k" * 256, "a\0b"])
+def test_a_key_that_no_header_can_carry_is_refused_with_the_name_of_its_option(key: str, answers: Answers) -> None:
+    result = CliRunner().invoke(
+        orders.app, ["create", "--total", "5", "--idempotency-key", key], env={"SAGA_GATEWAY_URL": answers.url}
+    )
+    assert result.exit_code == 2
+    assert "--idempotency-key" in result.stderr
+    assert "1 to 255 printable ASCII characters" in " ".join(result.stderr.replace("│", " ").split())
+    assert answers.asked == []
+
+
+def test_spaces_around_a_key_make_no_other_order(answers: Answers) -> None:
+    """HTTP takes them off the header, and so the body must not depend on them."""
+    answers.give("POST", "/api/orders", {"orderId": ORDER}, status=202)
+    for key in ("k", " k "):
+        CliRunner().invoke(
+            orders.app, ["create", "--total", "1", "--idempotency-key", key], env={"SAGA_GATEWAY_URL": answers.url}
+        )
+    one, other = answers.asked
+    assert (one.body, one.headers["idempotency-key"]) == (other.body, other.headers["idempotency-key"])
+
+
+@pytest.mark.parametrize("token", ["a\nb", "tökén"])
+def test_a_token_that_no_header_can_carry_is_named_and_not_shown(token: str, answers: Answers) -> None:
+    env = {"SAGA_ORDER_SERVICE_URL": answers.url, "SAGA_INTERNAL_TOKEN": token}
+    result = CliRunner().invoke(events.app, ["list", "--service", "order"], env=env)
+    assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
+    assert "SAGA_INTERNAL_TOKEN" in result.stderr
+    assert token not in result.stderr
+
+
+def test_the_id_of_a_dead_letter_is_one_part_of_an_address_whatever_it_holds(answers: Answers) -> None:
+    """A stranger who publishes a message chooses its id."""
+    letter = as_json(dead_letter("7f3c?a=b#c d/e"))
+    answers.give("GET", "/api/operator/dead-letters", {"data": [letter]})
+    answers.give("POST", "/api/operator/dead-letters/7f3c%3Fa%3Db%23c%20d%2Fe/redrive", {})
+    result = CliRunner().invoke(dead_letters.app, ["redrive", "--all"], env={"SAGA_GATEWAY_URL": answers.url})
+    assert result.exit_code == 0, result.stderr
+    assert answers.asked[-1].path.endswith("/7f3c%3Fa%3Db%23c%20d%2Fe/redrive")
+
+
+GONE = (
+    *("status", "status --json", "down", "doctor", "up", "up --detach"),
+    *("order list", f"order get {ORDER}", f"order watch {ORDER}", "order create --total 5"),
+    *("dead-letters list", "dead-letters redrive --all", "events list", "events replay --type OrderPaid"),
+    *("audit", "reconcile"),
+)
+
+
+@pytest.mark.parametrize("arguments", GONE)
+def test_a_working_folder_that_was_deleted_is_told_in_one_line(arguments: str, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    saga = shlex.quote(str(Path(sys.executable).with_name("saga")))
+    line = f"cd {shlex.quote(str(gone))} && rmdir ../gone && {saga} {arguments}"
+    ran = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert (ran.returncode, ran.stdout) == (2 if arguments == "audit" else 1, "")
+    (told,) = ran.stderr.splitlines()
+    assert told.startswith("saga: The working folder was deleted")
+
+
+def test_a_system_that_is_named_needs_no_working_folder(answers: Answers, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    os.chdir(gone)
+    gone.rmdir()
+    answers.give("POST", "/api/orders", {"orderId": ORDER}, status=202)
+    result = order("create --total 5", answers)
+    assert result.exit_code == 0, result.stderr
+    assert f"order watch {ORDER}" in result.stdout
 
 
 def test_list_shows_a_row_an_order_and_passes_the_filters_on(answers: Answers) -> None:
