@@ -13,6 +13,7 @@ import psutil
 
 from embedded import state
 from embedded.errors import StackError
+from embedded.freezing import Frozen
 from embedded.log_files import LogFile
 from embedded.program import Program, StartStage, ended, how, spawn
 
@@ -52,7 +53,7 @@ class Child:
         self._dead_after = dead_after
         self._patience = 1
         self._gone = asyncio.Event()
-        self._frozen: list[psutil.Process] = []
+        self._frozen: Frozen | None = None
 
     def keep(self) -> asyncio.Task[None]:
         """Keep the program running until it is stopped. The task ends only by failing."""
@@ -139,7 +140,7 @@ class Child:
             await asyncio.sleep(look_every)
             if (late := clock() - begun - look_every) > LATE:
                 answered += late  # the machine slept, or was too busy even for us, so the program is not to blame
-            if self._frozen:
+            if self._frozen is not None:
                 answered = clock()
             if looking.done():
                 if looking.result():
@@ -207,27 +208,24 @@ class Child:
         """Have the program and all processes that it started stand still for so long. Raises LookupError."""
         if self.process is None or self.state != "ready":
             raise LookupError(f"{self.program.name} is {self.state}; only what is ready can be frozen")
-        with contextlib.suppress(psutil.Error):
-            root = psutil.Process(self.process.pid)
-            root.suspend()  # first: then it starts no others
-            self._frozen = [root, *root.children(recursive=True)]
-            for each in self._frozen:
-                each.suspend()
+        try:
+            self._frozen = Frozen(self.process.pid, seconds)
+        except psutil.Error as error:
+            raise LookupError(f"{self.program.name} has just ended") from error
         self._became("frozen", f"for {seconds:g} s")
         asyncio.get_running_loop().call_later(seconds, self.thaw, self._frozen)
 
-    def thaw(self, frozen: list[psutil.Process] | None = None) -> None:
+    def thaw(self, frozen: Frozen | None = None) -> None:
         """Let what was frozen go on; nothing if it goes on already, or runs no more."""
-        if frozen is None or frozen is self._frozen:
+        if self._frozen is not None and frozen in (None, self._frozen):
             self._resume()
-            if self.state == "frozen" and self.process is not None:
+            if self.state == "frozen":
                 self._became("ready", "it goes on")
 
     def _resume(self) -> None:
-        for each in reversed(self._frozen):
-            with contextlib.suppress(psutil.Error):
-                each.resume()
-        self._frozen = []
+        frozen, self._frozen = self._frozen, None
+        if frozen is not None:
+            frozen.resume()
 
     def _became(self, what: str, detail: str = "") -> None:
         self.state = what

@@ -216,6 +216,7 @@ def test_a_program_stands_still_for_as_long_as_asked_and_is_not_taken_for_dead(
         asyncio.run(control.freeze("web", 1))
     stack.wait_for("frozen", "ready")
     assert (stack.now()["pid"], stack.now()["restarts"]) == (pid, 0)
+    assert [each.pid for each in psutil.Process(stack.process.pid).children(recursive=True)] == [pid]
 
 
 def test_a_program_that_is_killed_on_demand_is_started_again_even_if_it_stands_still(
@@ -243,6 +244,16 @@ def test_what_stands_still_is_stopped_with_the_others_and_nobody_can_tell_any_mo
     assert not control.is_there
     with pytest.raises(OSError, match=r"."):
         asyncio.run(control.kill("web"))
+
+
+def test_what_stands_still_goes_on_and_ends_if_the_supervisor_is_killed(
+    start: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    stack = start(tmp_path / "data")
+    pid = stack.now()["pid"]
+    asyncio.run(Control(stack.data).freeze("web", 2))
+    stack.process.kill()
+    until(lambda: not psutil.pid_exists(pid), within=20, what="nothing is left")
 
 
 @pytest.mark.parametrize(
