@@ -74,11 +74,14 @@ def _events(lines: Iterator[str]) -> Iterator[tuple[str, str, Any]]:
 
 
 def until_paid(events: Iterator[tuple[str, str, Any]], *order_ids: str) -> tuple[str, dict[str, Any]]:
-    """The last id, and each of these orders as it was told, once all of them are paid."""
+    """The last id, and each of these orders as it was told, once all of them are paid.
+
+    Events of the two services arrive in any order: order.paid may come before payment.approved.
+    """
     seen: dict[str, Any] = {}
     for last_id, _, data in events:
         seen |= {saga["orderId"]: saga for saga in data.get("sagas", ())}
-        if all(seen.get(each, {}).get("status") == "PAID" for each in order_ids):
+        if all((saga := seen.get(each)) and (saga["status"], saga["events"]) == ("PAID", 3) for each in order_ids):
             return last_id, {each: seen[each] for each in order_ids}
     raise AssertionError("the stream ended")
 
@@ -180,6 +183,7 @@ def test_a_part_that_is_frozen_goes_on_by_itself(client: httpx.Client, broken: O
     placed = [place(client, coordinator=each) for each in ("choreography", "orchestration")]
     began = time.monotonic()
     assert client.post(f"/api/console/parts/{name}/freeze", json={"seconds": 3}).status_code == 200
+    until(lambda: psutil.Process(before["pid"]).status() == psutil.STATUS_STOPPED, within=20, what="it stands still")
     if name != "gateway":
         assert parts(client)[name]["state"] == "frozen"
     until(lambda: psutil.Process(before["pid"]).status() != psutil.STATUS_STOPPED, within=20, what="it goes on")
