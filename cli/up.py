@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -123,6 +124,7 @@ def _when_ready(process: subprocess.Popen[bytes], data: Path, log: Path) -> dict
             return known
         time.sleep(0.05)
     process.terminate()
+    process.wait()  # until nothing of it is left
     raise StackError(f"The stack was not ready within {START_WITHIN:g} s; see {data / 'logs'}")
 
 
@@ -143,11 +145,15 @@ def down(data: Path, port_offset: int | None = None) -> None:
         print(f"Nothing runs on {data}.")
         return
     require_offset(known["urls"].get("gateway", ""), data, port_offset)
-    os.kill(known["pid"], signal.SIGTERM)
+    with suppress(ProcessLookupError):  # it ends by itself just now
+        os.kill(known["pid"], signal.SIGTERM)
     within = known["stops_within"] + STOP_MARGIN
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
-        if state.read(data) is None:
+        # The supervisor removes its state first, and ends a moment later. Another one may have begun by then.
+        left = state.read(data)
+        cleared = left is None or left.get("started") != known["started"]
+        if cleared and state.has_ended(known["pid"], known["started"]):
             print("Everything is stopped; the data are kept.")
             return
         time.sleep(0.05)

@@ -85,11 +85,11 @@ class Child:
 
     async def _wait_for_room(self) -> None:
         """Wait until the disk has room for a server. Raises StackError if it has none at the first start."""
-        if self.program.stage is not StartStage.SERVER or state.has_room(self._data):
+        if self.program.stage is not StartStage.SERVER or (wanted := state.want_of_room(self._data)) is None:
             return
-        if not self.ready.is_set():
-            raise StackError(state.no_room(self._data))
-        self._became("no room", state.no_room(self._data))
+        if not self.ready.is_set():  # the supervisor gives up a first start, and stops
+            raise StackError(f"{wanted}, and start the stack again")
+        self._became("no room", f"{wanted}, and it goes on by itself")
         while not state.has_room(self._data):  # noqa: ASYNC110 - nothing reports room
             await asyncio.sleep(ROOM_EVERY)
 

@@ -31,15 +31,16 @@ def make_folder(data: Path) -> None:
 
 def has_room(data: Path) -> bool:
     """Whether the disk has room for a server to start. A server that fails during a recovery may lose its data."""
+    return want_of_room(data) is None
+
+
+def want_of_room(data: Path) -> str | None:
+    """What is wrong, and what to do, while the disk has no room for a server to start; None if it has."""
     try:
-        return psutil.disk_usage(str(data)).free >= ROOM
-    except OSError:  # the folder, or its whole file system, is gone
-        return False
-
-
-def no_room(data: Path) -> str:
-    """The message for a user while the disk has no room."""
-    return f"{data} has less than {ROOM >> 20} MiB of free disk left: make room, and it goes on by itself"
+        free = psutil.disk_usage(str(data)).free
+    except OSError as error:  # the folder, or its whole file system, is gone
+        return f"{data} cannot be looked at ({error.strerror}): bring it back"
+    return None if free >= ROOM else f"{data} has less than {ROOM >> 20} MiB of free disk left: make room"
 
 
 class Lock:
@@ -115,6 +116,14 @@ def started_at(pid: int) -> str | None:
 def is_same(pid: int, started: str | None) -> bool:
     """Whether the process with this pid is the one that started then. The system reuses pids."""
     return started is not None and started_at(pid) == started
+
+
+def has_ended(pid: int, started: str | None) -> bool:
+    """Whether the process that started then has ended. One that nobody has reaped yet has."""
+    try:
+        return not is_same(pid, started) or not _runs(psutil.Process(pid))
+    except psutil.Error:
+        return True
 
 
 def end_leftovers(data: Path) -> None:

@@ -193,7 +193,7 @@ def test_a_server_that_ends_while_the_disk_is_full_is_started_again_once_there_i
 
 def test_a_server_is_not_started_on_a_disk_without_room(tmp_path: Path, disk: Path) -> None:
     make_room = fill(disk)
-    with pytest.raises(StackError, match="MiB of free disk left: make room"):
+    with pytest.raises(StackError, match=r"MiB of free disk left: make room, and start the stack again$"):
         asyncio.run(Supervisor(data=disk, programs=[program(disk, free_port(), StartStage.SERVER)]).start())
     make_room()
 

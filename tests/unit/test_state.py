@@ -52,6 +52,35 @@ def test_a_supervisor_that_runs_is_known_by_its_pid_and_its_start(tmp_path: Path
     assert state.running(tmp_path) == known
 
 
+_LINGERING = """
+import signal, sys, time
+from pathlib import Path
+
+def stop(*_):
+    Path(sys.argv[1]).unlink()
+    time.sleep(0.5)
+    raise SystemExit
+
+signal.signal(signal.SIGTERM, stop)
+print("ready", flush=True)
+while True:
+    signal.pause()
+"""
+
+
+def test_down_waits_for_the_supervisor_itself_to_end(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lingering = [sys.executable, "-c", _LINGERING, str(tmp_path / state.STATE)]
+    with subprocess.Popen(lingering, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        known = {"pid": process.pid, "started": state.started_at(process.pid), "ready": True, "stops_within": 5.0}
+        state.write(tmp_path, {**known, "processes": [], "urls": {}})
+        up.down(tmp_path)
+        assert state.has_ended(process.pid, str(known["started"]))  # though nobody has reaped it
+        assert process.poll() == 0
+    assert "Everything is stopped" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("data", ["file", "file/inside"])
 def test_a_folder_that_cannot_be_used_is_an_error_that_says_what_to_do(tmp_path: Path, data: str) -> None:
     (tmp_path / "file").touch()
