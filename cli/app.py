@@ -66,6 +66,7 @@ def up(
     """Start PostgreSQL, RabbitMQ, Temporal and our processes; stay until Ctrl-C, which leaves nothing behind."""
     from cli import up as commands
 
+    terminal.need_no_output()
     if detach:
         commands.detached(folder(data), port_offset or 0, tour=tour)
     else:
@@ -78,6 +79,7 @@ def down(data: Data = None, port_offset: PortOffset = None) -> None:
     """Stop the stack that runs on this data, and wait until nothing of it is left."""
     from cli import up as commands
 
+    terminal.need_no_output()
     commands.down(folder(data), port_offset)
 
 

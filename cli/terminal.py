@@ -35,8 +35,11 @@ class _Output(io.FileIO):
     """Standard output that fails with OutputLost, so that nobody takes its error for that of a connection."""
 
     forgiving = False
+    closed_from_the_start = False  # /dev/null then stands in for it, and would take everything
 
     def write(self, content: bytes) -> int:  # type: ignore[override]
+        if self.closed_from_the_start:
+            raise OutputLost(OSError(errno.EBADF, "it is closed"))
         try:
             return super().write(content)
         except OSError as error:
@@ -56,6 +59,7 @@ def prepare() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # this takes the lowest free number, before a socket gets it
+            _Output.closed_from_the_start |= number == 1
     sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - a descriptor, for as long as we live
     told = sys.stdout
     sys.stdout = io.TextIOWrapper(
@@ -74,9 +78,15 @@ def forgive() -> None:
     _Output.forgiving = True
 
 
+def need_no_output() -> None:
+    """Take a standard output that is closed for the wish that there is none. For commands whose point is an act."""
+    _Output.closed_from_the_start = False
+
+
 def abandon() -> None:
     """Send the rest of standard output to /dev/null."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    need_no_output()
 
 
 def console(*, width: int | None = None) -> Console:

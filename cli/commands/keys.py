@@ -50,7 +50,7 @@ def new(
     if as_json:
         echo_json({"key": key, "record": str(record)})
         return
-    print(f"Key     {key}\nRecord  {record}")
+    print(f"Key     {key}\nRecord  {record}", flush=True)  # if it is lost, there is nothing to give to anybody
     hint(_SHOWN_ONCE)
 
 

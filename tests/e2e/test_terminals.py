@@ -99,8 +99,8 @@ def test_json_keeps_what_the_encoding_lacks(stack: Stack, foreign: str, environ:
         ("saga status $data > /dev/full", 74, "saga: Standard output cannot be written: No space left on device\n"),
         ("saga audit $data > /dev/full", 74, "saga: Standard output cannot be written: No space left on device\n"),
         ("saga --version > /dev/full", 74, "saga: Standard output cannot be written: No space left on device\n"),
-        ("saga order list $data >&-", 0, ""),
-        ("saga dead-letters list $data <&- >&- 2>&-", 0, ""),
+        ("saga order list $data >&-", 74, "saga: Standard output cannot be written: it is closed\n"),
+        ("saga dead-letters list $data <&- >&- 2>&-", 74, ""),
         ("saga order get 12 2> /dev/full", 1, ""),
     ],
 )

@@ -404,6 +404,36 @@ def test_a_working_folder_that_was_deleted_is_told_in_one_line(arguments: str, t
     assert told.startswith("saga: The working folder was deleted")
 
 
+CLOSED = "saga: Standard output cannot be written: it is closed\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        ("keys new --name shop --role client", 74, CLOSED),
+        ("keys new --name shop --role client --json", 74, CLOSED),
+        ("--version", 74, CLOSED),
+        ("--help", 74, CLOSED),
+        ("help order list", 74, CLOSED),
+        ("status", 74, CLOSED),
+        ("status --json", 74, CLOSED),
+        ("doctor", 74, CLOSED),
+        ("down", 0, ""),
+        ("order list", 1, None),
+    ],
+)
+def test_output_that_a_closed_stream_loses_is_an_error(
+    arguments: str, code: int, complaint: str | None, tmp_path: Path
+) -> None:
+    saga = shlex.quote(str(Path(sys.executable).with_name("saga")))
+    ran = subprocess.run(
+        ["sh", "-c", f"{saga} {arguments} >&-"], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path
+    )
+    assert ran.returncode == code, ran.stderr
+    assert complaint is None or ran.stderr == complaint
+    assert "Traceback" not in ran.stderr
+
+
 def test_a_system_that_is_named_needs_no_working_folder(answers: Answers, tmp_path: Path) -> None:
     gone = tmp_path / "gone"
     gone.mkdir()
