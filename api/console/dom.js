@@ -37,6 +37,14 @@ export function put(element, ...children) {
   return element;
 }
 
+/** The same, and what had the focus has it again: the one among the new children with the same `data-act`. */
+export function putInPlace(element, ...children) {
+  const act = element.contains(document.activeElement) ? document.activeElement.dataset.act : null;
+  put(element, ...children);
+  if (act) element.querySelector(`[data-act="${CSS.escape(act)}"]`)?.focus({ preventScroll: true });
+  return element;
+}
+
 /** Set the text only if it differs, so that a live region speaks no more than it must. */
 export function say(element, text) {
   if (element.textContent !== text) element.textContent = text;

@@ -1,7 +1,7 @@
 /** Dead letters: grouped by cause, redriven or discarded, and what became of them. */
 
 import { failed, fillFrom, loading } from "./dialogs.js";
-import { h, put } from "./dom.js";
+import { h, put, putInPlace } from "./dom.js";
 import { ago, count, counted, moment, shortId } from "./format.js";
 import { LetterPage } from "./letter.js";
 import { discardGroup, lettersOf, redriveGroup } from "./letter-groups.js";
@@ -52,7 +52,7 @@ class LettersPage {
       const print = JSON.stringify([data, became]);
       if (this.stopped || print === this.print) return;
       this.print = print;
-      put(this.groups, data.length ? data.map((group) => this.#group(group)) : none());
+      putInPlace(this.groups, data.length ? data.map((group) => this.#group(group)) : none());
       put(this.became, became.length > 0 && becameTable(became));
     } catch (error) {
       if (!this.print && !this.stopped) put(this.groups, failed(error, () => this.#read()));
@@ -61,7 +61,7 @@ class LettersPage {
 
   #group(group) {
     const key = `${group.queue} ${group.eventType} ${group.cause}`;
-    const open = h("details", {}, h("summary", {}, `Show ${group.count > LISTED ? `${LISTED} of ` : ""}${counted(group.count, "letter")}`));
+    const open = h("details", {}, h("summary", { "data-act": `show ${key}` }, `Show ${group.count > LISTED ? `${LISTED} of ` : ""}${counted(group.count, "letter")}`));
     open.addEventListener("toggle", () => {
       this.opened[open.open ? "add" : "delete"](key);
       if (!open.open || open.children.length > 1) return;
@@ -87,7 +87,7 @@ class LettersPage {
         h("p", { class: "hint" }, CAUSES[group.cause], ` The latest was given up ${ago(group.latest)} ago.`, group.redriven > 0 && ` ${count(group.redriven)} of them failed again after a redrive.`),
         open,
       ),
-      h("p", { class: "actions" }, h("button", { class: group.cause === "MALFORMED" ? "quiet" : "primary", on: { click: act(redriveGroup) } }, "Redrive all"), h("button", { class: "quiet dangerous", on: { click: act(discardGroup) } }, "Discard all")),
+      h("p", { class: "actions" }, h("button", { class: group.cause === "MALFORMED" ? "quiet" : "primary", "data-act": `redrive ${key}`, on: { click: act(redriveGroup) } }, "Redrive all"), h("button", { class: "quiet dangerous", "data-act": `discard ${key}`, on: { click: act(discardGroup) } }, "Discard all")),
     );
   }
 }

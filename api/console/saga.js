@@ -1,7 +1,7 @@
 /** One saga: how it stands, what it waits for, its sequence diagram, and the same story as a table. */
 
 import { ask, failed, loading } from "./dialogs.js";
-import { coordinatorTag, h, put, say, statusTag } from "./dom.js";
+import { coordinatorTag, h, put, putInPlace, say, statusTag } from "./dom.js";
 import { counted, duration, moment, money } from "./format.js";
 import { draw, save, table } from "./sequence.js";
 import { coordinatorOf, shorten, tell } from "./story.js";
@@ -76,7 +76,7 @@ class SagaPage {
 
   #show() {
     const { found, story } = this;
-    put(this.head, facts(found, this.letters), this.#actions());
+    putInPlace(this.head, facts(found, this.letters), this.#actions());
     say(this.spoken, `The order is ${found.order?.status ?? "accepted"}, its payment ${found.payment?.status ?? "not begun"}.`);
     this.#draw();
     put(this.table, table(story, `Order ${this.orderId}, driven by ${coordinatorOf(found)}`));
@@ -106,9 +106,9 @@ class SagaPage {
     return h(
       "p",
       { class: "actions" },
-      cancellable && h("button", { class: "dangerous quiet", on: { click: () => this.#cancel() } }, "Cancel the order"),
-      workflow?.url && h("a", { class: "button quiet", href: workflow.url, target: "_blank", rel: "noopener" }, "Its page in the Temporal UI ↗"),
-      h("button", { class: "quiet", on: { click: () => save(this.svg, `saga-${this.orderId}`) } }, "Save the drawing (SVG)"),
+      cancellable && h("button", { class: "dangerous quiet", "data-act": "cancel", on: { click: () => this.#cancel() } }, "Cancel the order"),
+      workflow?.url && h("a", { class: "button quiet", "data-act": "workflow", href: workflow.url, target: "_blank", rel: "noopener" }, "Its page in the Temporal UI ↗"),
+      h("button", { class: "quiet", "data-act": "save", on: { click: () => save(this.svg, `saga-${this.orderId}`) } }, "Save the drawing (SVG)"),
     );
   }
 

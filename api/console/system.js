@@ -3,7 +3,7 @@
 import { AuditMeter } from "./audit.js";
 import { breakPart, breaking, unbreakable } from "./breaking.js";
 import { failed, loading } from "./dialogs.js";
-import { h, put } from "./dom.js";
+import { h, put, putInPlace } from "./dom.js";
 import { counted } from "./format.js";
 
 const EVERY = 2000; // milliseconds
@@ -52,10 +52,8 @@ class SystemPage {
       const { parts } = await this.context.api.get("/api/console/parts");
       const print = JSON.stringify(parts);
       if (this.stopped || print === this.print) return;
-      const focused = document.activeElement?.dataset?.act;
       this.print = print;
-      put(this.parts, parts.map((part) => this.#part(part)));
-      if (focused) this.parts.querySelector(`[data-act="${focused}"]`)?.focus();
+      putInPlace(this.parts, parts.map((part) => this.#part(part)));
     } catch (error) {
       if (this.stopped) return;
       this.print = null;
