@@ -41,7 +41,7 @@ architecture: install  ## Draw docs/architecture.svg anew, from the imports
 	@$(BIN)/python docs/draw_architecture.py > docs/architecture.svg
 
 console-pictures: install system-packages browser  ## Take the console's pictures in docs/images anew, from a real run
-	@$(BIN)/python -m tests.console_pictures
+	@$(BIN)/python -m tests.support.console_pictures
 
 check: install       ## Format, lint, types, import contracts, dead code
 	@$(BIN)/ruff format --check .

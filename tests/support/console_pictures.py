@@ -1,4 +1,4 @@
-"""Take the pictures of the console: `python -m tests.console_pictures`, from a stack that really ran."""
+"""Take the pictures of the console: `python -m tests.support.console_pictures`, from a stack that really ran."""
 
 from __future__ import annotations
 
