@@ -296,6 +296,30 @@ def test_the_standard_variables_are_heeded_and_proxies_are_not(world: World, spa
     until(lambda: any("payment-service" in span.name for span in spans.spans), what="the payment service exports")
 
 
+def test_requests_are_named_after_their_routes_and_probes_have_no_span(world: World, spans: Receiver) -> None:
+    world.start("order", "gateway")
+    order_id = world.post(headers={"Idempotency-Key": "k"})
+    for path in (f"/orders/{order_id}", f"/orders?userId={USER}"):
+        assert world.request("GET", path).status_code == 200
+    assert httpx.get(f"http://127.0.0.1:{world.ports['gateway']}/metrics").status_code == 200
+    expected = {
+        ("saga-gateway", "POST /api/orders"),
+        ("saga-gateway", "GET /api/orders/{orderId}"),  # which FastAPI does not route
+        ("saga-gateway", "GET /api/orders"),
+        ("saga-order", "PUT /idempotency-keys"),
+        ("saga-order", "GET /orders/{orderId}"),
+        ("saga-order", "GET /orders"),
+    }
+
+    def requests() -> set[tuple[str, str]]:
+        return {(span.service, span.name) for span in spans.spans if span.kind == "server"}
+
+    until(lambda: requests() == expected, what=f"{expected} and no others")
+    for span in spans.spans:
+        if span.kind == "server" and span.service == "saga-order":
+            assert span.parent_id in {each.span_id for each in spans.spans if each.service == "saga-gateway"}
+
+
 def test_a_sampler_that_takes_nothing_leaves_no_span(world: World, spans: Receiver) -> None:
     world.env["OTEL_TRACES_SAMPLER"] = "always_off"
     world.start(*SERVICES)
