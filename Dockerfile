@@ -14,6 +14,7 @@ COPY api api
 COPY audit audit
 COPY embedded embedded
 COPY metrics metrics
+COPY tracing tracing
 COPY takeover takeover
 COPY stack stack
 COPY cli cli

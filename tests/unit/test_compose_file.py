@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import yaml
@@ -25,6 +26,14 @@ FOR_TESTS = {"crash_at"}
 def test_every_setting_can_be_set_from_outside_or_is_settled_by_the_file() -> None:
     handed_on = {name.lower() for name in re.findall(r"^ +SAGA_(\w+): \$\{SAGA_\1\b", FILE.read_text(), re.MULTILINE)}
     assert {*Settings.model_fields} - handed_on == SETTLED | FOR_TESTS
+
+
+def test_the_image_has_every_package_that_is_shipped() -> None:
+    folder = FILE.parent
+    project = tomllib.loads((folder / "pyproject.toml").read_text())
+    shipped = {name.rstrip("*") for name in project["tool"]["setuptools"]["packages"]["find"]["include"]}
+    assert set(re.findall(r"^COPY (\w+) \1$", (folder / "Dockerfile").read_text(), re.MULTILINE)) == shipped
+    assert shipped <= set(re.findall(r"^!(\w+)$", (folder / ".dockerignore").read_text(), re.MULTILINE))
 
 
 def test_traces_can_be_turned_on_from_outside() -> None:
