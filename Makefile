@@ -16,6 +16,7 @@ install: $(BIN)/.installed  ## Make .venv with `saga` in .venv/bin
 $(BIN)/.installed: requirements.lock pyproject.toml
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; say which with: make PY=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@echo "Installing into .venv (1.1 GB, half a minute or more) …"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PY) -m venv --clear .venv
 	@$(BIN)/python -m pip install -q --disable-pip-version-check uv
 	@$(BIN)/uv pip sync -q --compile-bytecode --python $(BIN)/python --require-hashes requirements.lock
@@ -114,4 +115,6 @@ compose-test: install  ## Start docker-compose.yml for real, and test it (needs 
 
 clean:               ## Delete .venv, all build results, and .saga with its data
 	@[ ! -x $(BIN)/saga ] || [ ! -d .saga ] || $(BIN)/saga down --data .saga
+	@if pgrep -f "^$(CURDIR)/$(BIN)/" >/dev/null 2>&1; then \
+		echo "A stack on another folder still runs from .venv: stop it first, with saga down --data FOLDER"; exit 1; fi
 	@rm -rf .venv .saga build contrast.html *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

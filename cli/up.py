@@ -142,7 +142,7 @@ def down(data: Path, port_offset: int | None = None) -> None:
     """Stop the stack on this data and wait for its end. Raises StackError if it doesn't, or has another offset."""
     known = state.running(data)
     if known is None:
-        print(f"Nothing runs on {data}.")
+        print(f"Nothing runs on {data}. A stack on another folder is stopped with --data, or SAGA_DATA.")
         return
     require_offset(known["urls"].get("gateway", ""), data, port_offset)
     with suppress(ProcessLookupError):  # it ends by itself just now

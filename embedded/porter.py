@@ -81,9 +81,12 @@ class Porter:
         self._behind = behind
         self._allowed = allowed
         self._places = asyncio.Semaphore(MOST_AT_ONCE)
+        self._meetings: set[asyncio.Task[None] | None] = set()  # asyncio itself forgets who waits for a stream
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
+        meeting = asyncio.current_task()
+        self._meetings.add(meeting)
         try:
             async with self._places:
                 await self._lead(reader, writer)
@@ -91,6 +94,7 @@ class Porter:
             pass  # the client left, or sent no whole request
         finally:
             writer.close()
+            self._meetings.discard(meeting)
 
     async def _lead(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         async with asyncio.timeout(HEAD_WITHIN):
@@ -107,11 +111,26 @@ class Porter:
             )
         try:
             request.write(passed_on)
-            sending = asyncio.create_task(_copy(reader, request))
-            await _copy(answer, writer)
-            sending.cancel()
+            await _pass_on(reader, request, answer, writer)
         finally:
             request.close()
+
+
+async def _pass_on(
+    reader: asyncio.StreamReader,
+    request: asyncio.StreamWriter,
+    answer: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+) -> None:
+    """Copy both ways until the answer is complete, or the client has left."""
+    sending, answering = (asyncio.create_task(_copy(*ways)) for ways in ((reader, request), (answer, writer)))
+    try:
+        await asyncio.wait((sending, answering), return_when=asyncio.FIRST_COMPLETED)
+        if not reader.at_eof():  # the server behind may have stopped listening, and still answer
+            await answering
+    finally:
+        sending.cancel()
+        answering.cancel()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

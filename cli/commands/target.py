@@ -112,7 +112,8 @@ def _from_folder(data: Path, environ: Mapping[str, str]) -> Target:
         state = _read(data / "state.json")
     except FileNotFoundError:
         raise StackError(
-            f"No running system found in {data}; start one with `saga up` or set SAGA_GATEWAY_URL"
+            f"No running system found in {data}: start one with `saga up`. If one runs elsewhere, name its folder with "
+            "--data or SAGA_DATA, or its gateway with SAGA_GATEWAY_URL"
         ) from None
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or error

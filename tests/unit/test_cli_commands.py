@@ -201,7 +201,10 @@ def fails_with(line: str, result: Result) -> None:
 
 
 def test_without_a_system_one_line_says_how_to_get_one() -> None:
-    line = "No running system found in .saga; start one with `saga up` or set SAGA_GATEWAY_URL"
+    line = (
+        "No running system found in .saga: start one with `saga up`. If one runs elsewhere, name its folder with "
+        "--data or SAGA_DATA, or its gateway with SAGA_GATEWAY_URL"
+    )
     fails_with(line, CliRunner().invoke(orders.app, "list"))
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+
 import pytest
 
-from embedded.porter import RequestRefused, admit
+from embedded.porter import RequestRefused, admit, stand
+
+pytestmark = pytest.mark.anyio
 
 LINK = ("Sec-Fetch-Site: cross-site", "Sec-Fetch-Mode: navigate", "Sec-Fetch-Dest: document")
 ALLOWED = frozenset({"shop.example"})
@@ -75,3 +80,41 @@ def test_a_request_is_passed_on_as_it_came_and_is_the_last_of_its_connection() -
     came = head("Connection: keep-alive, Upgrade", "Upgrade: h2c", "X-CSRF-Token: abc", "Content-Length: 2")
     fields = b"GET /namespaces HTTP/1.1\r\nHost: 127.0.0.1:8233\r\nX-CSRF-Token: abc\r\nContent-Length: 2\r\n"
     assert admit(came) == fields + b"Connection: close\r\n\r\n"
+
+
+async def test_a_client_that_leaves_takes_its_place_with_it_though_the_server_behind_is_silent() -> None:
+    gone = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # until the porter hangs up
+        gone.set()
+        writer.close()
+
+    behind = await asyncio.start_server(silent, "127.0.0.1", 0)
+    [door] = await stand({("127.0.0.1", 0): behind.sockets[0].getsockname()[:2]}, ALLOWED)
+    async with behind, door:
+        _, writer = await asyncio.open_connection(*door.sockets[0].getsockname()[:2])
+        writer.write(head() + b"\r\n\r\n")
+        await writer.drain()
+        await asyncio.sleep(0.1)
+        gc.collect()  # whoever waits for the server behind is not garbage
+        assert not gone.is_set()
+        writer.close()
+        await asyncio.wait_for(gone.wait(), 5)
+
+
+async def test_an_answer_is_complete_though_its_server_stopped_listening_to_the_request() -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\n\r\n" + b"a" * 500_000)
+        await writer.drain()
+        writer.close()
+
+    behind = await asyncio.start_server(deaf, "127.0.0.1", 0)
+    [door] = await stand({("127.0.0.1", 0): behind.sockets[0].getsockname()[:2]}, ALLOWED)
+    async with behind, door:
+        reader, writer = await asyncio.open_connection(*door.sockets[0].getsockname()[:2])
+        writer.write(head("Content-Length: 100000000") + b"\r\n\r\n" + b"b" * 100_000)
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert answer.count(b"a") >= 500_000
