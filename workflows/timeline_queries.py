@@ -9,20 +9,21 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from temporalio.client import Client, WorkflowExecutionStatus, WorkflowQueryFailedError
+from temporalio.client import Client, WorkflowExecution, WorkflowExecutionStatus, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from workflows.naming import workflow_id
 from workflows.temporal_errors import TemporalUnavailable, translated
 
 _CALL: Final = timedelta(seconds=1)  # the gateway's own time limit is not longer
+_RUNS: Final = 20  # of one workflow, which are counted together at most
 _TIMELINE: Final = "timeline"
 _STATUS: Final = "status"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkflowFacts:
-    """What Temporal tells of the latest run of an order's workflow."""
+    """What Temporal tells of the latest run of an order's workflow, and how long the histories of all runs are."""
 
     namespace: str
     id: str
@@ -30,6 +31,7 @@ class WorkflowFacts:
     type: str
     status: str  # RUNNING, COMPLETED, …
     history_events: int
+    history_of_all_runs: int | None  # events; None while a run is open, and if not all runs can be told
     waiting_for: str | None  # in its own words; None if it waits for nothing, or no worker answers
 
 
@@ -77,5 +79,24 @@ class WorkflowTimelines:
             type=found.workflow_type,
             status=found.status.name if found.status else "UNKNOWN",
             history_events=found.history_length,
+            history_of_all_runs=await self._history_of_all_runs(found),
             waiting_for=status.get("waitingFor"),
         )
+
+    async def _history_of_all_runs(self, latest: WorkflowExecution) -> int | None:
+        """The events of all runs of a closed workflow.
+
+        Temporal brings its list of runs up to date later. It is believed once it has the latest run as closed.
+        """
+        if latest.status is WorkflowExecutionStatus.RUNNING:
+            return None
+        query = f"WorkflowId = '{latest.id}'"
+        try:
+            listed = self._client.list_workflows(query, limit=_RUNS + 1, rpc_timeout=_CALL)
+            runs = {run.run_id: run async for run in listed}
+        except RPCError:
+            return None
+        open_runs = [run for run in runs.values() if run.status is WorkflowExecutionStatus.RUNNING]
+        if latest.run_id not in runs or open_runs or len(runs) > _RUNS:
+            return None
+        return sum(run.history_length for run in runs.values())

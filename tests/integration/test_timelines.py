@@ -129,6 +129,30 @@ def test_a_mirror_behind_the_event_logs_is_not_believed_until_it_has_caught_up(t
     play(temporal, test)
 
 
+def test_the_histories_of_all_runs_are_counted_once_all_are_closed(temporal: TemporalServer) -> None:
+    async def test(stage: Stage) -> None:
+        queries = WorkflowTimelines(stage.client)
+        story = Story(datetime.now(UTC))
+        handle = stage.client.get_workflow_handle(workflow_id(story.order_id))
+        mirrors = SagaMirrors(stage.client, payment_timeout=900, compensation_timeout=60)
+        lengths = {}
+        for events in ([story.created, story.approved, story.paid], [story.cancelled, story.refunded]):
+            await mirrors.record(story.order_id, events[:1])
+            under_way = await queries.facts(UUID(story.order_id))
+            assert under_way is not None and (under_way.status, under_way.history_of_all_runs) == ("RUNNING", None)
+            await mirrors.record(story.order_id, events[1:])
+            await handle.result()
+            told = await handle.describe()
+            lengths[told.run_id] = told.history_length
+        assert len(lengths) == 2
+        async with asyncio.timeout(30):
+            while (facts := await queries.facts(UUID(story.order_id))) and facts.history_of_all_runs is None:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)  # until the list of runs has both
+        assert facts is not None and facts.history_of_all_runs == sum(lengths.values())
+
+    play(temporal, test)
+
+
 def test_without_a_worker_and_without_temporal_the_event_logs_tell(temporal: TemporalServer) -> None:
     async def test(stage: Stage) -> None:
         order_id, events = await stage.mirrored()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -34,6 +35,7 @@ RUNNING = WorkflowFacts(
     type="SagaMirror",
     status="RUNNING",
     history_events=12,
+    history_of_all_runs=None,
     waiting_for="the payment, until noon",
 )
 
@@ -76,8 +78,14 @@ async def test_everything_that_is_known_of_a_saga_is_told(client: httpx.AsyncCli
         "messages": 3,
         "rows": {"orders": 2, "payments": 3},
         "transactions": 3,
-        "historyEvents": 12,
+        "historyEvents": None,  # the workflow's histories still grow
     }
+
+
+async def test_the_price_in_temporal_is_that_of_all_runs(client: httpx.AsyncClient, around: Neighbours) -> None:
+    around.timelines.known[ORDER] = replace(RUNNING, status="COMPLETED", history_of_all_runs=31)
+    told = (await client.get(SAGA)).json()
+    assert (told["workflow"]["historyEvents"], told["cost"]["historyEvents"]) == (12, 31)
 
 
 async def test_without_temporal_the_services_tell_the_rest(client: httpx.AsyncClient, around: Neighbours) -> None:

@@ -74,7 +74,7 @@ class OneSaga:
                     "payments": payment_costs.rows if payment_costs else None,
                 },
                 "transactions": _sum([each.transactions if each else None for each in costs]),
-                "historyEvents": workflow.history_events if workflow else None,
+                "historyEvents": workflow.history_of_all_runs if workflow else None,
             },
         }
 
