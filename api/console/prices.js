@@ -1,4 +1,4 @@
-/** Compare two sagas: the facts, which must be equal, and the prices, which are not. */
+/** Compare two sagas: the facts, which must be equal, and the prices, which differ. */
 
 import { coordinatorTag, h } from "./dom.js";
 import { count, duration, money } from "./format.js";
@@ -12,16 +12,17 @@ const FACTS = [
   ["Events of the order", (saga) => eventsOf(saga, "order")],
   ["Events of the payment", (saga) => eventsOf(saga, "payment")],
 ];
+// Each price with whether a ratio tells something of the coordinators: not where the provider's time is part of it.
 const PRICES = [
-  ["Time until the order is settled", settled, duration],
-  ["of it, the provider’s", provider, duration],
-  ["of it, the coordinator’s and the services’", (saga) => less(settled(saga), provider(saga)), duration],
-  ["Time from the cancellation to the refund", refunded, duration],
-  ["Messages published", ({ cost }) => cost?.messages, count],
-  ["Transactions that changed a row", ({ cost }) => cost?.transactions, count],
-  ["Rows in the order’s database", ({ cost }) => cost?.rows?.orders, count],
-  ["Rows in the payment’s database", ({ cost }) => cost?.rows?.payments, count],
-  ["Events in the workflow’s history", ({ cost, workflow }) => cost?.historyEvents ?? workflow?.historyEvents, count],
+  ["Time until the order is settled", settled, duration, false],
+  ["The provider’s share of that time", provider, duration, false],
+  ["The saga’s own share of that time", (saga) => less(settled(saga), provider(saga)), duration, true],
+  ["Time from cancellation to refund, with the provider’s", refunded, duration, false],
+  ["Messages published", ({ cost }) => cost?.messages, count, true],
+  ["Transactions that changed a row", ({ cost }) => cost?.transactions, count, true],
+  ["Rows in the order’s database", ({ cost }) => cost?.rows?.orders, count, true],
+  ["Rows in the payment’s database", ({ cost }) => cost?.rows?.payments, count, true],
+  ["Events in the histories of its workflow’s runs", ({ cost }) => cost?.historyEvents, count, true],
 ];
 
 function eventsOf({ events }, service) {
@@ -63,18 +64,20 @@ export function equalFacts(pair) {
   return section("facts", "What they leave is equal", "compared", heads, rows);
 }
 
+const ONE_RUN = "This is one run, no measurement: times differ from run to run. docs/contrast.md has measured figures.";
+
 /** A table of prices, with a bar for each. */
 export function prices(pair) {
-  const priced = PRICES.map(([name, read, write]) => ({ name, write, values: pair.map((saga) => read(saga) ?? null) }));
-  const rows = priced.filter(({ values }) => values.some((value) => value !== null)).map(({ name, write, values }) => {
+  const priced = PRICES.map(([name, read, write, compared]) => ({ name, write, compared, values: pair.map((saga) => read(saga) ?? null) }));
+  const rows = priced.filter(({ values }) => values.some((value) => value !== null)).map(({ name, write, compared, values }) => {
     const most = Math.max(...values.map((value) => value ?? 0), 1);
     return row([
       h("th", { scope: "row", role: "rowheader" }, name),
       values.map((value, index) => cell({ class: "price" }, h("span", { class: "figure" }, write(value)), bar(value, most, COORDINATORS[index]))),
-      cell({ class: "number" }, ratio(values)),
+      cell({ class: "number" }, compared ? ratio(values) : ""),
     ]);
   });
-  return section("prices", "What each cost is not", "priced", ["", ...COORDINATORS.map(coordinatorTag), "Ratio"], rows);
+  return section("prices", "What each cost", "priced", ["", ...COORDINATORS.map(coordinatorTag), "Ratio"], rows, ONE_RUN);
 }
 
 function bar(value, most, coordinator) {
@@ -97,13 +100,14 @@ function cell(properties, ...content) {
   return h("td", { role: "cell", ...properties }, content);
 }
 
-function section(kind, title, id, heads, rows) {
+function section(kind, title, id, heads, rows, hint = null) {
   const head = heads.map((text) => (text === "" ? cell({}) : h("th", { scope: "col", role: "columnheader", class: text === "Ratio" && "number" }, text)));
   const table = h("table", { role: "table" }, h("thead", { role: "rowgroup" }, row(head)), h("tbody", { role: "rowgroup" }, rows));
   return h(
     "section",
     { class: `comparison ${kind}`, "aria-labelledby": id },
     h("h2", { id }, title),
+    hint && h("p", { class: "hint" }, hint),
     h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `${title}: the table` }, table),
   );
 }

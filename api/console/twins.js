@@ -14,6 +14,7 @@ const COORDINATORS = ["choreography", "orchestration"];
 const SIDE_BY_SIDE = 1120; // pixels, from which on there is room for the facts between both lanes
 const MIDDLE = 160;
 const OFTEN = 250; // milliseconds between readings while a twin is under way
+const PRICED = 30_000; // milliseconds for which an ended saga's workflow is asked for until it has closed, too
 const ABOUT = {
   choreography: "Nobody is in charge. Services react to each other’s events, over RabbitMQ.",
   orchestration: "The workflow in Temporal is in charge. It has the services run one step after the other.",
@@ -90,7 +91,7 @@ class Twins {
   }
 
   #follow() {
-    Object.assign(this, { found: [null, null], seen: [0, 0], print: null });
+    Object.assign(this, { found: [null, null], seen: [0, 0], print: null, compared: null, endedAt: null, began: Date.now() });
     put(this.outcome);
     clearInterval(this.clock);
     this.clock = setInterval(() => this.#read(), OFTEN);
@@ -98,7 +99,7 @@ class Twins {
   }
 
   async #read() {
-    if (this.reading || !this.ids || this.#over()) return;
+    if (this.reading || !this.ids || this.#complete()) return;
     this.reading = true;
     const { ids } = this;
     try {
@@ -133,11 +134,22 @@ class Twins {
     return !this.cancel || this.found.every((each) => each.order.status !== "PAID");
   }
 
+  /** Whether nothing more is to be read: workflows close, and are counted, a moment after their sagas are over. */
+  #complete() {
+    if (!this.#over()) return false;
+    this.endedAt ??= Date.now();
+    const told = this.found.every(({ cost }) => cost?.historyEvents !== null);
+    return told || Date.now() > this.endedAt + PRICED;
+  }
+
   #show() {
     this.#draw();
     if (!this.#over()) return say(this.spoken, "Both sagas are under way.");
-    clearInterval(this.clock);
+    if (this.#complete()) clearInterval(this.clock);
     say(this.spoken, "Both sagas are over. Below is what is equal, and what each cost.");
+    const print = JSON.stringify(this.found);
+    if (print === this.compared) return undefined;
+    this.compared = print;
     return put(this.outcome, equalFacts(this.found), prices(this.found));
   }
 

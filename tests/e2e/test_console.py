@@ -134,10 +134,17 @@ def test_twins_end_with_equal_facts_and_with_prices(page: Page, stack: Stack) ->
     assert [line.removeprefix("=").strip() for line in lines] == told
     for lane, hub in (("choreography", "RabbitMQ"), ("orchestration", "Temporal")):
         expect(page.get_by_role("region", name=lane, exact=True).locator(".head.hub .name")).to_have_text(hub)
-    prices = page.get_by_role("region", name="What each cost is not", exact=True)
+    prices = page.get_by_role("region", name="What each cost", exact=True)
     expect(prices.get_by_role("row", name=re.compile("Messages published"))).to_contain_text(re.compile(r"\d"))
+    history = prices.get_by_role("row", name=re.compile("histories of its workflow"))
+    expect(history.locator(".figure")).to_have_text([re.compile(r"^\d+$")] * 2)
+    counted = history.locator(".figure").all_inner_texts()
+    for figure, order_id in zip(counted, page.url.split("/")[-2:], strict=True):
+        saga = httpx.get(f"{stack.gateway}/api/console/sagas/{order_id}").json()
+        assert int(figure) == saga["cost"]["historyEvents"] > saga["workflow"]["historyEvents"]  # of the last run
     page.reload()
     expect(page.get_by_role("region", name="What they leave is equal", exact=True)).to_be_visible()
+    expect(history.locator(".figure")).to_have_text(counted)
 
 
 def test_a_dead_letter_is_seen_fails_again_and_is_handled_when_its_cause_is_mended(page: Page, stack: Stack) -> None:

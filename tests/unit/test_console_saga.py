@@ -84,8 +84,17 @@ async def test_everything_that_is_known_of_a_saga_is_told(client: httpx.AsyncCli
 
 async def test_the_price_in_temporal_is_that_of_all_runs(client: httpx.AsyncClient, around: Neighbours) -> None:
     around.timelines.known[ORDER] = replace(RUNNING, status="COMPLETED", history_of_all_runs=31)
+    around.timelines.tell(ORDER, CREATED, APPROVED)
     told = (await client.get(SAGA)).json()
     assert (told["workflow"]["historyEvents"], told["cost"]["historyEvents"]) == (12, 31)
+
+
+async def test_there_is_no_price_in_temporal_while_a_workflow_lacks_an_event(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    around.timelines.known[ORDER] = replace(RUNNING, status="COMPLETED", history_of_all_runs=31)
+    around.timelines.tell(ORDER, CREATED)  # another run begins when the mirror hears of the other event
+    assert (await client.get(SAGA)).json()["cost"]["historyEvents"] is None
 
 
 async def test_without_temporal_the_services_tell_the_rest(client: httpx.AsyncClient, around: Neighbours) -> None:

@@ -51,12 +51,11 @@ class OneSaga:
     async def read(self, order_id: UUID, correlation_id: str) -> dict[str, Any]:
         """The saga in wire form. An order that was accepted a moment ago is waited for. Raises Problem if unknown."""
         order = await self._order(order_id, correlation_id)
-        payment, timeline, order_costs, payment_costs, workflow = await asyncio.gather(
+        payment, (timeline, workflow), order_costs, payment_costs = await asyncio.gather(
             self._ask(self._queries.payments, f"/payments/order/{order_id}", correlation_id),
-            self._timeline(order_id, correlation_id),
+            self._story(order_id, correlation_id),
             self._costs(self._queries.orders, f"/orders/{order_id}/costs", correlation_id),
             self._costs(self._queries.payments, f"/payments/order/{order_id}/costs", correlation_id),
-            self._workflow(order_id),
         )
         costs = (order_costs, payment_costs)
         unpublished = {str(event_id) for each in costs if each for event_id in each.unpublished}
@@ -74,7 +73,7 @@ class OneSaga:
                     "payments": payment_costs.rows if payment_costs else None,
                 },
                 "transactions": _sum([each.transactions if each else None for each in costs]),
-                "historyEvents": workflow.history_of_all_runs if workflow else None,
+                "historyEvents": _history(timeline, workflow),
             },
         }
 
@@ -86,6 +85,11 @@ class OneSaga:
                 raise
             return None
         return found
+
+    async def _story(self, order_id: UUID, correlation_id: str) -> tuple[dict[str, Any], WorkflowFacts | None]:
+        """The timeline, and then the workflow: what is told of its runs is no older than the timeline."""
+        timeline = await self._timeline(order_id, correlation_id)
+        return timeline, await self._workflow(order_id)
 
     async def _timeline(self, order_id: UUID, correlation_id: str) -> dict[str, Any]:
         try:
@@ -122,6 +126,11 @@ class OneSaga:
             "historyEvents": workflow.history_events,
             "url": f"{self._temporal_ui.rstrip('/')}/{page}" if self._temporal_ui else None,
         }
+
+
+def _history(timeline: Mapping[str, Any], workflow: WorkflowFacts | None) -> int | None:
+    """The events of all runs, if the workflow knows every logged event. Else a further run may be about to begin."""
+    return workflow.history_of_all_runs if workflow and timeline.get("source") == "workflow" else None
 
 
 def messages(timeline: Mapping[str, Any], order: Mapping[str, Any] | None) -> int | None:
