@@ -17,6 +17,7 @@ export function ask({ title, text, action, dangerous = false, extra = null }) {
       h("button", { value: "yes", class: dangerous ? "dangerous" : "primary" }, action),
     ),
   );
+  const opener = document.activeElement;
   const dialog = h("dialog", { "aria-labelledby": "dialog-title" }, form);
   document.body.append(dialog);
   dialog.showModal();
@@ -24,8 +25,15 @@ export function ask({ title, text, action, dangerous = false, extra = null }) {
     dialog.addEventListener("close", () => {
       resolve(dialog.returnValue === "yes" ? Object.fromEntries(new FormData(form)) : null);
       dialog.remove();
+      focusOn(opener);
     });
   });
+}
+
+/** Give the focus back: to the element itself, or to the one that is in its place since the view was drawn anew. */
+function focusOn(element) {
+  if (element.isConnected) element.focus({ preventScroll: true });
+  else if (element.dataset.act) document.querySelector(`[data-act="${CSS.escape(element.dataset.act)}"]`)?.focus({ preventScroll: true });
 }
 
 /** Short messages at the foot of the page. They go after a while; one that says what to do about an error stays. */
