@@ -116,6 +116,10 @@ def test_every_command_does_its_work_or_says_what_it_lacks(saga: str, running: W
     use("audit", options=("--timelines", "0"), said="Seen:")
     use("help", options=("order", "list"), said="saga order list")
     use("keys", "new", options=("--name", "shop", "--role", "client"), said="shop:client:")
+    use("reconcile", said="[Rr]econcil")
+    for act in ("import", "export", "compare"):
+        use("migrate", act, options=("orders",), code=1, said="SAGA_ORIGINAL_ORDERS_DATABASE_URL is not set")
+    use("migrate", "queues", options=("order-service",), code=1, said="order-service")
     use("up", options=data, code=1, said="install")
     use("down", options=data, said="Nothing runs on")
     use("status", options=data, code=1, said="Nothing runs on")
@@ -123,7 +127,7 @@ def test_every_command_does_its_work_or_says_what_it_lacks(saga: str, running: W
     use("contrast", code=1, said="run `make contrast` in a checkout of the project")
     used.add(("run",))  # all four processes run by it
 
-    groups = {("order",), ("dead-letters",), ("events",), ("keys",)}
+    groups = {("order",), ("dead-letters",), ("events",), ("keys",), ("migrate",)}
     assert used == set(commands()) - groups - {()}
 
 
