@@ -56,10 +56,10 @@ export class AuditMeter {
   #show({ holds, checks, waiting, leftOut }) {
     const broken = checks.filter((check) => check.violations > 0);
     this.element.className = `audit ${holds ? "holds" : "broken"}`;
-    say(this.verdict, holds ? "Every invariant holds" : `${counted(broken.length, "invariant")} violated`);
+    say(this.verdict, holds ? `${counted(checks.length, "check")} hold` : `${counted(broken.length, "invariant")} violated`);
     this.#mark(holds ? "holds" : "broken");
-    say(this.when, `${counted(checks.length, "check")}, last at ${moment(new Date().toISOString()).slice(11)}. ${counted(waiting, "event")} on the way to the broker.`);
-    const details = h("details", { open: !holds }, h("summary", {}, "What was checked"), h("ul", { class: "checks" }, checks.map(check)), leftOut?.length > 0 && h("p", { class: "hint" }, "On the command line, ", h("code", {}, "saga audit"), ` also looks at: ${leftOut.join(", ")}.`));
+    put(this.when, `Last at ${moment(new Date().toISOString()).slice(11)}. ${counted(waiting, "event")} on the way to the broker.`, leftOut?.length > 0 && [" ", h("code", {}, "saga audit"), ` makes the others: ${leftOut.join(", ")}.`]);
+    const details = h("details", { open: !holds }, h("summary", {}, "What was checked"), h("ul", { class: "checks" }, checks.map(check)));
     if (holds && this.checks.querySelector("details")?.open) details.open = true;
     put(this.checks, details);
   }

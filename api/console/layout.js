@@ -16,12 +16,13 @@ const NAMES = 34; // pixels for that
 /**
  * `{width, height, lanes: [{…, x}], rows: [{…step, y, x1, x2, number}], gaps: [{y, height, label}], bars, names: [y]}`.
  *
- * `commitsAt`, if given, are the positions that the commits of some events must not come before: `{key: y}`.
+ * `commitsAt`, if given, are the positions that the commits of some events must not come before: `{key: y}`. `columns`: for how
+ * many lanes there must be room.
  */
-export function layOut(story, width, commitsAt = {}) {
-  const narrow = (width - 82) / story.lanes.length < ROOMY;
+export function layOut(story, width, commitsAt = {}, columns = story.lanes.length) {
+  const narrow = (width - 82) / columns < ROOMY;
   const gutter = narrow ? 50 : 74; // for the times at the left
-  const gap = Math.min(WIDEST, Math.max(NARROWEST, (width - gutter - 8) / story.lanes.length));
+  const gap = Math.min(WIDEST, Math.max(NARROWEST, (width - gutter - 8) / columns));
   const lanes = story.lanes.map((lane, index) => ({ ...lane, x: Math.round(gutter + gap * (index + 0.5)) }));
   const at = Object.fromEntries(lanes.map((lane) => [lane.key, lane.x]));
   const placed = placeRows(story.steps, commitsAt);

@@ -9,6 +9,7 @@ import { fromOrder } from "./store.js";
 import { totalsStrip } from "./totals.js";
 
 const SHOWN = 100; // rows
+const SOON = 300; // milliseconds from a change of the rows to the totals
 const BUSY = 40; // sagas started a second, from which on rows would only flicker
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const COORDINATORS = [["", "both"], ["choreography", "choreography"], ["orchestration", "orchestration"]];
@@ -22,6 +23,8 @@ export function list(context) {
 class ListPage {
   #rows = new Rows();
   #frame = 0;
+  #tallying = null;
+  #pace = SOON;
   #busy = null; // what stands in place of the rows while too many sagas move
   #found = { sagas: [], total: null }; // what the gateway finds by the filter, beyond the newest that the page keeps
   #asked = 0;
@@ -45,6 +48,7 @@ class ListPage {
     const ended = new AbortController();
     const later = () => (this.#frame ||= requestAnimationFrame(() => this.#draw()));
     for (const event of ["change", "totals"]) store.addEventListener(event, later, ended);
+    store.addEventListener("change", () => this.#tally(), ended);
     store.addEventListener("refused", (event) => put(this.body, failed(event.detail, () => store.read())), ended);
     const clocks = [
       setInterval(() => this.#rows.age(), 1000),
@@ -53,8 +57,21 @@ class ListPage {
     this.stop = () => {
       ended.abort();
       clocks.forEach((clock) => clearInterval(clock));
+      clearTimeout(this.#tallying);
       cancelAnimationFrame(this.#frame);
     };
+  }
+
+  /** Read the totals soon after the rows have changed, but so that the reading takes a tenth of the time at most. */
+  #tally() {
+    const { store } = this.context;
+    if (this.#tallying || store.busy(BUSY)) return;
+    this.#tallying = setTimeout(async () => {
+      const began = performance.now();
+      await store.readTotals().catch(() => {});
+      this.#pace = Math.max(SOON, 10 * (performance.now() - began));
+      this.#tallying = null;
+    }, this.#pace);
   }
 
   #filters() {

@@ -15,8 +15,8 @@ const FACTS = [
 // Each price with whether a ratio tells something of the coordinators: not where the provider's time is part of it.
 const PRICES = [
   ["Time until the order is settled", settled, duration, false],
-  ["The provider’s share of that time", provider, duration, false],
-  ["The saga’s own share of that time", (saga) => less(settled(saga), provider(saga)), duration, true],
+  ["Time that the provider took of it", provider, duration, false],
+  ["Time until settled, without the provider’s", (saga) => less(settled(saga), provider(saga)), duration, true],
   ["Time from cancellation to refund, with the provider’s", refunded, duration, false],
   ["Messages published", ({ cost }) => cost?.messages, count, true],
   ["Transactions that changed a row", ({ cost }) => cost?.transactions, count, true],

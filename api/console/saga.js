@@ -3,7 +3,7 @@
 import { ask, failed, loading } from "./dialogs.js";
 import { coordinatorTag, h, put, putInPlace, say, statusTag } from "./dom.js";
 import { counted, duration, moment, money } from "./format.js";
-import { draw, save, table } from "./sequence.js";
+import { draw, legend, save, table } from "./sequence.js";
 import { coordinatorOf, shorten, tell } from "./story.js";
 
 const NARROW = 480; // pixels, below which the client and the gateway share a lane
@@ -31,9 +31,8 @@ class SagaPage {
       this.head,
       this.spoken,
       this.drawing,
-      legend(),
-      h("section", { "aria-labelledby": "told" }, h("h2", { id: "told" }, "The same story as a table"), this.table),
     );
+    this.told = [legend(), h("section", { "aria-labelledby": "told" }, h("h2", { id: "told" }, "The same story as a table"), this.table)];
     this.changed = (event) => {
       if (event.detail === null || event.detail.includes(orderId)) this.#later();
     };
@@ -70,12 +69,14 @@ class SagaPage {
       Object.assign(this, { print, found, letters, story: tell(found, letters) });
       this.#show();
     } catch (error) {
-      if (!this.stopped && !this.found) put(this.drawing, failed(error, () => this.#read()));
+      if (this.stopped || this.found) return;
+      put(this.drawing, error.status === 404 ? unknown(this.orderId) : failed(error, () => this.#read()));
     }
   }
 
   #show() {
     const { found, story } = this;
+    if (!this.table.isConnected) this.element.append(...this.told);
     putInPlace(this.head, facts(found, this.letters), this.#actions());
     say(this.spoken, `The order is ${found.order?.status ?? "accepted"}, its payment ${found.payment?.status ?? "not begun"}.`);
     this.#draw();
@@ -127,6 +128,10 @@ class SagaPage {
   }
 }
 
+function unknown(orderId) {
+  return h("div", { class: "problem", role: "alert" }, h("p", {}, `There is no order ${orderId}, or it is another customer’s.`), h("a", { class: "button quiet", href: "#/" }, "All sagas"));
+}
+
 /** A saga, and whether it is over. */
 export async function readSaga(api, orderId) {
   const found = await api.get(`/api/console/sagas/${orderId}`);
@@ -168,16 +173,4 @@ function facts(found, letters) {
     letters.length > 0 &&
       h("p", { class: "waits bad", role: "alert" }, `${counted(letters.length, "message")} of this saga could not be handled. `, h("a", { href: `#/letters/${letters[0].id}` }, "See why, and redrive")),
   ];
-}
-
-function legend() {
-  const entry = (kind, text) => h("li", { class: kind }, text);
-  return h(
-    "ul",
-    { class: "legend", "aria-label": "Legend" },
-    entry("recorded", "recorded: a commit in an event log, with its time"),
-    entry("follows", "follows from it by the rules of the saga"),
-    entry("undo", "compensation"),
-    entry("heard", "heard by who only listens"),
-  );
 }

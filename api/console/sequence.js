@@ -5,12 +5,13 @@ import { elapsed } from "./format.js";
 import { layOut } from "./layout.js";
 
 const MONO = 6.7; // pixels a character, at the size of labels
+const CLOSEST = 0.82; // of that, below which a label is hard to read
 const MARGIN = 10;
 const LONGEST = 84; // characters of a note
 
 /** The SVG of a story. `from`: how many steps were seen before, so that only newer ones appear softly. */
-export function draw(story, width, { title, commitsAt, from = Infinity } = {}) {
-  const plan = layOut(story, width, commitsAt);
+export function draw(story, width, { title, commitsAt, columns, from = Infinity } = {}) {
+  const plan = layOut(story, width, commitsAt, columns);
   const svg = s(
     "svg",
     {
@@ -83,10 +84,20 @@ function step(row, plan, fresh) {
 function arrow(row, plan) {
   const right = row.x2 > row.x1;
   const [x1, x2] = right ? [row.x1 + 5, row.x2 - 5] : [row.x1 - 5, row.x2 + 5];
-  const label = { class: "label", ...anchored((x1 + x2) / 2, row.label.length * MONO, plan), y: row.y - 5 };
+  const { text, ...fitted } = plan.narrow ? { text: row.label } : fit(row.label, Math.abs(x2 - x1));
+  const room = fitted.textLength ?? text.length * MONO;
+  const label = { class: "label", ...anchored((x1 + x2) / 2, room, plan), ...fitted, y: row.y - 7 };
   const told = row.xTold !== null && s("circle", { class: "told", cx: row.xTold, cy: row.y, r: 3 });
   const line = s("line", { class: "line", x1, y1: row.y, x2, y2: row.y, "marker-end": "url(#seq-tip)" });
-  return [line, s("text", label, row.label), told].filter(Boolean);
+  return [line, s("text", label, text !== row.label && s("title", {}, row.label), text), told].filter(Boolean);
+}
+
+/** A label no wider than its arrow: drawn closer as far as it stays readable, and then cut. */
+function fit(label, room) {
+  if (label.length * MONO <= room) return { text: label };
+  const most = Math.floor(room / (MONO * CLOSEST));
+  const text = label.length > most ? `${label.slice(0, most - 1)}…` : label;
+  return { text, textLength: Math.min(room, text.length * MONO), lengthAdjust: "spacingAndGlyphs" };
 }
 
 /** A text about this point that stays inside the drawing. */
@@ -105,6 +116,19 @@ function note(row, plan) {
   const words = s("text", { class: "label", x: x + 23, y: row.y + 4 }, s("tspan", {}, text));
   if (row.status) words.append(s("tspan", { class: `becomes ${row.status.toLowerCase()}`, dx: 8 }, row.status));
   return [box, mark, words];
+}
+
+/** What the marks of a drawing mean. `listeners`: whether who only listens is drawn. */
+export function legend({ listeners = true } = {}) {
+  const entry = (kind, text) => h("li", { class: kind }, text);
+  return h(
+    "ul",
+    { class: "legend", "aria-label": "Legend" },
+    entry("recorded", "recorded: a commit in an event log, with its time"),
+    entry("follows", "follows from it by the rules of the saga"),
+    entry("undo", "compensation"),
+    listeners && entry("heard", "heard by who only listens"),
+  );
 }
 
 /** The same story as a table. */

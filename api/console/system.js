@@ -7,6 +7,7 @@ import { h, put, putInPlace } from "./dom.js";
 import { counted } from "./format.js";
 
 const EVERY = 2000; // milliseconds
+const NOTICED = 1500; // milliseconds that the gateway may take to see that a part is broken
 const ABOUT = {
   gateway: "takes orders, answers queries; owns nothing",
   order: "owns the orders, and their database",
@@ -25,7 +26,7 @@ export function system(context) {
 
 class SystemPage {
   constructor(context) {
-    this.context = context;
+    Object.assign(this, { context, shown: [], broken: {} }); // `broken`: the part that was broken last
     this.meter = new AuditMeter(context);
     this.parts = h("div", { class: "each" }, loading("the parts"));
     this.breakIt = Boolean(context.api.session?.breakIt);
@@ -50,10 +51,7 @@ class SystemPage {
     this.reading = true;
     try {
       const { parts } = await this.context.api.get("/api/console/parts");
-      const print = JSON.stringify(parts);
-      if (this.stopped || print === this.print) return;
-      this.print = print;
-      putInPlace(this.parts, parts.map((part) => this.#part(part)));
+      if (!this.stopped) this.#show(parts);
     } catch (error) {
       if (this.stopped) return;
       this.print = null;
@@ -61,6 +59,15 @@ class SystemPage {
     } finally {
       this.reading = false;
     }
+  }
+
+  #show(parts) {
+    const { name, state, until } = this.broken;
+    this.shown = parts.map((part) => (part.name === name && part.state === "ok" && Date.now() < until ? { ...part, state } : part));
+    const print = JSON.stringify(this.shown);
+    if (print === this.print) return;
+    this.print = print;
+    putInPlace(this.parts, this.shown.map((part) => this.#part(part)));
   }
 
   #part({ name, state, detail, restarts }) {
@@ -81,7 +88,9 @@ class SystemPage {
   }
 
   async #break(name, kind) {
-    if (await breakPart(this.context, name, kind)) this.meter.watch();
-    this.#read();
+    if (!(await breakPart(this.context, name, kind))) return;
+    this.broken = { name, state: kind === "freeze" ? "frozen" : "down", until: Date.now() + NOTICED };
+    this.#show(this.shown);
+    this.meter.watch();
   }
 }

@@ -7,7 +7,7 @@ import { align } from "./layout.js";
 import { customer, orderFields } from "./place.js";
 import { equalFacts, prices } from "./prices.js";
 import { readSaga } from "./saga.js";
-import { draw } from "./sequence.js";
+import { draw, legend } from "./sequence.js";
 import { shorten, tell } from "./story.js";
 
 const COORDINATORS = ["choreography", "orchestration"];
@@ -15,6 +15,8 @@ const SIDE_BY_SIDE = 1120; // pixels, from which on there is room for the facts 
 const MIDDLE = 160;
 const OFTEN = 250; // milliseconds between readings while a twin is under way
 const PRICED = 30_000; // milliseconds for which an ended saga's workflow is asked for until it has closed, too
+const LISTENERS =
+  "A mirror in Temporal follows the choreographed saga for its timers, so that saga has workflow events, too. The orchestrated saga’s events are published as well, for services that listen; none of its own steps waits for them.";
 const ABOUT = {
   choreography: "Nobody is in charge. Services react to each other’s events, over RabbitMQ.",
   orchestration: "The workflow in Temporal is in charge. It has the services run one step after the other.",
@@ -30,6 +32,7 @@ class Twins {
     Object.assign(this, { context, ids, found: [null, null], seen: [0, 0] });
     this.stage = h("div", { class: "stage" });
     this.spoken = h("p", { class: "unseen", role: "status" });
+    this.notes = h("div", { class: "stack" });
     this.outcome = h("div", { class: "outcome" });
     this.element = h(
       "article",
@@ -38,6 +41,7 @@ class Twins {
       this.#form(),
       this.spoken,
       this.stage,
+      this.notes,
       this.outcome,
     );
     this.resized = new ResizeObserver(() => this.#draw());
@@ -93,9 +97,21 @@ class Twins {
   #follow() {
     Object.assign(this, { found: [null, null], seen: [0, 0], print: null, compared: null, endedAt: null, began: Date.now() });
     put(this.outcome);
+    put(this.notes, legend({ listeners: false }), h("p", { class: "hint" }, LISTENERS));
     clearInterval(this.clock);
-    this.clock = setInterval(() => this.#read(), OFTEN);
+    this.clock = setInterval(() => this.#tick(), OFTEN);
     this.#read();
+  }
+
+  #tick() {
+    this.stage.querySelectorAll(".clock").forEach((clock, index) => say(clock, this.#took(this.found[index])));
+    this.#read();
+  }
+
+  /** How long a saga took; while it is under way, how long it has run by this page's clock. */
+  #took({ over, cost, events }) {
+    if (over && cost) return duration(cost.durationMs);
+    return duration(Math.max(0, Date.now() - (events[0] ? Date.parse(events[0].at) : this.began)));
   }
 
   async #read() {
@@ -162,9 +178,10 @@ class Twins {
     const room = beside ? (width - MIDDLE) / 2 - 2 : width - 2;
     const stories = this.found.map((found) => shorten(tell(found)));
     const commitsAt = beside ? align(...stories) : {};
-    const drawn = stories.map((story, index) => draw(story, room, { title: titleOf(story), commitsAt, from: this.seen[index] || Infinity }));
+    const columns = Math.max(...stories.map((story) => story.lanes.length)); // one scale for both
+    const drawn = stories.map((story, index) => draw(story, room, { title: titleOf(story), commitsAt, columns, from: this.seen[index] || Infinity }));
     this.seen = stories.map((story) => story.steps.length);
-    const lanes = drawn.map(({ svg }, index) => lane(COORDINATORS[index], this.found[index], this.ids[index], svg));
+    const lanes = drawn.map(({ svg }, index) => lane(COORDINATORS[index], this.found[index], this.ids[index], svg, this.#took(this.found[index])));
     this.stage.classList.toggle("beside", beside);
     put(this.stage, lanes[0], beside && middle(drawn.map(({ plan }) => plan)), lanes[1]);
   }
@@ -188,11 +205,11 @@ function titleOf(story) {
   return `${story.orchestrated ? "Orchestration" : "Choreography"}: ${counted(story.steps.length, "step")}. The order's own page has them as a table.`;
 }
 
-function lane(coordinator, found, orderId, svg) {
+function lane(coordinator, found, orderId, svg, took) {
   return h(
     "section",
     { class: `lane ${coordinator}`, "aria-label": coordinator },
-    h("h2", {}, coordinatorTag(coordinator), h("span", { class: "clock" }, found.cost ? duration(found.cost.durationMs) : "")),
+    h("h2", {}, coordinatorTag(coordinator), h("span", { class: "clock" }, took)),
     h("p", {}, ABOUT[coordinator]),
     h("p", { class: "line" }, statusTag(found.order?.status ?? "PENDING_PAYMENT"), found.payment && [" payment ", statusTag(found.payment.status)], " ", found.waitsFor && h("span", {}, `waits for ${found.waitsFor}`), " ", h("a", { href: `#/orders/${orderId}` }, "its own page")),
     h("div", { class: "drawing", tabindex: "0", role: "region", "aria-label": `Sequence diagram of ${coordinator}` }, svg),

@@ -199,12 +199,12 @@ def test_the_payment_service_is_killed_in_mid_flight_and_every_saga_ends(page: P
     expect(part).to_contain_text(f"started again {restarts + 1} time")
     expect(part.locator(".state")).to_have_text("up")
     expect(page.locator(".breaking")).to_contain_text("0 under way", timeout=60_000)
-    expect(page.locator(".audit .verdict")).to_have_text("Every invariant holds")
+    expect(page.locator(".audit .verdict")).to_have_text(re.compile(r"^\d+ checks hold$"))
 
 
 def test_the_audit_says_that_it_waits_while_a_service_is_frozen(page: Page) -> None:
     page.get_by_role("link", name="System", exact=True).click()
-    expect(page.locator(".audit .verdict")).to_have_text("Every invariant holds")
+    expect(page.locator(".audit .verdict")).to_have_text(re.compile(r"^\d+ checks hold$"))
     page.get_by_role("button", name="Freeze payment").click()
     page.get_by_label("Seconds").fill("8")
     page.get_by_role("button", name="Freeze it").click()
@@ -212,7 +212,7 @@ def test_the_audit_says_that_it_waits_while_a_service_is_frozen(page: Page) -> N
     page.get_by_role("button", name="Audit now").click()
     expect(page.locator(".audit .verdict")).to_have_text(re.compile("Waiting for a service"))
     expect(page.get_by_role("region", name="payment", exact=True).locator(".state")).to_have_text("up")
-    expect(page.locator(".audit .verdict")).to_have_text("Every invariant holds")
+    expect(page.locator(".audit .verdict")).to_have_text(re.compile(r"^\d+ checks hold$"))
 
 
 def test_a_stream_that_is_cut_is_taken_up_again(page: Page, stack: Stack) -> None:
