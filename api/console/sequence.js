@@ -5,7 +5,7 @@ import { elapsed } from "./format.js";
 import { layOut } from "./layout.js";
 
 const MONO = 6.7; // pixels a character, at the size of labels
-const CLOSEST = 0.82; // of that, below which a label is hard to read
+const CLOSEST = 0.78; // of that, below which a label is hard to read
 const MARGIN = 10;
 const LONGEST = 84; // characters of a note
 

@@ -113,10 +113,20 @@ def test_a_paid_order_is_cancelled_and_its_money_comes_back(page: Page, stack: S
     expect(page.get_by_role("button", name="Cancel the order")).to_have_count(0)
 
 
+def test_an_order_that_nobody_knows_leads_back_to_all_sagas(page: Page, stack: Stack) -> None:
+    visit(page, stack, f"#/orders/{uuid4()}")
+    expect(page.get_by_role("alert")).to_contain_text("There is no order")
+    expect(page.get_by_role("list", name="Legend")).to_have_count(0)
+    page.get_by_role("alert").get_by_role("link", name="All sagas").click()
+    expect(page.get_by_role("heading", name="Sagas", exact=True)).to_be_attached()
+
+
 def test_twins_end_with_equal_facts_and_with_prices(page: Page, stack: Stack) -> None:
     page.get_by_role("link", name="Twins", exact=True).click()
     page.get_by_label("Cancel it once it is paid").check()
     page.get_by_role("button", name="Run both").click()
+    expect(page.locator(".clock")).to_have_text([re.compile(r"^[1-9]")] * 2)
+    expect(page.get_by_role("list", name="Legend")).to_be_visible()
     facts = page.get_by_role("region", name="What they leave is equal", exact=True)
     expect(facts).to_be_visible()
     rows = [re.split(r"\s*[\n\t]+\s*", text.strip()) for text in facts.locator("tbody tr").all_inner_texts()]

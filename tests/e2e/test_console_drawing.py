@@ -124,6 +124,24 @@ def test_steps_run_down_without_touching_each_other(
         assert not [y for y in heights if gap["y"] < y < gap["y"] + gap["height"]]
 
 
+@pytest.mark.parametrize("width", [530, 590, 1240])
+@pytest.mark.parametrize("coordinator", BOTH)
+def test_labels_are_no_wider_than_their_arrows(page: Page, coordinator: Coordinator, width: int) -> None:
+    wider = page.evaluate(
+        """async ([saga, width]) => {
+            const [{ shorten, tell }, { draw }] = [await import("/story.js"), await import("/sequence.js")];
+            const { svg } = draw(width < 1000 ? shorten(tell(saga)) : tell(saga), width, { title: "A saga" });
+            document.querySelector("main").append(svg);
+            const arrows = [...svg.querySelectorAll(".step.arrow")];
+            if (arrows.length < 16) throw new Error("too few arrows");
+            const widths = (arrow) => [".label", ".line"].map((name) => arrow.querySelector(name).getBBox().width);
+            return arrows.filter((arrow) => widths(arrow)[0] > widths(arrow)[1] + 1).map((arrow) => arrow.textContent);
+        }""",
+        [told(coordinator, REFUNDED), width],
+    )
+    assert wider == []
+
+
 @pytest.mark.parametrize("events", STORIES)
 def test_equal_events_of_twins_lie_on_one_line(page: Page, events: tuple[EventType, ...]) -> None:
     pair = [call(page, "story.js", "shorten", story(page, told(each, events))) for each in BOTH]
