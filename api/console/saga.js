@@ -118,12 +118,13 @@ class SagaPage {
     const paid = order.status === "PAID";
     const amount = money(order.total, order.currency);
     const text = paid ? `${amount} were captured, and go back to the customer.` : "If the charge is under way, it is voided or given back.";
-    if (!(await ask({ title: "Cancel this order?", text, action: paid ? "Cancel and refund" : "Cancel the order", dangerous: true }))) return;
+    const sure = await ask({ title: "Cancel this order?", text, action: paid ? "Cancel and refund" : "Cancel the order", dangerous: true });
+    if (!sure) return this.head.querySelector('[data-act="cancel"]')?.focus(); // the button may have been drawn anew meanwhile
     try {
       await this.context.api.patch(`/api/orders/${this.orderId}/cancel`);
-      this.#later();
+      return this.#later();
     } catch (error) {
-      this.context.notices.complain(error);
+      return this.context.notices.complain(error);
     }
   }
 }
