@@ -151,7 +151,7 @@ def test_twins_end_with_equal_facts_and_with_prices(page: Page, stack: Stack) ->
     counted = history.locator(".figure").all_inner_texts()
     for figure, order_id in zip(counted, page.url.split("/")[-2:], strict=True):
         saga = httpx.get(f"{stack.gateway}/api/console/sagas/{order_id}").json()
-        assert int(figure) == saga["cost"]["historyEvents"] > saga["workflow"]["historyEvents"]  # of the last run
+        assert int(figure) == saga["cost"]["historyEvents"] >= saga["workflow"]["historyEvents"] > 0
     page.reload()
     expect(page.get_by_role("region", name="What they leave is equal", exact=True)).to_be_visible()
     expect(history.locator(".figure")).to_have_text(counted)
