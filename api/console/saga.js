@@ -118,13 +118,12 @@ class SagaPage {
     const paid = order.status === "PAID";
     const amount = money(order.total, order.currency);
     const text = paid ? `${amount} were captured, and go back to the customer.` : "If the charge is under way, it is voided or given back.";
-    const sure = await ask({ title: "Cancel this order?", text, action: paid ? "Cancel and refund" : "Cancel the order", dangerous: true });
-    if (!sure) return this.head.querySelector('[data-act="cancel"]')?.focus(); // the button may have been drawn anew meanwhile
+    if (!(await ask({ title: "Cancel this order?", text, action: paid ? "Cancel and refund" : "Cancel the order", dangerous: true }))) return;
     try {
       await this.context.api.patch(`/api/orders/${this.orderId}/cancel`);
-      return this.#later();
+      this.#later();
     } catch (error) {
-      return this.context.notices.complain(error);
+      this.context.notices.complain(error);
     }
   }
 }
