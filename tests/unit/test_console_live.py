@@ -353,7 +353,7 @@ async def test_a_stream_begins_tells_and_stays_awake(client: httpx.AsyncClient, 
 async def test_a_key_that_is_bound_to_a_user_is_told_of_that_users_sagas_alone(around: Neighbours) -> None:
     (alice, alices), (bob, bobs) = mint("alice", Role.CLIENT, ALICE), mint("bob", Role.CLIENT, BOB)
     around.keys = (alices, bobs)
-    around.limits = replace(around.limits, longest_view=0.6)
+    around.limits = replace(around.limits, longest_view=0.6, heartbeat=0.1)
     async with around.client() as client:
         reading = [
             asyncio.create_task(client.get(STREAM, headers={"Authorization": f"Bearer {key}"})) for key in (alice, bob)
@@ -385,7 +385,7 @@ async def test_without_the_broker_it_is_a_503(client: httpx.AsyncClient, around:
 
 
 async def test_only_so_many_may_view_at_once(around: Neighbours) -> None:
-    around.limits = replace(around.limits, longest_view=0.5, viewers=2)
+    around.limits = replace(around.limits, longest_view=0.5, heartbeat=0.1, viewers=2)
     async with around.client() as client:
         first = asyncio.create_task(client.get(STREAM))
         while not around.feed.listeners:  # noqa: ASYNC110 - it tells nobody
