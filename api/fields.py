@@ -9,6 +9,7 @@ from uuid import UUID
 
 from fastapi import Path
 from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
 
 from models.money import CURRENCIES, MAX_TOTAL
 
@@ -28,6 +29,12 @@ def _digits_only(text: Any) -> Any:
     return text
 
 
+def _no_fraction(value: object) -> object:
+    if isinstance(value, float | str):
+        raise PydanticCustomError("int_type", "must be a whole number of minor units: 999 is 9.99")
+    return value
+
+
 def _no_number(time: Any) -> Any:
     if not isinstance(time, datetime) and not (isinstance(time, str) and "-" in time[1:]):
         raise ValueError("must be a date and time such as 2026-02-15T01:42:19Z")
@@ -39,7 +46,11 @@ Currency = Annotated[
     AfterValidator(_check_currency),
     WithJsonSchema({"type": "string", "enum": sorted(CURRENCIES), "description": "ISO 4217 code"}),
 ]
-MinorUnits = Annotated[int, Field(strict=True, ge=1, le=MAX_TOTAL, description="In minor units: 999 is 9.99")]
+MinorUnits = Annotated[
+    int,
+    Field(strict=True, ge=1, le=MAX_TOTAL, description="In minor units: 999 is 9.99"),
+    BeforeValidator(_no_fraction),
+]
 # Seconds since 1970 are no time here: whoever means a year would name a moment of 1970.
 PointInTime = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 PageNumber = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(_digits_only)]

@@ -104,6 +104,13 @@ async def test_a_body_that_breaks_a_rule_is_refused_by_field_and_rule(
     assert around.broker.published == []
 
 
+@pytest.mark.parametrize("total", [9.99, "9.99"])
+async def test_whoever_sends_a_decimal_amount_is_told_of_minor_units(client: httpx.AsyncClient, total: object) -> None:
+    answer = await client.post("/api/orders", json=BODY | {"total": total})
+
+    assert answer.json()["detail"] == "total must be a whole number of minor units: 999 is 9.99"
+
+
 @pytest.mark.parametrize("missing", ["userId", "total"])
 async def test_a_missing_field_is_named(client: httpx.AsyncClient, missing: str) -> None:
     answer = await client.post("/api/orders", json={name: value for name, value in BODY.items() if name != missing})
