@@ -15,6 +15,7 @@ from pydantic.json_schema import models_json_schema
 
 from api import examples
 from api.access import foreign_page, misdirected
+from api.crowd import ALWAYS_TOLD
 from api.edge import MAX_BODY, no_single_host, repeated, too_large
 from api.fields import ORDER_ID, PAYMENT_ID
 from api.http_connection import too_many_fields, too_slow
@@ -35,6 +36,7 @@ _ANY: Final[Mapping[int, tuple[str, str, Problem]]] = {  # the problems that any
     500: ("Unexpected", "Unexpected; the log has more under the correlation id", internal()),
 }
 _OF_NO_KEY: Final = "Unauthorized"
+_OF_A_RATE: Final = "TooManyRequests"
 _OF_A_PAGE: Final = ("ForeignPage", "A web page of an origin that SAGA_CORS_ORIGINS does not name", foreign_page())
 _OF_A_BODY: Final = ("NotJson", "The body's Content-Type is not JSON, or it is encoded", not_json())
 _DESCRIPTIONS: Final[Mapping[int, str]] = {
@@ -107,7 +109,7 @@ def _declared(description: str, told: list[Problem]) -> dict[str, Any]:
     }
     content = {MEDIA_TYPE: {"schema": {"$ref": _REF.format(model="Problem")}, "examples": shown}}
     answer: dict[str, Any] = {"description": description, "content": content}
-    if told[0].status == 503:
+    if told[0].status in (429, 503):
         answer["headers"] = dict(_RETRY_AFTER)
     return answer
 
@@ -142,22 +144,26 @@ def operation_id(route: APIRoute) -> str:
     return to_camel(route.name)
 
 
-def describe(app: FastAPI, *bodies: type[BaseModel], keys: KeysAsked | None = None) -> None:
+def describe(
+    app: FastAPI, *bodies: type[BaseModel], keys: KeysAsked | None = None, too_many: Problem | None = None
+) -> None:
     """Complete the application's document with the bodies that it reads without FastAPI, problems, correlation ids.
 
     `keys` are given for the gateway. Web pages use it, so it refuses those of foreign origins. A service asks for the
-    internal token instead.
+    internal token instead. `too_many` answers whoever asks too often.
     """
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
-            app.openapi_schema = _document(app, bodies, keys)
+            app.openapi_schema = _document(app, bodies, keys, too_many)
         return app.openapi_schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _document(app: FastAPI, bodies: tuple[type[BaseModel], ...], keys: KeysAsked | None) -> dict[str, Any]:
+def _document(
+    app: FastAPI, bodies: tuple[type[BaseModel], ...], keys: KeysAsked | None, too_many: Problem | None
+) -> dict[str, Any]:
     document = get_openapi(
         title=app.title,
         version=app.version,
@@ -180,8 +186,13 @@ def _document(app: FastAPI, bodies: tuple[type[BaseModel], ...], keys: KeysAsked
     components["responses"] = {name: _declared(text, [problem]) for name, text, problem in common.values()}
     if keys is not None:
         components["responses"][_OF_NO_KEY] = _declared("The API key is missing or wrong", list(keys.refusals))
+    if too_many is not None:
+        told = "More requests a second than SAGA_RATE_LIMIT lets each client make"
+        components["responses"][_OF_A_RATE] = _declared(told, [too_many])
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
+            if too_many is not None and path not in ALWAYS_TOLD:
+                operation["responses"]["429"] = {"$ref": f"#/components/responses/{_OF_A_RATE}"}
             for status, (name, _, _) in common.items():
                 if status in _ANY or _reads(operation, status):
                     operation["responses"][str(status)] = {"$ref": f"#/components/responses/{name}"}

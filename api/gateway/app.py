@@ -32,7 +32,7 @@ from api.gateway.dependencies import (
 )
 from api.gateway.docs_page import add_docs_page
 from api.gateway.downstream import ReadApi
-from api.gateway.fair_share import Rate, RateLimited
+from api.gateway.fair_share import Rate, RateLimited, too_many
 from api.gateway.guard import Guard, keys_asked
 from api.gateway.keys import Keys
 from api.gateway.operator_routes import operator_routes
@@ -165,7 +165,12 @@ def create_gateway(
     if telemetry is not None:
         app.include_router(metrics_route(telemetry))
 
-    describe(app, CreateOrder, CancelOrder, UpdateOrder, DeadLetterFilter, Replay, keys=keys_asked(required=bool(keys)))
+    describe(
+        app,
+        *(CreateOrder, CancelOrder, UpdateOrder, DeadLetterFilter, Replay),
+        keys=keys_asked(required=bool(keys)),
+        too_many=too_many(1.0, {}),
+    )
     return app
 
 

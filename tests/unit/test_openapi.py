@@ -142,6 +142,12 @@ async def test_every_answer_has_an_example_and_a_problem_that_of_its_status() ->
                     assert {example["status"] for example in examples} == {int(status)}, (method, path)
 
 
+async def test_every_operation_but_a_health_check_may_be_asked_too_often() -> None:
+    limited = {path: "429" in operation["responses"] for _, path, operation in operations()}
+    assert limited == {path: path not in ("/healthz", "/readyz") for path in limited}
+    assert "Retry-After" in DOCUMENT["components"]["responses"]["TooManyRequests"]["headers"]
+
+
 async def test_an_order_that_is_paid_has_no_reason_for_its_cancellation() -> None:
     orders = [
         example
