@@ -117,6 +117,10 @@ def test_operators_see_to_dead_letters_events_and_sweeps_through_the_gateway(gua
     for arguments in (["dead-letters", "list"], ["dead-letters", "redrive", "--all"], ["events", "replay", "--yes"]):
         done = CliRunner().invoke(app, arguments, env=outside)
         assert done.exit_code == 0, (arguments, done.output)
+    audits = CliRunner().invoke(app, ["audit"], env=outside)
+    assert (audits.exit_code, "violation" in audits.output) == (0, False), audits.output
+    assert "Left out, because a gateway reads no database" in audits.output
+    assert CliRunner().invoke(app, ["audit", "--at-rest"], env=outside).exit_code == 2, "it takes both databases"
     guarded.saga("reconcile", env={"SAGA_API_KEY": ROOT[0]})
     for log in ("gateway",):
         lines = (guarded.data / "logs" / f"{log}.log").read_text()

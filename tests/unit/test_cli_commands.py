@@ -753,3 +753,27 @@ def test_every_command_explains_itself_by_example(app: typer.Typer) -> None:
     for command in app.registered_commands:
         assert isinstance(command.callback, Callable)  # type: ignore[arg-type]
         assert ". For example: `saga " in (command.callback.__doc__ or "")
+
+
+@pytest.mark.parametrize("violations", [0, 2])
+def test_with_a_gateway_alone_each_service_audits_its_own_database(answers: Answers, violations: int) -> None:
+    check = {
+        "check": "order without its event",
+        "invariant": 5,
+        "violations": violations,
+        "examples": [{"id": ORDER, "detail": "it has none"}] * min(1, violations),
+    }
+    found = {
+        "holds": not violations,
+        "checks": [check],
+        "waiting": 0,
+        "leftOut": ["comparisons of both databases", "dead letters"],
+    }
+    answers.give("GET", "/api/operator/audit", found)
+    env = {"SAGA_GATEWAY_URL": answers.url}
+    shown = CliRunner().invoke(app, ["audit"], env=env)
+    assert shown.exit_code == (1 if violations else 0)
+    assert ("2 violations" in shown.output, ORDER in shown.output) == (bool(violations),) * 2
+    assert "Left out, because a gateway reads no database: comparisons of both databases, dead letters" in shown.output
+    as_json = CliRunner().invoke(app, ["audit", "--json"], env=env)
+    assert (as_json.exit_code, json.loads(as_json.stdout)) == (shown.exit_code, found)
