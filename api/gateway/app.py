@@ -105,27 +105,13 @@ def create_gateway(
         limits=limits,
         originals=originals,
     )
-    app = FastAPIOffline(  # its pages of documentation load no script from the network
-        docs_url=None,
-        redoc_url=None,
-        title="Payment saga",
-        summary="Orders and payments, choreographed or orchestrated",
-        description=_DESCRIPTION,
-        version=version("payment-saga"),
-        license_info={"name": "MIT", "identifier": "MIT"},
-        openapi_tags=_TAGS,
-        redirect_slashes=False,
-        telemetry=fastapi_config(traces),
-        generate_unique_id_function=operation_id,
-        middleware=[
-            Middleware(Edge, access=access or Access(), telemetry=telemetry),
-            *([Middleware(Guard, keys=keys, sessions=sessions, clock=clock)] if keys else []),
-            *([Middleware(RateLimited, rate=Rate(settings.rate))] if settings.rate else []),
-            Middleware(ByShortcut, shortcuts=shortcuts, traces=traces),
-        ],
+    app = _empty_app(
+        Middleware(Edge, access=access or Access(), telemetry=telemetry),
+        *([Middleware(Guard, keys=keys, sessions=sessions, clock=clock)] if keys else []),
+        *([Middleware(RateLimited, rate=Rate(settings.rate))] if settings.rate else []),
+        Middleware(ByShortcut, shortcuts=shortcuts, traces=traces),
+        traces=traces,
     )
-    add_docs_page(app)
-    problems.install(app)
     accepting = Commands(
         sender=commands,
         orchestration=orchestration,
@@ -145,13 +131,7 @@ def create_gateway(
         orders=queries.orders, payments=queries.payments, worker=ReadApi("worker", worker), reconciler=reconciler
     )
     for routes in (
-        order_routes(
-            placing=placing,
-            commands=accepting,
-            queries=queries,
-            shortcuts=shortcuts,
-            limits=limits,
-        ),
+        order_routes(placing=placing, commands=accepting, queries=queries, shortcuts=shortcuts, limits=limits),
         saga_routes(timelines=telling, queries=queries, feed=feed, limits=limits),
         payment_routes(queries, shortcuts),
         operator_routes(operators),
@@ -171,6 +151,27 @@ def create_gateway(
         keys=keys_asked(required=bool(keys)),
         too_many=too_many(1.0, {}),
     )
+    return app
+
+
+def _empty_app(*middleware: Middleware, traces: HttpTraces | None) -> FastAPI:
+    """An application with its page of documentation and without routes."""
+    app = FastAPIOffline(  # its pages of documentation load no script from the network
+        docs_url=None,
+        redoc_url=None,
+        title="Payment saga",
+        summary="Orders and payments, choreographed or orchestrated",
+        description=_DESCRIPTION,
+        version=version("payment-saga"),
+        license_info={"name": "MIT", "identifier": "MIT"},
+        openapi_tags=_TAGS,
+        redirect_slashes=False,
+        telemetry=fastapi_config(traces),
+        generate_unique_id_function=operation_id,
+        middleware=middleware,
+    )
+    add_docs_page(app)
+    problems.install(app)
     return app
 
 

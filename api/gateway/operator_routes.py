@@ -74,6 +74,7 @@ def operator_routes(operators: Operators) -> APIRouter:
     """Routes under `/operator`."""
     router = APIRouter(prefix="/operator", tags=["operators"])
     _dead_letter_routes(router, operators)
+    _one_letter_routes(router, operators)
     _system_routes(router, operators)
     return router
 
@@ -113,6 +114,8 @@ def _dead_letter_routes(router: APIRouter, operators: Operators) -> None:
         asked = which.model_dump(mode="json", by_alias=True, exclude_none=True)
         return _json({"redriven": await operators.redrive(asked, operator_of(request))})
 
+
+def _one_letter_routes(router: APIRouter, operators: Operators) -> None:
     @router.get(
         "/dead-letters/{letterId}",
         summary="Show a dead letter, its body too",
