@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import urllib.parse
 from typing import Any, Final
-from uuid import uuid4
 
 import httptools
 import structlog
@@ -14,14 +13,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from api.crowd import ALWAYS_TOLD, Crowd
-from api.edge import MAX_BODY, SAFEGUARDS, too_large
-from api.problems import CORRELATION_ID, Problem, ProblemType, respond, unavailable
+from api.edge import MAX_BODY, too_large
+from api.problems import Problem, ProblemType
+from api.refusals import MAX_FIELDS, bytes_of, no_room, too_many_fields, too_slow
 from api.request_cycle import RequestCycle
 
 log = structlog.get_logger()
 
 MAX_HEAD: Final = 64 * 1024  # bytes of the request line and the header, line ends included
-MAX_FIELDS: Final = 100  # of header and trailer together
 # Bytes of a body with its chunk sizes. In chunks of one byte each, the largest body takes six times its size.
 _MAX_CODED: Final = 8 * MAX_BODY
 _MOST_WAITING: Final = 32  # requests on one connection that were sent before the answer to an earlier one
@@ -204,7 +203,7 @@ class HttpConnection(HttpToolsProtocol):
             receiving.disconnected = True
             receiving.message_event.set()
         if receiving is None or not receiving.response_started:
-            self.transport.write(_bytes_of(problem, (receiving and self.scope.get("path")) or "/"))
+            self.transport.write(bytes_of(problem, (receiving and self.scope.get("path")) or "/"))
         self._stop_listening()
 
     def _take_no_more(self) -> None:
@@ -245,28 +244,3 @@ class HttpConnection(HttpToolsProtocol):
         if self._is_counted:
             self._crowd.leave(self._address)
         super().connection_lost(exc)
-
-
-def too_many_fields() -> Problem:
-    return Problem(ProblemType.HEAD_TOO_LARGE, f"The request has more than {MAX_FIELDS} header fields; send less")
-
-
-def too_slow(seconds: float) -> Problem:
-    return Problem(ProblemType.TIMEOUT, f"The request was not complete within {seconds:g} s; send it again")
-
-
-def no_room() -> Problem:
-    return unavailable("This process has no room for more connections; try again", retry_after=5)
-
-
-def _bytes_of(problem: Problem, path: str) -> bytes:
-    correlation_id = str(uuid4())
-    answer = respond(problem, {"path": path, CORRELATION_ID: correlation_id})
-    fields = [
-        *answer.raw_headers,
-        *SAFEGUARDS,
-        (b"x-correlation-id", correlation_id.encode()),
-        (b"connection", b"close"),
-    ]
-    lines = [b"HTTP/1.1 %d %s" % (problem.status, problem.kind.title.encode()), *(b"%s: %s" % each for each in fields)]
-    return b"\r\n".join((*lines, b"", bytes(answer.body)))

@@ -18,8 +18,8 @@ from api.access import foreign_page, misdirected
 from api.crowd import ALWAYS_TOLD
 from api.edge import MAX_BODY, no_single_host, repeated, too_large
 from api.fields import ORDER_ID, PAYMENT_ID
-from api.http_connection import too_many_fields, too_slow
 from api.problems import MEDIA_TYPE, Problem, ProblemType, content_of, internal, unauthorized, unavailable
+from api.refusals import too_many_fields, too_slow
 from api.requests import not_json
 from api.schemas import ProblemBody
 

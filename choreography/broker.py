@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import itertools
-import os
 import random
-import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from pathlib import Path
-from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qs, urlsplit
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
 
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
@@ -22,14 +18,14 @@ from pamqp.commands import Basic
 
 from choreography import connection_errors
 from choreography.confirms import ConfirmedPublishing, describe
+from choreography.connecting import connect_to, nodes
 from choreography.declaring import declare
 from choreography.outgoing_message import BrokerUnavailable, NotStored, NotTaken, OutgoingMessage, Unread, Unroutable
 from choreography.readers import Readers
 from choreography.topology import Topology, readers
 from choreography.traces import SendingTraces
 from choreography.unconfirmed import Unconfirmed
-from choreography.undecodable import connect
-from models import tls, tls_probe
+from models import tls
 
 log = structlog.get_logger()
 
@@ -40,52 +36,6 @@ _LONGEST_DELAY: Final = 2.0  # seconds
 _STEADY: Final = 5.0  # seconds; if a connection is lost sooner, the delay before the next one grows on
 # User, password or virtual host are wrong. The connection is retried all the same: the user may be made later.
 _REFUSED: Final = (AuthenticationError, ProbableAuthenticationError, ConnectionNotAllowed)
-_BETWEEN_NODES: Final = re.compile(r"\s*,\s*(?=amqps?://)")  # a password may contain a comma, too
-
-_FILES: Final = ("cafile", "certfile", "keyfile")
-
-
-def nodes(url: str) -> tuple[str, ...]:
-    """The URLs of a cluster's nodes, in the order in which they are tried. A single broker has one URL."""
-    return tuple(_BETWEEN_NODES.split(url))
-
-
-def unreadable_files(url: str) -> list[str]:
-    """Of the files with certificates and keys that a broker's URLs name, those that cannot be read."""
-    named = (parse_qs(urlsplit(node).query).get(parameter, []) for node in nodes(url) for parameter in _FILES)
-    return sorted({path for paths in named for path in paths if not os.access(path, os.R_OK)})
-
-
-async def connect_to_any(url: str, *, timeout: float) -> AbstractConnection:
-    """A connection to the first node that answers within `timeout` seconds. Raises the error of the last node."""
-    for path in unreadable_files(url):
-        raise FileNotFoundError(errno.ENOENT, "SAGA_AMQP_URL names this file, and it cannot be read", path)
-    *others, last = nodes(url)
-    for node in others:
-        with suppress(*connection_errors.LOST), connection_errors.named():
-            return await _connect(node, timeout=timeout)
-    with connection_errors.named():
-        return await _connect(last, timeout=timeout)
-
-
-async def _connect(node: str, **options: Any) -> AbstractConnection:
-    """A connection to this node. Raises ConnectionError with what is wrong with TLS, if that is the reason."""
-    try:
-        with connection_errors.named():
-            return await connect(node, **options)
-    except connection_errors.LOST as error:
-        if node.startswith("amqps:") and tls.BROKER.explain(str(error)) is None:
-            told = await asyncio.to_thread(_tls_refusal, node)
-            if tls.BROKER.explain(told) is not None:
-                raise ConnectionError(told) from error
-        raise
-
-
-def _tls_refusal(node: str) -> str:
-    parts = urlsplit(node)
-    paths = (parse_qs(parts.query).get(parameter, [""])[0] for parameter in _FILES)
-    ca, certificate, key = (Path(path).read_bytes() if path else None for path in paths)
-    return tls_probe.refusal((parts.hostname or "", parts.port or 5671), ca=ca, certificate=certificate, key=key)
 
 
 class Broker:
@@ -175,7 +125,7 @@ class Broker:
 
     async def _stay_connected(self, node: str) -> None:
         self._lost = asyncio.Event()
-        connection = await _connect(node, timeout=5, client_properties={"connection_name": self._name}, heartbeat=10)
+        connection = await connect_to(node, timeout=5, client_properties={"connection_name": self._name}, heartbeat=10)
         try:
             connection.close_callbacks.add(self.lose)
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)

@@ -16,8 +16,8 @@ from aiormq.abc import DeliveredMessage
 from pamqp.commands import Basic
 
 from choreography import connection_errors
-from choreography.broker import connect_to_any
 from choreography.confirms import ConfirmedPublishing
+from choreography.connecting import connect_to_any
 from choreography.headers import (
     ATTEMPT,
     DEAD_LETTER_ID,

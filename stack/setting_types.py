@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from api.gateway.keys import ApiKey, parse_all
-from choreography.broker import nodes, unreadable_files
+from choreography.connecting import nodes, unreadable_files
 from models.originals import ServiceName
 
 _NAME: Final = r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])"

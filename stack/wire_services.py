@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any, Protocol, TypeAlias, TypeVar, Unpack
 
-import psycopg
-import structlog
 from fastapi import FastAPI
 from temporalio.client import Client
 
@@ -43,16 +41,15 @@ from choreography.replay import EventReplay
 from choreography.subscription import Settlement
 from choreography.suspects import Suspects
 from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, Topology
-from embedded.errors import StackError
 from metrics import outbox, queues
 from metrics.measuring import Measuring
-from models import tls
 from models.database import Database
-from models.migrations import DatabaseName, migrate
+from models.migrations import DatabaseName
 from models.order import Order
 from models.payment import Payment
 from models.saga import Coordinator
 from stack.process import Wired
+from stack.service_database import answers, open_database
 from stack.settings import Settings
 from stack.temporal import client_of
 from stack.wire_provider import wire_provider
@@ -61,8 +58,6 @@ from workflows.activity_workers import activity_worker
 from workflows.naming import PAYMENT_TASK_QUEUE
 from workflows.serving import Serving
 from workflows.worker import serving_sagas
-
-log = structlog.get_logger()
 
 State = TypeVar("State")
 # A service's steps in both forms: as reactions to messages, and as Temporal activities.
@@ -83,7 +78,7 @@ async def wire_order_service(
     settings: Settings, stack: AsyncExitStack, stop: asyncio.Event, tracing: Tracing
 ) -> Wired | None:
     """Wire the order service. Returns None if stopped before its database answered. Raises StackError if it refuses."""
-    database = await _database("orders", settings, stack, stop)
+    database = await open_database("orders", settings, stack, stop)
     if database is None:
         return None
 
@@ -113,7 +108,7 @@ async def wire_payment_service(
     settings: Settings, stack: AsyncExitStack, stop: asyncio.Event, tracing: Tracing
 ) -> Wired | None:
     """Wire the payment service. Returns None if stopped before its database answered. Raises StackError as above."""
-    database = await _database("payments", settings, stack, stop)
+    database = await open_database("payments", settings, stack, stop)
     if database is None:
         return None
     measuring = Measuring(enabled=settings.metrics)
@@ -152,13 +147,7 @@ async def _service(
     serving: _NewServing,
     create_app: _CreateApp,
 ) -> Wired:
-    # Two connections, so that a broker that throttles publishers does not hold back acknowledgements.
-    url, every = settings.amqp_url.get_secret_value(), settings.topology_interval
-    publishing = Broker(
-        url, name=f"{queue} publisher", topology=Topology(reads=()), declare_every=every, traces=tracing.messages
-    )
-    own = Topology(reads=(queue,), retry_delays=settings.retry_delays)
-    consuming = Broker(url, name=f"{queue} consumer", topology=own, declare_every=every, traces=tracing.messages)
+    publishing, consuming = _brokers(settings, queue, tracing)
     publisher = Publisher(publishing, database)
     ledger = Ledger(database, book, publisher, limit=settings.batch_limit, measures=committed, traces=tracing.steps)
     waits, depths = Waits(), Depths(consuming)
@@ -184,14 +173,6 @@ async def _service(
     temporal = await client_of(settings, measuring, tracing)
     worker = serving(temporal, activities, limit=settings.prefetch, grace=settings.shutdown_timeout)
 
-    async def readiness() -> Mapping[str, str]:
-        found, orchestrates = await asyncio.gather(_answers(database), worker.readiness())
-        return {
-            "database": found,
-            "broker": consumer.standing if publishing.standing == "ok" else publishing.standing,
-            "temporal": orchestrates if orchestrates == "ok" else f"{DEGRADED}{orchestrates}",
-        }
-
     async def expected() -> Mapping[Coordinator, float | None]:
         return {Coordinator.CHOREOGRAPHY: await queued.seconds(), Coordinator.ORCHESTRATION: waits.seconds}
 
@@ -202,12 +183,12 @@ async def _service(
         database=database,
         token=settings.internal_token.get_secret_value(),
         access=Access(hosts=settings.allowed_hosts),
-        readiness=readiness,
+        readiness=partial(_readiness, database, publishing, consumer, worker),
         replay=EventReplay(publishing, database),
         telemetry=measuring.telemetry(),
         waits=expected,
         traces=tracing.service,
-        letters=DeadLetters(url, services=(queue,)),
+        letters=DeadLetters(settings.amqp_url.get_secret_value(), services=(queue,)),
         audit=partial(_audit, "orders" if queue == ORDER_QUEUE else "payments", database.url, asyncio.Lock()),
     )
     return Wired(
@@ -225,6 +206,28 @@ async def _service(
     )
 
 
+def _brokers(settings: Settings, queue: str, tracing: Tracing) -> tuple[Broker, Broker]:
+    """Two connections, one that publishes and one that consumes.
+
+    A broker that throttles publishers then does not hold back acknowledgements.
+    """
+    url, every = settings.amqp_url.get_secret_value(), settings.topology_interval
+    nothing, own = Topology(reads=()), Topology(reads=(queue,), retry_delays=settings.retry_delays)
+    return (
+        Broker(url, name=f"{queue} publisher", topology=nothing, declare_every=every, traces=tracing.messages),
+        Broker(url, name=f"{queue} consumer", topology=own, declare_every=every, traces=tracing.messages),
+    )
+
+
+async def _readiness(database: Database, publishing: Broker, consumer: Consumer, worker: Serving) -> Mapping[str, str]:
+    found, orchestrates = await asyncio.gather(answers(database), worker.readiness())
+    return {
+        "database": found,
+        "broker": consumer.standing if publishing.standing == "ok" else publishing.standing,
+        "temporal": orchestrates if orchestrates == "ok" else f"{DEGRADED}{orchestrates}",
+    }
+
+
 def _saga_trace(database: Database, tracing: Tracing) -> SagaTrace | None:
     return None if tracing.steps is None else SagaTrace(database, tracing.steps)
 
@@ -239,42 +242,6 @@ def _retention(
     return [Retention(database, book, events=events, keys=keys, interval=settings.retention_interval).run()]
 
 
-async def _database(
-    service: DatabaseName, settings: Settings, stack: AsyncExitStack, stop: asyncio.Event
-) -> Database | None:
-    """The service's migrated database. Waits for a server that is still starting; None if stopped meanwhile."""
-    secret = settings.orders_database_url if service == "orders" else settings.payments_database_url
-    url = secret.get_secret_value()
-    while not stop.is_set():
-        try:
-            await asyncio.to_thread(migrate, service, url)
-        except psycopg.ProgrammingError:  # its message would show the URL, and the password in it
-            raise StackError(f"SAGA_{service.upper()}_DATABASE_URL has options that PostgreSQL doesn't know") from None
-        except psycopg.OperationalError as error:
-            if (fault := tls.DATABASES[service].explain(str(error))) is not None:
-                raise StackError(f"The database {service!r} cannot be reached: {fault}") from None
-            if _is_final(error):
-                raise StackError(_refused(service, error)) from None
-            log.warning("database_unavailable", database=service, error=str(error).strip())
-            with suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), 0.3)
-        else:
-            database = Database(url, name=f"{service} service", max_connections=settings.database_connections)
-            await database.open()
-            stack.push_async_callback(database.close)
-            return database
-    return None
-
-
-def _is_final(error: psycopg.OperationalError) -> bool:
-    return any(sign in str(error) for sign in ("authentication failed", "does not exist", "no pg_hba.conf entry"))
-
-
-def _refused(service: DatabaseName, error: psycopg.OperationalError) -> str:
-    why = str(error).strip().splitlines()[-1]
-    return f"The database {service!r} refuses us: {why}. Check SAGA_{service.upper()}_DATABASE_URL"
-
-
 async def _audit(service: DatabaseName, url: str, alone: asyncio.Lock) -> Mapping[str, Any]:
     """What this database shows, one audit at a time: each reads all of it. Raises Problem if it can't be read."""
     async with alone:
@@ -282,11 +249,3 @@ async def _audit(service: DatabaseName, url: str, alone: asyncio.Lock) -> Mappin
             return await asyncio.to_thread(audit_own_database, service, url)
         except NotRead as error:
             raise unavailable("The database does not answer; try again") from error
-
-
-async def _answers(database: Database) -> str:
-    try:
-        await asyncio.wait_for(database.query("SELECT 1"), 1.0)
-    except Exception as error:
-        return f"does not answer: {type(error).__name__}"
-    return "ok"

@@ -9,7 +9,7 @@ from typing import Final
 from aio_pika.abc import AbstractConnection
 from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
-from choreography.broker import connect_to_any
+from choreography.connecting import connect_to_any
 from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, Topology
 
 _PATIENCE: Final = 5.0  # seconds

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Final, Literal
 
-import msgspec
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -14,6 +13,7 @@ from api import examples
 from api.edge import correlation_id_of
 from api.gateway.guard import key_of, operators_only
 from api.gateway.operators import Operator, Operators, unknown_letter
+from api.json_response import json_response
 from api.openapi import answers, problems, takes
 from api.problems import unavailable
 from api.requests import read_body, read_optional_body
@@ -97,8 +97,8 @@ def _dead_letter_routes(router: APIRouter, operators: Operators) -> None:
     async def list_dead_letters(request: Request, query: Annotated[LettersQuery, Query()]) -> Response:
         which = DeadLetterFilter.model_validate(query.model_dump(exclude={"group", "limit"}, by_alias=True))
         if query.group is not None:
-            return _json(await operators.causes(which, operator_of(request)))
-        return _json(await operators.letters(which, query.limit, operator_of(request)))
+            return json_response(await operators.causes(which, operator_of(request)))
+        return json_response(await operators.letters(which, query.limit, operator_of(request)))
 
     @router.post(
         "/dead-letters/redrive",
@@ -112,7 +112,7 @@ def _dead_letter_routes(router: APIRouter, operators: Operators) -> None:
     async def redrive_dead_letters(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
         which = await read_optional_body(request, DeadLetterFilter)
         asked = which.model_dump(mode="json", by_alias=True, exclude_none=True)
-        return _json({"redriven": await operators.redrive(asked, operator_of(request))})
+        return json_response({"redriven": await operators.redrive(asked, operator_of(request))})
 
 
 def _one_letter_routes(router: APIRouter, operators: Operators) -> None:
@@ -125,7 +125,7 @@ def _one_letter_routes(router: APIRouter, operators: Operators) -> None:
         openapi_extra=takes(),
     )
     async def get_dead_letter(request: Request, letter_id: LetterId, _: Annotated[NoQuery, Query()]) -> Response:
-        return _json(await operators.letter(letter_id, operator_of(request)))
+        return json_response(await operators.letter(letter_id, operator_of(request)))
 
     @router.post(
         "/dead-letters/{letterId}/redrive",
@@ -162,7 +162,7 @@ def _system_routes(router: APIRouter, operators: Operators) -> None:
     async def replay_events(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
         which = await read_body(request, Replay)
         check_replay(which)
-        return _json({"replayed": await operators.replay(which, operator_of(request))})
+        return json_response({"replayed": await operators.replay(which, operator_of(request))})
 
     @router.post(
         "/reconcile",
@@ -175,7 +175,7 @@ def _system_routes(router: APIRouter, operators: Operators) -> None:
     )
     async def reconcile(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
         await operators.reconcile(operator_of(request))
-        return _json(_RECONCILED, status_code=202)
+        return json_response(_RECONCILED, status_code=202)
 
     @router.get(
         "/audit",
@@ -185,7 +185,7 @@ def _system_routes(router: APIRouter, operators: Operators) -> None:
         openapi_extra=takes(),
     )
     async def audit_databases(request: Request, _: Annotated[NoQuery, Query()]) -> Response:
-        return _json(await operators.audit(operator_of(request)))
+        return json_response(await operators.audit(operator_of(request)))
 
 
 def operator_of(request: Request) -> Operator:
@@ -197,8 +197,4 @@ def operator_of(request: Request) -> Operator:
 def _done(what: str, letter_id: str, number: int) -> Response:
     if not number:
         raise unknown_letter(letter_id)
-    return _json({what: number})
-
-
-def _json(content: Any, *, status_code: int = 200) -> Response:
-    return Response(msgspec.json.encode(content), status_code=status_code, media_type="application/json")
+    return json_response({what: number})

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, Protocol, TypeAlias
 
-import msgspec
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from api.json_response import json_response
 from api.openapi import answers, problems, takes
 from api.problems import unavailable
 from api.requests import read_body
@@ -43,7 +43,7 @@ def dead_letter_routes(letters: DeadLetterStore) -> APIRouter:
     async def find_dead_letters(request: Request) -> Response:
         these = await read_body(request, TheseLetters)
         found = [record for record in await _told(letters.all()) if wanted(these)(record)]
-        return _json({"data": [as_json(record) for record in found[: these.limit]], "total": len(found)})
+        return json_response({"data": [as_json(record) for record in found[: these.limit]], "total": len(found)})
 
     @router.post(
         "/causes",
@@ -52,7 +52,7 @@ def dead_letter_routes(letters: DeadLetterStore) -> APIRouter:
     )
     async def count_dead_letters(request: Request) -> Response:
         these = await read_body(request, TheseLetters)
-        return _json({"data": by_cause(list(filter(wanted(these), await _told(letters.all()))))})
+        return json_response({"data": by_cause(list(filter(wanted(these), await _told(letters.all()))))})
 
     @router.post(
         "/redrive",
@@ -61,7 +61,7 @@ def dead_letter_routes(letters: DeadLetterStore) -> APIRouter:
     )
     async def redrive_dead_letters(request: Request) -> Response:
         these = await read_body(request, TheseLetters)
-        return _json({"redriven": len(await _told(letters.redrive(wanted(these), by=these.by)))})
+        return json_response({"redriven": len(await _told(letters.redrive(wanted(these), by=these.by)))})
 
     @router.post(
         "/discard",
@@ -70,7 +70,7 @@ def dead_letter_routes(letters: DeadLetterStore) -> APIRouter:
     )
     async def discard_dead_letters(request: Request) -> Response:
         these = await read_body(request, TheseLetters)
-        return _json({"discarded": len(await _told(letters.discard(wanted(these))))})
+        return json_response({"discarded": len(await _told(letters.discard(wanted(these))))})
 
     return router
 
@@ -85,7 +85,7 @@ def audit_routes(audit: Audit) -> APIRouter:
         openapi_extra=takes(),
     )
     async def audit_database(_: Annotated[NoQuery, Query()]) -> Response:
-        return _json(await audit())
+        return json_response(await audit())
 
     return router
 
@@ -131,7 +131,3 @@ async def _told(asked: Awaitable[list[DeadLetterRecord]]) -> list[DeadLetterReco
         if not isinstance(error, BrokerUnavailable | OSError) and explain(error) is None:
             raise
         raise unavailable("The message broker does not answer; asking again is safe") from error
-
-
-def _json(content: Any) -> Response:
-    return Response(msgspec.json.encode(content), media_type="application/json")

@@ -82,7 +82,7 @@ def find(
 def _parts(need: Need, value: str) -> tuple[str, ...]:
     if need != "amqp_url":
         return (value,)
-    from choreography.broker import nodes  # a cluster has several
+    from choreography.connecting import nodes  # a cluster has several
 
     return nodes(value)
 

@@ -11,7 +11,8 @@ from functools import partial
 import pytest
 from structlog.testing import capture_logs
 
-from choreography.broker import Broker, connect_to_any, nodes
+from choreography.broker import Broker
+from choreography.connecting import connect_to_any, nodes
 from choreography.topology import INBOXES, Topology
 from cli.commands import target
 from embedded.errors import StackError

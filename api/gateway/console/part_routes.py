@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import Annotated, Any, Final
 
-import msgspec
 import structlog
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,6 +19,7 @@ from api.gateway.dependencies import Breaker
 from api.gateway.guard import key_of
 from api.gateway.keys import ApiKey, Role
 from api.gateway.operator_routes import operator_of
+from api.json_response import json_response
 from api.problems import Problem, ProblemType, unavailable
 from api.requests import read_body
 
@@ -50,7 +50,7 @@ def part_routes(*, parts: Parts, breaker: Breaker | None) -> APIRouter:
 
     @router.get("")
     async def list_parts() -> Response:
-        return _json({"parts": await parts.read()})
+        return json_response({"parts": await parts.read()})
 
     @router.post("/{name}/kill")
     async def kill_part(request: Request, name: Part) -> Response:
@@ -81,14 +81,14 @@ async def _done(act: Callable[..., Awaitable[None]], name: str, *more: float) ->
     """The answer when it is done. To what is done to this process itself, the answer comes first."""
     content = {"message": f"{name} is broken as asked"}
     if name == _OWN:
-        return _json(content, then=BackgroundTask(act, name, *more))
+        return json_response(content, then=BackgroundTask(act, name, *more))
     try:
         await act(name, *more)
     except LookupError as error:
         raise Problem(ProblemType.CONFLICT, f"{error.args[0]}; try again later") from error
     except OSError as error:
         raise unavailable("The supervisor of the embedded stack does not answer; try again") from error
-    return _json(content)
+    return json_response(content)
 
 
 def _is_local(scope: Scope) -> bool:
@@ -96,7 +96,3 @@ def _is_local(scope: Scope) -> bool:
         return ip_address((scope.get("client") or ("", 0))[0]).is_loopback
     except ValueError:
         return False
-
-
-def _json(content: Any, then: BackgroundTask | None = None) -> Response:
-    return Response(msgspec.json.encode(content), status_code=200, media_type="application/json", background=then)

@@ -1,0 +1,37 @@
+"""What a client is told whose request is refused before any application sees it."""
+
+from __future__ import annotations
+
+from typing import Final
+from uuid import uuid4
+
+from api.edge import SAFEGUARDS
+from api.problems import CORRELATION_ID, Problem, ProblemType, respond, unavailable
+
+MAX_FIELDS: Final = 100  # of header and trailer together
+
+
+def too_many_fields() -> Problem:
+    return Problem(ProblemType.HEAD_TOO_LARGE, f"The request has more than {MAX_FIELDS} header fields; send less")
+
+
+def too_slow(seconds: float) -> Problem:
+    return Problem(ProblemType.TIMEOUT, f"The request was not complete within {seconds:g} s; send it again")
+
+
+def no_room() -> Problem:
+    return unavailable("This process has no room for more connections; try again", retry_after=5)
+
+
+def bytes_of(problem: Problem, path: str) -> bytes:
+    """The whole response to a request for `path` that no application will see. It ends the connection."""
+    correlation_id = str(uuid4())
+    answer = respond(problem, {"path": path, CORRELATION_ID: correlation_id})
+    fields = [
+        *answer.raw_headers,
+        *SAFEGUARDS,
+        (b"x-correlation-id", correlation_id.encode()),
+        (b"connection", b"close"),
+    ]
+    lines = [b"HTTP/1.1 %d %s" % (problem.status, problem.kind.title.encode()), *(b"%s: %s" % each for each in fields)]
+    return b"\r\n".join((*lines, b"", bytes(answer.body)))

@@ -1,0 +1,62 @@
+"""Open a service's database: wait for its server, migrate it, and say what it lacks."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack, suppress
+
+import psycopg
+import structlog
+
+from embedded.errors import StackError
+from models import tls
+from models.database import Database
+from models.migrations import DatabaseName, migrate
+from stack.settings import Settings
+
+log = structlog.get_logger()
+
+
+async def open_database(
+    service: DatabaseName, settings: Settings, stack: AsyncExitStack, stop: asyncio.Event
+) -> Database | None:
+    """The service's migrated database. Waits for a server that is still starting; None if stopped meanwhile."""
+    secret = settings.orders_database_url if service == "orders" else settings.payments_database_url
+    url = secret.get_secret_value()
+    while not stop.is_set():
+        try:
+            await asyncio.to_thread(migrate, service, url)
+        except psycopg.ProgrammingError:  # its message would show the URL, and the password in it
+            raise StackError(f"SAGA_{service.upper()}_DATABASE_URL has options that PostgreSQL doesn't know") from None
+        except psycopg.OperationalError as error:
+            if (fault := tls.DATABASES[service].explain(str(error))) is not None:
+                raise StackError(f"The database {service!r} cannot be reached: {fault}") from None
+            if _is_final(error):
+                raise StackError(_refused(service, error)) from None
+            log.warning("database_unavailable", database=service, error=str(error).strip())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 0.3)
+        else:
+            database = Database(url, name=f"{service} service", max_connections=settings.database_connections)
+            await database.open()
+            stack.push_async_callback(database.close)
+            return database
+    return None
+
+
+def _is_final(error: psycopg.OperationalError) -> bool:
+    return any(sign in str(error) for sign in ("authentication failed", "does not exist", "no pg_hba.conf entry"))
+
+
+def _refused(service: DatabaseName, error: psycopg.OperationalError) -> str:
+    why = str(error).strip().splitlines()[-1]
+    return f"The database {service!r} refuses us: {why}. Check SAGA_{service.upper()}_DATABASE_URL"
+
+
+async def answers(database: Database) -> str:
+    """`ok` if the database answers within a second; else the reason why not."""
+    try:
+        await asyncio.wait_for(database.query("SELECT 1"), 1.0)
+    except Exception as error:
+        return f"does not answer: {type(error).__name__}"
+    return "ok"
