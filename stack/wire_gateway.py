@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+
+from temporalio.client import Client
 
 from api.access import Access
 from api.gateway.app import create_gateway
@@ -59,15 +62,6 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack, tracing: Traci
         temporal, payment_timeout=settings.payment_timeout, retry_delays=settings.retry_delays, traces=http
     )
 
-    async def readiness() -> Mapping[str, str]:
-        # Commands need the broker alone: without the others it is worth being sent requests to.
-        optional = await asyncio.gather(answers(temporal), orders.reads("/orders"), payments.reads("/payments"))
-        named = zip(("temporal", "orders", "payments"), optional, strict=True)
-        return {
-            "broker": publishing.standing,
-            **{name: state if state == "ok" else f"{DEGRADED}{state}" for name, state in named},
-        }
-
     app = create_gateway(
         commands=CommandPublisher(publishing),
         orchestration=orchestration,
@@ -78,18 +72,10 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack, tracing: Traci
         worker=worker,
         reconciler=orchestration,
         clock=lambda: datetime.now(UTC),
-        readiness=readiness,
+        readiness=partial(_readiness, publishing, temporal, orders, payments),
         breaker=Control(Path(settings.supervised_in)) if settings.supervised_in else None,
         access=Access(hosts=settings.allowed_hosts, origins=settings.cors_origins),
-        settings=GatewaySettings(
-            default_coordinator=settings.default_coordinator,
-            originals=settings.originals,
-            secret=token.encode(),
-            rate=settings.rate_limit,
-            longest_wait=settings.longest_wait,
-            keys=settings.api_keys,
-            temporal_ui=settings.temporal_ui_url or None,
-        ),
+        settings=_gateway_settings(settings, token),
         telemetry=measuring.telemetry(),
         traces=http,
     )
@@ -98,3 +84,27 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack, tracing: Traci
         await feed.close()  # the readers reconnect with Last-Event-ID to the gateway that answers then
 
     return Wired(app=app, background=[publishing.run(), listening.run(), *measuring.background], finish=[end_streams])
+
+
+async def _readiness(
+    publishing: Broker, temporal: Client, orders: ServiceClient, payments: ServiceClient
+) -> Mapping[str, str]:
+    """Commands need the broker alone. Without the others the gateway is still worth sending requests to."""
+    optional = await asyncio.gather(answers(temporal), orders.reads("/orders"), payments.reads("/payments"))
+    named = zip(("temporal", "orders", "payments"), optional, strict=True)
+    return {
+        "broker": publishing.standing,
+        **{name: state if state == "ok" else f"{DEGRADED}{state}" for name, state in named},
+    }
+
+
+def _gateway_settings(settings: Settings, token: str) -> GatewaySettings:
+    return GatewaySettings(
+        default_coordinator=settings.default_coordinator,
+        originals=settings.originals,
+        secret=token.encode(),
+        rate=settings.rate_limit,
+        longest_wait=settings.longest_wait,
+        keys=settings.api_keys,
+        temporal_ui=settings.temporal_ui_url or None,
+    )
