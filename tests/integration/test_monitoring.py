@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.support.messages import USER
 from tests.support.prometheus import RULES, alerts, dashboard_queries, prometheus, tool
 from tests.support.temporal import TemporalServer
 from tests.support.waiting import until
@@ -76,6 +78,13 @@ def test_each_alert_fires_when_it_must_and_not_otherwise(alert: str, tmp_path: P
     fires(tmp_path, alert, HEALTHY, expected=False)
 
 
+def selectors() -> set[str]:
+    """The series that the rules select, such as `saga_messages_total{disposition="retry"}`."""
+    return {
+        found for rule in alerts().values() for found in re.findall(r"\b(?:up|saga_\w+)\b(?:\{[^}]*\})?", rule["expr"])
+    }
+
+
 def test_every_query_finds_what_a_real_stack_tells(world: World, temporal: TemporalServer, tmp_path: Path) -> None:
     world.start("order", "payment", "gateway", "worker", temporal_address=temporal.address)
     ports = {name: world.ports[name] for name in ("order", "payment", "gateway", "worker")}
@@ -100,8 +109,18 @@ def test_every_query_finds_what_a_real_stack_tells(world: World, temporal: Tempo
         until(all_speak, within=60, what="every panel of the dashboard shows something")
         for rule in alerts().values():
             found.query(rule["expr"])
+        world.post("pm_unavailable")
         temporal.kill()
         world.post()
+        refused = {"userId": USER, "total": 1, "coordinator": "orchestration"}
+        assert world.request("POST", "/orders", json=refused).status_code == 503
+
+        def all_are_told() -> bool:
+            missing = {each for each in selectors() if not found.query(each)}
+            assert missing == set()
+            return True
+
+        until(all_are_told, what="every series that a rule selects is told by some process")
         until(lambda: found.query("max(saga_mirror_backlog) >= 3"), what="a backlog of the mirrors is seen")
         until(lambda: found.query("max(saga_mirror_lag_seconds) > 2"), what="their lag is seen")
         until(lambda: "SagaDeadLetters" in found.active(), what="the dead letter raises an alert")
