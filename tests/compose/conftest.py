@@ -14,9 +14,10 @@ from tests.support.containers import Containers
 def containers() -> Iterator[Containers]:
     assert shutil.which("docker"), "Docker is missing: these tests bring docker-compose.yml up for real"
     containers = Containers()
-    containers.compose("down", "-v")  # what an interrupted run has left
+    everything = ("--profile", "monitoring", "down", "-v")
+    containers.compose(*everything)  # what an interrupted run has left
     try:
         containers.up()
         yield containers
     finally:
-        containers.compose("down", "-v", "--rmi", "local")
+        containers.compose(*everything, "--rmi", "local")

@@ -85,6 +85,12 @@ def test_only_the_gateway_and_the_web_pages_are_published_and_only_on_loopback(c
     assert httpx.post(f"http://127.0.0.1:{temporal}/api/v1/namespaces", headers=foreign).status_code == 403
 
 
+def test_the_gateway_reaches_every_part(containers: Containers) -> None:
+    parts = containers.request("GET", "/console/parts").json()["parts"]
+    assert len(parts) == 7
+    assert {part["name"]: part["state"] for part in parts if part["state"] != "ok"} == {}
+
+
 def test_nothing_runs_as_root(containers: Containers) -> None:
     for name, container in containers.inspect().items():
         lines = containers.command("docker", "top", container["Id"], "-eo", "pid,uid").splitlines()[1:]
@@ -123,7 +129,7 @@ def test_a_dead_letter_survives_any_number_of_looks_and_is_redriven(containers: 
     until(lambda: letters().keys() == expected, what="one is retried in vain, one can't be read by anybody")
     assert letters()[retried]["attempts"] == 3
     # RabbitMQ 4 drops what has come back 20 times, unless the queue says otherwise.
-    assert containers.execute("gateway", "python", "-c", LOOK).strip() == "3"
+    assert containers.python(LOOK).strip() == "3"
 
     create = {"orderId": str(order_id), "userId": USER, "total": 5, "paymentMethod": "pm_slow"}
     containers.publish_message(
@@ -136,6 +142,16 @@ def test_a_dead_letter_survives_any_number_of_looks_and_is_redriven(containers: 
     until(lambda: letters() == {}, what="no dead letter is left")
     containers.wait_statuses(str(order_id), "PAID", "APPROVED")
     containers.wait_at_rest([str(order_id)])
+
+
+def test_an_operators_commands_reach_every_server(containers: Containers) -> None:
+    order_id = containers.post("pm_card_visa")
+    containers.wait_statuses(order_id, "PAID", "APPROVED")
+    assert order_id in containers.execute("gateway", "saga", "order", "list")
+    for service in ("order", "payment"):
+        assert order_id in containers.saga("events", "list", "--order", order_id, "--service", service)
+    containers.saga("events", "replay", "--order", order_id, "--yes")
+    containers.wait_at_rest([order_id])
 
 
 @pytest.mark.parametrize("victim", ["order", "payment", "worker", "orders-db", "payments-db", "rabbitmq", "temporal"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from api.gateway.keys import Role, mint
 from tests.support.messages import USER
-from tests.support.prometheus import RULES, alerts, dashboard_queries, prometheus, tool
+from tests.support.prometheus import MONITORING, RULES, alerts, dashboard_queries, prepared, prometheus, tool
 from tests.support.temporal import TemporalServer
 from tests.support.waiting import until
 from tests.support.world import World
@@ -83,6 +85,31 @@ def selectors() -> set[str]:
     return {
         found for rule in alerts().values() for found in re.findall(r"\b(?:up|saga_\w+)\b(?:\{[^}]*\})?", rule["expr"])
     }
+
+
+def test_the_configuration_is_valid_with_the_targets_of_each_installation(tmp_path: Path) -> None:
+    file = prepared(tmp_path, {}, "token", "")
+    for targets in sorted(MONITORING.glob("targets*.yaml")):
+        shutil.copy(targets, tmp_path / "targets.yaml")
+        checked = subprocess.run(
+            [tool("promtool"), "check", "config", file], capture_output=True, text=True, check=False
+        )
+        assert checked.returncode == 0, checked.stderr
+        assert f"{len(alerts())} rules found" in checked.stdout
+        described = yaml.safe_load(targets.read_text(encoding="utf-8"))
+        assert [each["labels"]["process"] for each in described] == ["gateway", "order", "payment", "worker"]
+
+
+def test_a_gateway_with_keys_is_read_by_an_operators_key(world: World, tmp_path: Path) -> None:
+    key, record = mint("prometheus", Role.OPERATOR, None)
+    world.has_run("order")
+    world.start("gateway", api_keys=record)
+    (tmp_path / "refused").mkdir()
+    ports = {"gateway": world.ports["gateway"]}
+    with prometheus(tmp_path, ports, world.env["SAGA_INTERNAL_TOKEN"], key) as found:
+        until(lambda: found.query('up{job="payment-saga",process="gateway"} == 1'), what="the gateway is read")
+    with prometheus(tmp_path / "refused", ports, world.env["SAGA_INTERNAL_TOKEN"], "") as found:
+        until(lambda: found.query('up{job="payment-saga",process="gateway"} == 0'), what="the gateway refuses")
 
 
 def test_every_query_finds_what_a_real_stack_tells(world: World, temporal: TemporalServer, tmp_path: Path) -> None:

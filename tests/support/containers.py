@@ -13,7 +13,7 @@ from uuid import uuid4
 import httpx
 
 from tests.support.waiting import until
-from tests.support.world import Servers, World
+from tests.support.world import World
 
 ROOT = Path(__file__).parents[2]
 PROJECT = "sagacomposetest"
@@ -28,6 +28,10 @@ SETTINGS = {
     "SAGA_PAYMENTS_PASSWORD": "payments-of-the-test",
     "SAGA_SUPERUSER_PASSWORD": "superuser-of-the-test",
     "SAGA_BROKER_PASSWORD": "broker-of-the-test",
+    "SAGA_BROKER_ORDER_PASSWORD": "broker-order-of-the-test",
+    "SAGA_BROKER_PAYMENT_PASSWORD": "broker-payment-of-the-test",
+    "SAGA_BROKER_WORKER_PASSWORD": "broker-worker-of-the-test",
+    "SAGA_BROKER_GATEWAY_PASSWORD": "broker-gateway-of-the-test",
     "SAGA_INTERNAL_TOKEN": "token-of-the-test",
     "SAGA_RETRY_DELAYS": "0.2,0.4",
     "SAGA_PROVIDER_LATENCY_MS": "500",
@@ -44,15 +48,7 @@ class Containers(World):
         self.ports["gateway"] = self.ports["SAGA_GATEWAY_PUBLISH"]
         self.name = "%2F"  # the virtual host
         password, port = SETTINGS["SAGA_BROKER_PASSWORD"], self.ports["SAGA_RABBITMQ_UI_PUBLISH"]
-        self.servers = Servers(
-            admin_dsn="",
-            database_passwords={},
-            postgres_port=0,
-            amqp_url="",
-            rabbitmq_api=f"http://saga:{password}@127.0.0.1:{port}/api",
-            pids=dict,
-            logs=ROOT,
-        )
+        self.rabbitmq_api = f"http://saga:{password}@127.0.0.1:{port}/api"
         v2 = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False).returncode == 0
         self._compose = ["docker", "compose"] if v2 else ["docker-compose"]
 
@@ -64,6 +60,7 @@ class Containers(World):
     def up(self) -> None:
         """Build what has changed, start everything, and wait until all of it is healthy."""
         self.compose("up", "-d", "--build")
+        self.compose("build", "operator")  # `run` would build it too, and print that among the answer
         until(
             lambda: self.health() == dict.fromkeys(SERVICES, "healthy"), within=240, what="every container is healthy"
         )
@@ -74,7 +71,9 @@ class Containers(World):
 
     def inspect(self) -> dict[str, Any]:
         """All that Docker knows of each container, by service."""
-        ids = self.command("docker", "ps", "-aq", "--filter", f"label=com.docker.compose.project={PROJECT}").split()
+        labels = (f"com.docker.compose.project={PROJECT}", "com.docker.compose.oneoff=False")
+        filters = [word for label in labels for word in ("--filter", f"label={label}")]
+        ids = self.command("docker", "ps", "-aq", *filters).split()
         found = json.loads(self.command("docker", "inspect", *ids)) if ids else []
         return {each["Config"]["Labels"]["com.docker.compose.service"]: each for each in found}
 
@@ -83,8 +82,19 @@ class Containers(World):
         return self.command("docker", "exec", self.inspect()[service]["Id"], *command, check=check)
 
     def saga(self, *arguments: str) -> str:
-        """The command line, in the gateway's container."""
-        return self.execute("gateway", "saga", *arguments)
+        """An operator's command, in a container of its own."""
+        return self.compose("run", "--rm", "-T", "operator", *arguments)
+
+    def python(self, code: str) -> str:
+        """Run a program where an operator's commands run."""
+        return self.compose("run", "--rm", "-T", "--entrypoint", "python", "operator", "-c", code)
+
+    def has_image(self, image: str) -> bool:
+        """Whether an image is on this machine, or can be pulled."""
+        return any(
+            subprocess.run(["docker", *words, image], capture_output=True, check=False, timeout=300).returncode == 0
+            for words in (("image", "inspect"), ("pull",))
+        )
 
     def kill_container(self, service: str) -> None:
         """Kill -9 the container's process from the host, so that Docker restarts the container."""
@@ -109,25 +119,8 @@ class Containers(World):
         return list(json.loads(answer))
 
     def prove_invariants(self) -> None:
-        """Run the audit in a container of its own, since no other container may reach both databases."""
-        addresses = (
-            f"SAGA_{role.upper()}_DATABASE_URL="
-            f"postgresql://{role}:{SETTINGS[f'SAGA_{role.upper()}_PASSWORD']}@{role}-db:5432/{role}"
-            for role in ("orders", "payments")
-        )
-        told = [word for address in addresses for word in ("--env", address)]
-        create = (
-            "docker",
-            "create",
-            "--rm",
-            "--network",
-            f"{PROJECT}_orders",
-            *told,
-            self.inspect()["gateway"]["Image"],
-        )
-        audit = self.command(*create, "audit", "--at-rest", "--timelines", "0").strip()
-        self.command("docker", "network", "connect", f"{PROJECT}_payments", audit)
-        self.command("docker", "start", "--attach", audit)
+        """Run the audit as an operator, whose container alone reaches both databases."""
+        self.saga("audit", "--at-rest", "--timelines", "0")
 
     def statuses(self, order_id: str) -> tuple[str | None, str | None]:
         """The statuses of the order and of its payment, as the gateway answers them."""

@@ -17,8 +17,9 @@ from tests.support.ports import free_port
 from tests.support.waiting import until
 
 ROOT: Final = Path(__file__).parents[2]
-RULES: Final = ROOT / "deploy" / "monitoring" / "alerts.yaml"
-DASHBOARD: Final = ROOT / "deploy" / "monitoring" / "dashboard.json"
+MONITORING: Final = ROOT / "deploy" / "monitoring"
+RULES: Final = MONITORING / "alerts.yaml"
+DASHBOARD: Final = MONITORING / "dashboard.json"
 _FETCHED: Final = ROOT / "build" / "prometheus" / "usr" / "bin"
 
 
@@ -61,24 +62,10 @@ class Prometheus:
 
 
 @contextmanager
-def prometheus(folder: Path, targets: Mapping[str, int], token: str) -> Iterator[Prometheus]:
-    """Read these processes every second, by name to port, and evaluate the rules as often."""
+def prometheus(folder: Path, targets: Mapping[str, int], token: str, operator_key: str = "") -> Iterator[Prometheus]:
+    """Read these processes, by name to port, as deploy/monitoring/prometheus.yml says, but every second."""
     port = free_port()
-    configuration = {
-        "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-        "rule_files": [str(RULES)],
-        "scrape_configs": [
-            {
-                "job_name": "payment-saga",
-                "authorization": {"credentials": token},
-                "static_configs": [
-                    {"targets": [f"127.0.0.1:{at}"], "labels": {"process": name}} for name, at in targets.items()
-                ],
-            }
-        ],
-    }
-    file = folder / "prometheus.yml"
-    file.write_text(yaml.safe_dump(configuration), encoding="utf-8")
+    file = prepared(folder, targets, token, operator_key)
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(
             [
@@ -96,6 +83,22 @@ def prometheus(folder: Path, targets: Mapping[str, int], token: str) -> Iterator
     finally:
         process.kill()
         process.wait()
+
+
+def prepared(folder: Path, targets: Mapping[str, int], token: str, operator_key: str) -> Path:
+    """The path of the configuration in a folder that has all that it expects beside it."""
+    secrets = folder / "secrets"
+    secrets.mkdir(mode=0o700)
+    (secrets / "internal-token").write_text(token, encoding="utf-8")
+    (secrets / "operator-key").write_text(operator_key, encoding="utf-8")
+    found = [{"targets": [f"127.0.0.1:{at}"], "labels": {"process": name}} for name, at in targets.items()]
+    (folder / "targets.yaml").write_text(yaml.safe_dump(found), encoding="utf-8")
+    shutil.copy(RULES, folder)
+    configuration = (MONITORING / "prometheus.yml").read_text(encoding="utf-8")
+    assert "15s" in configuration
+    file = folder / "prometheus.yml"
+    file.write_text(configuration.replace("15s", "1s"), encoding="utf-8")
+    return file
 
 
 def _ready(port: int) -> bool:

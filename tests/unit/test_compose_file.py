@@ -58,5 +58,7 @@ def test_the_services_have_no_network_in_common() -> None:
     networks = {name: {*service.get("networks", ())} for name, service in services.items()}
     for pair in (("order", "payment"), ("order", "payments-db"), ("payment", "orders-db"), ("gateway", "orders-db")):
         assert networks[pair[0]] & networks[pair[1]] == set(), pair
+    for asked in ("order", "payment", "worker"):
+        assert networks["gateway"] & networks[asked], asked
     for needed in ("rabbitmq", "temporal"):
         assert all(networks[process] & networks[needed] for process in ("order", "payment", "worker", "gateway"))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import typer.main
+import yaml
 
 from cli.app import app
-from tests.support.prometheus import ROOT, alerts, dashboard_queries
+from tests.support.prometheus import DASHBOARD, MONITORING, ROOT, alerts, dashboard_queries
 
 PAGES = ROOT / "docs" / "operations" / "alerts"
 ALERTS = alerts()
@@ -62,6 +64,27 @@ def test_rules_and_dashboard_use_metrics_that_are_documented() -> None:
 def test_each_metric_is_on_the_dashboard() -> None:
     shown = {name for _, expression in dashboard_queries() for name in metrics_in(expression)}
     assert documented() <= shown
+
+
+def test_grafana_finds_its_prometheus_and_its_dashboard_where_compose_has_them() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8"))["services"]
+    mounted = dict(each.removesuffix(":ro").split(":") for each in services["grafana"]["volumes"])
+    inside = {path: (ROOT / outside) for outside, path in mounted.items() if outside.startswith("./")}
+    assert all(path.is_file() for path in inside.values())
+    known = {path.name: yaml.safe_load(path.read_text(encoding="utf-8")) for path in (MONITORING / "grafana").iterdir()}
+    (source,) = known["datasources.yaml"]["datasources"]
+    assert source["type"] == "prometheus" and source["url"] == "http://prometheus:9090" and source["isDefault"]
+    (provider,) = known["dashboards.yaml"]["providers"]
+    dashboard = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert str(Path(dashboard).parent) == provider["options"]["path"]
+    assert inside[dashboard] == DASHBOARD
+
+
+def test_each_panel_asks_the_prometheus_that_is_chosen() -> None:
+    board = json.loads(DASHBOARD.read_text(encoding="utf-8"))
+    assert [each["query"] for each in board["templating"]["list"] if each["type"] == "datasource"] == ["prometheus"]
+    asked = {panel["datasource"]["uid"] for panel in board["panels"] if panel["type"] != "row"}
+    assert asked == {"${datasource}"}
 
 
 @pytest.mark.parametrize("page", sorted(PAGES.glob("*.md")), ids=lambda page: page.stem)
