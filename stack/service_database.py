@@ -11,7 +11,7 @@ import structlog
 from embedded.errors import StackError
 from models import tls
 from models.database import Database
-from models.migrations import DatabaseName, migrate
+from models.migrations import DatabaseName, migrate, newest
 from stack.settings import Settings
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ async def open_database(
     url = secret.get_secret_value()
     while not stop.is_set():
         try:
-            await asyncio.to_thread(migrate, service, url)
+            revision = await asyncio.to_thread(migrate, service, url)
         except psycopg.ProgrammingError:  # its message would show the URL, and the password in it
             raise StackError(f"SAGA_{service.upper()}_DATABASE_URL has options that PostgreSQL doesn't know") from None
         except psycopg.OperationalError as error:
@@ -37,6 +37,8 @@ async def open_database(
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 0.3)
         else:
+            if revision != newest(service):
+                log.warning("database_of_a_later_version", database=service, revision=revision, ours=newest(service))
             database = Database(url, name=f"{service} service", max_connections=settings.database_connections)
             await database.open()
             stack.push_async_callback(database.close)

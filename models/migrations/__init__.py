@@ -18,17 +18,22 @@ def newest(service: DatabaseName) -> str:
     return max(path.name.split("_")[0] for path in (_HERE / service / "versions").glob("[0-9]*.py"))
 
 
-def migrate(service: DatabaseName, url: str) -> None:
-    """Upgrade to the newest revision. Several callers at once are safe. Raises psycopg.OperationalError.
+def migrate(service: DatabaseName, url: str) -> str:
+    """Upgrade to the newest revision, and return that of the database. Several callers at once are safe.
 
-    If the database has that revision already, this costs one query and does not load Alembic.
+    The version after may have migrated the database already. Its revisions only add, so this version works on it as it
+    is. If there is nothing to do, this costs one query and does not load Alembic. Raises psycopg.OperationalError.
     """
     with psycopg.connect(
         url, autocommit=True, connect_timeout=5, application_name=f"{service}-migrations"
     ) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", [_LOCK])
-        if _revision(connection) != newest(service):
+        found, wanted = _revision(connection), newest(service)
+        if found is not None and found > wanted:
+            return found
+        if found != wanted:
             upgrade(service, url)
+    return wanted
 
 
 def upgrade(service: DatabaseName, url: str, revision: str = "head") -> None:

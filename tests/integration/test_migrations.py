@@ -47,6 +47,29 @@ def test_instances_that_start_together_migrate_once(service: DatabaseName, empty
         assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(newest(service),)]
 
 
+@pytest.mark.parametrize("service", ["orders", "payments"])
+def test_a_database_that_the_version_after_has_migrated_stays_as_it_is(service: DatabaseName, empty: str) -> None:
+    """A process that dies during an upgrade must be able to start again."""
+    migrate(service, empty)
+    later = f"{int(newest(service)) + 1:04}"
+    with psycopg.connect(empty) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = %s", [later])
+    assert migrate(service, empty) == later
+    with psycopg.connect(empty) as connection:
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(later,)]
+
+
+@pytest.mark.parametrize(("service", "before"), [("orders", "0006"), ("payments", "0007")])
+def test_a_revision_that_was_set_back_for_the_version_before_is_migrated_to_again(
+    service: DatabaseName, before: str, empty: str
+) -> None:
+    """docs/operations/upgrading.md sets it back by hand, since that version refuses to start otherwise."""
+    migrate(service, empty)
+    with psycopg.connect(empty) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = %s", [before])
+    assert migrate(service, empty) == newest(service)
+
+
 GOOD = {"orders": "PAID", "payments": "APPROVED"}
 TOTALS = {"orders": "order_totals", "payments": "payment_sums"}
 COLUMNS = {"orders": "NULL", "payments": "NULL, NULL, NULL"}  # those between status and created_at

@@ -8,4 +8,4 @@ down_revision = "0006"
 
 def upgrade() -> None:
     # Neither the version before nor a process without traces writes it: such events have none.
-    op.execute("ALTER TABLE event_log ADD COLUMN traceparent text")
+    op.execute("ALTER TABLE event_log ADD COLUMN IF NOT EXISTS traceparent text")
