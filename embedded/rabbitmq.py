@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from embedded import elections
 from embedded.broker_store import BrokerStore
 from embedded.errors import StackError
+from embedded.made_by import refuse_rabbitmq_of_another_line
 from embedded.ports import LOOPBACK
 from embedded.program import ALIVE_TIMEOUT, Program, amqp_greets
 
@@ -56,6 +58,7 @@ def program(
     """
     folder = data / "rabbitmq"
     script = _installed(env)
+    refuse_rabbitmq_of_another_line(folder / "mnesia" / f"{NODE}-feature_flags", version_of(script))
     own = {**env, **_environment(folder, distribution=distribution)}
     store = BrokerStore(
         data=data,
@@ -104,6 +107,15 @@ def _installed(env: Mapping[str, str]) -> str:
             "without apt, see https://www.rabbitmq.com/docs/download"
         )
     return script
+
+
+def version_of(script: str) -> tuple[int, int] | None:
+    """Major and minor version of the package that has this script; None if its plugins don't tell."""
+    plugins = Path(script).resolve().parent.parent / "plugins"
+    found = re.findall(
+        r"^rabbit-(\d+)\.(\d+)\.", "\n".join(path.name for path in plugins.glob("rabbit-*")), re.MULTILINE
+    )
+    return (int(found[0][0]), int(found[0][1])) if found else None
 
 
 def _environment(folder: Path, *, distribution: int) -> dict[str, str]:

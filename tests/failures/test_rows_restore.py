@@ -16,7 +16,7 @@ from typing import Final
 import psycopg
 import pytest
 
-from embedded import postgres
+from embedded import postgres_binaries
 from stack.addresses import Ports
 from tests.support.freezing import frozen
 from tests.support.messages import USER
@@ -192,7 +192,7 @@ def commands_of_backups() -> list[list[str]]:
 def in_shell(stack: OwnStack, command: str, folder: Path) -> None:
     """Run a line as it stands there, in this folder."""
     urls = {"ORDERS": stack.urls["orders_db"], "PAYMENTS": stack.urls["payments_db"]}
-    path = f"{postgres.installed()}:{os.environ['PATH']}"
+    path = f"{postgres_binaries.installed()}:{os.environ['PATH']}"
     env = {**os.environ, **urls, "PATH": path}
     done = subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 import pytest
 
-from embedded.postgres import installed
+from embedded.postgres_binaries import installed
 from stack.rights import RIGHTS
 from tests.support.waiting import until
 from tests.support.world import Servers
