@@ -6,12 +6,17 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from random import Random
+from typing import Final
 
 from tests.chaos.load import sales
+from tests.chaos.shown_secrets import shown_secrets
 from tests.chaos.strikes import Strike, Strikes
 from tests.chaos.system import GATEWAYS, System
 from tests.chaos.verdict import judge
+from tests.support.command_lines import CommandLines
 from tests.support.load import Load
+
+_LOOK_EVERY: Final = 0.2  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,14 @@ class Chaos:
 
 def unleash(chaos: Chaos, system: System, tell: Callable[[str], None]) -> list[str]:
     """Run it, and return the findings. Raises AssertionError if the system comes to no rest or breaks an invariant."""
+    with CommandLines(every=_LOOK_EVERY) as lines:
+        found = _strike_and_judge(chaos, system, tell)
+    shown = shown_secrets(system, lines.seen)
+    tell(f"looked for secrets in logs, open files and {len(lines.seen)} command lines: {len(shown)} are shown")
+    return found + shown
+
+
+def _strike_and_judge(chaos: Chaos, system: System, tell: Callable[[str], None]) -> list[str]:
     wishes = sales(chaos.sagas, random=Random(f"load {chaos.seed}"))
     gateways = [f"http://127.0.0.1:{system.world.ports[name]}" for name in GATEWAYS]
     load = Load(gateways, patient=True, timeout=5)

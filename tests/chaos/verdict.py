@@ -6,7 +6,6 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
-from urllib.parse import urlsplit
 
 from audit.checks import TIMELINES_EQUAL
 from audit.database_audit import Scope
@@ -16,13 +15,11 @@ from models.saga import Coordinator
 from tests.chaos.outcomes import outcomes, repeated
 from tests.chaos.system import INSTANCES, System
 from tests.support.load import Load
-from tests.support.secrecy import found_in, logs_in
 from tests.support.waiting import until
 
 AT_REST_WITHIN: Final = 240.0  # seconds
 _KEPT: Final = 1_000_000  # findings of one kind: all
 _REPEATED: Final = 300  # requests
-_SHORT: Final = 12  # characters: what is no longer stands in a log by chance
 
 
 def judge(system: System, load: Load, tell: Callable[[str], None]) -> list[str]:
@@ -58,7 +55,6 @@ def judge(system: System, load: Load, tell: Callable[[str], None]) -> list[str]:
         *_unkept_cancellations(system, load.cancelled),
         *_failed_workflows(system),
         *_audited(system, unheard),
-        *_secrets_in_logs(system),
     ]
     tell("audited")
     left = [f"dead letter {letter.reason} in {letter.queue}: {letter.error}" for letter in world.dead_letters()]
@@ -94,15 +90,6 @@ def _failed_workflows(system: System) -> list[str]:
 
 def _orchestrated(load: Load) -> set[str]:
     return {order_id for order_id, sale in load.accepted.items() if sale.coordinator is Coordinator.ORCHESTRATION}
-
-
-def _secrets_in_logs(system: System) -> list[str]:
-    """Passwords and tokens that stand in a log of a process or of a server."""
-    world = system.world
-    passwords = {**world.servers.database_passwords, "broker": urlsplit(world.amqp_url).password or ""}
-    token = {"internal token": world.env["SAGA_INTERNAL_TOKEN"]}
-    secrets = {name: secret for name, secret in {**passwords, **token}.items() if len(secret) > _SHORT}
-    return [f"a secret is logged: {found}" for found in found_in(secrets, logs_in(world.logs, world.servers.logs))]
 
 
 def _audited(system: System, unheard: Collection[str]) -> list[str]:

@@ -12,7 +12,9 @@ _EVERY: Final = 0.01  # seconds
 class CommandLines:
     """The command lines that were seen while the context was open, of processes that lived for a moment, too."""
 
-    def __init__(self) -> None:
+    def __init__(self, every: float = _EVERY) -> None:
+        """`every` is the pause between two looks, in seconds."""
+        self._every = every
         self.seen: set[str] = set()
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
@@ -27,7 +29,7 @@ class CommandLines:
 
     def _look(self) -> None:
         known: dict[str, bytes] = {}
-        while not self._over.wait(_EVERY):
+        while not self._over.wait(self._every):
             for process in Path("/proc").glob("[0-9]*"):
                 try:
                     line = (process / "cmdline").read_bytes()

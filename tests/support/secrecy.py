@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from urllib.parse import quote
@@ -25,6 +25,19 @@ def found_in(secrets: Mapping[str, str], texts: Iterable[tuple[str, str]]) -> li
         for what, secret in secrets.items()
         if secret in text or quote(secret, safe="") in text
     )
+
+
+def open_files(folder: Path) -> Iterator[tuple[str, str]]:
+    """The path and the content of each file below this folder that other users may read; none above 1 MiB."""
+    for path in folder.rglob("*"):
+        if path.is_file() and path.stat().st_size < 1 << 20 and _is_open(path):
+            yield str(path), path.read_text(errors="replace")
+
+
+def _is_open(path: Path) -> bool:
+    """Whether others may read the file. Its mode bits alone say little below a folder that is closed to others."""
+    closed_above = any(folder.stat().st_mode & 0o077 == 0 for folder in path.parents if folder != Path("/"))
+    return bool(path.stat().st_mode & 0o077) and not closed_above
 
 
 def logs_in(*folders: Path) -> list[tuple[str, str]]:
