@@ -30,7 +30,7 @@ browser:
 	@sh tests/support/install-chromium.sh
 
 run: install system-packages  ## Start everything and drive a few orders; ARGS="…" goes to `saga up`
-	@$(BIN)/saga up --tour $(ARGS)
+	@$(BIN)/saga up --tour --cuttable $(ARGS)
 
 test: install system-packages  ## Run the tests that have no target of their own
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -62,15 +62,18 @@ def up(
     tour: Annotated[
         bool, typer.Option("--tour", help="Drive a few orders before your eyes when all is ready.")
     ] = False,
+    cuttable: Annotated[
+        bool, typer.Option("--cuttable", help="Let the console cut parts off from the others; costs some speed.")
+    ] = False,
 ) -> None:
     """Start PostgreSQL, RabbitMQ, Temporal and our processes; stay until Ctrl-C, which leaves nothing behind."""
     from cli import up as commands
 
     terminal.need_no_output()
     if detach:
-        commands.detached(folder(data), port_offset or 0, tour=tour)
+        commands.detached(folder(data), port_offset or 0, tour=tour, cuttable=cuttable)
     else:
-        commands.attached(folder(data), port_offset or 0, tour=tour)
+        commands.attached(folder(data), port_offset or 0, tour=tour, cuttable=cuttable)
 
 
 @app.command()

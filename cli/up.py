@@ -29,13 +29,14 @@ from embedded.supervisor import StateChange, Supervisor
 from stack import local
 from stack.addresses import Ports
 from stack.settings import Settings, load
+from stack.ways import ways
 
 START_WITHIN = 120.0  # seconds
 STOP_MARGIN = 30.0  # seconds, beside what the programs have to stop
 DETACHED_LOG = "saga-up.log"
 
 
-def attached(data: Path, port_offset: int, *, tour: bool) -> None:
+def attached(data: Path, port_offset: int, *, tour: bool, cuttable: bool = False) -> None:
     """Run the stack in the foreground until a signal. Raises StackError, at the end also for a failed tour."""
     terminal.forgive()
     console = terminal.console()
@@ -47,10 +48,13 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
     secrets = local.Secrets.of(data)
     urls = local.urls(port_offset, secrets)
     environ = {**os.environ, **(toured.environ if toured else {})}
-    services = local.services(data, port_offset, secrets, environ, shutdown_timeout=settings.shutdown_timeout)
+    services = local.services(
+        data, port_offset, secrets, environ, shutdown_timeout=settings.shutdown_timeout, cuttable=cuttable
+    )
     supervisor = Supervisor(
         data=data,
         programs=[*local.servers(data, port_offset, secrets), *services],
+        ways=ways(port_offset) if cuttable else (),
         urls=urls,
         on_event=lambda event: _tell(console, event),
     )
@@ -73,7 +77,7 @@ def attached(data: Path, port_offset: int, *, tour: bool) -> None:
         raise missed[0]
 
 
-def detached(data: Path, port_offset: int, *, tour: bool) -> None:
+def detached(data: Path, port_offset: int, *, tour: bool, cuttable: bool = False) -> None:
     """Start the stack in the background. Return when it is ready and the tour, if wanted, is done.
 
     Raises StackError if the stack ends early. Raises it also if the tour fails; the stack runs on then.
@@ -82,7 +86,7 @@ def detached(data: Path, port_offset: int, *, tour: bool) -> None:
     toured = _toured(load()) if tour else None
     state.make_folder(data)
     log = data / "logs" / DETACHED_LOG
-    arguments = ["up", "--data", str(data), "--port-offset", str(port_offset)]
+    arguments = ["up", "--data", str(data), "--port-offset", str(port_offset), *(["--cuttable"] if cuttable else [])]
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "cli", *arguments],
@@ -179,7 +183,7 @@ def _tell(console: Console, event: StateChange) -> None:
                 f"  [red]✗[/] {event.name:<10} died ({event.detail}); it will be started again; see {event.log}",
                 soft_wrap=True,
             )
-        case "silent" | "frozen" | "no room":
+        case "silent" | "frozen" | "cut off" | "no room":
             console.print(f"  [red]✗[/] {event.name:<10} {event.detail}; see {event.log}", soft_wrap=True)
 
 

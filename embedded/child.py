@@ -34,7 +34,8 @@ class Child:
     """A program and its present process.
 
     Its states are: waiting, starting, ready, silent (it was ready and doesn't answer now), frozen (an operator has it
-    stand still), died, no room (the disk is too full to start it), stopping, stopped.
+    stand still), cut off (it runs, and nothing gets through to it), died, no room (the disk is too full to start it),
+    stopping, stopped.
     """
 
     def __init__(self, program: Program, data: Path, *, tell: OnStateChange, dead_after: float) -> None:
@@ -206,14 +207,28 @@ class Child:
 
     def freeze(self, seconds: float) -> None:
         """Have the program and all processes that it started stand still for so long. Raises LookupError."""
-        if self.process is None or self.state != "ready":
-            raise LookupError(f"{self.program.name} is {self.state}; only what is ready can be frozen")
+        process = self._require_ready("frozen")
         try:
-            self._frozen = Frozen(self.process.pid, seconds)
+            self._frozen = Frozen(process.pid, seconds)
         except psutil.Error as error:
             raise LookupError(f"{self.program.name} has just ended") from error
         self._became("frozen", f"for {seconds:g} s")
         asyncio.get_running_loop().call_later(seconds, self.thaw, self._frozen)
+
+    def cut_off(self, seconds: float) -> None:
+        """Take note that nothing gets through to the program for so long. Raises LookupError unless it is ready."""
+        self._require_ready("cut off")
+        self._became("cut off", f"for {seconds:g} s")
+
+    def rejoin(self) -> None:
+        """Take note that it can be reached again."""
+        if self.state == "cut off":
+            self._became("ready", "it can be reached again")
+
+    def _require_ready(self, what: str) -> subprocess.Popen[bytes]:
+        if self.process is None or self.state != "ready":
+            raise LookupError(f"{self.program.name} is {self.state}; only what is ready can be {what}")
+        return self.process
 
     def thaw(self, frozen: Frozen | None = None) -> None:
         """Let what was frozen go on; nothing if it goes on already, or runs no more."""

@@ -1,4 +1,4 @@
-"""Let the stack's own user have the supervisor kill or freeze a program, by a socket in the folder of data."""
+"""Let the stack's own user have the supervisor kill, freeze or cut off a program, by a socket in the folder of data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from embedded import state
 from embedded.errors import StackError
 
-LONGEST_FREEZE: Final = 60.0  # seconds
+LONGEST: Final = 60.0  # seconds that a program stands still, or is cut off
 _SOCKET: Final = "control"
 _LONGEST_LINE: Final = 1024  # bytes
 _WITHIN: Final = 10.0  # seconds
@@ -24,6 +24,7 @@ class Controlled(Protocol):
 
     async def kill(self, name: str) -> None: ...
     async def freeze(self, name: str, seconds: float) -> None: ...
+    async def cut(self, name: str, seconds: float) -> None: ...
 
 
 @contextlib.asynccontextmanager
@@ -51,10 +52,10 @@ async def _do(controlled: Controlled, line: bytes) -> str | None:
     match json.loads(line):
         case {"act": "kill", "name": str(name)}:
             act = controlled.kill(name)
-        case {"act": "freeze", "name": str(name), "seconds": float(seconds) | int(seconds)} if (
-            0 < seconds <= LONGEST_FREEZE and seconds is not True
+        case {"act": "freeze" | "cut" as what, "name": str(name), "seconds": float(seconds) | int(seconds)} if (
+            0 < seconds <= LONGEST and seconds is not True
         ):
-            act = controlled.freeze(name, seconds)
+            act = (controlled.freeze if what == "freeze" else controlled.cut)(name, seconds)
         case _:
             return "is not understood"
     try:
@@ -76,7 +77,7 @@ class Control:
         return (self._data / _SOCKET).is_socket()
 
     def processes(self) -> list[dict[str, Any]]:
-        """Each program with its `name`, `state`, `pid` and `restarts`, as the supervisor knows them."""
+        """Each program with its `name`, `state`, `pid`, `restarts` and `cuttable`, as the supervisor knows them."""
         known: list[dict[str, Any]] = (state.running(self._data) or {}).get("processes", [])
         return known
 
@@ -87,6 +88,10 @@ class Control:
     async def freeze(self, name: str, seconds: float) -> None:
         """Stop a program and all of its processes for so long; then they go on. Raises as `kill`."""
         await self._tell({"act": "freeze", "name": name, "seconds": seconds})
+
+    async def cut(self, name: str, seconds: float) -> None:
+        """Let nothing through to a program, or from it, for so long. Raises as `kill`."""
+        await self._tell({"act": "cut", "name": name, "seconds": seconds})
 
     async def _tell(self, request: dict[str, Any]) -> None:
         async with asyncio.timeout(_WITHIN):

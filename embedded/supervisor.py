@@ -14,6 +14,7 @@ from embedded.child import Child
 from embedded.limits import raise_file_limit
 from embedded.ports import LOOPBACK, require_free
 from embedded.program import Program, StartStage
+from embedded.ways import Way, Ways
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 DEAD_AFTER = 60.0  # seconds without an answer after which a running program counts as dead
@@ -40,11 +41,15 @@ class Supervisor:
         *,
         data: Path,
         programs: Sequence[Program],
+        ways: Sequence[Way] = (),
         urls: Mapping[str, str] | None = None,
         on_event: Callable[[StateChange], None] = lambda _: None,
         dead_after: float = DEAD_AFTER,
     ) -> None:
-        """`on_event` is called in the event loop at every change of a program's state."""
+        """`on_event` is called in the event loop at every change of a program's state.
+
+        A program to which one of the `ways` leads can be cut off.
+        """
         self._data = data.absolute()
         self._children = [Child(program, self._data, tell=self._became, dead_after=dead_after) for program in programs]
         self._urls = dict(urls or {})
@@ -55,6 +60,7 @@ class Supervisor:
         self._lock: state.Lock | None = None
         self._writing: asyncio.Task[None] | None = None
         self._doors: list[asyncio.Server] = []
+        self._ways = Ways(ways)
         self._control = contextlib.AsyncExitStack()
 
     async def start(self) -> None:
@@ -72,6 +78,7 @@ class Supervisor:
             require_free({part: port for child in self._children for part, port in child.program.ports.items()})
             doors = {(LOOPBACK, at): to for child in self._children for at, to in child.program.doors.items()}
             self._doors = await porter.stand(doors, porter.allowed_hosts())
+            await self._ways.stand()
             await self._control.enter_async_context(control.listening(self._data, self))
             for stage in StartStage:
                 await self._start_stage([child for child in self._children if child.program.stage is stage])
@@ -103,6 +110,14 @@ class Supervisor:
         """Have a program and all of its processes stand still for so long. Raises LookupError unless it is ready."""
         self._child(name).freeze(seconds)
 
+    async def cut(self, name: str, seconds: float) -> None:
+        """Let nothing through to a program, or from it, for so long. Raises LookupError unless it is ready."""
+        child = self._child(name)
+        if not self._ways.lead_to(name):
+            raise LookupError(f"{name} is reached directly, so that nothing can cut it off")
+        child.cut_off(seconds)
+        self._ways.cut(name, seconds, then=child.rejoin)
+
     def _child(self, name: str) -> Child:
         for child in self._children:
             if child.program.name == name:
@@ -112,11 +127,13 @@ class Supervisor:
     async def stop(self) -> None:
         """Stop the services, then the servers. Kill those that don't end in time. No process is left."""
         await self._control.aclose()
+        self._ways.heal()
         for stage in reversed(StartStage):
             children = [child for child in self._children if child.program.stage is stage and child.keeper]
             await asyncio.gather(*(child.stop() for child in children))
         for door in self._doors:
             door.close()
+        self._ways.close()
         if self._writing:
             self._writing.cancel()
         if self._lock:
@@ -182,6 +199,7 @@ class Supervisor:
                 "state": child.state,
                 "restarts": child.restarts,
                 "log": str(child.log.path),
+                "cuttable": self._ways.lead_to(child.program.name),
             }
             for child in self._children
         ]

@@ -9,6 +9,7 @@ import sys
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from embedded.ports import LOOPBACK
 from embedded.program import ALIVE_TIMEOUT, Program, StartStage, http_ok
 from stack.addresses import Ports
 from stack.rights import OPERATOR, USERS, definitions, password_hash
+from stack.ways import OWN
 
 # The user's environment must not change the addresses of the embedded stack. `services` gives each process its own.
 ADDRESSES = frozenset(
@@ -137,9 +139,9 @@ def broker_definitions(secrets: Secrets) -> dict[str, Any]:
     return definitions({name: password_hash(secrets.of_broker_user(name)) for name in USERS})
 
 
-def broker_url(port_offset: int, secrets: Secrets, user: str) -> str:
+def broker_url(port_offset: int, secrets: Secrets, user: str, host: str = LOOPBACK) -> str:
     """Where the broker is for one of its users."""
-    return f"amqp://{user}:{secrets.of_broker_user(user)}@{LOOPBACK}:{Ports.shifted(port_offset).amqp}/"
+    return f"amqp://{user}:{secrets.of_broker_user(user)}@{host}:{Ports.shifted(port_offset).amqp}/"
 
 
 def _unguessable(secrets: Secrets) -> str:
@@ -148,17 +150,17 @@ def _unguessable(secrets: Secrets) -> str:
     return f"127.{1 + first % 254}.{rest[0]}.{1 + rest[1] % 254}"
 
 
-def urls(port_offset: int, secrets: Secrets) -> dict[str, str]:
+def urls(port_offset: int, secrets: Secrets, host: str = LOOPBACK) -> dict[str, str]:
     """The URLs of all parts, with an operator's passwords."""
     ports = Ports.shifted(port_offset)
     return {
-        "gateway": f"http://{LOOPBACK}:{ports.gateway}",
-        "temporal_ui": f"http://{LOOPBACK}:{ports.temporal_ui}",
-        "temporal": f"{LOOPBACK}:{ports.temporal}",
-        "amqp": broker_url(port_offset, secrets, OPERATOR),
-        "rabbitmq_ui": f"http://{LOOPBACK}:{ports.rabbitmq_ui}",
-        "orders_db": f"postgresql://orders:{secrets.orders}@{LOOPBACK}:{ports.postgres}/orders",
-        "payments_db": f"postgresql://payments:{secrets.payments}@{LOOPBACK}:{ports.postgres}/payments",
+        "gateway": f"http://{host}:{ports.gateway}",
+        "temporal_ui": f"http://{host}:{ports.temporal_ui}",
+        "temporal": f"{host}:{ports.temporal}",
+        "amqp": broker_url(port_offset, secrets, OPERATOR, host),
+        "rabbitmq_ui": f"http://{host}:{ports.rabbitmq_ui}",
+        "orders_db": f"postgresql://orders:{secrets.orders}@{host}:{ports.postgres}/orders",
+        "payments_db": f"postgresql://payments:{secrets.payments}@{host}:{ports.postgres}/payments",
     }
 
 
@@ -170,21 +172,13 @@ def services(
     names: Sequence[str] = SERVICES,
     *,
     shutdown_timeout: float = 8.0,
+    cuttable: bool = False,
 ) -> list[Program]:
-    """Our own processes. Each gets the addresses that it needs; all else comes from SAGA_ variables in `environ`."""
+    """Our own processes. Each gets the addresses that it needs; all else comes from SAGA_ variables in `environ`.
+
+    If they are `cuttable`, they reach the servers and each other by `stack.ways`.
+    """
     ports = vars(Ports.shifted(port_offset))
-    where = urls(port_offset, secrets)
-    known = {
-        "order": {"SAGA_ORDERS_DATABASE_URL": where["orders_db"]},
-        "payment": {"SAGA_PAYMENTS_DATABASE_URL": where["payments_db"]},
-        "gateway": {
-            "SAGA_ORDER_SERVICE_URL": f"http://{LOOPBACK}:{ports['order']}",
-            "SAGA_WORKER_URL": f"http://{LOOPBACK}:{ports['worker']}",
-            "SAGA_PAYMENT_SERVICE_URL": f"http://{LOOPBACK}:{ports['payment']}",
-            "SAGA_TEMPORAL_UI_URL": where["temporal_ui"],
-            "SAGA_SUPERVISED_IN": str(data.absolute()),
-        },
-    }
     inherited = {name: value for name, value in environ.items() if name not in ADDRESSES | OURS_ALONE}
     withheld = {  # whom each secret is for
         name: (GATEWAY_SECRETS if name != "gateway" else frozenset())
@@ -192,27 +186,51 @@ def services(
         for name in SERVICES
     }
     token = inherited.pop("SAGA_INTERNAL_TOKEN", "") or secrets.internal_token
-    return [
-        Program(
-            name=name,
-            argv=(sys.executable, "-P", "-m", "cli", "run", name),
-            env={
-                "SAGA_HOST": LOOPBACK,
-                "SAGA_INTERNAL_TOKEN": token if name == "gateway" else recognising(token),
-                **{key: value for key, value in inherited.items() if key not in withheld[name]},
-                "SAGA_DATA": str(data.absolute()),
-                "SAGA_PORT": str(ports[name]),
-                "SAGA_AMQP_URL": broker_url(port_offset, secrets, name),
-                "SAGA_TEMPORAL_ADDRESS": where["temporal"],
-                **known.get(name, {}),
-            },
-            cwd=Path.cwd(),
-            ports={name: ports[name]},
-            ready=lambda port=ports[name]: http_ok(port, "/readyz"),  # type: ignore[misc]
-            alive=lambda port=ports[name]: http_ok(port, "/healthz", timeout=ALIVE_TIMEOUT),  # type: ignore[misc]
-            stage=StartStage.SERVICE,
-            stop_within=shutdown_timeout + 4.0,
-            yields=name == "worker",
+    programs = []
+    for name in names:
+        host = OWN[name] if cuttable and name == "gateway" else LOOPBACK  # clients reach it by a way, too
+        probe = partial(http_ok, ports[name], host=host)
+        programs.append(
+            Program(
+                name=name,
+                argv=(sys.executable, "-P", "-m", "cli", "run", name),
+                env={
+                    "SAGA_HOST": host,
+                    "SAGA_INTERNAL_TOKEN": token if name == "gateway" else recognising(token),
+                    **{key: value for key, value in inherited.items() if key not in withheld[name]},
+                    "SAGA_DATA": str(data.absolute()),
+                    "SAGA_PORT": str(ports[name]),
+                    **_addresses(name, data, port_offset, secrets, OWN[name] if cuttable else LOOPBACK),
+                },
+                cwd=Path.cwd(),
+                ports={name: ports[name]},
+                ready=partial(probe, "/readyz"),
+                alive=partial(probe, "/healthz", timeout=ALIVE_TIMEOUT),
+                stage=StartStage.SERVICE,
+                stop_within=shutdown_timeout + 4.0,
+                yields=name == "worker",
+            )
         )
-        for name in names
-    ]
+    return programs
+
+
+def _addresses(name: str, data: Path, port_offset: int, secrets: Secrets, host: str) -> dict[str, str]:
+    """Where a process finds what it needs: all on this host, but the page that people open."""
+    ports = Ports.shifted(port_offset)
+    where = urls(port_offset, secrets, host)
+    everybody = {
+        "SAGA_AMQP_URL": broker_url(port_offset, secrets, name, host),
+        "SAGA_TEMPORAL_ADDRESS": where["temporal"],
+    }
+    own = {
+        "order": {"SAGA_ORDERS_DATABASE_URL": where["orders_db"]},
+        "payment": {"SAGA_PAYMENTS_DATABASE_URL": where["payments_db"]},
+        "gateway": {
+            "SAGA_ORDER_SERVICE_URL": f"http://{host}:{ports.order}",
+            "SAGA_WORKER_URL": f"http://{host}:{ports.worker}",
+            "SAGA_PAYMENT_SERVICE_URL": f"http://{host}:{ports.payment}",
+            "SAGA_TEMPORAL_UI_URL": urls(port_offset, secrets)["temporal_ui"],
+            "SAGA_SUPERVISED_IN": str(data.absolute()),
+        },
+    }
+    return everybody | own.get(name, {})

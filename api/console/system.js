@@ -1,7 +1,7 @@
 /** The system: how its parts are, what the audit says, and, where it is allowed, break it. */
 
 import { AuditMeter } from "./audit.js";
-import { breakPart, breaking, unbreakable } from "./breaking.js";
+import { breakPart, breaking, tellUncuttable, unbreakable } from "./breaking.js";
 import { failed, loading } from "./dialogs.js";
 import { h, put, putInPlace } from "./dom.js";
 import { counted } from "./format.js";
@@ -17,7 +17,8 @@ const ABOUT = {
   rabbitmq: "queues and exchanges",
   temporal: "workflows and timers",
 };
-const WORDS = { ok: "up", unknown: "unknown", degraded: "degraded", down: "down", frozen: "frozen", restarting: "starting again" };
+const WORDS = { ok: "up", unknown: "unknown", degraded: "degraded", down: "down", frozen: "frozen", "cut off": "cut off", restarting: "starting again" };
+const BROKEN = { kill: "down", freeze: "frozen", cut: "cut off" };
 
 export function system(context) {
   const page = new SystemPage(context);
@@ -70,11 +71,11 @@ class SystemPage {
     putInPlace(this.parts, this.shown.map((part) => this.#part(part)));
   }
 
-  #part({ name, state, detail, restarts }) {
-    const acts = this.breakIt && this.#acts(name);
+  #part({ name, state, detail, restarts, cuttable }) {
+    const acts = this.breakIt && this.#acts(name, cuttable);
     return h(
       "section",
-      { class: `part ${state}`, "aria-label": name },
+      { class: `part ${state.replace(" ", "-")}`, "aria-label": name },
       h("h3", {}, name, " ", h("span", { class: "state" }, WORDS[state] ?? state)),
       h("p", {}, detail && detail !== "ok" ? detail : (ABOUT[name] ?? "")),
       restarts > 0 && h("p", { class: "hint" }, `started again ${counted(restarts, "time")}`),
@@ -82,14 +83,14 @@ class SystemPage {
     );
   }
 
-  #acts(name) {
-    const act = (kind, text) => h("button", { class: "quiet dangerous", "data-act": `${kind}-${name}`, on: { click: () => this.#break(name, kind) } }, text, h("span", { class: "unseen" }, ` ${name}`));
-    return h("p", { class: "actions" }, act("kill", "Kill"), act("freeze", "Freeze"));
+  #acts(name, cuttable) {
+    const act = (kind, text, does) => h("button", { class: "quiet dangerous", "data-act": `${kind}-${name}`, on: { click: does ?? (() => this.#break(name, kind)) } }, text, h("span", { class: "unseen" }, ` ${name}`));
+    return h("p", { class: "actions" }, act("kill", "Kill"), act("freeze", "Freeze"), act("cut", "Cut off", cuttable ? null : () => tellUncuttable(this.context)));
   }
 
   async #break(name, kind) {
     if (!(await breakPart(this.context, name, kind))) return;
-    this.broken = { name, state: kind === "freeze" ? "frozen" : "down", until: Date.now() + NOTICED };
+    this.broken = { name, state: BROKEN[kind], until: Date.now() + NOTICED };
     this.#show(this.shown);
     this.meter.watch();
   }

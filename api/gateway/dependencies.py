@@ -102,13 +102,16 @@ class Breaker(Protocol):
     def is_there(self) -> bool: ...
 
     def processes(self) -> Sequence[Mapping[str, Any]]:
-        """Each with its name, state, pid and restarts."""
+        """Each with its name, state, pid and restarts, and whether it is cuttable."""
 
     async def kill(self, name: str) -> None:
         """Kill a process. Raises LookupError if it does not run, OSError if the supervisor does not answer."""
 
     async def freeze(self, name: str, seconds: float) -> None:
         """Have a process stand still for so long. Raises as `kill`."""
+
+    async def cut(self, name: str, seconds: float) -> None:
+        """Let nothing through to a process, or from it, for so long. Raises as `kill`."""
 
 
 @dataclass(frozen=True, kw_only=True)

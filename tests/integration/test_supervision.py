@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -19,8 +20,10 @@ import pytest
 from embedded import state
 from embedded.control import Control
 from embedded.errors import StackError
+from embedded.ports import LOOPBACK
 from embedded.program import Program, StartStage, http_ok
 from embedded.supervisor import StateChange, Supervisor
+from embedded.ways import Way
 from tests.support.disks import fill, small_disk
 from tests.support.freezing import freeze
 from tests.support.ports import free_port
@@ -51,14 +54,15 @@ def program(data: Path, port: int, stage: StartStage) -> Program:
     )
 
 
-def supervise(data: Path, port: int, stage: int) -> None:
-    """Supervise in a process of its own, and print a line for every change of state."""
+def supervise(data: Path, port: int, stage: int, way: int) -> None:
+    """Supervise in a process of its own, and print a line for every change of state. `way` leads to the program."""
 
     def tell(event: StateChange) -> None:
-        print(event.state, event.detail, flush=True)
+        print(event.state, event.detail, sep="\t", flush=True)
 
     programs = [program(data, port, StartStage(stage))]
-    supervisor = Supervisor(data=data, programs=programs, on_event=tell, dead_after=DEAD_AFTER)
+    ways = [Way(at=(LOOPBACK, way), to=(LOOPBACK, port), ends=frozenset({"web"}))]
+    supervisor = Supervisor(data=data, programs=programs, ways=ways, on_event=tell, dead_after=DEAD_AFTER)
     asyncio.run(supervisor.run_until_signal())
 
 
@@ -67,9 +71,10 @@ class Supervised:
     data: Path
     process: subprocess.Popen[bytes]
     told: Path
+    way: int
 
     def states(self) -> list[str]:
-        return [line.split()[0] for line in self.told.read_text().splitlines()]
+        return [line.partition("\t")[0] for line in self.told.read_text().splitlines()]
 
     def now(self) -> dict[str, Any]:
         known = state.read(self.data)
@@ -90,10 +95,11 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Supervised]]:
     def begin(data: Path, stage: StartStage = StartStage.SERVICE) -> Supervised:
         data.mkdir(exist_ok=True)
         told = tmp_path / "told"
-        arguments = (str(data), str(free_port()), str(int(stage)))
+        way = free_port()
+        arguments = (str(data), str(free_port()), str(int(stage)), str(way))
         with told.open("wb") as output:
             process = subprocess.Popen([sys.executable, "-m", __name__, *arguments], stdout=output)
-        started.append(Supervised(data, process, told))
+        started.append(Supervised(data, process, told, way))
         started[-1].wait_for("ready")
         return started[-1]
 
@@ -183,7 +189,7 @@ def test_a_server_that_ends_while_the_disk_is_full_is_started_again_once_there_i
     make_room = fill(disk)
     killed = stack.now()["pid"]
     os.kill(killed, signal.SIGKILL)
-    stack.wait_for("died", "no")
+    stack.wait_for("died", "no room")
     assert "MiB of free disk left: make room, and it goes on by itself" in stack.told.read_text()
     assert not others(stack, killed)
     make_room()
@@ -199,7 +205,7 @@ def test_a_server_is_not_started_on_a_disk_without_room(tmp_path: Path, disk: Pa
 
 
 if __name__ == "__main__":
-    supervise(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))
+    supervise(Path(sys.argv[1]), *map(int, sys.argv[2:]))
 
 
 def test_a_program_stands_still_for_as_long_as_asked_and_is_not_taken_for_dead(
@@ -256,9 +262,45 @@ def test_what_stands_still_goes_on_and_ends_if_the_supervisor_is_killed(
     until(lambda: not psutil.pid_exists(pid), within=20, what="nothing is left")
 
 
+def test_nothing_gets_through_to_a_program_that_is_cut_off_and_it_runs_on(
+    start: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    stack = start(tmp_path / "data")
+    control, pid = Control(stack.data), stack.now()["pid"]
+    assert control.processes()[0]["cuttable"] is True
+    assert http_ok(stack.way, "/")
+    asyncio.run(control.cut("web", DEAD_AFTER * 2))
+    stack.wait_for("cut off")
+    assert not http_ok(stack.way, "/", timeout=0.5)
+    assert http_ok(stack.now()["port"], "/"), "it runs, and the supervisor is not taken in"
+    with pytest.raises(LookupError, match="web is cut off; only what is ready can be frozen"):
+        asyncio.run(control.freeze("web", 1))
+    stack.wait_for("cut off", "ready")
+    assert http_ok(stack.way, "/")
+    assert (stack.now()["pid"], stack.now()["restarts"]) == (pid, 0)
+
+
+def test_what_is_cut_off_is_stopped_with_the_others_and_no_way_is_left(
+    start: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    for end in (signal.SIGTERM, signal.SIGKILL):
+        stack = start(tmp_path / end.name)
+        pid = stack.now()["pid"]
+        asyncio.run(Control(stack.data).cut("web", 50))
+        stack.process.send_signal(end)
+        until(lambda pid=pid: not psutil.pid_exists(pid), within=20, what="nothing is left")  # type: ignore[misc]
+        until(lambda stack=stack: _refuses(stack.way), within=20, what="no way is left")  # type: ignore[misc]
+
+
+def _refuses(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex((LOOPBACK, port)) == errno.ECONNREFUSED
+
+
 @pytest.mark.parametrize(
     "line",
-    [b"", b"x", b"[]", b"{}", b'{"act":"kill"}', b'{"act":"freeze","name":"web"}', b"x" * 5000]
+    [b"", b"x", b"[]", b"{}", b'{"act":"kill"}', b'{"act":"freeze","name":"web"}', b'{"act":"cut","name":"web"}']
+    + [b'{"act":"cut","name":"web","seconds":61}', b"x" * 5000]
     + [
         b'{"act":"freeze","name":"web","seconds":%s}' % each for each in (b"0", b"61", b"-1", b"1e999", b'"1"', b"true")
     ],

@@ -28,15 +28,20 @@ class FakeBreaker:
     is_there: bool = True
     asked: list[tuple[Any, ...]] = field(default_factory=list)
     error: Exception | None = None
+    cuttable: bool = True
 
     def processes(self) -> Sequence[dict[str, Any]]:
-        return [{"name": name, "state": state, "pid": 7, "restarts": 2} for name, state in self.states.items()]
+        more = {"pid": 7, "restarts": 2, "cuttable": self.cuttable}
+        return [{"name": name, "state": state, **more} for name, state in self.states.items()]
 
     async def kill(self, name: str) -> None:
         self.do("kill", name)
 
     async def freeze(self, name: str, seconds: float) -> None:
         self.do("freeze", name, seconds)
+
+    async def cut(self, name: str, seconds: float) -> None:
+        self.do("cut", name, seconds)
 
     def do(self, *asked: Any) -> None:
         if self.error is not None:
@@ -99,6 +104,7 @@ async def test_an_original_service_says_nothing_of_itself(client: httpx.AsyncCli
     [
         ("ready", "ok"),
         ("frozen", "frozen"),
+        ("cut off", "cut off"),
         ("died", "restarting"),
         ("starting", "restarting"),
         ("silent", "down"),
@@ -123,12 +129,14 @@ async def test_an_operator_breaks_parts_and_it_is_logged(around: Neighbours, bre
         with capture_logs() as logs:
             assert (await client.post(f"{PARTS}/payment/kill")).status_code == 200
             assert (await client.post(f"{PARTS}/postgres/freeze", json={"seconds": 5})).status_code == 200
+            assert (await client.post(f"{PARTS}/worker/cut", json={"seconds": 7})).status_code == 200
             assert (await client.post(f"{PARTS}/gateway/kill")).status_code == 200
-    assert breaker.asked == [("kill", "payment"), ("freeze", "postgres", 5), ("kill", "gateway")]
+    assert breaker.asked == [("kill", "payment"), ("freeze", "postgres", 5), ("cut", "worker", 7), ("kill", "gateway")]
     noted = [(each["action"], each["operator"], each["asked"]["name"]) for each in logs if "action" in each]
     assert noted == [
         ("kill_part", "root", "payment"),
         ("freeze_part", "root", "postgres"),
+        ("cut_part", "root", "worker"),
         ("kill_part", "root", "gateway"),
     ]
 
@@ -148,8 +156,8 @@ async def test_elsewhere_than_on_the_embedded_stack_nothing_is_broken(around: Ne
     for around.breaker in (None, FakeBreaker(breaker.states, is_there=False)):
         async with around.client() as client:
             assert (await client.get("/api/console/session")).json()["breakIt"] is False
-            for path, body in ((f"{PARTS}/order/kill", None), (f"{PARTS}/order/freeze", {"seconds": 1})):
-                assert "saga up" in problem(await client.post(path, json=body), 404)["detail"]
+            for act, body in (("kill", None), ("freeze", {"seconds": 1}), ("cut", {"seconds": 1})):
+                assert "saga up" in problem(await client.post(f"{PARTS}/order/{act}", json=body), 404)["detail"]
 
 
 async def test_clients_break_nothing_and_see_no_parts(around: Neighbours, breaker: FakeBreaker) -> None:
@@ -159,7 +167,7 @@ async def test_clients_break_nothing_and_see_no_parts(around: Neighbours, breake
     async with around.client() as client:
         client.headers["Authorization"] = f"Bearer {key}"
         assert (await client.get("/api/console/session")).json()["breakIt"] is False
-        for method, path in (("GET", PARTS), ("POST", f"{PARTS}/order/kill"), ("POST", f"{PARTS}/order/freeze")):
+        for method, path in (("GET", PARTS), *(("POST", f"{PARTS}/order/{act}") for act in ("kill", "freeze", "cut"))):
             assert (await client.request(method, path)).status_code == 403
         client.headers.pop("Authorization")
         assert (await client.get("/api/console/session")).json()["breakIt"] is False
@@ -178,3 +186,12 @@ async def test_what_cannot_be_broken_is_refused_with_the_reason(around: Neighbou
         assert refused["detail"].startswith("order is starting")
         breaker.error = ConnectionRefusedError("no")
         assert problem(await client.post(f"{PARTS}/order/kill"), 503)
+
+
+async def test_a_stack_whose_parts_reach_each_other_directly_says_so(around: Neighbours, breaker: FakeBreaker) -> None:
+    around.breaker, breaker.cuttable = breaker, False
+    async with around.client() as client:
+        assert [each["cuttable"] for each in (await client.get(PARTS)).json()["parts"]] == [False] * 7
+        refused = problem(await client.post(f"{PARTS}/order/cut", json={"seconds": 1}), 409)
+    assert "saga up --cuttable" in refused["detail"]
+    assert breaker.asked == []

@@ -30,8 +30,8 @@ _OWN: Final = "gateway"
 Part = Annotated[str, Path(max_length=32)]
 
 
-class Freeze(BaseModel):
-    """For how long a part stands still."""
+class ForSeconds(BaseModel):
+    """For how long a part stands still, or is cut off."""
 
     model_config = ConfigDict(extra="forbid")
     seconds: float = Field(ge=1, le=60)
@@ -59,9 +59,18 @@ def part_routes(*, parts: Parts, breaker: Breaker | None) -> APIRouter:
 
     @router.post("/{name}/freeze")
     async def freeze_part(request: Request, name: Part) -> Response:
-        seconds = (await read_body(request, Freeze)).seconds
+        seconds = (await read_body(request, ForSeconds)).seconds
         asked = _breaking(breaker, request, "freeze_part", name, seconds=seconds)
         return await _done(asked.freeze, name, seconds)
+
+    @router.post("/{name}/cut")
+    async def cut_part(request: Request, name: Part) -> Response:
+        seconds = (await read_body(request, ForSeconds)).seconds
+        asked = _breaking(breaker, request, "cut_part", name, seconds=seconds)
+        if not any(each["name"] == name and each["cuttable"] for each in asked.processes()):
+            detail = f"{name} is reached directly. A stack that `saga up --cuttable` has started can be cut off"
+            raise Problem(ProblemType.CONFLICT, detail)
+        return await _done(asked.cut, name, seconds)
 
     return router
 

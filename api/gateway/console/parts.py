@@ -22,6 +22,7 @@ _STATES: Final[Mapping[str, str]] = {
     "died": "restarting",
     "no room": "restarting",
     "frozen": "frozen",
+    "cut off": "cut off",
     "silent": "down",
     "stopping": "down",
     "stopped": "down",
@@ -57,7 +58,7 @@ class Parts:
         self._breaker = breaker
 
     async def read(self) -> list[dict[str, Any]]:
-        """Each part in wire form: its state is ok, degraded, down, unknown, frozen or restarting."""
+        """Each part in wire form: its state is ok, degraded, down, unknown, frozen, cut off or restarting."""
         own, told = await asyncio.gather(self._readiness(), asyncio.gather(*map(_checks_of, self._processes.values())))
         checks = dict(zip(self._processes, told, strict=True))
         states = {
@@ -110,4 +111,5 @@ def _as_json(name: str, state: _State, supervised: Mapping[str, Any]) -> dict[st
         "detail": state.detail,
         "pid": supervised.get("pid"),
         "restarts": supervised.get("restarts"),
+        "cuttable": supervised.get("cuttable", False),
     }
