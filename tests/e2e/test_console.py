@@ -225,6 +225,13 @@ def test_the_audit_says_that_it_waits_while_a_service_is_frozen(page: Page) -> N
     expect(page.locator(".audit .verdict")).to_have_text(re.compile(r"^\d+ checks hold$"))
 
 
+def test_a_stack_whose_parts_reach_each_other_directly_says_why_nothing_can_be_cut_off(page: Page) -> None:
+    page.get_by_role("link", name="System", exact=True).click()
+    page.get_by_role("button", name="Cut off payment").click()
+    expect(page.get_by_role("status").filter(has_text="saga up --cuttable")).to_be_visible()
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
 def test_a_stream_that_is_cut_is_taken_up_again(page: Page, stack: Stack) -> None:
     page.context.set_offline(True)
     expect(page.locator("#stream")).to_have_text(re.compile("cut off"))

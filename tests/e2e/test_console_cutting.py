@@ -27,7 +27,7 @@ SECONDS = 4.0
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnStack]:
     stack = OwnStack(tmp_path_factory.mktemp("cuttable"), OFFSET + 410)
     try:
-        stack.up("--cuttable")
+        stack.saga("up", "--detach", "--cuttable", "--port-offset", str(stack.offset))
         yield stack
     finally:
         stack.down()

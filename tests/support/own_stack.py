@@ -36,10 +36,10 @@ class OwnStack:
     def urls(self) -> dict[str, str]:
         return local.urls(self.offset, local.Secrets.of(self.data))
 
-    def up(self, *options: str, **settings: str) -> None:
-        """Bring it up with these options; `settings` are as in SAGA_…, in lower case."""
+    def up(self, **settings: str) -> None:
+        """Bring it up; `settings` are as in SAGA_…, in lower case."""
         more = {f"SAGA_{name.upper()}": value for name, value in settings.items()}
-        self.saga("up", "--detach", "--port-offset", str(self.offset), *options, env=more)
+        self.saga("up", "--detach", "--port-offset", str(self.offset), env=more)
 
     def down(self) -> None:
         self.saga("down")
