@@ -39,6 +39,7 @@ class Submission:
     correlation_id: str
     coordinator: Coordinator = Coordinator.CHOREOGRAPHY
     traceparent: str | None = None  # the trace context that its events are to carry
+    attempt: int | None = None  # at which the message is handled, from 1; None: nobody counts
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "correlation_id", as_id(self.correlation_id, str(self.event_id)))

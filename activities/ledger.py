@@ -129,6 +129,7 @@ class _LockedRows(Generic[State]):
         self._unpublished: dict[UUID, list[int]] = {}
         self._events: list[Envelope] = []
         self._event_orders: list[UUID] = []
+        self._attempts: list[int | None] = []
 
     @classmethod
     async def lock(cls, connection: Connection, book: Book[State], keys: Sequence[UUID]) -> _LockedRows[State]:
@@ -185,6 +186,7 @@ class _LockedRows(Generic[State]):
         )
         self._events.append(event)
         self._event_orders.append(order_id)
+        self._attempts.append(submission.attempt)
         return event
 
     async def save(self, connection: Connection, outlet: Outlet) -> AsyncCursor[tuple[Any, ...]] | None:
@@ -200,7 +202,7 @@ class _LockedRows(Generic[State]):
             writes.tallied(book, [(before.get(key), state) for key, state in changed.items()]),
             writes.updated(book, [state for key, state in changed.items() if key in before], now),
             writes.inserted(book, [state for key, state in changed.items() if key not in before], now),
-            writes.logged(self._events, self._event_orders),
+            writes.logged(self._events, self._event_orders, self._attempts),
             writes.outboxed(self._events, deferred),
         )
         return cursor if self._events else None

@@ -82,6 +82,7 @@ class Payments:
                 event_id=submission.event_id,
                 correlation_id=submission.correlation_id,
                 coordinator=submission.coordinator,
+                attempt=submission.attempt,
             )
             applied: Applied[Payment] = await self._ledger.submit(answer)
             if isinstance(applied.decision, Illegal):

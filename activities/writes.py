@@ -95,7 +95,7 @@ def tallied(book: Book[State], changes: Iterable[tuple[State | None, State]]) ->
     )
 
 
-def logged(events: Sequence[Envelope], order_ids: Sequence[UUID]) -> Write | None:
+def logged(events: Sequence[Envelope], order_ids: Sequence[UUID], attempts: Sequence[int | None]) -> Write | None:
     """Append events to the event log, in this order."""
     if not events:
         return None
@@ -103,7 +103,7 @@ def logged(events: Sequence[Envelope], order_ids: Sequence[UUID]) -> Write | Non
         "logged",
         f"INSERT INTO event_log ({', '.join(LOGGED)}) SELECT u.* FROM unnest({_arrays(LOGGED.values())}) u"
         " RETURNING seq, order_id",
-        _transposed(map(logged_row, events, order_ids)),
+        _transposed(map(logged_row, events, order_ids, attempts)),
     )
 
 

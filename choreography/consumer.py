@@ -105,6 +105,7 @@ class Consumer:
             event_id=envelope.event_id,
             correlation_id=envelope.correlation_id,
             coordinator=envelope.coordinator,
+            attempt=attempt,
         )
         return await step(submission, attempt > len(self._delays))
 

@@ -18,13 +18,14 @@ from models.texts import as_id, readable
 # order. Both services' event logs have the same columns.
 LOGGED: Final = columns_of(OrderEventRow, but=("seq",))
 # The columns of `event_log e` that an envelope is made of.
-ENVELOPE_COLUMNS: Final = tuple(name for name in LOGGED if name != "order_id")
+ENVELOPE_COLUMNS: Final = tuple(name for name in LOGGED if name not in ("order_id", "attempt"))
 EVENT_COLUMNS: Final = ", ".join(f"e.{name}" for name in ENVELOPE_COLUMNS)
 
 
-def logged_row(event: Envelope, order_id: UUID) -> tuple[Any, ...]:
-    """The values of an event's row, in the order of `LOGGED`."""
-    return tuple(order_id if name == "order_id" else getattr(event, name) for name in LOGGED)
+def logged_row(event: Envelope, order_id: UUID, attempt: int | None = None) -> tuple[Any, ...]:
+    """The values of an event's row, in the order of `LOGGED`. The event followed from a message at this `attempt`."""
+    beside = {"order_id": order_id, "attempt": attempt}
+    return tuple(beside[name] if name in beside else getattr(event, name) for name in LOGGED)
 
 
 def logged_envelope(row: Mapping[str, Any]) -> Envelope:

@@ -144,6 +144,7 @@ class _EventColumns(SQLModel):
     coordinator: str = Field(sa_type=Text)
     payload: dict[str, Any] = Field(sa_type=JSONB)
     traceparent: str | None = Field(sa_type=Text)
+    attempt: int | None  # at which its message was handled; None: from before this was kept
 
 
 class OrderEventRow(OrdersBase, _EventColumns, table=True):

@@ -3,6 +3,13 @@
 import { LANES, ROUTES, STATUSES, Teller, UNDOING, laneOf } from "./teller.js";
 
 export class Choreographed extends Teller {
+  hub = "broker";
+
+  /** The message that made this event. */
+  bringing(event) {
+    return ROUTES[event.cause?.name] ?? event.cause?.name ?? "its message";
+  }
+
   arrive(event) {
     const { name } = event.cause ?? {};
     const lane = laneOf(event) || "order";

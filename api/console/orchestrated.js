@@ -15,7 +15,13 @@ const ACTIVITIES = {
 };
 
 export class Orchestrated extends Teller {
+  hub = "temporal";
   #called = null; // the activity that is under way
+
+  /** The step that made this event. */
+  bringing(event) {
+    return this.#activity(event);
+  }
 
   arrive(event) {
     const { name } = event.cause ?? {};

@@ -65,6 +65,7 @@ export function equalFacts(pair) {
 }
 
 const ONE_RUN = "This is one run, no measurement: times differ from run to run. docs/contrast.md has measured figures.";
+const CPU = "not known: both sagas ran in the same processes at the same time. docs/contrast.md has it, measured one coordinator after the other.";
 
 /** A table of prices, with a bar for each. */
 export function prices(pair) {
@@ -77,6 +78,7 @@ export function prices(pair) {
       cell({ class: "number" }, compared ? ratio(values) : ""),
     ]);
   });
+  rows.push(row([h("th", { scope: "row", role: "rowheader" }, "CPU"), cell({ class: "unknown", colspan: 3 }, CPU)]));
   return section("prices", "What each cost", "priced", ["", ...COORDINATORS.map(coordinatorTag), "Ratio"], rows, ONE_RUN);
 }
 

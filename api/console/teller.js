@@ -112,8 +112,27 @@ export class Teller {
     this.step({ from: "provider", to: "payment", label, tone, sentence, awaited: true });
   }
 
+  /** What the log knows of the attempts that failed before this event's message was handled. */
+  again(event) {
+    const { attempt } = event;
+    if (!(attempt > 1)) return;
+    const lane = laneOf(event);
+    const timed = event.eventType === "OrderCancelled" && this.timedOut();
+    const what = timed ? "cancel_order" : this.bringing(event);
+    this.step({
+      from: timed ? "temporal" : this.hub,
+      to: lane,
+      label: `${what} again: attempt ${attempt}`,
+      tone: "bad",
+      recorded: true,
+      awaited: true,
+      sentence: `The ${LANES[lane]?.label ?? lane} has handled ${what} at attempt ${attempt}. ${counted(attempt - 1, "attempt")} had failed, and each next one came after a pause.`,
+    });
+  }
+
   tellEvent(event) {
     this.arrive(event);
+    this.again(event);
     this.before(event);
     this.commit(event);
     this.publish(event);

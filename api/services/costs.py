@@ -1,4 +1,4 @@
-"""Count what a saga has cost a service: rows, transactions, and events that are still to be published."""
+"""Count what a saga has cost a service: rows, transactions, attempts, and events that are still to be published."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from models.lifecycle import Due
 _COUNTED: Final = """
     SELECT changes AS transactions, {due} AS due,
         (SELECT count(*) FROM event_log WHERE order_id = %(order_id)s) AS events,
-        ARRAY(SELECT event_id FROM outbox o JOIN event_log USING (seq) WHERE o.order_id = %(order_id)s) AS unpublished
+        ARRAY(SELECT event_id FROM outbox o JOIN event_log USING (seq) WHERE o.order_id = %(order_id)s) AS unpublished,
+        (SELECT coalesce(jsonb_object_agg(event_id, attempt), '{{}}') FROM event_log
+            WHERE order_id = %(order_id)s AND attempt > 1) AS attempts
     FROM {table} WHERE {key} = %(order_id)s
 """
 
@@ -28,6 +30,9 @@ class SagaCosts(Camel):
     transactions: int | None = Field(description="Those that wrote the row of the order or payment; null: not counted")
     rows: int = Field(description="The row itself, and those of its events, in the event log and in the outbox")
     unpublished: list[UUID] = Field(description="Events that the broker has not confirmed yet")
+    attempts: dict[UUID, int] = Field(
+        description="Events whose message was not handled at once: at which attempt it was"
+    )
     due: Due | None = Field(description="What must still be done at the provider")
 
 

@@ -113,6 +113,19 @@ def test_a_paid_order_is_cancelled_and_its_money_comes_back(page: Page, stack: S
     expect(page.get_by_role("button", name="Cancel the order")).to_have_count(0)
 
 
+@pytest.mark.parametrize(
+    ("coordinator", "message"), [("choreography", "order.created"), ("orchestration", "charge_payment")]
+)
+def test_a_charge_whose_first_answer_was_lost_is_drawn_with_its_attempts(
+    page: Page, stack: Stack, coordinator: str, message: str
+) -> None:
+    visit(page, stack, f"#/orders/{place(stack, 'pm_timeout_then_approve', coordinator)}")
+    told = page.locator(".story tbody tr").filter(has_text=f"has handled {message} at attempt 2")
+    expect(told).to_contain_text("1 attempt had failed")
+    expect(told).to_contain_text("recorded")
+    expect(page.locator(".seq .step.recorded .line")).to_have_count(1)
+
+
 def test_an_order_that_nobody_knows_leads_back_to_all_sagas(page: Page, stack: Stack) -> None:
     visit(page, stack, f"#/orders/{uuid4()}")
     expect(page.get_by_role("alert")).to_contain_text("There is no order")

@@ -98,6 +98,27 @@ def test_a_choreographed_saga_goes_through_the_broker_and_an_orchestrated_one_th
     ]
 
 
+@pytest.mark.parametrize(
+    ("coordinator", "again"),
+    [
+        (Coordinator.CHOREOGRAPHY, ["broker>payment order.created again: attempt 3"]),
+        (Coordinator.ORCHESTRATION, ["temporal>payment charge_payment again: attempt 3"]),
+    ],
+)
+def test_attempts_that_failed_are_told_before_what_came_of_the_last(
+    page: Page, coordinator: Coordinator, again: list[str]
+) -> None:
+    saga = told(coordinator, PAID)
+    saga["events"][1]["attempt"] = 3
+    steps = story(page, saga)["steps"]
+    places = [index for index, step in enumerate(steps) if "again" in step["label"]]
+    assert [f"{steps[index]['from']}>{steps[index]['to']} {steps[index]['label']}" for index in places] == again
+    assert steps[places[0] - 1]["label"] == "charge 9.99 USD"
+    assert steps[places[0] + 1]["label"] == "captured"
+    assert "2 attempts had failed" in steps[places[0]]["sentence"]
+    assert steps[places[0]]["recorded"]
+
+
 def test_a_cancellation_that_came_first_is_told_without_a_charge(page: Page) -> None:
     late = told(Coordinator.CHOREOGRAPHY, CANCELLED_EARLY, status="CANCELLED", createdAt="2026-11-28T12:00:01Z")
     assert not [arrow for arrow in between(story(page, late)) if "provider" in arrow]

@@ -193,6 +193,28 @@ def test_23_when_the_providers_answer_is_lost_the_same_charge_is_asked_for_again
     world.wait_at_rest()
     assert world.books(order_id) == (999, 0)
     assert "message_retried" in world.log("payment")
+    assert attempts(world, "payments", order_id) == {"PaymentApproved": 2}
+
+
+def test_12_the_log_keeps_at_which_attempt_a_message_was_handled(world: World) -> None:
+    """A handler fails until the cause is mended."""
+    order_id = str(uuid4())
+    curse(world, order_id)
+    world.start("order", "payment", retry_delays="0.1,0.2,2,2,2")
+    world.publish(create(order_id))
+    until(lambda: world.log("order").count("message_retried") >= 3, what="three attempts have failed")
+    with psycopg.connect(world.dsn("orders"), autocommit=True) as connection:
+        connection.execute("DROP TRIGGER curse ON orders")
+    world.wait_status(order_id, "PAID", "APPROVED")
+    failed = world.log("order").count("message_retried")
+    assert attempts(world, "orders", order_id) == {"OrderCreated": failed + 1, "OrderPaid": 1}
+    assert attempts(world, "payments", order_id) == {"PaymentApproved": 1}
+
+
+def attempts(world: World, role: str, order_id: str) -> dict[str, int]:
+    """At which attempt the message of each event was handled."""
+    rows = world.rows(role, "SELECT event_type, attempt FROM event_log WHERE order_id = %s", order_id)
+    return {row["event_type"]: row["attempt"] for row in rows}
 
 
 def test_23_a_charge_that_is_never_answered_fails_only_after_a_confirmed_void(world: World) -> None:

@@ -467,22 +467,25 @@ async def test_what_a_saga_cost_each_service_is_counted(
     payments: httpx.AsyncClient, payments_database: Database, orders: httpx.AsyncClient
 ) -> None:
     path = f"/payments/order/{UUID(int=100)}/costs"
-    assert (await payments.get(path)).json() == {"transactions": 1, "due": None, "rows": 2, "unpublished": []}
+    none: dict[str, Any] = {"unpublished": [], "attempts": {}}
+    assert (await payments.get(path)).json() == {"transactions": 1, "due": None, "rows": 2, **none}
     await payments_database.query(
         "INSERT INTO outbox (seq, order_id, deferred) SELECT seq, order_id, false FROM event_log"
     )
     await payments_database.query("UPDATE payments SET changes = NULL, due = 'refund'")
+    await payments_database.query("UPDATE event_log SET attempt = 2")
     assert (await payments.get(path)).json() == {
         "transactions": None,
         "due": "refund",
         "rows": 3,
         "unpublished": [str(UUID(int=8))],
+        "attempts": {str(UUID(int=8)): 2},
     }
     assert (await orders.get(f"/orders/{UUID(int=101)}/costs")).json() == {
         "transactions": 1,
         "due": None,
         "rows": 1,
-        "unpublished": [],
+        **none,
     }
     for client, unknown in ((orders, f"/orders/{uuid4()}/costs"), (payments, f"/payments/order/{uuid4()}/costs")):
         assert (await client.get(unknown)).status_code == 404

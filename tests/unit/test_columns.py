@@ -74,6 +74,6 @@ def test_both_event_logs_have_the_same_columns() -> None:
 def test_an_event_is_read_back_from_the_row_that_was_written() -> None:
     at = datetime(2026, 2, 15, tzinfo=UTC)
     event = envelope_of(OrderPaid(order_id=ID), event_id=UUID(int=4), occurred_at=at, correlation_id="c")
-    row = dict(zip(LOGGED, logged_row(event, ID), strict=True))
+    row = dict(zip(LOGGED, logged_row(event, ID, attempt=3), strict=True))
     assert logged_envelope({name: row[name] for name in ENVELOPE_COLUMNS}) == event
-    assert row["order_id"] == ID
+    assert (row["order_id"], row["attempt"]) == (ID, 3)

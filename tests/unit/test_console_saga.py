@@ -51,7 +51,13 @@ def around(around: Neighbours) -> Neighbours:
     around.payments.log(f"/payments/order/{ORDER}/events", APPROVED)
     around.payments.tell(
         f"/payments/order/{ORDER}/costs",
-        {"transactions": 2, "rows": 3, "unpublished": [str(APPROVED.event_id)], "due": "charge"},
+        {
+            "transactions": 2,
+            "rows": 3,
+            "unpublished": [str(APPROVED.event_id)],
+            "attempts": {str(APPROVED.event_id): 3},
+            "due": "charge",
+        },
     )
     around.timelines.known[ORDER] = RUNNING
     return around
@@ -60,9 +66,9 @@ def around(around: Neighbours) -> Neighbours:
 async def test_everything_that_is_known_of_a_saga_is_told(client: httpx.AsyncClient) -> None:
     told = (await client.get(SAGA)).json()
     assert (told["order"], told["payment"]) == (STORED, PAYMENT)
-    assert [(each["eventType"], each["service"], each["published"]) for each in told["events"]] == [
-        ("OrderCreated", "order", True),
-        ("PaymentApproved", "payment", False),
+    assert [(each["eventType"], each["service"], each["published"], each["attempt"]) for each in told["events"]] == [
+        ("OrderCreated", "order", True, None),  # a service of the version before tells no attempts
+        ("PaymentApproved", "payment", False, 3),
     ]
     assert told["waitsFor"] == "the payment, until noon"
     assert told["workflow"] == {

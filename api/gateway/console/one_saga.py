@@ -27,6 +27,7 @@ class _Costs(msgspec.Struct):
     transactions: int | None
     rows: int
     unpublished: list[UUID]
+    attempts: dict[UUID, int] = {}
     due: Due | None = None
 
 
@@ -59,10 +60,11 @@ class OneSaga:
         )
         costs = (order_costs, payment_costs)
         unpublished = {str(event_id) for each in costs if each for event_id in each.unpublished}
+        attempts = {str(event_id): number for each in costs if each for event_id, number in each.attempts.items()}
         return {
             "order": order,
             "payment": payment,
-            "events": [_event(entry, unpublished, known=all(costs)) for entry in timeline.get("entries", ())],
+            "events": [_event(entry, unpublished, attempts, known=all(costs)) for entry in timeline.get("entries", ())],
             "waitsFor": _waits_for(order, payment, payment_costs, workflow),
             "workflow": self._as_json(workflow) if workflow else None,
             "cost": {
@@ -184,11 +186,15 @@ def _waits_for(
     return (workflow.waiting_for if workflow and derived else None) or derived
 
 
-def _event(entry: Mapping[str, Any], unpublished: set[str], *, known: bool) -> dict[str, Any]:
+def _event(
+    entry: Mapping[str, Any], unpublished: set[str], attempts: Mapping[str, int], *, known: bool
+) -> dict[str, Any]:
+    """An entry of the timeline. `attempt`: at which its message was handled; null: at the first, or nobody knows."""
     return {
         **entry,
         "service": _SERVICES[entry["actor"]],
         "published": entry["eventId"] not in unpublished if known else None,
+        "attempt": attempts.get(entry["eventId"]),
     }
 
 

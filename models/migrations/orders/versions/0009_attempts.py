@@ -1,0 +1,11 @@
+"""Keep, with each event, at which attempt its message was handled."""
+
+from alembic import op
+
+revision = "0009"
+down_revision = "0008"
+
+
+def upgrade() -> None:
+    # The version before does not write it: such events have none.
+    op.execute("ALTER TABLE event_log ADD COLUMN attempt integer")
