@@ -83,6 +83,7 @@ def _event(row: type[SQLModel], event_id: str, event_type: str, at: str, cause: 
         "coordinator": _SALE["coordinator"],
         "payload": payload,
         "traceparent": "NULL",
+        "attempt": "1",
     }
     return insert(row, values, source=f"FROM ({_SAGAS}) s ORDER BY n")
 

@@ -98,6 +98,7 @@ def _logged(event_type: EventType, *, order_id: str = ":order_id", source: str =
         "coordinator": f"'{event.coordinator}'",
         "payload": f"'{msgspec.json.encode(event.payload).decode()}'",
         "traceparent": "NULL",
+        "attempt": "1",
     }
     return insert(row, values, table=table, source=source)
 

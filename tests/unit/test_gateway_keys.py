@@ -68,6 +68,7 @@ ROUTES: Mapping[tuple[str, str], tuple[int, int, int, int] | str] = {
     ("GET", "/api/console/parts"): (403, 403, 403, 200),
     ("POST", "/api/console/parts/{name}/kill"): (403, 403, 403, 404),  # there is no supervisor here
     ("POST", "/api/console/parts/{name}/freeze"): (403, 403, 403, 404),
+    ("POST", "/api/console/parts/{name}/cut"): (403, 403, 403, 404),
     ("GET", "/docs"): OPEN,
     ("GET", "/openapi.json"): OPEN,
     ("GET", "/healthz"): OPEN,
@@ -99,6 +100,7 @@ BODIES: Mapping[tuple[str, str], Any] = {
     ("PATCH", "/api/orders/{orderId}"): {"status": "CANCELLED"},
     ("POST", "/api/operator/events/replay"): {"orderId": ORDER_ID},
     ("POST", "/api/console/parts/{name}/freeze"): {"seconds": 1},
+    ("POST", "/api/console/parts/{name}/cut"): {"seconds": 1},
     ("POST", "/api/console/session"): {"key": MINTED["client"][0]},
 }
 
