@@ -18,6 +18,7 @@ def containers() -> Iterator[Containers]:
     containers.compose(*everything)  # what an interrupted run has left
     try:
         containers.up()
+        containers.build_operator()
         yield containers
     finally:
         containers.compose(*everything, "--rmi", "local")

@@ -42,8 +42,10 @@ SETTINGS = {
 class Containers(World):
     """A world whose processes are containers."""
 
-    def __init__(self) -> None:
-        self.ports = {name: int(os.environ.get(name) or port) for name, port in PUBLISHED.items()}
+    def __init__(self, *, folder: Path = ROOT, project: str = PROJECT, shift: int = 0) -> None:
+        """`folder` has the docker-compose.yml. `shift` is added to the published ports, for a second project."""
+        self.folder, self.project = folder, project
+        self.ports = {name: int(os.environ.get(name) or port) + shift for name, port in PUBLISHED.items()}
         self.env = {**os.environ, **SETTINGS, **{name: str(port) for name, port in self.ports.items()}}
         self.ports["gateway"] = self.ports["SAGA_GATEWAY_PUBLISH"]
         self.name = "%2F"  # the virtual host
@@ -54,13 +56,17 @@ class Containers(World):
 
     # containers
 
+    @property
+    def own_compose(self) -> list[str]:
+        """What `docker compose` is for this project."""
+        return [*self._compose, "-f", str(self.folder / "docker-compose.yml"), "-p", self.project]
+
     def compose(self, *arguments: str) -> str:
-        return self.command(*self._compose, "-f", str(ROOT / "docker-compose.yml"), "-p", PROJECT, *arguments)
+        return self.command(*self.own_compose, *arguments)
 
     def up(self) -> None:
         """Build what has changed, start everything, and wait until all of it is healthy."""
         self.compose("up", "-d", "--build")
-        self.compose("build", "operator")  # `run` would build it too, and print that among the answer
         until(
             lambda: self.health() == dict.fromkeys(SERVICES, "healthy"), within=240, what="every container is healthy"
         )
@@ -71,7 +77,7 @@ class Containers(World):
 
     def inspect(self) -> dict[str, Any]:
         """All that Docker knows of each container, by service."""
-        labels = (f"com.docker.compose.project={PROJECT}", "com.docker.compose.oneoff=False")
+        labels = (f"com.docker.compose.project={self.project}", "com.docker.compose.oneoff=False")
         filters = [word for label in labels for word in ("--filter", f"label={label}")]
         ids = self.command("docker", "ps", "-aq", *filters).split()
         found = json.loads(self.command("docker", "inspect", *ids)) if ids else []
@@ -80,6 +86,10 @@ class Containers(World):
     def execute(self, service: str, *command: str, check: bool = True) -> str:
         """Run a command in the container of a service; its output."""
         return self.command("docker", "exec", self.inspect()[service]["Id"], *command, check=check)
+
+    def build_operator(self) -> None:
+        """Build the operator's image; `run` would build it too, and print that among the answer."""
+        self.compose("build", "operator")
 
     def saga(self, *arguments: str) -> str:
         """An operator's command, in a container of its own."""
