@@ -91,7 +91,7 @@ function bars(rows) {
   const open = new Map();
   for (const row of rows) {
     if (row.kind !== "arrow") continue;
-    if (["order", "payment"].includes(row.to) && row.from !== "provider") open.set(row.to, { lane: row.to, x: row.x2, y: row.y, end: row.y + 24 });
+    if (["order", "payment"].includes(row.to) && row.from !== "provider" && !(row.again && open.has(row.to))) open.set(row.to, { lane: row.to, x: row.x2, y: row.y, end: row.y + 24 });
     for (const lane of new Set([row.from, row.to])) {
       const bar = open.get(lane);
       if (bar) bar.end = Math.max(bar.end, row.y);

@@ -127,6 +127,7 @@ export function legend({ listeners = true } = {}) {
     entry("recorded", "recorded: a commit in an event log, with its time"),
     entry("follows", "follows from it by the rules of the saga"),
     entry("undo", "compensation"),
+    entry("down", "time runs down, in seconds"),
     listeners && entry("heard", "heard by who only listens"),
   );
 }

@@ -17,7 +17,7 @@ const SHORT = {
  *
  * `lanes`: the participants, from left to right. `steps`: `{kind, from, to, label, elapsed, recorded, tone, sentence,
  * key}`; `kind` is arrow, commit, timer, letter or wait; `key` names the event of a commit; `told` is the lane of who
- * only listens; `awaited`: if time passed before the next commit, it passed before this step. `letters` are dead
+ * only listens; `again`: what was repeated; `awaited`: if time passed before the next commit, it passed before this step. `letters` are dead
  * letters about this order.
  */
 export function tell(saga, letters = []) {

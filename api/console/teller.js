@@ -126,6 +126,7 @@ export class Teller {
       tone: "bad",
       recorded: true,
       awaited: true,
+      again: true,
       sentence: `The ${LANES[lane]?.label ?? lane} has handled ${what} at attempt ${attempt}. ${counted(attempt - 1, "attempt")} had failed, and each next one came after a pause.`,
     });
   }

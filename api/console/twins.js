@@ -211,7 +211,7 @@ function lane(coordinator, found, orderId, svg, took) {
     { class: `lane ${coordinator}`, "aria-label": coordinator },
     h("h2", {}, coordinatorTag(coordinator), h("span", { class: "clock" }, took)),
     h("p", {}, ABOUT[coordinator]),
-    h("p", { class: "line" }, statusTag(found.order?.status ?? "PENDING_PAYMENT"), found.payment && [" payment ", statusTag(found.payment.status)], " ", found.waitsFor && h("span", {}, `waits for ${found.waitsFor}`), " ", h("a", { href: `#/orders/${orderId}` }, "its own page")),
+    h("p", { class: "line" }, "order ", statusTag(found.order?.status ?? "PENDING_PAYMENT"), found.payment && [" payment ", statusTag(found.payment.status)], " ", found.waitsFor && h("span", {}, `waits for ${found.waitsFor}`), " ", h("a", { href: `#/orders/${orderId}` }, "its own page")),
     h("div", { class: "drawing", tabindex: "0", role: "region", "aria-label": `Sequence diagram of ${coordinator}` }, svg),
   );
 }

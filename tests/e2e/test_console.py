@@ -165,6 +165,7 @@ def test_twins_end_with_equal_facts_and_with_prices(page: Page, stack: Stack) ->
     for figure, order_id in zip(counted, page.url.split("/")[-2:], strict=True):
         saga = httpx.get(f"{stack.gateway}/api/console/sagas/{order_id}").json()
         assert int(figure) == saga["cost"]["historyEvents"] >= saga["workflow"]["historyEvents"] > 0
+    expect(prices.get_by_role("row", name=re.compile("^CPU not known: both sagas ran"))).to_be_visible()
     page.reload()
     expect(page.get_by_role("region", name="What they leave is equal", exact=True)).to_be_visible()
     expect(history.locator(".figure")).to_have_text(counted)

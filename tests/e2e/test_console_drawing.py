@@ -117,6 +117,10 @@ def test_attempts_that_failed_are_told_before_what_came_of_the_last(
     assert steps[places[0] + 1]["label"] == "captured"
     assert "2 attempts had failed" in steps[places[0]]["sentence"]
     assert steps[places[0]]["recorded"]
+    plan = call(page, "layout.js", "layOut", {"lanes": story(page, saga)["lanes"], "steps": steps}, 1240)
+    (works,) = [bar for bar in plan["bars"] if bar["lane"] == "payment"]
+    brought = next(row for row in plan["rows"] if row["to"] == "payment")
+    assert works["y"] == brought["y"], "it has been at work since the first attempt"
 
 
 def test_a_cancellation_that_came_first_is_told_without_a_charge(page: Page) -> None:
