@@ -8,4 +8,4 @@ down_revision = "0008"
 
 def upgrade() -> None:
     # The version before does not write it: such events have none.
-    op.execute("ALTER TABLE event_log ADD COLUMN attempt integer")
+    op.execute("ALTER TABLE event_log ADD COLUMN IF NOT EXISTS attempt integer")
