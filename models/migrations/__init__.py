@@ -37,15 +37,26 @@ def migrate(service: DatabaseName, url: str) -> str:
 
 
 def upgrade(service: DatabaseName, url: str, revision: str = "head") -> None:
-    """Run the migrations up to `revision`. The caller makes sure that nobody else migrates at the same time."""
+    """Run the migrations up to `revision`. The caller makes sure that nobody else migrates at the same time.
+
+    A running service may get into a deadlock with them. Then they run again. Raises psycopg.OperationalError.
+    """
     from alembic import command
     from alembic.config import Config
+    from sqlalchemy.exc import OperationalError
 
     config = Config()
     config.set_main_option("script_location", str(_HERE / service))
     config.set_main_option("path_separator", "os")
     config.attributes["url"] = url.replace("postgresql://", "postgresql+psycopg://", 1)
-    command.upgrade(config, revision)
+    while True:
+        try:
+            command.upgrade(config, revision)
+        except OperationalError as error:
+            if not isinstance(error.orig, psycopg.errors.DeadlockDetected):
+                raise psycopg.OperationalError(str(error.orig)) from error
+        else:
+            return
 
 
 def _revision(connection: psycopg.Connection) -> str | None:

@@ -8,9 +8,12 @@ from sqlalchemy.pool import NullPool
 
 
 def run(metadata: MetaData) -> None:
-    """Run all revisions in one transaction, on the database whose URL is in the configuration."""
+    """Run each revision in a transaction of its own, on the database whose URL is in the configuration.
+
+    So no revision keeps one table locked while the next one waits for another, which a running service may hold.
+    """
     engine = create_engine(context.config.attributes["url"], poolclass=NullPool)
     with engine.connect() as connection:
-        context.configure(connection=connection, target_metadata=metadata)
+        context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=True)
         with context.begin_transaction():
             context.run_migrations()
