@@ -12,7 +12,7 @@ from uuid import UUID
 from psycopg import AsyncCursor
 
 from activities.book import Book, State
-from models.arrays import array
+from models.arrays import array_places, arrays
 from models.database import Connection
 from models.event_log import LOGGED, logged_row
 from models.messages import Envelope
@@ -50,8 +50,8 @@ def inserted(book: Book[State], states: Sequence[State], now: datetime) -> Write
     return Write(
         "inserted",
         f"INSERT INTO {book.table} ({', '.join(book.columns)}, created_at, updated_at) "
-        f"SELECT u.*, %s, %s FROM unnest({_arrays(book.columns.values())}) u",
-        [now, now, *_transposed(map(book.dump, states))],
+        f"SELECT u.*, %s, %s FROM unnest({array_places(book.columns.values())}) u",
+        [now, now, *arrays(map(book.dump, states))],
     )
 
 
@@ -64,9 +64,9 @@ def updated(book: Book[State], states: Sequence[State], now: datetime) -> Write 
     return Write(
         "updated",
         f"UPDATE {book.table} t SET {assignments}, updated_at = %s, changes = t.changes + 1 "
-        f"FROM unnest({_arrays(book.columns[name] for name in names)}) u({', '.join(names)}) "
+        f"FROM unnest({array_places(book.columns[name] for name in names)}) u({', '.join(names)}) "
         f"WHERE t.{book.key} = u.{book.key}",
-        [now, *_transposed(map(book.changes, states))],
+        [now, *arrays(map(book.changes, states))],
     )
 
 
@@ -88,10 +88,10 @@ def tallied(book: Book[State], changes: Iterable[tuple[State | None, State]]) ->
     return Write(
         "tallied",
         f"INSERT INTO {book.totals} (shard, {by}, count, amount) SELECT pg_backend_pid() %% 64, u.* "
-        f"FROM unnest({_arrays([*('text' for _ in book.totals_by), 'bigint', 'bigint'])}) u "
+        f"FROM unnest({array_places([*('text' for _ in book.totals_by), 'bigint', 'bigint'])}) u "
         f"ON CONFLICT (shard, {by}) DO UPDATE SET count = {book.totals}.count + excluded.count, "
         f"amount = {book.totals}.amount + excluded.amount",
-        _transposed([*group, counts[group], amounts[group]] for group in groups),
+        arrays([*group, counts[group], amounts[group]] for group in groups),
     )
 
 
@@ -101,9 +101,9 @@ def logged(events: Sequence[Envelope], order_ids: Sequence[UUID], attempts: Sequ
         return None
     return Write(
         "logged",
-        f"INSERT INTO event_log ({', '.join(LOGGED)}) SELECT u.* FROM unnest({_arrays(LOGGED.values())}) u"
+        f"INSERT INTO event_log ({', '.join(LOGGED)}) SELECT u.* FROM unnest({array_places(LOGGED.values())}) u"
         " RETURNING seq, order_id",
-        _transposed(map(logged_row, events, order_ids, attempts)),
+        arrays(map(logged_row, events, order_ids, attempts)),
     )
 
 
@@ -117,11 +117,3 @@ def outboxed(events: Sequence[Envelope], deferred: Sequence[UUID]) -> Write | No
         " RETURNING seq, deferred",
         [deferred],
     )
-
-
-def _arrays(types: Iterable[str]) -> str:
-    return ", ".join(f"%s::{name}[]" for name in types)
-
-
-def _transposed(rows: Iterable[Sequence[Any]]) -> list[str]:
-    return [array(column) for column in zip(*rows, strict=True)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,16 @@ def array(values: Iterable[Any]) -> str:
     a zero byte. PostgreSQL's manual describes the format in 8.15.2. Raises TypeError for any other value.
     """
     return "{" + ",".join(map(_element, values)) + "}"
+
+
+def array_places(types: Iterable[str]) -> str:
+    """The places of an `unnest` in a statement, for columns of these PostgreSQL types."""
+    return ", ".join(f"%s::{name}[]" for name in types)
+
+
+def arrays(rows: Iterable[Sequence[Any]]) -> list[str]:
+    """The columns of these rows as `array` gives them, for `array_places`. At least one row is needed."""
+    return [array(column) for column in zip(*rows, strict=True)]
 
 
 def _element(value: Any) -> str:

@@ -23,6 +23,7 @@ FIELDS: Final[Mapping[Kind, Sequence[str]]] = {
     "orders": ("id", "userid", "total", "status", "createdat", "updatedat"),
     "payments": ("id", "orderid", "amount", "status", "createdat", "updatedat"),
 }
+KEY: Final[Mapping[Kind, int]] = {"orders": 0, "payments": 1}  # the place of the order's id among them
 _COLUMNS: Final = """
     SELECT c.table_schema, c.table_name, c.column_name, c.udt_schema, c.udt_name
     FROM information_schema.columns c JOIN information_schema.tables t USING (table_schema, table_name)
@@ -30,13 +31,15 @@ _COLUMNS: Final = """
     ORDER BY 1, 2, c.ordinal_position"""
 _OTHERS: Final = """
     SELECT count(*) FROM pg_stat_activity
-    WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"""
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND usesysid IS NOT NULL
+      AND coalesce(backend_type, 'client backend') = 'client backend'"""  # other users' backends tell us no type
 _PAGE: Final = 1000  # rows
+_LARGEST: Final = {"int2": 2**15 - 1, "int4": 2**31 - 1}
 _STATUSES: Final[Mapping[Kind, frozenset[str]]] = {
     "orders": frozenset(OrderStatus),
     "payments": frozenset(PaymentStatus),
 }
-_UNDER_WAY: Final = frozenset({OrderStatus.PENDING_PAYMENT.value, PaymentStatus.PROCESSING.value})
+UNDER_WAY: Final = frozenset({OrderStatus.PENDING_PAYMENT.value, PaymentStatus.PROCESSING.value})
 
 
 class Row(NamedTuple):
@@ -48,6 +51,14 @@ class Row(NamedTuple):
     status: str
     created_at: datetime
     updated_at: datetime
+
+
+class Stored(NamedTuple):
+    """What of a row is compared with ours before that is brought back."""
+
+    id: str
+    money: int
+    status: str
 
 
 class Unfit(ValueError):
@@ -63,6 +74,7 @@ class OriginalTable:
     columns: Sequence[sql.Identifier]  # in the order of FIELDS
     types: Sequence[sql.Identifier]
     zoned: Sequence[bool]  # whether a column of time knows its offset from UTC
+    most: int  # the largest amount that it can hold
 
     @classmethod
     def find(cls, connection: psycopg.Connection, kind: Kind) -> OriginalTable:
@@ -86,7 +98,17 @@ class OriginalTable:
             columns=[sql.Identifier(columns[field][0]) for field in wanted],
             types=[sql.Identifier(columns[field][1], columns[field][2]) for field in wanted],
             zoned=[columns[field][2] == "timestamptz" for field in wanted],
+            most=_LARGEST.get(columns[wanted[2]][2], MAX_TOTAL),
         )
+
+    @property
+    def key(self) -> sql.Identifier:
+        """The column with the order's id, of which there is one row."""
+        return self.columns[KEY[self.kind]]
+
+    @property
+    def key_type(self) -> sql.Identifier:
+        return self.types[KEY[self.kind]]
 
     def rows(self, connection: psycopg.Connection) -> Iterator[Row | Unfit]:
         """Every row in the order of the ids; Unfit instead of one that cannot be taken over."""
@@ -99,6 +121,20 @@ class OriginalTable:
                         yield _row(self.kind, values)
                     except (ValueError, TypeError) as error:
                         yield Unfit(f"{self.kind} {values[0]}: {error}")
+
+    def stored(self, connection: psycopg.Connection, order_ids: Sequence[str]) -> dict[str, Stored]:
+        """The rows of these orders, by the order's id."""
+        id_, _, money, status, _, _ = self.columns
+        statement = sql.SQL("SELECT {}::text, {}::text, {}::numeric, {}::text FROM {} WHERE {} = ANY(%s::text[]::{}[])")
+        wanted = statement.format(self.key, id_, money, status, self.name, self.key, self.key_type)
+        found = connection.execute(wanted, [list(order_ids)]).fetchall()
+        return {key: Stored(*columns) for key, *columns in found}
+
+    def sides(self) -> sql.Composed:
+        """The statement that selects the order's id, the row's id, the amount and the status, by the order's id."""
+        id_, _, money, status, _, _ = self.columns
+        statement = sql.SQL('SELECT {}::text, {}::text, {}::numeric, {}::text FROM {} ORDER BY {}::text COLLATE "C"')
+        return statement.format(self.key, id_, money, status, self.name, self.key)
 
     def _selected(self) -> sql.Composable:
         id_, other, money, status, created, updated = self.columns
@@ -120,8 +156,11 @@ def _row(kind: Kind, values: Sequence[Any]) -> Row:
     id_, other, money, status, created_at, updated_at = values
     if status not in _STATUSES[kind]:
         raise ValueError(f"its status {status} is none that we know")
-    if status in _UNDER_WAY:
+    if status in UNDER_WAY:
         raise ValueError(f"it is {status}: let it come to its end, or cancel its order, first")
+    for each in (id_, other):
+        if str(UUID(each)) != each:
+            raise ValueError(f"its id {each} is not in the form of {UUID(each)}")
     return Row(UUID(id_), UUID(other), _minor_units(money), status, _utc(created_at), _utc(updated_at))
 
 

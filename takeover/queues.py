@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from aio_pika.abc import AbstractConnection
-from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed, ConnectionNotImplemented
 
 from choreography.connecting import connect_to_any
 from choreography.topology import MIRROR_QUEUE, ORDER_QUEUE, PAYMENT_QUEUE, Topology
 
 _PATIENCE: Final = 5.0  # seconds
+_PAUSE: Final = 0.5  # seconds between two looks
 OURS: Final = {"order": ORDER_QUEUE, "payment": PAYMENT_QUEUE, "worker": MIRROR_QUEUE}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueueState:
-    """What a queue holds and who reads it; None: there is no such queue. `removed` if it was just removed."""
+    """What a queue holds and who reads it; None: there is no such queue. `removed` if it was just removed.
+
+    A message that a reader is at does not wait: it is no part of `messages` until that reader gives it back.
+    """
 
     name: str
     messages: int | None
@@ -32,20 +37,52 @@ class QueueState:
 
 def queues_of(service: str, retry_delays: tuple[float, ...]) -> list[str]:
     """All queues of a service of ours."""
-    return [queue.name for queue in Topology(reads=(OURS[service],), retry_delays=retry_delays).queues]
+    return [queue.name for queue in _topology(service, retry_delays).queues]
 
 
-async def look(amqp_url: str, names: Sequence[str], *, remove: bool) -> list[QueueState]:
-    """The state of each queue. With `remove` those that are empty, and that nobody reads, are removed.
-
-    The inbox goes first: what is routed into it while the others are looked at keeps all of them.
-    """
+async def look(amqp_url: str, names: Sequence[str], *, wait: float = 0.0) -> list[QueueState]:
+    """The state of each queue, as soon as nothing waits in any of them, or after `wait` seconds."""
+    clock = asyncio.get_running_loop()
+    until = clock.time() + wait
     connection = await connect_to_any(amqp_url, timeout=_PATIENCE)
     async with connection:
-        states = [await _state(connection, name) for name in names]
-        if not remove or not all(state.idle for state in states):
-            return states
-        return [await _removed(connection, state) for state in states]
+        while True:
+            states = [await _state(connection, name) for name in names]
+            if clock.time() >= until or not any(state.messages for state in states):
+                return states
+            await asyncio.sleep(_PAUSE)
+
+
+async def remove(amqp_url: str, names: Sequence[str], retry_delays: tuple[float, ...]) -> list[QueueState]:
+    """Remove these queues, if all of them are empty and nobody reads any; the state of each.
+
+    What is published meanwhile stays with its publisher or in its queue: queues of ours lose their bindings before
+    they are looked at for the last time, and RabbitMQ itself looks whether others are empty.
+    """
+    states = await look(amqp_url, names)
+    if not all(state.idle for state in states):
+        return states
+    bound = [queue for service in OURS for queue in _topology(service, retry_delays).queues if queue.name in names]
+    connection = await connect_to_any(amqp_url, timeout=_PATIENCE)
+    async with connection, connection.channel() as channel:
+        there = {state.name for state in states if state.messages is not None}
+        ours = [await channel.get_queue(queue.name, ensure=False) for queue in bound if queue.name in there]
+        bindings = {queue.name: queue.bindings for queue in bound}
+        for queue in ours:
+            for source, routing_key in bindings[queue.name]:
+                await queue.unbind(source, routing_key)
+        last = [await _state(connection, name) for name in names]
+        if not all(state.idle for state in last):
+            for queue in ours:
+                for source, routing_key in bindings[queue.name]:
+                    await queue.bind(source, routing_key)
+            return last
+    unbound = {queue.name for queue in ours}
+    return [await _removed(amqp_url, state, checked=state.name in unbound) for state in last]
+
+
+def _topology(service: str, retry_delays: tuple[float, ...]) -> Topology:
+    return Topology(reads=(OURS[service],), retry_delays=retry_delays)
 
 
 async def _state(connection: AbstractConnection, name: str) -> QueueState:
@@ -57,12 +94,16 @@ async def _state(connection: AbstractConnection, name: str) -> QueueState:
     return QueueState(name=name, messages=found.message_count, consumers=found.consumer_count or 0)
 
 
-async def _removed(connection: AbstractConnection, state: QueueState) -> QueueState:
+async def _removed(amqp_url: str, state: QueueState, *, checked: bool) -> QueueState:
     if state.messages is None:
         return state
-    async with connection.channel(publisher_confirms=False) as channel:
+    connection = await connect_to_any(amqp_url, timeout=_PATIENCE)
+    async with connection, connection.channel(publisher_confirms=False) as channel:
+        underlay = await channel.get_underlay_channel()
         try:
-            await (await channel.get_underlay_channel()).queue_delete(state.name)
+            await underlay.queue_delete(state.name, if_unused=not checked, if_empty=not checked)
+        except ConnectionNotImplemented:  # a quorum queue, at which RabbitMQ looks for nobody
+            return await _removed(amqp_url, state, checked=True)
         except (ChannelNotFoundEntity, ChannelPreconditionFailed):
             return await _state(connection, state.name)
     return QueueState(name=state.name, messages=0, removed=True)

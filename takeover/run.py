@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -13,7 +10,8 @@ from psycopg import sql
 
 from embedded.errors import StackError
 from models.migrations import migrate
-from takeover.exporting import bring_back, obstacles
+from takeover.connections import Ends, connected, first_line
+from takeover.exporting import bring_back, look_back
 from takeover.importing import look, take_over
 from takeover.original_tables import Kind, OriginalTable, other_sessions
 from takeover.our_tables import RUNNING, TOTALS
@@ -28,14 +26,6 @@ class Direction(StrEnum):
     COMPARE = "compare"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Ends:
-    """The two databases, whose addresses hold passwords."""
-
-    theirs: str
-    ours: str
-
-
 _SERVICES: Final[dict[Kind, str]] = {"orders": "order service", "payments": "payment service"}
 
 
@@ -47,7 +37,7 @@ def run(kind: Kind, direction: Direction, ends: Ends, *, dry_run: bool) -> Repor
     try:
         if direction is Direction.IMPORT and not dry_run:
             migrate(kind, ends.ours)
-        with _connected(ends.theirs, "theirs") as theirs, _connected(ends.ours, "ours") as ours:
+        with connected(ends.theirs, "theirs") as theirs, connected(ends.ours, "ours") as ours:
             _check_stopped(kind, theirs, ours, dry_run=dry_run or direction is Direction.COMPARE)
             with theirs.transaction():
                 table = OriginalTable.find(theirs, kind)
@@ -56,9 +46,9 @@ def run(kind: Kind, direction: Direction, ends: Ends, *, dry_run: bool) -> Repor
             report.ours = totals_of(ours.execute(TOTALS[kind]).fetchall())
             return report
     except psycopg.errors.UndefinedTable as error:
-        raise StackError(f"A table is missing ({_first_line(error)}): start our {_SERVICES[kind]} once") from None
+        raise StackError(f"A table is missing ({first_line(error)}): start our {_SERVICES[kind]} once") from None
     except psycopg.Error as error:
-        raise StackError(f"PostgreSQL refused: {_first_line(error)}") from None
+        raise StackError(f"PostgreSQL refused: {first_line(error)}") from None
 
 
 def _done(
@@ -73,7 +63,7 @@ def _done(
     if direction is Direction.COMPARE:
         return Report()
     with theirs.transaction():
-        found = look(kind, table, theirs, ours) if direction is Direction.IMPORT else obstacles(kind, ours)
+        found = (look if direction is Direction.IMPORT else look_back)(kind, table, theirs, ours)
     if dry_run or found.refusals:
         return found
     if direction is Direction.EXPORT:
@@ -96,21 +86,6 @@ def _check_stopped(kind: Kind, theirs: psycopg.Connection, ours: psycopg.Connect
         )
 
 
-@contextmanager
-def _connected(url: str, whose: str) -> Iterator[psycopg.Connection]:
-    try:
-        connection = psycopg.connect(url, autocommit=True, connect_timeout=5, application_name=f"saga migrate {whose}")
-    except psycopg.ProgrammingError:  # its message would show the URL, and the password in it
-        raise StackError("An address of a database is not one that PostgreSQL knows") from None
-    with connection:
-        connection.execute("SET timezone = 'UTC'")
-        yield connection
-
-
 def _their_totals(table: OriginalTable) -> sql.Composed:
     money, status = table.columns[2], table.columns[3]
     return sql.SQL("SELECT {}::text, count(*), sum({}::numeric) FROM {} GROUP BY 1").format(status, money, table.name)
-
-
-def _first_line(error: psycopg.Error) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from tests.support.messages import cancel
 from tests.support.original_databases import OriginalDatabases, original_databases
+from tests.support.waiting import until
 from tests.support.world import World
 
 SAGA = Path(sys.executable).parent / "saga"
@@ -35,6 +38,7 @@ def test_rows_go_over_and_back_and_the_totals_agree(world: World) -> None:
         assert world.order(order_id)["status"] == "PAID"
         assert json.loads(saga(world, theirs, "migrate", "compare", "payments", "--json"))["agrees"]
 
+        assert "All of it holds." in saga(world, theirs, "migrate", "check")
         theirs.execute("orders", """DELETE FROM "Order" """)
         assert "They differ." in saga(world, theirs, "migrate", "compare", "orders", code=1)
         planned = json.loads(saga(world, theirs, "migrate", "export", "orders", "--dry-run", "--json"))
@@ -55,6 +59,10 @@ def test_queues_are_removed_only_if_they_are_empty_and_nobody_reads_them(world: 
     assert sum(queue["consumers"] for queue in read) > 0
     assert not any(queue["removed"] for queue in read)
     world.terminate("order")
+    world.publish(cancel(str(uuid4())))
+    until(lambda: asked("migrate", "queues", "--of", "order", "--remove", "--json", code=1), what="a message waits")
+    assert world.bindings("order-service")
+    world.purge("order-service")
     removed = asked("migrate", "queues", "--of", "order", "--remove", "--json")
     assert all(queue["removed"] for queue in removed)
     gone = asked("migrate", "queues", "--of", "order", "--json")

@@ -1,7 +1,10 @@
 """Doubles of the original gateway and services, written from what was seen of them; nothing of their code is here.
 
 They publish without persistence, with the correlation id as a property of the message alone, or nowhere. A message that
-cannot be handled goes to `dlx.exchange`. Neither service knows a duplicate when it sees one.
+cannot be handled goes to `dlx.exchange`. Neither service knows a duplicate when it sees one. A service that is stopped
+in the middle of a message does nothing more about it.
+
+What was seen differs between versions, or was not seen at all. It is in a service's `Wiring`.
 """
 
 from __future__ import annotations
@@ -12,10 +15,10 @@ import threading
 from base64 import b64encode
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
@@ -31,9 +34,11 @@ from tests.support.waiting import until
 from tests.support.world import World
 
 DECLINED: Final = 4  # the last digit of a total whose charge is declined
-QUEUES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+Queues: TypeAlias = Mapping[str, tuple[str, ...]]  # the routing keys that are bound to each
+# The names in the newest version. Those of earlier versions differ.
+QUEUES: Final[Mapping[str, Queues]] = {
     "order": {
-        "order.create-requested.queue": ("order.create.requested",),
+        "order.create.queue": ("order.create.requested",),
         "order.cancel-requested.queue": ("order.cancel.requested",),
         "order.payment-result.queue": ("payment.approved", "payment.declined", "payment.failed"),
     },
@@ -43,6 +48,20 @@ QUEUES: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     },
 }
 Reply = tuple[int, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """What differs between the versions of an original service, or is not known."""
+
+    queues: Queues | None = None  # None: as in QUEUES
+    dead_letter_queues: bool = True  # whether each queue has one, so that its dead letters are kept
+    acknowledges_first: bool = False  # before it handles a message; what it was at is lost when it stops
+    charge_takes: float = 0.0  # seconds
+
+
+class Stopped(Exception):
+    """The service is stopped in the middle of a message."""
 
 
 class _Server:
@@ -93,9 +112,10 @@ class _Service:
     kind: str
     table: str
 
-    def __init__(self, world: World, databases: OriginalDatabases) -> None:
+    def __init__(self, world: World, databases: OriginalDatabases, wiring: Wiring | None = None) -> None:
         self._world = world
         self._databases = databases
+        self.wiring = wiring or Wiring()
         self.dead_letters: list[str] = []
 
     def __enter__(self) -> Self:
@@ -115,14 +135,30 @@ class _Service:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._web.port}"
 
+    @property
+    def queues(self) -> Queues:
+        return QUEUES[self.name] if self.wiring.queues is None else self.wiring.queues
+
+    @property
+    def queue_names(self) -> list[str]:
+        """All that it declares."""
+        kept = [dead_letter_queue(queue) for queue in self.queues] if self.wiring.dead_letter_queues else []
+        return [*self.queues, *kept]
+
     async def _consume(self) -> None:
         async with await aio_pika.connect(self._world.amqp_url) as connection:
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=1)
             for exchange in ("orders.exchange", "payments.exchange", "dlx.exchange"):
                 await channel.declare_exchange(exchange, "topic", durable=True)
-            for queue, keys in QUEUES[self.name].items():
-                dead_letters: FieldTable = {"x-dead-letter-exchange": "dlx.exchange"}
+            for queue, keys in self.queues.items():
+                kept = dead_letter_queue(queue)
+                dead_letters: FieldTable = {
+                    "x-dead-letter-exchange": "dlx.exchange",
+                    "x-dead-letter-routing-key": kept,
+                }
+                if self.wiring.dead_letter_queues:
+                    await (await channel.declare_queue(kept, durable=True)).bind("dlx.exchange", kept)
                 declared = await channel.declare_queue(queue, durable=True, arguments=dead_letters)
                 for key in keys:
                     await declared.bind(f"{key.split('.')[0]}s.exchange", key)
@@ -133,12 +169,17 @@ class _Service:
     async def _take(self, channel: AbstractChannel, message: AbstractIncomingMessage) -> None:
         async with message.process(requeue=False, ignore_processed=True):
             document = json.loads(message.body)
+            if self.wiring.acknowledges_first:
+                await message.ack()
             try:
                 events = await asyncio.to_thread(self.handle, message.routing_key or "", document["payload"])
             except LookupError as unknown:
                 self.dead_letters.append(f"{message.routing_key}: {unknown}")
-                await message.reject(requeue=False)
+                if not self.wiring.acknowledges_first:
+                    await message.reject(requeue=False)
                 return
+            except Stopped:
+                await asyncio.Event().wait()  # the connection is closed meanwhile, and the broker has it again
             for key, event_type, payload in events:
                 await publish(channel, key, event_type, payload, correlation_id=message.correlation_id)
 
@@ -173,6 +214,11 @@ class _Service:
     def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         times = {name: f"{row[name].isoformat(timespec='milliseconds')}Z" for name in ("createdAt", "updatedAt")}
         return {**row, **times}
+
+    def take(self, seconds: float) -> None:
+        """Be busy for so long. Raises Stopped."""
+        if self._stop.wait(seconds):
+            raise Stopped
 
     def _become(self, key: str, value: str, status: str) -> None:
         changed = f'UPDATE "{self.table}" SET status = %s, "updatedAt" = now() WHERE "{key}" = %s'
@@ -210,29 +256,39 @@ class OriginalOrderService(_Service):
 class OriginalPaymentService(_Service):
     """Charges whatever it is told of, as often as it is told, and cancels or refunds in silence.
 
-    `charged` counts how often each order was charged.
+    `charged` counts how often each order was charged. A payment that is cancelled while it is charged is DECLINED.
     """
 
     name, kind, table = "payment", "payments", "Payment"
 
-    def __init__(self, world: World, databases: OriginalDatabases) -> None:
-        super().__init__(world, databases)
+    def __init__(self, world: World, databases: OriginalDatabases, wiring: Wiring | None = None) -> None:
+        super().__init__(world, databases, wiring)
         self.charged: Counter[str] = Counter()
 
     def handle(self, routing_key: str, payload: Mapping[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
         order_id = payload["orderId"]
         if routing_key == "order.created":
-            approved = payload["total"] % 10 != DECLINED
-            self.charged[order_id] += approved
-            with suppress(psycopg.errors.UniqueViolation):  # it has charged all the same
-                self._databases.add_payment(order_id, "APPROVED" if approved else "DECLINED", amount=payload["total"])
-            told = {"transactionId": str(uuid4())} if approved else {"reason": "Insufficient funds"}
-            outcome = "approved" if approved else "declined"
-            return [(f"payment.{outcome}", f"Payment{outcome.title()}", {"orderId": order_id, **told})]
+            return self._charge(order_id, payload["total"])
         status = self._databases.statuses("payments").get(order_id)
         if status is not None:
             self._become("orderId", order_id, "REFUNDED" if status == "APPROVED" else "DECLINED")
         return []
+
+    def _charge(self, order_id: str, total: int) -> list[tuple[str, str, dict[str, Any]]]:
+        status = "APPROVED" if total % 10 != DECLINED else "DECLINED"
+        try:
+            self._databases.add_payment(order_id, "PROCESSING", amount=total)
+        except psycopg.errors.UniqueViolation:
+            self.take(self.wiring.charge_takes)  # it charges all the same
+        else:
+            self.take(self.wiring.charge_takes)
+            settled = """UPDATE "Payment" SET status = %s, "updatedAt" = now()
+                WHERE "orderId" = %s AND status = 'PROCESSING' RETURNING 1"""
+            if not self._databases.execute("payments", settled, status, order_id):
+                return []  # cancelled meanwhile
+        self.charged[order_id] += status == "APPROVED"
+        told = {"transactionId": str(uuid4())} if status == "APPROVED" else {"reason": "Insufficient funds"}
+        return [(f"payment.{status.lower()}", f"Payment{status.title()}", {"orderId": order_id, **told})]
 
 
 class OriginalGateway:
@@ -240,7 +296,7 @@ class OriginalGateway:
 
     def __init__(self, world: World, *, order_url: str, payment_url: str) -> None:
         self._world = world
-        self._urls = {"orders": order_url, "payments": payment_url}
+        self.urls = {"orders": order_url, "payments": payment_url}
         self._client = http.client(timeout=10)
 
     def __enter__(self) -> Self:
@@ -264,8 +320,8 @@ class OriginalGateway:
             case "PATCH", ["orders", order_id, *_]:
                 self._send("order.cancel.requested", "OrderCancelRequested", {"orderId": order_id})
                 return 202, {"orderId": order_id, "message": "Order cancellation request accepted"}
-            case "GET", [kind, *_] if kind in self._urls:
-                url = urlsplit(self._urls[kind])
+            case "GET", [kind, *_] if kind in self.urls:
+                url = urlsplit(self.urls[kind])
                 shown = b64encode(f"{url.username or ''}:{url.password or ''}".encode()).decode()
                 headers = {"Authorization": f"Basic {shown}"} if url.password else {}
                 found = self._client.get(f"http://127.0.0.1:{url.port}{path}", params=query, headers=headers)
@@ -275,6 +331,10 @@ class OriginalGateway:
 
     def _send(self, key: str, event_type: str, payload: Mapping[str, Any]) -> None:
         self._world.amqp(lambda channel: publish(channel, key, event_type, payload, correlation_id=None))
+
+
+def dead_letter_queue(queue: str) -> str:
+    return f"{queue.removesuffix('.queue')}.dlq"
 
 
 async def publish(
