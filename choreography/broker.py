@@ -133,7 +133,7 @@ class Broker:
             earlier: set[str] = set()
             await declare(channel, self.topology, earlier)
             self._publishing = ConfirmedPublishing(await channel.get_underlay_channel(), self._traces)
-            self._readers = Readers(connection)
+            self._readers = Readers(connection, self.topology.readers)
             for hook in self._on_connect:
                 await hook(connection)
             log.info("broker_connected", node=_place(node), connection=self._name)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelNotFoundEntity
 
-from choreography import connection_errors
-from choreography.topology import readers
+from choreography import connection_errors, topology
 
 _PATIENCE: Final = 2.0  # seconds for an answer; without one, no queue counts as missing
 _FOUND_FOR: Final = 15.0  # seconds for which a queue that was found counts as there
@@ -31,14 +30,18 @@ class _Look:
 class Readers:
     """Remembers for one connection which readers' queues exist. They are looked for when somebody publishes to them."""
 
-    def __init__(self, connection: AbstractConnection) -> None:
+    def __init__(
+        self, connection: AbstractConnection, readers: Callable[[str], tuple[str, ...]] = topology.readers
+    ) -> None:
+        """`readers` gives the queues of which one must exist, for a routing key."""
         self._connection = connection
+        self._readers = readers
         self._looks: dict[tuple[str, ...], _Look] = {}
         self._looking: dict[tuple[str, ...], asyncio.Task[None]] = {}
 
     async def missing(self, routing_keys: Iterable[str]) -> frozenset[str]:
         """Those of these routing keys whose messages are for a service that has no queue yet."""
-        awaited = {key: queues for key in {*routing_keys} if (queues := readers(key))}
+        awaited = {key: queues for key in {*routing_keys} if (queues := self._readers(key))}
         now = asyncio.get_running_loop().time()
         for queues in {*awaited.values()}:
             look = self._looks.get(queues)

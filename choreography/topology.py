@@ -127,6 +127,12 @@ class Topology:
 
     reads: tuple[str, ...] = INBOXES
     retry_delays: tuple[float, ...] = DEFAULT_RETRY_DELAYS
+    original_queues: tuple[tuple[str, str], ...] = ()  # as (routing key, queue): others that count as its reader's
+
+    def readers(self, routing_key: str) -> tuple[str, ...]:
+        """As the function of that name, with the queues of original services that have names of their own."""
+        known = readers(routing_key)
+        return (*known, *(queue for key, queue in self.original_queues if key == routing_key)) if known else ()
 
     @property
     def own_exchanges(self) -> tuple[Exchange, ...]:

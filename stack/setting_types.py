@@ -12,6 +12,7 @@ from pydantic_settings import NoDecode
 
 from api.gateway.keys import ApiKey, parse_all
 from choreography.connecting import nodes, unreadable_files
+from choreography.topology import readers
 from models.originals import ServiceName
 
 _NAME: Final = r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])"
@@ -58,6 +59,15 @@ def _host_name(text: str) -> str:
     return text
 
 
+def _read_queue(text: str) -> tuple[str, str]:
+    routing_key, _, queue = text.partition("=")
+    if not (readers(routing_key) and queue):
+        raise ValueError(
+            "must be like order.created=payment.process.queue, with the key of an event that is waited for"
+        )
+    return routing_key, queue
+
+
 def _page(text: str) -> str:
     if text and not re.fullmatch(rf"https?://{_NAME}(:[0-9]{{1,5}})?(/[A-Za-z0-9/._~-]*)?", text):
         raise ValueError("must be like http://127.0.0.1:8233, with or without a path")
@@ -76,6 +86,9 @@ HostNames: TypeAlias = Annotated[
 ]
 Origins: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_parts)]
 ServiceNames: TypeAlias = Annotated[tuple[ServiceName, ...], NoDecode, BeforeValidator(_parts)]
+QueuesByKey: TypeAlias = Annotated[
+    tuple[Annotated[tuple[str, str], BeforeValidator(_read_queue)], ...], NoDecode, BeforeValidator(_parts)
+]
 ApiKeys: TypeAlias = Annotated[tuple[ApiKey, ...], NoDecode, BeforeValidator(_keys)]
 BrokerUrls: TypeAlias = Annotated[SecretStr, AfterValidator(_cluster)]
 DatabaseUrl: TypeAlias = Annotated[SecretStr, AfterValidator(_url("postgresql", "postgres"))]

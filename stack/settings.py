@@ -22,6 +22,7 @@ from stack.setting_types import (
     HttpUrl,
     Origins,
     PageUrl,
+    QueuesByKey,
     ServiceNames,
 )
 
@@ -128,6 +129,12 @@ class Settings(BaseSettings):
         (),
         description="which services are original ones, `order`, `payment` or both, comma-separated: the gateway "
         "refuses what would not work with them (501), and mirrors don't wait for events that they never send; "
+        "see [Migrating](migrating.md)",
+    )
+    original_queues: QueuesByKey = Field(
+        (),
+        description="queues of an original service whose names are not those of the newest version, each as "
+        "`routing key=queue`, comma-separated: our services take an event for published when its queue exists; "
         "see [Migrating](migrating.md)",
     )
     provider: Literal["simulated", "stripe"] = Field("simulated", description="payment provider")

@@ -212,7 +212,8 @@ def _brokers(settings: Settings, queue: str, tracing: Tracing) -> tuple[Broker, 
     A broker that throttles publishers then does not hold back acknowledgements.
     """
     url, every = settings.amqp_url.get_secret_value(), settings.topology_interval
-    nothing, own = Topology(reads=()), Topology(reads=(queue,), retry_delays=settings.retry_delays)
+    nothing = Topology(reads=(), original_queues=settings.original_queues)
+    own = Topology(reads=(queue,), retry_delays=settings.retry_delays)
     return (
         Broker(url, name=f"{queue} publisher", topology=nothing, declare_every=every, traces=tracing.messages),
         Broker(url, name=f"{queue} consumer", topology=own, declare_every=every, traces=tracing.messages),

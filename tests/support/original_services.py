@@ -297,9 +297,9 @@ class OriginalGateway:
     def __init__(self, world: World, *, order_url: str, payment_url: str) -> None:
         self._world = world
         self.urls = {"orders": order_url, "payments": payment_url}
-        self._client = http.client(timeout=10)
 
     def __enter__(self) -> Self:
+        self._client = http.client(timeout=10)
         self._web = _Server(self._answer)
         return self
 

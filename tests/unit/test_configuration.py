@@ -28,6 +28,8 @@ BAD = [
     ("DATABASE_CONNECTIONS", "many", "valid integer"),
     ("DEFAULT_COORDINATOR", "nobody", "'choreography' or 'orchestration'"),
     ("ORIGINAL_SERVICES", "order,gateway", "'order' or 'payment'"),
+    ("ORIGINAL_QUEUES", "order.paid=some.queue", "order.created=payment.process.queue"),
+    ("ORIGINAL_QUEUES", "payment.process.queue", "order.created=payment.process.queue"),
     ("PROVIDER", "bank", "'simulated' or 'stripe'"),
     ("PROVIDER_LATENCY_MS", "-1", "greater than or equal to 0"),
     ("PROVIDER_DECLINE_RATE", "1.1", "less than or equal to 1"),

@@ -1,0 +1,189 @@
+"""The procedure of docs/migrating.md, forwards and back, while orders are placed and cancelled: no money is lost."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import pytest
+
+from audit.database_audit import Scope
+from audit.run import Places, audit
+from tests.support.migrating import Service, Step, saga, steps, wait_for_state
+from tests.support.mixed_system import SERVICES, MixedSystem, Trickle
+from tests.support.original_databases import original_databases
+from tests.support.original_services import OriginalOrderService, OriginalPaymentService, Wiring
+from tests.support.temporal import TemporalServer
+from tests.support.waiting import until
+from tests.support.world import World
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1200)]
+
+RUNNING_MIRRORS = "WorkflowType = 'SagaMirror' AND ExecutionStatus = 'Running'"
+
+
+@pytest.fixture(params=[False, True], ids=["acknowledges-last", "acknowledges-first"])
+def system(world: World, temporal: TemporalServer, request: pytest.FixtureRequest) -> Iterator[MixedSystem]:
+    """All original, with mirrors of ours. Whether the original services acknowledge first was not seen."""
+    world.env |= {
+        "SAGA_TEMPORAL_ADDRESS": temporal.address,
+        "SAGA_INTERNAL_TOKEN": "internal-token-of-this-test",
+        "SAGA_PROVIDER_LATENCY_MS": "100",
+        "SAGA_PROVIDER_TIMEOUT": "15",
+        "SAGA_COMPENSATION_TIMEOUT": "600",
+    }
+    wiring = Wiring(acknowledges_first=request.param, charge_takes=0.3)
+    with original_databases(world) as databases:
+        order, payment = (
+            OriginalOrderService(world, databases, wiring),
+            OriginalPaymentService(world, databases, wiring),
+        )
+        system = MixedSystem(world, databases, order, payment)
+        for service in SERVICES:
+            system.start_original(service)
+        system.start_worker()
+        system.start_gateway(ours=False)
+        try:
+            yield system
+        finally:
+            system.stop_gateway()
+            for service in system.originals:
+                system.stop_original(service)
+
+
+class Procedure:
+    """Follows the page's steps for one service."""
+
+    def __init__(self, system: MixedSystem, direction: Literal["forwards", "back"], service: Service) -> None:
+        self.system, self.direction, self.service = system, direction, service
+        self.gateway_is_ours = system.gateway is system.world
+        self.in_the_way = 0  # rows that were under way when the first step looked
+        self.took = 0.0  # seconds without a gateway
+        self.deeds: dict[str, Callable[[], None]] = {
+            "Stop the gateway": system.stop_gateway,
+            "Stop the original service": lambda: system.stop_original(service),
+            "Stop our service": lambda: system.stop_ours(service),
+            "Start our service": lambda: system.start_ours(service),
+            "Start the original service": lambda: system.start_original(service),
+            "Take the service out of `SAGA_ORIGINAL_SERVICES`": lambda: system.originals.remove(service),
+            "Put the service into `SAGA_ORIGINAL_SERVICES`": lambda: system.originals.add(service),
+            "Restart the worker": system.restart_worker,
+            "Start the gateway": lambda: system.start_gateway(ours=self.gateway_is_ours),
+        }
+
+    def follow(self) -> None:
+        theirs, ours = self.system.queues(self.service)
+        stopped = 0.0
+        for step in steps(self.direction, self.service):
+            for deed in step.deeds:
+                self.deeds[deed]()
+            for command in step.commands:
+                self.run(step, command)
+            if step.number == 2:
+                stopped = time.monotonic()
+            for names, state in ((theirs, step.original_queues), (ours, step.our_queues)):
+                wait_for_state(self.system.world, names, state, what=f"{self.direction}, {self.service}, {step.number}")
+            if step.number == 6:
+                audit_ours(self.system, without=self.service if self.direction == "back" else None)
+        self.took = time.monotonic() - stopped
+
+    def run(self, step: Step, command: str) -> None:
+        """Run a command of the page until it is done: its exit code is 0."""
+        command = command.replace("NAME…", " ".join(self.system.double[self.service].queue_names))
+
+        def done() -> bool:
+            code, told = saga(self.system.world, self.system.environ, command)
+            assert code == 0, told
+            return True
+
+        if step.number == 1:
+            self.in_the_way = saga(self.system.world, self.system.environ, command)[1]["refusals"]
+        else:
+            until(done, within=120, what=command)
+
+
+def audit_ours(system: MixedSystem, *, without: Service | None) -> None:
+    """Audit what is ours while nothing is under way. Between two steps, the rows of a service are there before it."""
+    known = {service: system.world.dsn(f"{service}s") for service in SERVICES if service not in system.originals}
+    known = {service: url for service, url in known.items() if service != without}
+    if known:
+        places = Places(orders_db=known.get("order", ""), payments_db=known.get("payment", ""))
+        report = audit(places, Scope(at_rest=True, pause=0.0))
+        found = [finding for tally in report.tallies.values() for finding in tally.examples]
+        assert report.exit_code == 0, (found, report.unread)
+
+
+def flow(trickle: Trickle) -> None:
+    """Let orders be placed and cancelled for a while."""
+    accepted, cancelled = len(trickle.accepted), len(trickle.cancelled)
+
+    def flowed() -> bool:
+        assert trickle.trouble is None, trickle.trouble
+        return len(trickle.accepted) >= accepted + 8 and len(trickle.cancelled) >= cancelled + 2
+
+    until(flowed, within=120, what="orders are placed and cancelled")
+
+
+def test_48_services_are_replaced_and_brought_back_one_at_a_time_while_orders_are_placed(
+    system: MixedSystem, temporal: TemporalServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    followed: list[Procedure] = []
+
+    def swap(direction: Literal["forwards", "back"], service: Service) -> None:
+        flow(trickle)
+        procedure = Procedure(system, direction, service)
+        procedure.follow()
+        followed.append(procedure)
+
+    def swap_gateway(*, ours: bool) -> None:
+        flow(trickle)
+        system.stop_gateway()
+        system.start_gateway(ours=ours)
+
+    with Trickle(system) as trickle:
+        swap("forwards", "payment")
+        swap("forwards", "order")
+        swap_gateway(ours=True)
+        flow(trickle)
+        swap("back", "order")
+        swap("back", "payment")
+        swap_gateway(ours=False)
+        flow(trickle)
+    assert sum(procedure.in_the_way for procedure in followed) > 0, "orders were in flight"
+    with capsys.disabled():
+        print({f"{each.direction} {each.service}": round(each.took, 1) for each in followed}, dict(trickle.answers))
+    prove_nothing_lost(system, trickle)
+    until(lambda: temporal.count(RUNNING_MIRRORS) == 0, within=120, what="all mirrors close")
+    assert temporal.count("NeedsOperator = true") == 0
+
+
+def prove_nothing_lost(system: MixedSystem, trickle: Trickle) -> None:
+    """By sums over all four databases, by what clients were told, and by what was charged."""
+
+    def at_rest() -> dict[str, Any]:
+        code, told = saga(system.world, system.environ, "migrate check")
+        assert (code, told["underWay"]) == (0, 0), told
+        return dict(told)
+
+    checked = until(at_rest, within=120, what="nothing is under way")
+    assert checked["sums"]["kept"] == checked["sums"]["paid orders"]
+    captured, refunded = checked["sums"]["captured"], checked["sums"]["refunded"]
+    assert captured["amount"] - refunded["amount"] == checked["sums"]["kept"]["amount"]
+
+    orders = system.databases.execute("orders", 'SELECT "id", "total", "status"::text FROM "Order"')
+    stored = Counter(row["total"] for row in orders)
+    assert max(stored.values()) == 1
+    assert {*trickle.accepted} <= {*stored} <= {*trickle.accepted} | trickle.unknown
+    status = {row["total"]: row["status"] for row in orders}
+    assert {status[total] for total in trickle.cancelled} <= {"CANCELLED", "FAILED"}
+    assert checked["sums"]["orders"] == {"count": len(stored), "amount": sum(stored)}
+
+    ours = "SELECT order_id FROM payments JOIN provider_charges c ON c.payment_id = payments.id WHERE captured > 0"
+    mine = f"{ours} AND c.transaction_id NOT LIKE 'original-%%'"
+    charged = Counter(str(row["order_id"]) for row in system.world.rows("payments", mine))
+    charged.update(system.charged)
+    assert max(charged.values()) == 1
+    assert {row["id"] for row in orders if row["status"] == "PAID"} <= {*charged}
+    assert sum(charged.values()) == captured["count"]
