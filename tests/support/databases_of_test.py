@@ -70,6 +70,15 @@ class DatabasesOfTest(ABC):
 
         until(reached, within=within, what=f"{order_id} is {order}, {payment}")
 
+    def wait_payment(self, order_id: str, status: str) -> None:
+        """Wait until the order's payment has this status, whatever its order has."""
+
+        def reached() -> bool:
+            payment = self.find_payment(order_id)
+            return payment is not None and payment["status"] == status
+
+        until(reached, what=f"the payment of {order_id} is {status}")
+
     def wait_at_rest(self, order_ids: Iterable[str] = (), within: float = 2 * PATIENCE) -> None:
         """Wait until nothing is under way any more, then prove the invariants of every order."""
 

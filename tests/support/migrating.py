@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from takeover.queues import QueueState, look, queues_of
+from tests.support.original_databases import OriginalDatabases
 from tests.support.waiting import until
 from tests.support.world import World
 
@@ -60,11 +61,18 @@ def steps(direction: Literal["forwards", "back"], service: Service) -> list[Step
     return found
 
 
-def saga(world: World, environ: Mapping[str, str], command: str) -> Outcome:
+def saga(world: World, theirs: OriginalDatabases, command: str) -> Outcome:
     """Run a command of ours, in this process, since starting one takes two seconds of CPU."""
-    done = CliRunner().invoke(app, [*shlex.split(command), "--json"], env={**world.env, **environ})
+    done = CliRunner().invoke(app, [*shlex.split(command), "--json"], env={**world.env, **theirs.environ})
     assert done.exit_code in (0, 1), (command, done.output, done.exception)
     return done.exit_code, json.loads(done.stdout) if done.stdout.startswith(("{", "[")) else done.output
+
+
+def migrate(world: World, theirs: OriginalDatabases, *arguments: str, code: int = 0) -> Any:
+    """What `saga migrate` answers when it ends with this exit code."""
+    ended, answer = saga(world, theirs, " ".join(("migrate", *arguments)))
+    assert ended == code, answer
+    return answer
 
 
 def wait_for_state(world: World, names: Sequence[str], state: str, *, what: str) -> None:

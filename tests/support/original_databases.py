@@ -39,6 +39,19 @@ class OriginalDatabases:
     def dsn(self, kind: str) -> str:
         return self._world.dsn(kind).replace(f"/{kind}_", f"/original_{kind}_")
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """Where `saga migrate` finds them."""
+        return {f"SAGA_ORIGINAL_{kind.upper()}_DATABASE_URL": self.dsn(kind) for kind in ("orders", "payments")}
+
+    def fill(self, ends: Sequence[tuple[str, str]]) -> list[str]:
+        """Add an order and a payment of each of these statuses, the first of 1000; the orders' ids."""
+        order_ids = []
+        for n, (order, payment) in enumerate(ends):
+            order_ids.append(self.add_order(order, total=1000 + n))
+            self.add_payment(order_ids[-1], payment, amount=1000 + n)
+        return order_ids
+
     def execute(self, kind: str, statement: str, *params: Any) -> list[dict[str, Any]]:
         with psycopg.connect(self.dsn(kind), row_factory=dict_row, connect_timeout=5) as connection:
             cursor = connection.execute(statement, params)

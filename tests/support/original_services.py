@@ -14,9 +14,10 @@ import json
 import threading
 from base64 import b64encode
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final, Self, TypeAlias
 from urllib.parse import parse_qs, urlsplit
@@ -162,7 +163,7 @@ class _Service:
                 declared = await channel.declare_queue(queue, durable=True, arguments=dead_letters)
                 for key in keys:
                     await declared.bind(f"{key.split('.')[0]}s.exchange", key)
-                await declared.consume(lambda message: self._take(channel, message))
+                await declared.consume(partial(self._take, channel))
             self._ready.set()
             await asyncio.to_thread(self._stop.wait)
 
@@ -220,9 +221,12 @@ class _Service:
         if self._stop.wait(seconds):
             raise Stopped
 
-    def _become(self, key: str, value: str, status: str) -> None:
-        changed = f'UPDATE "{self.table}" SET status = %s, "updatedAt" = now() WHERE "{key}" = %s'
-        self._databases.execute(self.kind, changed, status, value)
+    def _become(self, order_id: str, status: str, *, of: Sequence[str]) -> bool:
+        """Whether the row had one of the statuses `of`, from which it has got its new one."""
+        key = "id" if self.kind == "orders" else "orderId"
+        changed = f"""UPDATE "{self.table}" SET status = %s, "updatedAt" = now()
+            WHERE "{key}" = %s AND status::text = ANY(%s) RETURNING 1"""
+        return bool(self._databases.execute(self.kind, changed, status, order_id, list(of)))
 
 
 class OriginalOrderService(_Service):
@@ -238,17 +242,17 @@ class OriginalOrderService(_Service):
             created = {"orderId": order_id, "userId": payload["userId"], "total": payload["total"]}
             return [("order.created", "OrderCreated", created)]
         order_id = payload["orderId"]
-        status = self._databases.statuses("orders")[order_id]  # KeyError: unknown
+        if not self._databases.execute("orders", 'SELECT 1 FROM "Order" WHERE "id" = %s', order_id):
+            raise LookupError(order_id)
+        pending = ["PENDING_PAYMENT"]
         match routing_key:
-            case "payment.approved" if status == "PENDING_PAYMENT":
-                self._become("id", order_id, "PAID")
-            case "payment.failed" if status == "PENDING_PAYMENT":
-                self._become("id", order_id, "FAILED")
-            case "payment.declined" if status == "PENDING_PAYMENT":
-                self._become("id", order_id, "FAILED")
+            case "payment.approved":
+                self._become(order_id, "PAID", of=pending)
+            case "payment.failed":
+                self._become(order_id, "FAILED", of=pending)
+            case "payment.declined" if self._become(order_id, "FAILED", of=pending):
                 return [_cancelled(order_id, "PAYMENT_DECLINED")]
-            case "order.cancel.requested" if status in ("PENDING_PAYMENT", "PAID"):
-                self._become("id", order_id, "CANCELLED")
+            case "order.cancel.requested" if self._become(order_id, "CANCELLED", of=[*pending, "PAID"]):
                 return [_cancelled(order_id, "USER_REQUESTED")]
         return []
 
@@ -269,9 +273,8 @@ class OriginalPaymentService(_Service):
         order_id = payload["orderId"]
         if routing_key == "order.created":
             return self._charge(order_id, payload["total"])
-        status = self._databases.statuses("payments").get(order_id)
-        if status is not None:
-            self._become("orderId", order_id, "REFUNDED" if status == "APPROVED" else "DECLINED")
+        if not self._become(order_id, "DECLINED", of=["PROCESSING"]):
+            self._become(order_id, "REFUNDED", of=["APPROVED"])
         return []
 
     def _charge(self, order_id: str, total: int) -> list[tuple[str, str, dict[str, Any]]]:
@@ -280,11 +283,10 @@ class OriginalPaymentService(_Service):
             self._databases.add_payment(order_id, "PROCESSING", amount=total)
         except psycopg.errors.UniqueViolation:
             self.take(self.wiring.charge_takes)  # it charges all the same
+            self._become(order_id, status, of=["PROCESSING"])
         else:
             self.take(self.wiring.charge_takes)
-            settled = """UPDATE "Payment" SET status = %s, "updatedAt" = now()
-                WHERE "orderId" = %s AND status = 'PROCESSING' RETURNING 1"""
-            if not self._databases.execute("payments", settled, status, order_id):
+            if not self._become(order_id, status, of=["PROCESSING"]):
                 return []  # cancelled meanwhile
         self.charged[order_id] += status == "APPROVED"
         told = {"transactionId": str(uuid4())} if status == "APPROVED" else {"reason": "Insufficient funds"}
