@@ -87,6 +87,6 @@ def _ours(kind: Kind, connection: psycopg.Connection) -> Iterator[_Told]:
 
 def _rows(connection: psycopg.Connection, statement: sql.SQL | sql.Composed) -> Iterator[tuple[Any, ...]]:
     with connection.cursor(name="check") as cursor:
-        cursor.itersize = _PAGE
         cursor.execute(statement)
-        yield from cursor
+        while page := cursor.fetchmany(_PAGE):
+            yield from page

@@ -66,6 +66,9 @@ class _Step(NamedTuple):
     after: Order | Payment | None
 
 
+NOTHING_TO_DO: Final = frozenset(act.value for act in (Act.THERE, Act.AHEAD))
+
+
 def look(kind: Kind, table: OriginalTable, theirs: psycopg.Connection, ours: psycopg.Connection) -> Report:
     """What would be done, and what is in the way of it; nothing is changed."""
     report = Report()
@@ -93,8 +96,9 @@ def take_over(kind: Kind, table: OriginalTable, theirs: psycopg.Connection, ours
         rows = [row for row in page if isinstance(row, Row)]
         with ours.transaction():
             steps = [_step(kind, row, found) for row, found in _beside_ours(kind, rows, ours)]
-            ours.execute(NO_EVENTS, [latest(rows, datetime.now(UTC))])
-            _save(kind, ours, [step for step in steps if step.after is not None])
+            if changes := [step for step in steps if step.after is not None]:
+                ours.execute(NO_EVENTS, [latest(rows, datetime.now(UTC))])
+                _save(kind, ours, changes)
         for act, number in Counter(step.act for step in steps).items():
             report.count(act.value, number)
     return report

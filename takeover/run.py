@@ -12,7 +12,7 @@ from embedded.errors import StackError
 from models.migrations import migrate
 from takeover.connections import Ends, connected, first_line
 from takeover.exporting import bring_back, look_back
-from takeover.importing import look, take_over
+from takeover.importing import NOTHING_TO_DO, look, take_over
 from takeover.original_tables import Kind, OriginalTable, other_sessions
 from takeover.our_tables import RUNNING, TOTALS
 from takeover.report import Report, totals_of
@@ -68,6 +68,8 @@ def _done(
         return found
     if direction is Direction.EXPORT:
         return bring_back(kind, table, theirs, ours)
+    if {*found.done} <= NOTHING_TO_DO:
+        return found
     with theirs.transaction():
         return take_over(kind, table, theirs, ours)
 
