@@ -18,7 +18,7 @@ from models.saga import CancelReason
 from takeover.connections import Ends, connected, first_line
 from takeover.cross_check import CrossCheck, OrderSide, PaymentSide, Saga
 from takeover.original_tables import Kind, OriginalTable
-from takeover.our_tables import CURRENCY
+from takeover.our_tables import CURRENCY, has_table
 
 _PAUSE: Final = 1.0  # seconds before what looks wrong is read again
 _PAGE: Final = 1000  # rows
@@ -80,6 +80,8 @@ def _theirs(kind: Kind, connection: psycopg.Connection) -> Iterator[_Told]:
 
 
 def _ours(kind: Kind, connection: psycopg.Connection) -> Iterator[_Told]:
+    if not has_table(kind, connection):
+        return  # our service has not replaced the original one yet
     with connection.transaction():
         for key, *columns in _rows(connection, _OURS[kind]):
             yield key, OrderSide(True, *columns) if kind == "orders" else PaymentSide(True, *columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import islice, repeat
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -28,6 +28,7 @@ from takeover.our_tables import (
     Known,
     act_on,
     followed,
+    has_table,
     key_of,
     known,
     known_among,
@@ -70,14 +71,14 @@ NOTHING_TO_DO: Final = frozenset(act.value for act in (Act.THERE, Act.AHEAD))
 
 
 def look(kind: Kind, table: OriginalTable, theirs: psycopg.Connection, ours: psycopg.Connection) -> Report:
-    """What would be done, and what is in the way of it; nothing is changed."""
-    report = Report()
+    """What would be done, and what is in the way of it; nothing is changed, and our tables need not be there yet."""
+    report, known_here = Report(), has_table(kind, ours)
     for page in _pages(table.rows(theirs)):
         fit = [row for row in page if isinstance(row, Row)]
         for unfit in page:
             if isinstance(unfit, Unfit):
                 report.refuse(str(unfit))
-        for row, found in _beside_ours(kind, fit, ours):
+        for row, found in _beside_ours(kind, fit, ours) if known_here else zip(fit, repeat(None), strict=False):
             try:
                 report.count(act_on(row, found and found.state).value)
             except Unfit as why:

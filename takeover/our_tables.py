@@ -1,4 +1,4 @@
-"""What a service of ours has of orders or payments beside an original service's rows, and what is to be done; pure."""
+"""What a service of ours has of orders or payments beside an original service's rows, and what is to be done."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import Any, Final, NamedTuple
 from uuid import UUID
+
+import psycopg
 
 from activities.book import Book
 from activities.orders import ORDERS
@@ -66,6 +68,12 @@ RUNNING: Final = """
 NO_EVENTS: Final = """
     INSERT INTO removed_events (id, until, events) VALUES (1, %s, 0)
     ON CONFLICT (id) DO UPDATE SET until = greatest(removed_events.until, excluded.until)"""
+
+
+def has_table(kind: Kind, ours: psycopg.Connection) -> bool:
+    """Whether our service, or an import, has ever made the tables of its database."""
+    found = ours.execute("SELECT to_regclass(%s) IS NOT NULL", [BOOKS[kind].table]).fetchone()
+    return bool(found and found[0])
 
 
 def known_among(kind: Kind) -> str:

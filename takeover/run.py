@@ -14,7 +14,7 @@ from takeover.connections import Ends, connected, first_line
 from takeover.exporting import bring_back, look_back
 from takeover.importing import NOTHING_TO_DO, look, take_over
 from takeover.original_tables import Kind, OriginalTable, other_sessions
-from takeover.our_tables import RUNNING, TOTALS
+from takeover.our_tables import RUNNING, TOTALS, has_table
 from takeover.report import Report, totals_of
 
 
@@ -43,10 +43,12 @@ def run(kind: Kind, direction: Direction, ends: Ends, *, dry_run: bool) -> Repor
                 table = OriginalTable.find(theirs, kind)
             report = _done(kind, direction, table, theirs, ours, dry_run=dry_run)
             report.theirs = totals_of(theirs.execute(_their_totals(table)).fetchall())
-            report.ours = totals_of(ours.execute(TOTALS[kind]).fetchall())
+            if has_table(kind, ours):
+                report.ours = totals_of(ours.execute(TOTALS[kind]).fetchall())
             return report
     except psycopg.errors.UndefinedTable as error:
-        raise StackError(f"A table is missing ({first_line(error)}): start our {_SERVICES[kind]} once") from None
+        made = f"`saga migrate import {kind}` makes the tables of our {_SERVICES[kind]}"
+        raise StackError(f"A table is missing ({first_line(error)}): {made}") from None
     except psycopg.Error as error:
         raise StackError(f"PostgreSQL refused: {first_line(error)}") from None
 

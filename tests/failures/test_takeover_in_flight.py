@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
+import psycopg
 import pytest
 
 from audit.database_audit import Scope
@@ -52,6 +53,9 @@ def system(world: World, temporal: TemporalServer, request: pytest.FixtureReques
             f"{key}={queue}" for queue, keys in queues.items() for key in keys if not key.endswith(".requested")
         ),
     }
+    for service in SERVICES:  # nothing of ours has ever run
+        with psycopg.connect(world.dsn(f"{service}s")) as connection:
+            connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     with original_databases(world) as databases:
         order = OriginalOrderService(world, databases, of_order)
         system = MixedSystem(world, databases, order, OriginalPaymentService(world, databases, of_payment))
