@@ -171,7 +171,7 @@ def test_48_nothing_is_brought_back_while_messages_wait_or_orders_are_under_way(
     assert {queue["name"] for queue in left} == {*our_queues(world, "order")}
     assert not any(queue["removed"] for queue in left)
     world.start("order", "payment")
-    world.wait_status(order_id, "CANCELLED", "CANCELLED")
+    world.wait_status(order_id, "CANCELLED")
     world.wait_at_rest([order_id])
     world.terminate("order", "payment")
     assert migrate(world, theirs, "export", "orders")["done"] == {"new": 1}
