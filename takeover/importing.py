@@ -170,7 +170,7 @@ def _rewrite(kind: Kind, ours: psycopg.Connection, step: _Step) -> None:
     )
     if step.act is Act.CHANGED and step.before is not None and step.before.logged and state is not None:
         events = reconstruct(state, created_at=step.row.created_at, updated_at=step.row.updated_at)
-        _write(ours, logged(events[-1:], [key_of(kind, step.row)]))
+        _write(ours, logged(events[-1:], [key_of(kind, step.row)], [None]))
 
 
 def _enter_books(ours: psycopg.Connection, payments: Sequence[Payment]) -> None:

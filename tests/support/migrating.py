@@ -51,7 +51,7 @@ def steps(direction: Literal["forwards", "back"], service: Service) -> list[Step
     rows = [row.strip("|").split(" | ") for row in rest.partition("\n### ")[0].splitlines() if re.match(r"\| \d", row)]
     found = []
     for number, do, theirs, ours in ([cell.strip() for cell in row] for row in rows):
-        if service == "payment":
+        if service == "payment":  # the page has those of the order service
             do = re.sub(r"\b(orders|order)\b", lambda name: {"orders": "payments", "order": "payment"}[name[0]], do)
         commands = re.findall(r"`saga (migrate [^`]+)`", do)
         deeds = re.findall(r"\b((?:Stop|Start|Take|Put|Restart) [^.]+)\.", do)

@@ -58,9 +58,8 @@ class MixedSystem:
     def start_worker(self) -> None:
         self.world.start("worker", original_services=",".join(sorted(self.originals)))
 
-    def restart_worker(self) -> None:
+    def stop_worker(self) -> None:
         self.world.terminate("worker")
-        self.start_worker()
 
     def start_gateway(self, *, ours: bool) -> None:
         for service in SERVICES:
