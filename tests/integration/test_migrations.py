@@ -13,6 +13,7 @@ from sqlalchemy import create_engine
 
 from models.migrations import DatabaseName, migrate, newest, upgrade
 from models.tables import OrdersBase, PaymentsBase
+from tests.support.waiting import until
 from tests.support.world import Servers
 
 BASES = {"orders": OrdersBase, "payments": PaymentsBase}
@@ -68,6 +69,27 @@ def test_a_revision_that_was_set_back_for_the_version_before_is_migrated_to_agai
     with psycopg.connect(empty) as connection:
         connection.execute("UPDATE alembic_version SET version_num = %s", [before])
     assert migrate(service, empty) == newest(service)
+
+
+@pytest.mark.parametrize(("service", "before"), [("orders", "0006"), ("payments", "0007")])
+def test_a_service_that_works_on_one_table_after_the_other_is_not_in_a_deadlock_with_the_migrations(
+    service: DatabaseName, before: str, empty: str
+) -> None:
+    """A batch of the version before writes its rows, and then their events."""
+    upgrade(service, empty, before)
+    with (
+        psycopg.connect(empty) as batch,
+        psycopg.connect(empty, autocommit=True) as watch,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        batch.execute(f"LOCK TABLE {service} IN ROW EXCLUSIVE MODE")
+        migrating = pool.submit(migrate, service, empty)
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+        until(lambda: watch.execute(waiting, [service]).fetchone(), what="the migrations wait for the batch")
+        batch.execute("SET lock_timeout = '500ms'")  # PostgreSQL looks for deadlocks after a second
+        batch.execute("LOCK TABLE event_log IN ROW EXCLUSIVE MODE")
+        batch.commit()
+        assert migrating.result(timeout=60) == newest(service)
 
 
 GOOD = {"orders": "PAID", "payments": "APPROVED"}
