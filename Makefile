@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: browser console-pictures sbom audit-dependencies asyncapi-check prometheus e2e-test architecture hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
+.PHONY: balancer browser console-pictures sbom audit-dependencies asyncapi-check prometheus e2e-test architecture hooks bench bench-scale long-test chaos soak model contrast histories temporal-test help install run test compose-test unit check format lock clean system-packages
 PY ?= python3
 BIN := .venv/bin
 export UV_LINK_MODE := copy
@@ -28,6 +28,9 @@ system-packages:
 
 browser:
 	@sh tests/support/install-chromium.sh
+
+balancer:
+	@sh tests/support/install-haproxy.sh
 
 run: install system-packages  ## Start everything and drive a few orders; ARGS="…" goes to `saga up`
 	@$(BIN)/saga up --tour --cuttable $(ARGS)
@@ -69,7 +72,7 @@ lock: install        ## Resolve both locks anew (hashes, no index addresses)
 	@# The image needs no embedded servers: its lock has the same versions, without those packages.
 	@$(LOCK) --group image --constraint requirements.lock $(EMBEDDED:%=--no-emit-package %) -o requirements-run.lock
 
-e2e-test: install system-packages browser  ## Run the tests of whole stacks, as their users see them
+e2e-test: install system-packages browser balancer  ## Run the tests of whole stacks, as their users see them
 	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "e2e and not long"
 
 temporal-test: install system-packages  ## Run both coordinators through real processes
@@ -78,7 +81,7 @@ temporal-test: install system-packages  ## Run both coordinators through real pr
 prometheus:
 	@sh deploy/monitoring/fetch-prometheus.sh build/prometheus
 
-long-test: install system-packages prometheus  ## Run the failures that take long: clocks, disks, proxies, restarts
+long-test: install system-packages prometheus balancer  ## Run the failures that take long: clocks, disks, proxies, restarts
 	@$(BIN)/pytest -m long
 
 chaos: install system-packages  ## Kill and cut off processes and servers at random, then prove the invariants

@@ -104,6 +104,7 @@ class World(BrokerOfTest, DatabasesOfTest):
                 "SAGA_PORT": str(self.ports[name]),
                 "SAGA_ORDER_SERVICE_URL": f"http://127.0.0.1:{self._port_of('order')}",
                 "SAGA_PAYMENT_SERVICE_URL": f"http://127.0.0.1:{self._port_of('payment')}",
+                "SAGA_WORKER_URL": f"http://127.0.0.1:{self._port_of('worker')}",
             }
             with (self.logs / f"{name}.log").open("ab") as log:
                 self.processes[name] = forking.start(self.program, process, env=env, log=log)
