@@ -47,6 +47,7 @@ class Containers(World):
         self.folder, self.project = folder, project
         self.ports = {name: int(os.environ.get(name) or port) + shift for name, port in PUBLISHED.items()}
         self.env = {**os.environ, **SETTINGS, **{name: str(port) for name, port in self.ports.items()}}
+        self.env["COMPOSE_HTTP_TIMEOUT"] = "300"  # seconds in which docker-compose 1 lets the engine stop a container
         self.ports["gateway"] = self.ports["SAGA_GATEWAY_PUBLISH"]
         self.name = "%2F"  # the virtual host
         password, port = SETTINGS["SAGA_BROKER_PASSWORD"], self.ports["SAGA_RABBITMQ_UI_PUBLISH"]
