@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support.axe import barriers
-from tests.support.browser import PATIENCE, chromium, opened
+from tests.support.browser import PATIENCE, chromium, load, opened
 from tests.support.messages import USER
 from tests.support.stack import Stack, dead_letters, publish
 from tests.support.waiting import until
@@ -50,7 +50,7 @@ def page(browser: Browser, stack: Stack) -> Iterator[Page]:
 
 
 def visit(page: Page, stack: Stack, view: str = "#/") -> None:
-    page.goto(f"{stack.gateway}/{view}")
+    load(page, f"{stack.gateway}/{view}")
     expect(page.locator("#stream")).to_have_text("live")
 
 

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.support.axe import barriers
-from tests.support.browser import PATIENCE, chromium, opened
+from tests.support.browser import PATIENCE, chromium, load, opened
 from tests.support.messages import USER
 from tests.support.own_stack import OwnStack
 from tests.support.ports import OFFSET
@@ -96,7 +96,7 @@ def test_a_gateway_that_is_cut_off_answers_afterwards(client: httpx.Client) -> N
 
 def test_rabbitmq_is_cut_off_in_the_console_and_every_saga_ends(stack: OwnStack) -> None:
     with chromium() as browser, opened(browser) as page:
-        page.goto(f"{stack.urls['gateway']}/#/system")
+        load(page, f"{stack.urls['gateway']}/#/system")
         rabbitmq = page.get_by_role("region", name="rabbitmq", exact=True)
         expect(rabbitmq.locator(".state")).to_have_text("up")
         page.get_by_role("button", name="Send 20 orders").click()

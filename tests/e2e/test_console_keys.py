@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from api.gateway.keys import Role, mint
 from tests.support.axe import barriers
-from tests.support.browser import PATIENCE, chromium, opened
+from tests.support.browser import PATIENCE, chromium, load, opened
 from tests.support.messages import USER
 from tests.support.own_stack import OwnStack
 from tests.support.ports import OFFSET
@@ -41,7 +41,7 @@ def browser(guarded: OwnStack) -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser, guarded: OwnStack) -> Iterator[Page]:
     with opened(browser) as page:
-        page.goto(guarded.urls["gateway"])
+        load(page, guarded.urls["gateway"])
         yield page
 
 

@@ -25,7 +25,7 @@ from models.saga import Coordinator
 from tests.soak.measures import MIB
 from tests.soak.report import table
 from tests.soak.verdict import Judgement, Rule, Sample, judge
-from tests.support.browser import PATIENCE, chromium, opened
+from tests.support.browser import chromium, load, opened
 from tests.support.load import Load
 from tests.support.messages import USER
 from tests.support.own_stack import OwnStack
@@ -35,6 +35,7 @@ RATE: Final = 0.5  # orders a second
 CANCELLED: Final = 5  # one order in so many is cancelled
 METHODS: Final = ("pm_card_visa", "pm_card_visa", "pm_card_chargeDeclined", "pm_error")
 WARM: Final = 900.0  # seconds until caches and heaps are as full as they get
+_PATIENCE: Final = 300_000  # milliseconds: a machine with much else to do is no fault of the page
 _COUNTED: Final = {"JSHeapUsedSize": "heap", "Nodes": "nodes", "JSEventListeners": "listeners"}
 _WALK: Final = ("#/", "#/twins", "#/letters", "#/system", "first saga")
 
@@ -60,7 +61,8 @@ def rule_of(measure: str) -> Rule | None:
     kind, _, subject = measure.partition(" of ")
     match kind:
         case "memory":  # of a renderer it is only told: Chromium keeps freed pages as it likes
-            return Rule(share=0.05, slack=4 * MIB, after=WARM) if subject == "gateway" else None
+            # The gateway keeps how the newest 5,000 sagas stand while somebody views, so it grows until then.
+            return Rule(share=0.05, slack=8 * MIB, after=WARM) if subject == "gateway" else None
         case "heap":
             return Rule(share=0.05, slack=MIB, after=WARM)
         case "nodes":
@@ -106,7 +108,8 @@ def sales() -> Iterator[Sale]:
 def _measure(stack: OwnStack, staying: Page, walking: Page, placing: Future[None], *, every: float) -> list[Sample]:
     pages = {"the list": Meter(staying), "all views": Meter(walking)}
     for page in (staying, walking):
-        page.goto(f"{stack.urls['gateway']}/#/")
+        page.set_default_timeout(_PATIENCE)
+        load(page, f"{stack.urls['gateway']}/#/")
     gateway = stack.living()["gateway"]
     samples: list[Sample] = []
     began = time.monotonic()
@@ -141,7 +144,7 @@ class Meter:
 
 def _newest(page: Page) -> str | None:
     """The order in the first row of the list, which must be live."""
-    expect(page.locator("#stream")).to_have_text("live", timeout=PATIENCE)
+    expect(page.locator("#stream")).to_have_text("live", timeout=_PATIENCE)
     return page.locator("tr[data-order]").first.get_attribute("data-order")
 
 

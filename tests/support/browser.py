@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from playwright.sync_api import Browser, ConsoleMessage, Page, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, Route, sync_playwright
 
 CHROMIUM: Final = "/usr/bin/chromium"
 CONSOLE: Final = Path(__file__).parents[2] / "api" / "console"
@@ -21,6 +21,8 @@ _ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
 )
+_CHANGED: Final = "ERR_NETWORK_CHANGED"
+_LOADS: Final = 5
 _MODULES: Final = "http://console.test/"
 _TYPES: Final = {".js": "text/javascript", ".css": "text/css"}
 
@@ -60,6 +62,31 @@ def _broken(message: ConsoleMessage) -> list[str]:
     """What a script complains of. An answer such as 404 or 401 is no fault of the page, which says it in words."""
     faulty = message.type == "error" and "Failed to load resource" not in message.text
     return [message.text] if faulty else []
+
+
+def load(page: Page, url: str) -> None:
+    """Open a page, and again if Chromium gave up some of its files because the machine's network changed meanwhile."""
+    given_up: list[str] = []
+
+    def note(request: Request) -> None:
+        if _CHANGED in (request.failure or ""):
+            given_up.append(request.url)
+
+    page.on("requestfailed", note)
+    try:
+        for _ in range(_LOADS):
+            given_up.clear()
+            try:
+                page.goto(url)
+            except Error as error:
+                if _CHANGED not in str(error):
+                    raise
+            if not given_up:
+                return
+            page.goto("about:blank")  # an address that differs in its view alone would not be loaded again
+    finally:
+        page.remove_listener("requestfailed", note)
+    raise AssertionError(f"not loaded, since the network changed each time: {given_up}")
 
 
 def modules(page: Page) -> None:
