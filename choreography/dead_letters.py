@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ Wanted: TypeAlias = Callable[[DeadLetterRecord], bool]
 Act: TypeAlias = Callable[[Underlay, str, DeliveredMessage], Awaitable[None]]
 
 _LONGEST_ERROR: Final = 10_000  # bytes
+_LOOKS, _BETWEEN_LOOKS = 50, 0.02  # seconds
 
 
 class DeadLetters:
@@ -92,11 +94,7 @@ class DeadLetters:
 
     async def all(self) -> list[DeadLetterRecord]:
         """All dead letters, by queue, oldest first. They stay where they are."""
-
-        async def leave(_channel: Underlay, _service: str, _message: DeliveredMessage) -> None:
-            """Do nothing: RabbitMQ returns the message when the channel closes."""
-
-        return await self._each(lambda _: True, leave, leave)
+        return await self._each(lambda _: True)
 
     async def redrive(self, wanted: Wanted, *, by: str = "") -> list[DeadLetterRecord]:
         """Send the wanted dead letters back to the queues in which they failed, with a new count of attempts.
@@ -121,22 +119,29 @@ class DeadLetters:
         """Delete the wanted dead letters for good."""
         return await self._each(wanted, _delete, _delete)
 
-    async def _each(self, wanted: Wanted, act: Act, act_on_copy: Act) -> list[DeadLetterRecord]:
+    async def _each(
+        self, wanted: Wanted, act: Act | None = None, act_on_copy: Act | None = None
+    ) -> list[DeadLetterRecord]:
+        """The wanted dead letters. Whatever is not acted on stays, and is back in its queue on return."""
         records = []
         async with self._channel() as (channel, services):
             underlay = await channel.get_underlay_channel()
             for service in services:
                 chosen: dict[str, bool] = {}
+                left = 0
                 async for message in _messages(channel, underlay, service):
                     record, content = _record(service, message), _content(message)
-                    if _may_be_a_copy(message) and content in chosen:
-                        if chosen[content]:
-                            await act_on_copy(underlay, service, message)
-                        continue
-                    chosen[content] = wanted(record)
-                    if chosen[content]:
-                        await act(underlay, service, message)
+                    is_copy = _may_be_a_copy(message) and content in chosen
+                    if not is_copy:
+                        chosen[content] = wanted(record)
+                    do = act_on_copy if is_copy else act
+                    if chosen[content] and do is not None:
+                        await do(underlay, service, message)
+                    else:
+                        left += 1
+                    if chosen[content] and not is_copy:
                         records.append(record)
+                await _give_back(channel, underlay, service, left)
         return records
 
     @asynccontextmanager
@@ -150,13 +155,31 @@ class DeadLetters:
 
 
 async def _messages(channel: AbstractChannel, underlay: Underlay, service: str) -> AsyncIterator[DeliveredMessage]:
-    """Each message that is in the queue now, once. When the channel closes, unacknowledged ones return to the queue."""
-    queue = await channel.get_queue(dead_letter_queue(service), ensure=True)
-    for _ in range(queue.declaration_result.message_count or 0):
-        message = await underlay.basic_get(queue.name)
+    """Each message that is in the queue now, once. Unacknowledged ones return when the channel closes."""
+    for _ in range(await _length(channel, service)):
+        message = await underlay.basic_get(dead_letter_queue(service))
         if isinstance(message.delivery, Basic.GetEmpty):
             return
         yield message
+
+
+async def _give_back(channel: AbstractChannel, underlay: Underlay, service: str, left: int) -> None:
+    """Return the `left` messages that were read and not acknowledged, and wait until the queue has them again.
+
+    Whoever asks next then finds them, unless somebody else has taken them meanwhile.
+    """
+    if not left:
+        return
+    await underlay.basic_nack(0, multiple=True, requeue=True)
+    for _ in range(_LOOKS):
+        if await _length(channel, service) >= left:
+            return
+        await asyncio.sleep(_BETWEEN_LOOKS)
+
+
+async def _length(channel: AbstractChannel, service: str) -> int:
+    queue = await channel.get_queue(dead_letter_queue(service), ensure=True)
+    return queue.declaration_result.message_count or 0
 
 
 async def _delete(channel: Underlay, _service: str, message: DeliveredMessage) -> None:

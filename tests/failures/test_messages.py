@@ -7,8 +7,9 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from aio_pika.abc import AbstractChannel
 
-from choreography.dead_letters import DeadLetterRecord
+from choreography.dead_letters import DeadLetterRecord, DeadLetters
 from tests.support.messages import (
     ORDERS,
     PAYMENTS,
@@ -133,6 +134,23 @@ def nested(levels: int) -> bytes:
     """A cancellation whose order id is nested so deeply that a parser takes it, but no log and no database does."""
     written = json.dumps(envelope("OrderCancelRequested", {"orderId": "here"})).encode()
     return written.replace(b'"here"', b"[" * levels + b"]" * levels)
+
+
+def test_letters_that_somebody_has_just_looked_at_are_there_for_whoever_comes_next(world: World) -> None:
+    world.start("order")
+    world.publish(*(("orders.exchange", "order.create.requested", b"%d" % number) for number in range(20)))
+    until(lambda: len(world.dead_letters()) == 20, what="none of them is a message")
+
+    async def look(channel: AbstractChannel) -> list[int | None]:
+        """How many are in the queue, each time right after somebody has read them all."""
+        letters, found = DeadLetters(world.amqp_url), []
+        for _ in range(20):
+            await letters.all()
+            queue = await channel.get_queue("order-service.dead-letters", ensure=True)
+            found.append(queue.declaration_result.message_count)
+        return found
+
+    assert world.amqp(look) == [20] * 20
 
 
 def _letters(world: World, count: int) -> list[DeadLetterRecord]:
