@@ -37,7 +37,7 @@ def submission_of(step: StepInput, *kinds: type[Message]) -> Submission:
             event_id=envelope.event_id,
             correlation_id=envelope.correlation_id,
             coordinator=Coordinator(step.coordinator),
-            attempt=activity.info().attempt,
+            attempt=activity.info().attempt if activity.in_activity() else None,
         )
     except (MalformedMessage, ValueError) as error:
         raise for_good(str(error), "Malformed") from error
