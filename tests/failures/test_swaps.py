@@ -6,12 +6,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
 
 from tests.support.messages import USER, cancel, create, order_event
-from tests.support.migrating import migrate, our_queues
+from tests.support.migrating import migrate, our_queues, saga
 from tests.support.original_databases import OriginalDatabases, original_databases
 from tests.support.original_services import OriginalPaymentService, Wiring
 from tests.support.waiting import until
@@ -44,7 +45,11 @@ def test_48_an_import_that_is_killed_goes_on_when_it_is_run_again(world: World, 
     with psycopg.connect(world.dsn("orders")) as holder:
         holder.execute(_INSERT, [*held.values()])
         killed = subprocess.Popen([str(SAGA), "migrate", "import", "orders"], env=world.env | theirs.environ)
-        until(lambda: world.rows("orders", "SELECT count(*) n FROM orders")[0]["n"] == 1000, what="a page is there")
+        until(
+            lambda: world.rows("orders", "SELECT count(*) n FROM orders")[0]["n"] == 1000,
+            within=180,
+            what="a page is there",
+        )
         until(lambda: world.rows("orders", _WAITING)[0]["n"] == 1, what="the next one waits")
         assert "others are connected" in migrate(world, theirs, "import", "orders", code=1), "two at once"
         killed.kill()
@@ -98,6 +103,12 @@ def test_48_what_was_charged_by_both_services_is_named_and_not_taken_over(
     assert (checked["sums"]["captured"]["count"], checked["sums"]["kept"]) == (3, checked["sums"]["paid orders"])
 
 
+def queues(world: World, theirs: OriginalDatabases, names: str) -> list[dict[str, Any]]:
+    """The state of these queues, whatever it is."""
+    found: list[dict[str, Any]] = saga(world, theirs, f"migrate queues {names}")[1]
+    return found
+
+
 @pytest.mark.parametrize("acknowledges_first", [False, True])
 def test_48_a_payment_service_that_is_stopped_in_the_middle_of_a_charge_is_not_replaced(
     world: World, theirs: OriginalDatabases, acknowledges_first: bool
@@ -111,6 +122,7 @@ def test_48_a_payment_service_that_is_stopped_in_the_middle_of_a_charge_is_not_r
     for arguments in (["--dry-run"], []):
         refused = migrate(world, theirs, "import", "payments", *arguments, code=1)
         assert "PROCESSING" in refused["refused"][0]
+    until(lambda: not any(queue["consumers"] for queue in queues(world, theirs, names)), what="it reads no more")
     # If it acknowledges first, the message is gone: the order has to be cancelled there. Else it goes on.
     waiting = migrate(world, theirs, "queues", names, "--remove", code=int(not acknowledges_first))
     assert sum(queue["messages"] or 0 for queue in waiting) == int(not acknowledges_first)
