@@ -195,8 +195,10 @@ def test_36_a_rolling_restart_as_the_page_says_fails_no_request_and_loses_no_ord
 
 def restart(system: System, process: str, name: str) -> None:
     """Follow the page for one instance."""
-    drain, stop, ready, back = commands(PAGE, "Restart one after the other")
+    drain, look, stop, ready, back = commands(PAGE, "Restart one after the other")
     run(system, drain, process, name)
+    idle = f"{name},0,"
+    until(lambda: idle in run(system, look, process, name), what=f"{name} has nothing under way")
     run(system, stop, process, name)
     assert system.world.processes[name].wait(timeout=30) == 0, system.world.log(name)[-2000:]
     system.world.launch(name)

@@ -49,6 +49,15 @@ class Balancer:
         """The number of requests that each instance has been given."""
         return {row["svname"]: int(row["hrsp_2xx"] or 0) for row in self._rows() if row["svname"] in ALL}
 
+    def drain(self, backend: str, name: str) -> None:
+        """Send this instance nothing more, and wait until all that it was given is answered."""
+        self.tell(f"set server {backend}/{name} state drain")
+        until(lambda: self._sessions()[name] == 0, what=f"{name} has answered everything")
+
+    def _sessions(self) -> dict[str, int]:
+        """The number of requests that each instance has under way."""
+        return {row["svname"]: int(row["scur"]) for row in self._rows() if row["svname"] in ALL}
+
     def wait_up(self, *names: str) -> None:
         """Wait until requests are sent to these instances, or to all."""
 

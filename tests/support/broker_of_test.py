@@ -12,6 +12,7 @@ from uuid import uuid4
 import aio_pika
 import httpx
 from aio_pika.abc import AbstractChannel
+from yarl import URL
 
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
 from choreography.topology import MIRROR_QUEUE
@@ -54,6 +55,14 @@ class BrokerOfTest:
                 return await act(await connection.channel(on_return_raises=True))
 
         return asyncio.run(run())
+
+    def import_definitions(self, wanted: Mapping[str, Any]) -> None:
+        """Make users, permissions and exchanges, as an operator does."""
+        self._rabbitmq("POST", "definitions", wanted)
+
+    def amqp_url_as(self, user: str, password: str) -> str:
+        """The virtual host's address for another user."""
+        return str(URL(self.amqp_url).with_user(user).with_password(password))
 
     def dead_letters(self) -> list[DeadLetterRecord]:
         return asyncio.run(DeadLetters(self.amqp_url).all())
