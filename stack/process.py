@@ -27,7 +27,7 @@ log = structlog.get_logger()
 
 _SWEEP_EVERY: Final = 5  # uvicorn's ticks, each of a tenth of a second
 _IMPATIENT: Final = 1.0  # seconds that a connection may be idle while there are many
-_LAST_ANSWERS = 2  # seconds to answer the requests under way when all other work is finished
+_LAST_ANSWERS: Final = 2  # seconds at least to answer the requests under way when all other work is finished
 _LAST_SECONDS: Final = 3.0  # for a process to end when its time to finish begun work is over
 _CANCELLED_AGAIN: Final = 1.0  # seconds after which a part that has not ended is cancelled again
 # Thresholds of the cyclic garbage collector (gc.set_threshold). A finished workflow is a cycle of some 130 objects.
@@ -98,7 +98,7 @@ async def serve(
     request_timeout: float,
     connections: int,
 ) -> None:
-    """Run until `stop` is set, then finish begun work within `timeout` seconds.
+    """Run until `stop` is set, then finish begun work within `timeout` seconds, requests under way included.
 
     A client has `request_timeout` seconds to begin a request, and as long to send it. There is room for `connections`
     at once, or for as many as leave a quarter of the open files to other uses.
@@ -131,6 +131,7 @@ async def serve(
         deadline = asyncio.get_running_loop().time() + timeout
         for finish in wired.finish:
             await finish(max(0.1, deadline - asyncio.get_running_loop().time()))
+        config.timeout_graceful_shutdown = max(_LAST_ANSWERS, round(deadline - asyncio.get_running_loop().time()))
     server.should_exit = True
     await serving
     await _cancel(stopping, *background)

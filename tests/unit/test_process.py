@@ -8,6 +8,7 @@ from collections.abc import Coroutine, Iterator
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from structlog.testing import capture_logs
@@ -50,6 +51,24 @@ async def test_a_process_that_is_told_to_stop_ends_without_an_error() -> None:
     stop = asyncio.Event()
     stop.set()
     await served(stop, run_for_ever())
+
+
+async def test_a_request_under_way_has_the_time_that_all_begun_work_has_to_be_answered() -> None:
+    stop, app = asyncio.Event(), FastAPI()
+
+    @app.get("/")
+    async def answer_slowly() -> str:
+        stop.set()
+        await asyncio.sleep(2.5)  # longer than what an answer gets in any case
+        return "an answer"
+
+    with listen("127.0.0.1", 0, "test") as listener:
+        serving = serve(Wired(app=app), listener, stop, timeout=30, request_timeout=60, connections=10)
+        running = asyncio.create_task(serving)
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=30)
+        await running
+    assert (answer.status_code, answer.json()) == (200, "an answer")
 
 
 async def test_a_part_that_loses_its_cancellation_is_cancelled_again() -> None:
