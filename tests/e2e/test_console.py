@@ -256,6 +256,17 @@ def test_a_stream_that_is_cut_is_taken_up_again(page: Page, stack: Stack) -> Non
     expect(row_of(page, order_id)).to_contain_text("APPROVED")
 
 
+def test_a_page_whose_scripts_did_not_arrive_says_what_to_do(browser: Browser, stack: Stack) -> None:
+    with opened(browser) as page:
+        page.route("**/console/rows.*.js", lambda route: route.abort())
+        page.goto(stack.gateway)
+        expect(page.locator("main")).to_have_text("Loading the console … If this stays, load the page again.")
+        page.unroute_all()
+        page.reload()
+        expect(page.get_by_role("heading", name="Sagas", exact=True)).to_be_attached()
+        expect(page.locator("main > .loading")).to_have_count(0)
+
+
 def test_a_gateway_that_is_killed_under_the_page_comes_back_to_it(page: Page, stack: Stack) -> None:
     os.kill(pid_of(stack, "gateway"), signal.SIGKILL)
     expect(page.locator("#stream")).to_have_text(re.compile("cut off"))
