@@ -123,7 +123,7 @@ class Settings(BaseSettings):
     supervised_in: str = Field(
         "",
         description="folder of data of the embedded stack that this gateway is part of: the console lets operators "
-        "kill and freeze its processes. `saga up` sets it",
+        "kill, freeze and cut off its processes. `saga up` sets it",
     )
     original_services: ServiceNames = Field(
         (),
