@@ -78,7 +78,8 @@ Wanted: TypeAlias = Callable[[DeadLetterRecord], bool]
 Act: TypeAlias = Callable[[Underlay, str, DeliveredMessage], Awaitable[None]]
 
 _LONGEST_ERROR: Final = 10_000  # bytes
-_LOOKS, _BETWEEN_LOOKS = 50, 0.02  # seconds
+_LOOKS: Final = 50  # at the queue, until it has back what was only read …
+_BETWEEN_LOOKS: Final = 0.02  # … seconds apart
 
 
 class DeadLetters:

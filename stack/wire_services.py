@@ -38,7 +38,7 @@ from choreography.queue_wait import QueueWait
 from choreography.reactions import Reactions, order_reactions, payment_reactions
 from choreography.relay import Relay
 from choreography.replay import EventReplay
-from choreography.subscription import Settlement
+from choreography.subscription import Settled, Settlement
 from choreography.suspects import Suspects
 from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, Topology
 from metrics import outbox, queues
@@ -152,19 +152,14 @@ async def _service(
     ledger = Ledger(database, book, publisher, limit=settings.batch_limit, measures=committed, traces=tracing.steps)
     waits, depths = Waits(), Depths(consuming)
     reactions, activities = steps(ledger, waits)
-    queued, counted = QueueWait(depths, queue), measuring.deliveries(queue)
-
-    def settled(of: str, settlement: Settlement) -> None:
-        counted(of, settlement)
-        queued.settled(of, settlement)
-
+    queued = QueueWait(depths, queue)
     consumer = Consumer(
         consuming,
         queue,
         reactions,
         suspects=Suspects(database),
         prefetch=settings.prefetch,
-        settled=settled,
+        settled=_to_both(measuring.deliveries(queue), queued.settled),
         traces=tracing.messages,
     )
     measuring.read(outbox.waiting(database), queues.dead_letters(depths, queue))
@@ -172,9 +167,6 @@ async def _service(
 
     temporal = await client_of(settings, measuring, tracing)
     worker = serving(temporal, activities, limit=settings.prefetch, grace=settings.shutdown_timeout)
-
-    async def expected() -> Mapping[Coordinator, float | None]:
-        return {Coordinator.CHOREOGRAPHY: await queued.seconds(), Coordinator.ORCHESTRATION: waits.seconds}
 
     async def drain(timeout: float) -> None:
         await asyncio.gather(consumer.drain(timeout), worker.drain(timeout))
@@ -186,7 +178,7 @@ async def _service(
         readiness=partial(_readiness, database, publishing, consumer, worker),
         replay=EventReplay(publishing, database),
         telemetry=measuring.telemetry(),
-        waits=expected,
+        waits=partial(_expected, queued, waits),
         traces=tracing.service,
         letters=DeadLetters(settings.amqp_url.get_secret_value(), services=(queue,)),
         audit=partial(_audit, "orders" if queue == ORDER_QUEUE else "payments", database.url, asyncio.Lock()),
@@ -218,6 +210,19 @@ def _brokers(settings: Settings, queue: str, tracing: Tracing) -> tuple[Broker, 
         Broker(url, name=f"{queue} publisher", topology=nothing, declare_every=every, traces=tracing.messages),
         Broker(url, name=f"{queue} consumer", topology=own, declare_every=every, traces=tracing.messages),
     )
+
+
+def _to_both(one: Settled, other: Settled) -> Settled:
+    def settled(queue: str, settlement: Settlement) -> None:
+        one(queue, settlement)
+        other(queue, settlement)
+
+    return settled
+
+
+async def _expected(queued: QueueWait, waits: Waits) -> Mapping[Coordinator, float | None]:
+    """How long a new order would wait, in seconds; None: nobody knows."""
+    return {Coordinator.CHOREOGRAPHY: await queued.seconds(), Coordinator.ORCHESTRATION: waits.seconds}
 
 
 async def _readiness(database: Database, publishing: Broker, consumer: Consumer, worker: Serving) -> Mapping[str, str]:

@@ -57,7 +57,8 @@ async def remove(amqp_url: str, names: Sequence[str], retry_delays: tuple[float,
     """Remove these queues, if all of them are empty and nobody reads any; the state of each.
 
     What is published meanwhile stays with its publisher or in its queue: queues of ours lose their bindings before
-    they are looked at for the last time, and RabbitMQ itself looks whether others are empty.
+    they are looked at for the last time, and RabbitMQ itself looks whether others are empty. It doesn't look at
+    quorum queues: what comes to a foreign one between the last look and its removal is lost.
     """
     states = await look(amqp_url, names)
     if not all(state.idle for state in states):
