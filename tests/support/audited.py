@@ -27,6 +27,16 @@ from models.saga import Coordinator, CreateOrderRequested, Message, OrderCancelR
 from tests.support.world import Servers
 
 
+async def _empty_outbox(database: Database) -> None:
+    """Wait for a database that is being started again."""
+    async with asyncio.timeout(60):
+        while True:
+            with suppress(psycopg.OperationalError):
+                await database.query("DELETE FROM outbox")
+                return
+            await asyncio.sleep(0.02)
+
+
 @dataclass
 class Wire:
     """An outlet that keeps the events until somebody delivers them."""
@@ -72,7 +82,7 @@ class Sagas:
                 )
         if published:
             for database in self._databases:
-                await database.query("DELETE FROM outbox")
+                await _empty_outbox(database)
 
     async def create(
         self,
