@@ -9,7 +9,7 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,7 +19,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 
-from api.crowd import Crowd
+from api.crowd import Crowd, Network
 from api.http_connection import HttpConnection
 from embedded.errors import StackError
 
@@ -97,11 +97,12 @@ async def serve(
     timeout: float,
     request_timeout: float,
     connections: int,
+    proxies: Sequence[Network] = (),
 ) -> None:
     """Run until `stop` is set, then finish begun work within `timeout` seconds, requests under way included.
 
     A client has `request_timeout` seconds to begin a request, and as long to send it. There is room for `connections`
-    at once, or for as many as leave a quarter of the open files to other uses.
+    at once, or for as many as leave a quarter of the open files to other uses. From `proxies` come many clients.
 
     Background parts must run for ever. Raises the error of a part that fails, or RuntimeError if one ends. The process
     then ends, and its supervisor may start it again.
@@ -109,7 +110,7 @@ async def serve(
     # Objects that exist now stay for ever. Counting references frees most of what sagas leave behind.
     gc.freeze()
     gc.set_threshold(*(_SEARCHED_OFTEN if wired.leaves_cycles else _SEARCHED_SELDOM))
-    crowd = Crowd(min(connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 3 // 4))
+    crowd = Crowd(min(connections, resource.getrlimit(resource.RLIMIT_NOFILE)[0] * 3 // 4), proxies)
     config = uvicorn.Config(
         wired.app,
         http=partial(HttpConnection, crowd=crowd),  # type: ignore[arg-type]

@@ -41,6 +41,7 @@ async def run(process: Process, settings: Settings) -> None:
                     timeout=settings.shutdown_timeout,
                     request_timeout=settings.request_timeout,
                     connections=settings.connections,
+                    proxies=settings.trusted_proxies,
                 )
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from ipaddress import ip_network
 from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
+from api.crowd import Network
 from api.gateway.keys import ApiKey, parse_all
 from choreography.connecting import nodes, unreadable_files
 from choreography.topology import readers
@@ -68,6 +70,13 @@ def _read_queue(text: str) -> tuple[str, str]:
     return routing_key, queue
 
 
+def _network(text: str) -> Network:
+    try:
+        return ip_network(text)
+    except ValueError:
+        raise ValueError("must be addresses or networks such as 10.0.0.0/8, without bits beyond the mask") from None
+
+
 def _page(text: str) -> str:
     if text and not re.fullmatch(rf"https?://{_NAME}(:[0-9]{{1,5}})?(/[A-Za-z0-9/._~-]*)?", text):
         raise ValueError("must be like http://127.0.0.1:8233, with or without a path")
@@ -83,6 +92,9 @@ def _origin(text: str) -> str:
 Delays: TypeAlias = Annotated[tuple[Annotated[float, Field(gt=0, le=86_400)], ...], NoDecode, BeforeValidator(_parts)]
 HostNames: TypeAlias = Annotated[
     tuple[Annotated[str, AfterValidator(_host_name)], ...], NoDecode, BeforeValidator(_parts)
+]
+Networks: TypeAlias = Annotated[
+    tuple[Annotated[Network, BeforeValidator(_network)], ...], NoDecode, BeforeValidator(_parts)
 ]
 Origins: TypeAlias = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_parts)]
 ServiceNames: TypeAlias = Annotated[tuple[ServiceName, ...], NoDecode, BeforeValidator(_parts)]

@@ -20,6 +20,7 @@ from stack.setting_types import (
     Delays,
     HostNames,
     HttpUrl,
+    Networks,
     Origins,
     PageUrl,
     QueuesByKey,
@@ -50,6 +51,11 @@ class Settings(BaseSettings):
         (),
         description="origins whose web pages may use the gateway from a browser, such as `https://shop.example`, "
         "comma-separated; all others may not",
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="addresses and networks of the proxies before the gateway, comma-separated, whose "
+        "`X-Forwarded-For` tells the client's address; one from elsewhere is ignored",
     )
     api_keys: ApiKeys = Field(
         (),

@@ -106,5 +106,6 @@ def _gateway_settings(settings: Settings, token: str) -> GatewaySettings:
         rate=settings.rate_limit,
         longest_wait=settings.longest_wait,
         keys=settings.api_keys,
+        proxies=settings.trusted_proxies,
         temporal_ui=settings.temporal_ui_url or None,
     )

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from api import problems
 from api.access import Access
+from api.crowd import Network
 from api.edge import Edge
 from api.gateway.commands import Commands
 from api.gateway.console.files import console_file_routes
@@ -106,6 +109,7 @@ def create_gateway(
         originals=originals,
     )
     app = _empty_app(
+        *_behind(settings.proxies),
         Middleware(Edge, access=access or Access(), telemetry=telemetry),
         *([Middleware(Guard, keys=keys, sessions=sessions, clock=clock)] if keys else []),
         *([Middleware(RateLimited, rate=Rate(settings.rate))] if settings.rate else []),
@@ -152,6 +156,11 @@ def create_gateway(
         too_many=too_many(1.0, {}),
     )
     return app
+
+
+def _behind(proxies: Sequence[Network]) -> list[Middleware]:
+    """What takes the client's address from `X-Forwarded-For`, if one of these proxies has sent the request."""
+    return [Middleware(ProxyHeadersMiddleware, trusted_hosts=list(map(str, proxies)))] if proxies else []
 
 
 def _empty_app(*middleware: Middleware, traces: HttpTraces | None) -> FastAPI:

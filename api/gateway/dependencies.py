@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
 
+from api.crowd import Network
 from api.gateway.keys import ApiKey
 from models.messages import Envelope
 from models.originals import NO_ORIGINALS, Originals
@@ -148,4 +149,5 @@ class GatewaySettings:
     rate: float | None = None  # requests a second of each client; None: any number
     longest_wait: float = 60.0  # seconds; while a new order would wait longer, orders are refused
     keys: tuple[ApiKey, ...] = ()  # none: whoever reaches the gateway may do everything
+    proxies: tuple[Network, ...] = ()  # their X-Forwarded-For tells which client asks
     temporal_ui: str | None = None  # where people reach Temporal's pages, if that is known

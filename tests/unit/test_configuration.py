@@ -30,6 +30,8 @@ BAD = [
     ("ORIGINAL_SERVICES", "order,gateway", "'order' or 'payment'"),
     ("ORIGINAL_QUEUES", "order.paid=some.queue", "order.created=payment.process.queue"),
     ("ORIGINAL_QUEUES", "payment.process.queue", "order.created=payment.process.queue"),
+    ("TRUSTED_PROXIES", "balancer", "addresses or networks such as 10.0.0.0/8"),
+    ("TRUSTED_PROXIES", "10.0.0.5,10.0.0.1/8", "without bits beyond the mask"),
     ("PROVIDER", "bank", "'simulated' or 'stripe'"),
     ("PROVIDER_LATENCY_MS", "-1", "greater than or equal to 0"),
     ("PROVIDER_DECLINE_RATE", "1.1", "less than or equal to 1"),

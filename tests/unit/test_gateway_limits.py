@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from ipaddress import ip_network
 from uuid import UUID
 
 import httpx
 import pytest
 
+from api.crowd import Crowd, Network
 from api.fields import ORDER_ID
 from api.gateway.examples import EVENTS
 from api.gateway.fair_share import Places, Rate, client_of
@@ -95,6 +97,38 @@ async def test_a_client_at_ten_times_its_rate_gets_429_and_others_are_served(aro
         assert answer.headers["ratelimit-policy"] == '"default";q=5;w=1'
     assert {answer.status_code for answer in others} == {202}
     assert {answer.status_code for answer in health} == {200}
+
+
+@pytest.mark.parametrize(
+    ("proxies", "statuses"),
+    [
+        ((ip_network("127.0.0.1"), ip_network("10.0.0.0/8")), [200, 200, 429]),
+        ((ip_network("192.0.2.0/24"),), [200, 429, 429]),
+        ((), [200, 429, 429]),
+    ],
+)
+async def test_a_trusted_proxy_alone_tells_which_client_asks(
+    around: Neighbours, proxies: tuple[Network, ...], statuses: list[int]
+) -> None:
+    around.rate, around.proxies = 1, proxies
+    around.orders.tell("/orders", {"data": []})
+    # A client may send the field, too. Each proxy adds the address of whoever has asked it.
+    asked = ["192.0.2.7", "192.0.2.7, 198.51.100.1, 10.0.0.3", "203.0.113.9, 192.0.2.7"]
+    async with around.client() as client:
+        answers = [await client.get("/api/orders", headers={"X-Forwarded-For": value}) for value in asked]
+    assert [answer.status_code for answer in answers] == statuses
+
+
+def test_of_one_address_there_are_half_of_all_connections_and_of_a_proxy_as_many_as_there_is_room_for() -> None:
+    crowd = Crowd(4, [ip_network("10.0.0.0/8")])
+    assert [crowd.enter("192.0.2.7") for _ in range(3)] == [True, True, False]
+    crowd.leave("192.0.2.7")
+    crowd.leave("192.0.2.7")
+    assert [crowd.enter("10.0.0.3") for _ in range(5)] == [True, True, True, True, False]
+    assert crowd.is_dense
+    for _ in range(4):
+        crowd.leave("10.0.0.3")
+    assert [crowd.enter(address) for address in ("192.0.2.7", "192.0.2.8", "")] == [True, True, True]
 
 
 async def test_without_a_limit_nothing_is_said_of_one(client: httpx.AsyncClient) -> None:

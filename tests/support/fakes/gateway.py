@@ -17,6 +17,7 @@ import msgspec
 from fastapi import FastAPI
 
 from api.access import Access
+from api.crowd import Network
 from api.gateway.app import create_gateway
 from api.gateway.dependencies import (
     Breaker,
@@ -268,6 +269,7 @@ class Neighbours:
     keys: tuple[ApiKey, ...] = ()
     telemetry: Telemetry | None = None
     rate: float | None = None
+    proxies: tuple[Network, ...] = ()
     temporal_ui: str | None = None
     breaker: Breaker | None = None
 
@@ -295,6 +297,7 @@ class Neighbours:
                 secret=self.secret,
                 keys=self.keys,
                 rate=self.rate,
+                proxies=self.proxies,
                 temporal_ui=self.temporal_ui,
             ),
             telemetry=self.telemetry,
