@@ -32,6 +32,7 @@ NEEDED_BY: Final[Mapping[str, str]] = {
     "workflows/mirror_arrivals.py": MIRROR,
     "workflows/mirror_feed.py": MIRROR,
     "workflows/mirror_patience.py": MIRROR,
+    "workflows/mirror_telling.py": MIRROR,
     "workflows/pace.py": MIRROR,
     "workflows/mirror_watch.py": MIRROR,
     "workflows/mirror_record.py": MIRROR,

@@ -124,14 +124,12 @@ def _channel(name: MessageType) -> dict[str, Any]:
 
 
 def _operation(name: MessageType, *, action: str, who: str, verb: str) -> dict[str, Any]:
-    channel = {"$ref": f"#/channels/{name.value}"}
-    message = {"$ref": f"#/channels/{name.value}/messages/{name.value}"}
     return {
         "action": action,
-        "channel": channel,
+        "channel": {"$ref": f"#/channels/{name.value}"},
         "title": f"The {who} {verb} {name.value}",
         "tags": [{"name": who}],
-        "messages": [message],
+        "messages": [{"$ref": f"#/channels/{name.value}/messages/{name.value}"}],
     }
 
 
@@ -146,8 +144,7 @@ def _receiving() -> dict[str, Any]:
     operations = {}
     for queue, who in _READERS.items():
         for name, route in ROUTES.items():
-            heard = route in BINDINGS[queue] or (queue == MIRROR_QUEUE and isinstance(name, EventType))
-            if heard:
+            if route in BINDINGS[queue] or (queue == MIRROR_QUEUE and isinstance(name, EventType)):
                 operation = _operation(name, action="receive", who=who, verb="reads")
                 by = "".join(word.capitalize() for word in who.split())
                 operations[f"receive{name.value}By{by}"] = {**operation, "description": f"From the queue `{queue}`."}

@@ -1,13 +1,18 @@
-"""Open a service's database: wait for its server, migrate it, and say what it lacks."""
+"""Open a service's database: wait for its server, migrate it, say what it lacks, and audit it."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import psycopg
 import structlog
 
+from api.problems import unavailable
+from audit.own_database import audit_own_database
+from audit.snapshot import NotRead
 from embedded.errors import StackError
 from models import tls
 from models.database import Database
@@ -62,3 +67,12 @@ async def answers(database: Database) -> str:
     except Exception as error:
         return f"does not answer: {type(error).__name__}"
     return "ok"
+
+
+async def audit(service: DatabaseName, url: str, alone: asyncio.Lock) -> Mapping[str, Any]:
+    """What this database shows, one audit at a time: each reads all of it. Raises Problem if it can't be read."""
+    async with alone:
+        try:
+            return await asyncio.to_thread(audit_own_database, service, url)
+        except NotRead as error:
+            raise unavailable("The database does not answer; try again") from error

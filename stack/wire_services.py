@@ -23,12 +23,9 @@ from activities.saga_trace import SagaTrace
 from activities.waits import Waits
 from api.access import Access
 from api.health import DEGRADED
-from api.problems import unavailable
 from api.services.order_service import create_orders_app
 from api.services.payment_service import create_payments_app
 from api.services.reads import Given
-from audit.own_database import audit_own_database
-from audit.snapshot import NotRead
 from choreography.broker import Broker
 from choreography.consumer import Consumer
 from choreography.dead_letters import DeadLetters
@@ -44,12 +41,11 @@ from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, Topology
 from metrics import outbox, queues
 from metrics.measuring import Measuring
 from models.database import Database
-from models.migrations import DatabaseName
 from models.order import Order
 from models.payment import Payment
 from models.saga import Coordinator
 from stack.process import Wired
-from stack.service_database import answers, open_database
+from stack.service_database import answers, audit, open_database
 from stack.settings import Settings
 from stack.temporal import client_of
 from stack.wire_provider import wire_provider
@@ -181,7 +177,7 @@ async def _service(
         waits=partial(_expected, queued, waits),
         traces=tracing.service,
         letters=DeadLetters(settings.amqp_url.get_secret_value(), services=(queue,)),
-        audit=partial(_audit, "orders" if queue == ORDER_QUEUE else "payments", database.url, asyncio.Lock()),
+        audit=partial(audit, "orders" if queue == ORDER_QUEUE else "payments", database.url, asyncio.Lock()),
     )
     return Wired(
         app=app,
@@ -246,12 +242,3 @@ def _retention(
     if events is None and keys is None:
         return []
     return [Retention(database, book, events=events, keys=keys, interval=settings.retention_interval).run()]
-
-
-async def _audit(service: DatabaseName, url: str, alone: asyncio.Lock) -> Mapping[str, Any]:
-    """What this database shows, one audit at a time: each reads all of it. Raises Problem if it can't be read."""
-    async with alone:
-        try:
-            return await asyncio.to_thread(audit_own_database, service, url)
-        except NotRead as error:
-            raise unavailable("The database does not answer; try again") from error

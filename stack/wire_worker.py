@@ -26,7 +26,8 @@ from stack.settings import Settings
 from stack.temporal import client_of
 from tracing.tracing import Tracing
 from workflows import worker
-from workflows.mirror_feed import MirrorFeed, Repair
+from workflows.mirror_feed import MirrorFeed
+from workflows.mirror_telling import Repair
 from workflows.mirrors import SagaMirrors
 from workflows.reconciler_schedule import schedule_reconciler
 from workflows.serving import Serving

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import chain, islice
-from typing import Any, Final, NamedTuple, Protocol, TypeAlias
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -21,25 +20,13 @@ from models.texts import correlation_of
 from workflows.mirror_arrivals import Arrivals
 from workflows.mirror_lag import oldest
 from workflows.mirror_patience import Patience
+from workflows.mirror_telling import EventsRefused, Mirrors, Repair, Telling
 from workflows.pace import Pace, PaceLog
-from workflows.temporal_errors import is_away
 
 log = structlog.get_logger()
 
 _LARGEST_EVENT: Final = 256 * 1024  # bytes; ours have a few hundred
-_FIRST_PAUSE: Final = 0.1  # seconds
-_LONGEST_PAUSE: Final = 5.0  # seconds
-_MOST_REFUSALS: Final = 8
 _ACKNOWLEDGED_WITHIN: Final = 0.1  # seconds
-
-
-class Mirrors(Protocol):
-    async def record(self, order_id: str, events: Sequence[dict[str, Any]]) -> None:
-        """Record these events in the order's mirror. Raises Temporal's errors."""
-
-
-# Called when Temporal has refused something: it repairs what Temporal may lack.
-Repair: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class _Arrival(NamedTuple):
@@ -76,19 +63,17 @@ class MirrorFeed:
         after: float = 0.0,
         traces: MirrorTraces | None = None,
     ) -> None:
-        self._mirrors = mirrors
+        self._telling = Telling(mirrors, repair)
         self._traces = traces
-        self._repair = repair
         self._pace = Pace(most=concurrency)
         self._arrivals: Arrivals[_Arrival] = Arrivals(gather=gather)
         # A held saga has two or three events. There must be room for the events that end the held sagas.
         self._patience: Patience[_Arrival] = Patience(after=after, most=prefetch // 4, event_of=lambda each: each.event)
-        self._telling: dict[str, tuple[asyncio.Task[None], _Arrival]] = {}  # with the first event that is told
+        self._under_way: dict[str, tuple[asyncio.Task[None], _Arrival]] = {}  # with the first event that is told
         self._waking: asyncio.TimerHandle | None = None
         self._rests_until = 0.0  # the loop's clock
         self._draining = False
         self._said = PaceLog()
-        self.trouble: str | None = None  # Temporal's last error, until a call succeeds again
         # Forget at each new connection: events that came by an earlier one come again.
         pause, renew = _ACKNOWLEDGED_WITHIN, self._forget
         self._subscription = subscribe(self._on_delivery, prefetch=prefetch, pause=pause, renew=renew)
@@ -106,7 +91,7 @@ class MirrorFeed:
     @property
     def oldest(self) -> datetime | None:
         """When the event occurred that has waited longest to be told; None if none waits."""
-        return oldest(chain((first for _, first in self._telling.values()), self._arrivals.firsts()))
+        return oldest(chain((first for _, first in self._under_way.values()), self._arrivals.firsts()))
 
     async def drain(self, timeout: float) -> None:
         """Take no new event, and finish the calls under way within `timeout` seconds. The other events come again."""
@@ -114,9 +99,9 @@ class MirrorFeed:
         self._forget()
         deadline = asyncio.get_running_loop().time() + timeout
         await self._subscription.end(within=timeout)
-        if self._telling:
+        if self._under_way:
             left = max(0.0, deadline - asyncio.get_running_loop().time())
-            await asyncio.wait([task for task, _ in self._telling.values()], timeout=left)
+            await asyncio.wait([task for task, _ in self._under_way.values()], timeout=left)
         await asyncio.sleep(_ACKNOWLEDGED_WITHIN)  # until told events are acknowledged, so that they don't come again
 
     def _forget(self) -> None:
@@ -147,7 +132,7 @@ class MirrorFeed:
         if fresh and self._patience.is_known(order_id, arrived):
             _acknowledge([arrived])
         elif (
-            order_id not in self._telling
+            order_id not in self._under_way
             and order_id not in self._arrivals
             and self._patience.holds(order_id, arrived, size=size, fresh=fresh, now=now)
         ):
@@ -166,19 +151,19 @@ class MirrorFeed:
     def _tell_more(self) -> None:
         loop = asyncio.get_running_loop()
         self._release(loop.time())
-        if self._draining or len(self._telling) >= self._pace.at_once:
+        if self._draining or len(self._under_way) >= self._pace.at_once:
             return
         if self._rests_until > loop.time():
             self._wake_at(self._rests_until)
             return
-        free = islice(self._arrivals.besides(self._telling), self._pace.at_once - len(self._telling))
+        free = islice(self._arrivals.besides(self._under_way), self._pace.at_once - len(self._under_way))
         for order_id, ripe_at in list(free):
             if ripe_at > loop.time():
                 self._wake_at(ripe_at)
                 return
             arrived = self._arrivals.take(order_id)
             task = asyncio.create_task(self._tell_traced(order_id, arrived))
-            self._telling[order_id] = task, arrived[0]
+            self._under_way[order_id] = task, arrived[0]
             task.add_done_callback(lambda _, order_id=order_id: self._told(order_id))  # type: ignore[misc]
 
     def _wake_at(self, when: float) -> None:
@@ -193,7 +178,7 @@ class MirrorFeed:
         self._tell_more()
 
     def _told(self, order_id: str) -> None:
-        del self._telling[order_id]
+        del self._under_way[order_id]
         self._tell_more()
 
     async def _tell_traced(self, order_id: str, arrived: Sequence[_Arrival]) -> None:
@@ -205,46 +190,20 @@ class MirrorFeed:
             await self._tell(order_id, arrived)
 
     async def _tell(self, order_id: str, arrived: Sequence[_Arrival]) -> None:
-        pause, refusals = _FIRST_PAUSE, 0
-        loop = asyncio.get_running_loop()
-        while arrived[-1].delivery.is_ours and not self._draining:
-            began = loop.time()
-            try:
-                await self._mirrors.record(order_id, [each.event for each in arrived])
-            except Exception as error:  # whatever the error is, the events must not be lost
-                self._note_trouble(order_id, error)
-                refusals += not is_away(error)
-                if refusals >= _MOST_REFUSALS:
-                    await self._give_up(arrived, f"{type(error).__name__}: {error}")
-                    return
-                await asyncio.sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-                pause = min(pause * 2, _LONGEST_PAUSE)
-                if not is_away(error):
-                    await self._try_repair()
-            else:
-                self._note_success(loop.time() - began, loop.time())
-                crash_point("mirror.told")
-                _acknowledge(arrived)
-                return
+        def wanted() -> bool:
+            return arrived[-1].delivery.is_ours and not self._draining
 
-    async def _try_repair(self) -> None:
         try:
-            await self._repair()
-        except Exception as error:  # the next attempt will show whether the repair is still needed
-            log.warning("mirror_repair_failed", error=str(error))
-
-    def _note_trouble(self, order_id: str, error: Exception) -> None:
-        told = f"{type(error).__name__}: {error}"
-        if self.trouble is None or not is_away(error):
-            log.warning("mirror_not_told", order_id=order_id, error=told)
-        self.trouble = told
-
-    def _note_success(self, seconds: float, now: float) -> None:
-        if self.trouble is not None:
-            log.info("mirrors_told_again")
-        self.trouble = None
-        self._rests_until = now + self._pace.took(seconds, under_way=len(self._telling), now=now)
-        self._said.note(self._pace, waiting=len(self._arrivals), now=now)
+            took = await self._telling.tell(order_id, [each.event for each in arrived], wanted=wanted)
+        except EventsRefused as refused:
+            await self._give_up(arrived, str(refused))
+            return
+        if took is not None:
+            now = asyncio.get_running_loop().time()
+            self._rests_until = now + self._pace.took(took, under_way=len(self._under_way), now=now)
+            self._said.note(self._pace, waiting=len(self._arrivals), now=now)
+            crash_point("mirror.told")
+            _acknowledge(arrived)
 
     async def _give_up(self, arrived: Sequence[_Arrival], error: str) -> None:
         try:

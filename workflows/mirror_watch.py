@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import Enum, auto
-from typing import assert_never
+from typing import Final, assert_never
 
 from models.lifecycle import OrderStatus, PaymentStatus
 from models.message_types import EventType
@@ -19,6 +19,18 @@ class Watch(Enum):
     COMPENSATION = auto()  # until a refund or void is confirmed
     QUIET = auto()  # for the refund of a charge that may have been under way when its payment was cancelled
     EVENTS = auto()  # for events that are still missing, without a deadline
+
+
+# Alarms: what an operator is to do about a saga that no step of ours ends.
+KEPT: Final = (
+    "the payment was approved, and then cancelled as if nothing had been charged: its money is with another payment "
+    "service; import that one's payments"
+)
+# An original order service takes no steps: these are left to whoever looks.
+NO_STEPS: Final = {
+    Watch.PAYMENT: "the payment is not settled in time, and an original order service knows no time-out: cancel it",
+    Watch.COMPENSATION: "the payment is not compensated in time, and an original order service repeats nothing",
+}
 
 
 def watch_of(record: MirrorRecord, *, cancel_asked: bool, alarmed: bool, quiet: bool) -> Watch | None:

@@ -19,7 +19,7 @@ with workflow.unsafe.imports_passed_through():
     from workflows.display import show_details, timeline_answer, upsert_attributes
     from workflows.event_logs import read_event_logs
     from workflows.mirror_record import MirrorRecord, MirrorState, repetition_of, timeout_of
-    from workflows.mirror_watch import Watch, deadline_of, watch_of
+    from workflows.mirror_watch import KEPT, NO_STEPS, Watch, deadline_of, watch_of
     from workflows.naming import ORDER_TASK_QUEUE
     from workflows.story import status
 
@@ -31,15 +31,6 @@ _STEP_TIMEOUT: Final = timedelta(seconds=30)
 _STEP_RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(minutes=1)
 )
-_KEPT: Final = (
-    "the payment was approved, and then cancelled as if nothing had been charged: its money is with another payment "
-    "service; import that one's payments"
-)
-# An original order service takes no steps: these are left to whoever looks.
-_NO_STEPS: Final = {
-    Watch.PAYMENT: "the payment is not settled in time, and an original order service knows no time-out: cancel it",
-    Watch.COMPENSATION: "the payment is not compensated in time, and an original order service repeats nothing",
-}
 
 
 @workflow.defn
@@ -83,7 +74,7 @@ class SagaMirror:
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(self._state())
             if self._record.kept and self._alarm is None:
-                self._alarm = _KEPT
+                self._alarm = KEPT
             if watch is Watch.EVENTS and self._lacks_its_beginning() and workflow.patched(_READ_THE_BEGINNING):
                 await self._read_the_beginning()
                 continue
@@ -93,7 +84,7 @@ class SagaMirror:
                 continue
             match watch:
                 case Watch.PAYMENT | Watch.COMPENSATION if ServiceName.ORDER in self._record.originals:
-                    self._alarm = _NO_STEPS[watch]
+                    self._alarm = NO_STEPS[watch]
                 case Watch.PAYMENT:
                     await self._cancel_unpaid(watch)
                 case Watch.COMPENSATION if self._republished < REPUBLISH_ATTEMPTS:
