@@ -14,7 +14,7 @@ from uvicorn.server import ServerState
 
 from api.crowd import ALWAYS_TOLD, Crowd
 from api.edge import MAX_BODY, too_large
-from api.problems import Problem, ProblemType
+from api.problems import CORRELATION_ID, Problem, ProblemType
 from api.refusals import MAX_FIELDS, bytes_of, no_room, too_many_fields, too_slow
 from api.request_cycle import RequestCycle
 
@@ -190,9 +190,12 @@ class HttpConnection(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Refuse the request that is being received, unless its answer has begun, and end the connection."""
-        if self._is_counted:  # the crowd logs those that there was no room for, once for many
-            log.info("request_refused", status=problem.status, why=problem.detail, client=self.client)
         receiving = self.cycle if self._in_body else None
+        asked: dict[str, Any] = dict(receiving.scope) if receiving is not None else {}
+        correlation_id: str | None = asked.get(CORRELATION_ID)
+        if self._is_counted:  # the crowd logs those that there was no room for, once for many
+            known = {"correlation_id": correlation_id} if correlation_id is not None else {}
+            log.info("request_refused", status=problem.status, why=problem.detail, client=self.client, **known)
         if self._running is not None and self._running is not receiving and self._answering():
             # An earlier request of this client is still being answered. Finish that, then end the connection.
             self._running.keep_alive = False
@@ -203,7 +206,7 @@ class HttpConnection(HttpToolsProtocol):
             receiving.disconnected = True
             receiving.message_event.set()
         if receiving is None or not receiving.response_started:
-            self.transport.write(bytes_of(problem, (receiving and self.scope.get("path")) or "/"))
+            self.transport.write(bytes_of(problem, asked.get("path") or "/", correlation_id))
         self._stop_listening()
 
     def _take_no_more(self) -> None:

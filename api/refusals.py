@@ -23,9 +23,12 @@ def no_room() -> Problem:
     return unavailable("This process has no room for more connections; try again", retry_after=5)
 
 
-def bytes_of(problem: Problem, path: str) -> bytes:
-    """The whole response to a request for `path` that no application will see. It ends the connection."""
-    correlation_id = str(uuid4())
+def bytes_of(problem: Problem, path: str, correlation_id: str | None = None) -> bytes:
+    """The whole response to a request for `path` that no application answers. It ends the connection.
+
+    `correlation_id` is that of the request, if its head was complete.
+    """
+    correlation_id = correlation_id or str(uuid4())
     answer = respond(problem, {"path": path, CORRELATION_ID: correlation_id})
     fields = [
         *answer.raw_headers,

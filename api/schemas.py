@@ -71,7 +71,7 @@ class PaymentBody(Camel):
     created_at: datetime
     updated_at: datetime
     currency: str = Field(description="ISO 4217 code")
-    reason: str | None = Field(description="Why it was declined or failed, else null")
+    reason: str | None = Field(description="Why it was declined, failed, cancelled or refunded, else null")
 
 
 class Meta(Camel):

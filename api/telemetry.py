@@ -74,4 +74,6 @@ def route_of(scope: Scope) -> str:
         return _NO_ROUTE
     # A route knows its template without the prefixes of its routers, which are the rest of the path, and fixed.
     path = str(scope["path"])
+    if ":path}" in inner:  # what stands there may have slashes
+        return path.partition(inner.partition("{")[0])[0] + inner
     return (path.rsplit("/", inner.count("/"))[0] if inner else path) + inner

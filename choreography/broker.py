@@ -128,7 +128,7 @@ class Broker:
         connection = await connect_to(node, timeout=5, client_properties={"connection_name": self._name}, heartbeat=10)
         try:
             connection.close_callbacks.add(self.lose)
-            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+            channel = await connection.channel(publisher_confirms=True)
             channel.close_callbacks.add(self.lose)
             earlier: set[str] = set()
             await declare(channel, self.topology, earlier)

@@ -5,14 +5,28 @@ from __future__ import annotations
 import asyncio
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, cast
 
-from aio_pika.exceptions import AMQPError, DeliveryError, PublishError
-from aiormq.abc import AbstractChannel
+from aio_pika.exceptions import AMQPError, DeliveryError
+from aiormq.abc import AbstractChannel, DeliveredMessage
 
 from choreography.frames import FrameWriter, publish_frames
 from choreography.outgoing_message import BrokerUnavailable, NotStored, NotTaken, OutgoingMessage, Unroutable
 from choreography.traces import SendingTraces
+from models.futures import forget_error
+
+
+@dataclass(slots=True)
+class _Copies:
+    """The mandatory messages under way with one id, and whether RabbitMQ has returned any of them."""
+
+    confirmations: list[asyncio.Future[Any]] = field(default_factory=list)
+    returned: bool = False
+
+    def one_is_returned(self) -> bool:
+        self.returned = self.returned or any(map(_is_returned, self.confirmations))
+        return self.returned
 
 
 class ConfirmedPublishing:
@@ -23,9 +37,11 @@ class ConfirmedPublishing:
 
     def __init__(self, channel: AbstractChannel, traces: SendingTraces | None = None) -> None:
         self._channel = cast(Any, channel)  # aiormq's Channel: the abstract class lacks the bookkeeping
+        self._channel.on_return_raises = False  # a returned message is a result, not an error to be retrieved
         self._writer = FrameWriter(channel)
         self._traces = traces
         self._largest_body: int = self._channel.max_content_size
+        self._under_way: dict[str, _Copies] = {}  # mandatory messages, by their ids
         self._channel.closing.add_done_callback(lambda _: self._give_up())
 
     async def publish(self, messages: Sequence[OutgoingMessage], *, timeout: float) -> list[BrokerUnavailable | None]:
@@ -42,15 +58,14 @@ class ConfirmedPublishing:
         try:
             if waiting:
                 await asyncio.wait(waiting, timeout=timeout)
+            return [
+                self._outcome(message, each, timeout) if isinstance(each, asyncio.Future) else each
+                for message, each in zip(messages, sent, strict=True)
+            ]
         finally:
             for message, each in zip(messages, sent, strict=True):
                 if isinstance(each, asyncio.Future):
-                    self._channel.message_id_delivery_tag.pop(message.message_id, None)
-                    each.cancel()  # this changes no confirmation that has arrived
-        return [
-            _outcome(message, each, timeout) if isinstance(each, asyncio.Future) else each
-            for message, each in zip(messages, sent, strict=True)
-        ]
+                    self._forget(message.message_id, each)
 
     def _send(self, message: OutgoingMessage) -> asyncio.Future[Any] | BrokerUnavailable:
         channel = self._channel
@@ -66,8 +81,30 @@ class ConfirmedPublishing:
         channel.confirmations[channel.delivery_tag] = confirmation
         if message.mandatory:
             channel.message_id_delivery_tag[message.message_id] = channel.delivery_tag  # a returned message has no tag
+            self._under_way.setdefault(message.message_id, _Copies()).confirmations.append(confirmation)
         self._writer.add(frames)
         return confirmation
+
+    def _outcome(
+        self, message: OutgoingMessage, confirmation: asyncio.Future[Any], timeout: float
+    ) -> BrokerUnavailable | None:
+        # Of several with one id, RabbitMQ does not say which it returns, and the driver takes it for the latest. The
+        # return comes before the confirmation of the returned one.
+        copies = self._under_way.get(message.message_id)
+        if copies is not None and copies.one_is_returned():
+            where = f"exchange {message.exchange!r} with routing key {message.routing_key!r}"
+            return Unroutable(f"no queue is bound to {where}")
+        return _outcome(confirmation, timeout)
+
+    def _forget(self, message_id: str, confirmation: asyncio.Future[Any]) -> None:
+        if not confirmation.cancel():  # it has arrived
+            forget_error(confirmation)
+        copies = self._under_way.get(message_id)
+        if copies is not None and confirmation in copies.confirmations:
+            copies.confirmations.remove(confirmation)
+            if not copies.confirmations:
+                del self._under_way[message_id]
+                self._channel.message_id_delivery_tag.pop(message_id, None)
 
     def _give_up(self) -> None:
         for confirmation in self._channel.confirmations.values():
@@ -75,16 +112,18 @@ class ConfirmedPublishing:
                 confirmation.set_exception(ConnectionError("the channel was closed"))
 
 
-def _outcome(message: OutgoingMessage, confirmation: asyncio.Future[Any], timeout: float) -> BrokerUnavailable | None:
-    if confirmation.cancelled():
+def _is_returned(confirmation: asyncio.Future[Any]) -> bool:
+    arrived = confirmation.done() and not confirmation.cancelled() and confirmation.exception() is None
+    return arrived and isinstance(confirmation.result(), DeliveredMessage)
+
+
+def _outcome(confirmation: asyncio.Future[Any], timeout: float) -> BrokerUnavailable | None:
+    if not confirmation.done() or confirmation.cancelled():
         return NotTaken(f"RabbitMQ gave no confirm within {timeout:g} s")
     error = confirmation.exception()
     match error:
         case None:
             return None
-        case PublishError():
-            where = f"exchange {message.exchange!r} with routing key {message.routing_key!r}"
-            return Unroutable(f"no queue is bound to {where}")
         case DeliveryError():
             return NotTaken(f"RabbitMQ rejected the message: {describe(error)}")
         case AMQPError() | OSError() | TimeoutError() | RuntimeError():

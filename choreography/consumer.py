@@ -16,6 +16,7 @@ from choreography.reactions import Reactions
 from choreography.subscription import Delivery, Settled, Subscription, tell_nobody
 from choreography.suspects import MOST_DEATHS, SUSPECTED_AFTER, Suspects
 from choreography.traces import HandlingTraces
+from models.message_types import CommandType
 from models.messages import Envelope, MalformedMessage, decode, parse
 from models.saga import Coordinator
 
@@ -95,6 +96,8 @@ class Consumer:
 
     async def _react(self, envelope: Envelope, attempt: int) -> Any:
         if envelope.coordinator is Coordinator.ORCHESTRATION:
+            if isinstance(envelope.event_type, CommandType):
+                raise MalformedMessage("an orchestrated saga takes no command from the broker")
             return None  # the orchestrator sequences this saga; its events are published for listeners only
         message = parse(envelope)
         step = self._reactions.get(type(message))

@@ -92,6 +92,7 @@ class DeadLetters:
     def __init__(self, url: str, *, services: Sequence[str] = SERVICES) -> None:
         self._url = url
         self._services = services
+        self._alone = asyncio.Lock()  # whoever looks has all letters meanwhile, and nobody else would find one
 
     async def all(self) -> list[DeadLetterRecord]:
         """All dead letters, by queue, oldest first. They stay where they are."""
@@ -125,7 +126,7 @@ class DeadLetters:
     ) -> list[DeadLetterRecord]:
         """The wanted dead letters. Whatever is not acted on stays, and is back in its queue on return."""
         records = []
-        async with self._channel() as (channel, services):
+        async with self._alone, self._channel() as (channel, services):
             underlay = await channel.get_underlay_channel()
             for service in services:
                 chosen: dict[str, bool] = {}
@@ -152,7 +153,7 @@ class DeadLetters:
             connection = await connect_to_any(self._url, timeout=5)
             async with connection:
                 services = [each for each in self._services if await is_there(connection, dead_letter_queue(each))]
-                yield await connection.channel(publisher_confirms=True, on_return_raises=True), services
+                yield await connection.channel(publisher_confirms=True), services
 
 
 async def _messages(channel: AbstractChannel, underlay: Underlay, service: str) -> AsyncIterator[DeliveredMessage]:

@@ -15,19 +15,26 @@ from choreography.outgoing_message import OutgoingMessage, Unroutable, as_messag
 from choreography.topology import readers
 from models.database import Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
+from models.message_types import EventType
 from models.messages import Envelope
+from models.originals import NO_ORIGINALS, Originals, ServiceName
 
 log = structlog.get_logger()
 
 _BATCH: Final = 500  # events
 
 
+class NotRepeatable(Exception):
+    """Whoever hears these events does again what it did when it heard them first."""
+
+
 class EventReplay:
     """Replays events of one service's log, in their original order and under their original ids."""
 
-    def __init__(self, broker: Broker, database: Database) -> None:
+    def __init__(self, broker: Broker, database: Database, originals: Originals = NO_ORIGINALS) -> None:
         self._broker = broker
         self._database = database
+        self._originals = originals
 
     async def __call__(
         self,
@@ -42,8 +49,14 @@ class EventReplay:
 
         Events of a type that only a newer version knows are skipped. An event that no service waits for may reach
         nobody. `by`, the name of who asked for it, goes along. Raises BrokerUnavailable if an event was not confirmed,
-        and Unroutable or Unread if the service that it is for has no queue. Earlier events were published then.
+        and Unroutable or Unread if the service that it is for has no queue. Earlier events were published then. Raises
+        NotRepeatable if an original payment service would charge again.
         """
+        if ServiceName.PAYMENT in self._originals and event_type in (None, EventType.ORDER_CREATED):
+            raise NotRepeatable(
+                "SAGA_ORIGINAL_SERVICES names the payment service, which charges again when it hears of an order "
+                "twice. Replay the other types, one by one"
+            )
         filters = {
             "e.order_id = %(order_id)s": order_id,
             "e.event_type = %(event_type)s": event_type,

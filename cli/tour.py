@@ -88,8 +88,9 @@ class Tour:
         """The tour for these settings, which stay as the user has set them. It shows a time-out if they allow it."""
         own = "payment_timeout" in settings.model_fields_set
         if settings.provider == "simulated" and not own:
-            # Long enough for all others on a slow machine, short enough to be watched.
-            return cls(stops=STOPS, payment_timeout=settings.provider_latency_ms / 1000 + _MARGIN)
+            # Long enough for all others on a slow machine, and as short as Settings allow, to be watched.
+            timeout = max(settings.provider_latency_ms / 1000 + _MARGIN, settings.mirror_after)
+            return cls(stops=STOPS, payment_timeout=timeout)
         shown = settings.provider == "simulated" and settings.payment_timeout <= _LONGEST_TIMEOUT
         stops = STOPS if shown else tuple(stop for stop in STOPS if stop.payment_method != _UNANSWERED)
         return cls(stops=stops, payment_timeout=None)

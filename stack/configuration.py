@@ -31,9 +31,19 @@ everything else is reached directly, and the internal token never passes a proxy
 
 Errors about the configuration never show a secret's value; the passwords among the defaults above are masked.
 
-The command line reads `SAGA_DATA` (the folder of `saga up`, by default `.saga`) and, to reach another system,
-`SAGA_GATEWAY_URL` beside the addresses and the token above; [The command line](command-line.md) says which of them
-wins. The tests read `SAGA_TEST_PORT_OFFSET`.
+The command line reads these as well, and the addresses and the token above to reach another system;
+[The command line](command-line.md) says which of them wins.
+
+| variable | meaning |
+|---|---|
+| `SAGA_DATA` | folder of `saga up`, by default `.saga` |
+| `SAGA_GATEWAY_URL` | the gateway of another system |
+| `SAGA_API_KEY` | the key to show to a gateway |
+| `SAGA_API_KEY_FILE` | a file with that key, which nobody else may read (mode 600); the variable before wins |
+| `SAGA_ORIGINAL_ORDERS_DATABASE_URL` | orders of the original services, for `saga migrate` |
+| `SAGA_ORIGINAL_PAYMENTS_DATABASE_URL` | their payments |
+
+The tests read `SAGA_TEST_PORT_OFFSET`.
 """
 _BOUNDS: Final = {"ge": "at least {}", "gt": "more than {}", "min_length": "{} or more", "le": "at most {}"}
 

@@ -40,8 +40,16 @@ ADDRESSES = frozenset(
         "SAGA_SUPERVISED_IN",
     }
 )
-# A key opens a gateway for the command line. No process of the system needs it.
-OURS_ALONE = frozenset({"SAGA_API_KEY", "SAGA_API_KEY_FILE"})
+# A key opens a gateway for the command line, and `saga migrate` alone reaches the databases of the original services.
+# No process of the system needs them.
+OURS_ALONE = frozenset(
+    {
+        "SAGA_API_KEY",
+        "SAGA_API_KEY_FILE",
+        "SAGA_ORIGINAL_ORDERS_DATABASE_URL",
+        "SAGA_ORIGINAL_PAYMENTS_DATABASE_URL",
+    }
+)
 GATEWAY_SECRETS = frozenset({"SAGA_API_KEYS"})
 PROVIDER_SECRETS = frozenset({"SAGA_STRIPE_API_KEY"})  # only the payment service calls the provider
 SERVICES = ("order", "payment", "gateway", "worker")

@@ -65,7 +65,8 @@ def configure(*, level: str, log_format: str, service: str, traced: bool = False
             structlog.processors.JSONRenderer(default=str),
         ]
     else:
-        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        plain = structlog.dev.plain_traceback  # others show the values of variables, and secrets among them
+        rendering = [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)]
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
         processors=[*shared, *rendering],

@@ -119,6 +119,7 @@ async def serve(
         access_log=False,
         log_config=None,
         server_header=False,
+        proxy_headers=False,  # by default uvicorn believes X-Forwarded-For of whoever is on this machine
         date_header=False,
         timeout_graceful_shutdown=_LAST_ANSWERS,
     )

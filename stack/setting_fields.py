@@ -160,10 +160,13 @@ class SettingFields(BaseSettings):
     temporal_tls_name: str = Field("", description="name in Temporal's certificate, if it is not that in its address")
     temporal_api_key: SecretStr = Field(SecretStr(""), description="our API key for a hosted Temporal")
     payment_timeout: float = Field(
-        900.0, gt=0, le=31_536_000, description="seconds after which an order whose payment is not settled is cancelled"
+        900.0,
+        ge=0.001,
+        le=31_536_000,
+        description="seconds after which an order whose payment is not settled is cancelled",
     )
     compensation_timeout: float = Field(
-        60.0, gt=0, le=86_400, description="seconds for a refund or void, before order.cancelled is published again"
+        60.0, ge=0.001, le=86_400, description="seconds for a refund or void, before order.cancelled is published again"
     )
     reconcile_interval: float = Field(
         60.0, ge=1, le=86_400, description="seconds between the sweeps of the reconciler for what has fallen through"

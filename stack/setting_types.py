@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from ipaddress import ip_network
+from contextlib import suppress
+from ipaddress import IPv6Address, ip_network
 from typing import Annotated, Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
@@ -56,6 +57,8 @@ def _is_url(text: str, schemes: Sequence[str]) -> bool:
 
 
 def _host_name(text: str) -> str:
+    with suppress(ValueError):
+        return f"[{IPv6Address(text)}]"  # as it stands in a Host
     if not re.fullmatch(_NAME, text):
         raise ValueError("must be names such as shop.example, without scheme and port")
     return text
@@ -89,7 +92,9 @@ def _origin(text: str) -> str:
     return text
 
 
-Delays: TypeAlias = Annotated[tuple[Annotated[float, Field(gt=0, le=86_400)], ...], NoDecode, BeforeValidator(_parts)]
+Delays: TypeAlias = Annotated[
+    tuple[Annotated[float, Field(ge=0.001, le=86_400)], ...], NoDecode, BeforeValidator(_parts)
+]
 HostNames: TypeAlias = Annotated[
     tuple[Annotated[str, AfterValidator(_host_name)], ...], NoDecode, BeforeValidator(_parts)
 ]

@@ -172,7 +172,7 @@ async def _service(
         token=settings.internal_token.get_secret_value(),
         access=Access(hosts=settings.allowed_hosts),
         readiness=partial(_readiness, database, publishing, consumer, worker),
-        replay=EventReplay(publishing, database),
+        replay=EventReplay(publishing, database, settings.originals),
         telemetry=measuring.telemetry(),
         waits=partial(_expected, queued, waits),
         traces=tracing.service,

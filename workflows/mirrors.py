@@ -18,14 +18,15 @@ from models.originals import NO_ORIGINALS, Originals
 from workflows import search_attributes
 from workflows.mirror_record import MirrorRecord, MirrorState
 from workflows.naming import MIRROR_TASK_QUEUE, workflow_id
-from workflows.saga_mirror import SagaMirror
+from workflows.saga_mirror import REPUBLISH_ATTEMPTS, SagaMirror
 from workflows.story import headline
 
 log = structlog.get_logger()
 
 _CALL: Final = timedelta(seconds=10)
-# A mirror that still misses something after this long ends as timed out; an event that comes later opens a new one.
-_LONGEST_LIFE: Final = timedelta(days=30)
+# A mirror that has tried everything, and still misses something after this long, ends as timed out. An event that comes
+# later opens a new one.
+_LONGEST_WAIT: Final = timedelta(days=30)
 
 
 class SagaMirrors:
@@ -51,6 +52,12 @@ class SagaMirrors:
             compensation_timeout=compensation_timeout,
             originals=sorted(originals),
         )
+
+    @property
+    def _longest_watch(self) -> timedelta:
+        """Until the payment is given up, and then until the last attempt to have it compensated is, too."""
+        compensation = self._fresh.compensation_timeout * 2 ** (REPUBLISH_ATTEMPTS + 1)
+        return timedelta(seconds=self._fresh.payment_timeout + compensation)
 
     async def record(self, order_id: str, events: Sequence[dict[str, Any]]) -> None:
         """Record events in wire form in the order's mirror. On return Temporal has them, whatever crashes then.
@@ -79,7 +86,8 @@ class SagaMirrors:
         )
         closed = await asyncio.wait_for(handle.result(), _CALL.total_seconds())
         seen = {event["eventId"] for event in closed.events}
-        news = [event for event in events if event["eventId"] not in seen and known_type(event["eventType"])]
+        readable = MirrorRecord(events, order_id=order_id).wire
+        news = [event for event in readable if event["eventId"] not in seen and known_type(event["eventType"])]
         if not news:
             log.info("mirror_closed_already", order_id=order_id, events=len(events))
             return
@@ -124,7 +132,7 @@ class SagaMirrors:
         return {
             "id": workflow_id(order_id),
             "task_queue": MIRROR_TASK_QUEUE,
-            "execution_timeout": _LONGEST_LIFE,
+            "execution_timeout": _LONGEST_WAIT + self._longest_watch,
             "static_summary": headline(created.payload if created else None, order_id),
             # Given at the start, so that a mirror that gets all its events at once has nothing to upsert.
             "search_attributes": search_attributes.attributes(known.timeline, known.envelopes),

@@ -34,8 +34,8 @@ async function each(api, notices, group, done, act) {
   let count = 0;
   try {
     for (const letter of await lettersOf(api, group)) {
-      await act(`/api/operator/dead-letters/${encodeURIComponent(letter.id)}`, letter).catch(unlessGone);
-      count += 1;
+      const path = `/api/operator/dead-letters/${encodeURIComponent(letter.id)}`;
+      if (await act(path, letter).then(() => true, unlessGone)) count += 1;
     }
     notices.tell(`${counted(count, "message")} ${done}.`);
   } catch (error) {
@@ -43,7 +43,8 @@ async function each(api, notices, group, done, act) {
   }
 }
 
-/** Somebody else may have dealt with a letter meanwhile. */
+/** Somebody else may have dealt with a letter meanwhile. It does not count, and shows again if it is still there. */
 function unlessGone(error) {
   if (error.status !== 404) throw error;
+  return false;
 }

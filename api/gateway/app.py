@@ -132,7 +132,11 @@ def create_gateway(
     )
     parts = Parts(readiness=readiness, orders=orders, payments=payments, worker=worker, breaker=breaker)
     operators = Operators(
-        orders=queries.orders, payments=queries.payments, worker=ReadApi("worker", worker), reconciler=reconciler
+        orders=queries.orders,
+        payments=queries.payments,
+        worker=ReadApi("worker", worker),
+        reconciler=reconciler,
+        originals=originals,
     )
     for routes in (
         order_routes(placing=placing, commands=accepting, queries=queries, shortcuts=shortcuts, limits=limits),

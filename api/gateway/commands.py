@@ -9,6 +9,7 @@ from typing import Final, assert_never
 from uuid import UUID
 
 import msgspec
+import structlog
 
 from api.gateway.command_deadline import CANCELLED, PLACED, in_time
 from api.gateway.dependencies import (
@@ -18,7 +19,7 @@ from api.gateway.dependencies import (
     SagaStarter,
 )
 from api.gateway.downstream import Lane, ServiceAway
-from api.gateway.idempotency import digest_of, digests_of
+from api.gateway.idempotency import digest_of, digests_of, key_taken
 from api.gateway.order_ids import OrderIds
 from api.gateway.original_services import check_kept, no_such_order_id, orchestration_needs_ours
 from api.gateway.overload import Overload
@@ -40,6 +41,8 @@ from models.saga import (
     create_id,
 )
 from workflows.temporal_errors import RequestNotTaken, TemporalUnavailable
+
+log = structlog.get_logger()
 
 _SCOPE: Final = "public"  # whose Idempotency-Keys these are while there are no API keys …
 _SCOPE_OF_KEY: Final = "key:"  # … and before the name of one
@@ -129,6 +132,7 @@ class Commands:
             await self._confirmed(started, "Temporal", placement.order_id, may_be=PLACED)
         else:
             await self._publish(command, correlation_id, may_be=PLACED)
+        log.info("order_accepted", order_id=str(placement.order_id), coordinator=placement.coordinator)
 
     async def cancel(self, order_id: UUID, correlation_id: str) -> None:
         """Send the cancellation to the order's coordinator; on return this is confirmed.
@@ -156,16 +160,20 @@ class Commands:
             if answered:
                 raise no_such_order_id(order_id)
             raise unavailable("The order service does not answer, and it alone knows whether it has this order")
-        if coordinator is None and await self._orchestrates(order_id):
+        recent = self._queries.recent
+        # In an id that no gateway of ours has minted, the mark means nothing.
+        may_be_marked = coordinator is None and (not answered or recent.is_minted_here(order_id))
+        if may_be_marked and await self._orchestrates(order_id):
             coordinator = Coordinator.ORCHESTRATION
         if coordinator is Coordinator.ORCHESTRATION:
             self._check_possible(coordinator)
             told = self._orchestration.cancel(order_id, correlation_id=correlation_id)
             await self._confirmed(told, "Temporal", order_id, may_be=CANCELLED)
-        elif answered and found is None and not self._queries.recent.is_new(order_id, seconds=self._limits.unstored):
+        elif answered and found is None and not recent.is_accepted(order_id):
             raise unknown_order(order_id)
         else:
             await self._publish(OrderCancelRequested(order_id=OrderId(order_id)), correlation_id, may_be=CANCELLED)
+        log.info("cancellation_accepted", order_id=str(order_id))
 
     def _check_possible(self, coordinator: Coordinator) -> None:
         """Raises Problem for an orchestrated saga beside an original service, which would take none of its steps."""
@@ -214,11 +222,6 @@ def _cancellable(order_id: UUID, found: bytes) -> Coordinator:
     if order.status in BEYOND_CANCELLING:
         raise beyond_cancelling(order_id, order.status)
     return order.coordinator
-
-
-def key_taken(order_id: UUID) -> Problem:
-    detail = f"This Idempotency-Key came with another body before, for order {order_id}; use a new key"
-    return Problem(ProblemType.CONFLICT, detail)
 
 
 def beyond_cancelling(order_id: UUID, status: str) -> Problem:

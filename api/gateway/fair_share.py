@@ -56,9 +56,10 @@ class Rate:
 
     def fields(self, left: int, seconds: float = 1.0) -> dict[str, str]:
         """What an answer says of the limit (draft-ietf-httpapi-ratelimit-headers)."""
+        window = math.ceil(1 / self.per_second) if self.per_second < 1 else 1  # seconds for `_most` requests
         return {
-            "RateLimit": f'"default";r={left};t={max(1, math.ceil(seconds))}',
-            "RateLimit-Policy": f'"default";q={math.floor(self._most)};w=1',
+            "RateLimit": f'"default";r={left};t={max(window, math.ceil(seconds))}',
+            "RateLimit-Policy": f'"default";q={math.floor(self._most)};w={window}',
         }
 
 

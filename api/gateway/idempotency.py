@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from hashlib import sha256
+from uuid import UUID
 
 import msgspec
 
 from api.gateway.schemas import CreateOrder
+from api.problems import Problem, ProblemType
 from models.saga import Coordinator
 
 
@@ -35,3 +37,8 @@ def digest_of(body: CreateOrder, coordinator: Coordinator) -> str:
         coordinator,
     ]
     return sha256(msgspec.json.encode(canonical)).hexdigest()
+
+
+def key_taken(order_id: UUID) -> Problem:
+    detail = f"This Idempotency-Key came with another body before, for order {order_id}; use a new key"
+    return Problem(ProblemType.CONFLICT, detail)

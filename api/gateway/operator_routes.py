@@ -117,7 +117,7 @@ def _dead_letter_routes(router: APIRouter, operators: Operators) -> None:
 
 def _one_letter_routes(router: APIRouter, operators: Operators) -> None:
     @router.get(
-        "/dead-letters/{letterId}",
+        "/dead-letters/{letterId:path}",
         summary="Show a dead letter, its body too",
         description="All there is to know of it.",
         responses=answers(200, DeadLetterBody, "The dead letter", like=[examples.DEAD_LETTER])
@@ -128,7 +128,7 @@ def _one_letter_routes(router: APIRouter, operators: Operators) -> None:
         return json_response(await operators.letter(letter_id, operator_of(request)))
 
     @router.post(
-        "/dead-letters/{letterId}/redrive",
+        "/dead-letters/{letterId:path}/redrive",
         summary="Redrive a dead letter",
         description="It goes back to the queue it failed in. Asking again is safe.",
         responses=answers(200, Redriven, "It went back", like=[{"redriven": 1}])
@@ -139,7 +139,7 @@ def _one_letter_routes(router: APIRouter, operators: Operators) -> None:
         return _done("redriven", letter_id, await operators.redrive({"ids": [letter_id]}, operator_of(request)))
 
     @router.delete(
-        "/dead-letters/{letterId}",
+        "/dead-letters/{letterId:path}",
         summary="Discard a dead letter",
         description="It is gone for good.",
         responses=answers(200, Discarded, "It is gone", like=[{"discarded": 1}])

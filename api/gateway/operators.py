@@ -11,8 +11,10 @@ import msgspec
 import structlog
 
 from api.gateway.downstream import Lane, ReadApi, ServiceAway
+from api.gateway.original_services import needs_ours
 from api.problems import Problem, ProblemType, unavailable
 from api.schemas import DeadLetterFilter, Replay
+from models.originals import NO_ORIGINALS, Originals
 from workflows.temporal_errors import TemporalUnavailable
 
 log = structlog.get_logger()
@@ -37,10 +39,19 @@ class Operator:
 class Operators:
     """What the operators' paths do. Every method raises Problem; while a process is away, 503 names it."""
 
-    def __init__(self, *, orders: ReadApi, payments: ReadApi, worker: ReadApi, reconciler: Reconcilers) -> None:
+    def __init__(
+        self,
+        *,
+        orders: ReadApi,
+        payments: ReadApi,
+        worker: ReadApi,
+        reconciler: Reconcilers,
+        originals: Originals = NO_ORIGINALS,
+    ) -> None:
         self._services = (orders, payments)
         self._processes = (orders, payments, worker)
         self._reconciler = reconciler
+        self._originals = originals
 
     async def letters(self, which: DeadLetterFilter, limit: int, operator: Operator) -> dict[str, Any]:
         """Dead letters that match, at most `limit` of each process, and how many there are in all."""
@@ -72,6 +83,7 @@ class Operators:
 
     async def replay(self, which: Replay, operator: Operator) -> int:
         """How many events both services have published once more: the order service's first, as they happened."""
+        self._check_ours()
         self._note("replay", operator, _json_of(which))
         body = _json_of(which) | {"by": operator.name}
         answers = [await self._ask(service, "/events/replay", body, _CHANGE, operator) for service in self._services]
@@ -107,8 +119,14 @@ class Operators:
         return _decoded(found or b'{"checks":[],"waiting":0}')
 
     async def _count(self, act: str, which: Mapping[str, Any], operator: Operator) -> int:
+        self._check_ours()
         found = await self._each(act, which, _CHANGE, operator)
         return sum(number for each in found for number in each.values())
+
+    def _check_ours(self) -> None:
+        """Refuse, before anybody has done a part of it, what an original service has no path for. Raises Problem."""
+        for name in sorted(self._originals):
+            raise needs_ours(name, "It has no paths for operators; use the commands of `saga`")
 
     async def _each(
         self, act: str, which: Mapping[str, Any], timeout: float, operator: Operator
@@ -145,8 +163,11 @@ class Operators:
 
 
 def unknown_letter(letter_id: str) -> Problem:
-    detail = f"No dead letter has the id {letter_id[:80]}; it may have been redriven or discarded already"
-    return Problem(ProblemType.NOT_FOUND, detail)
+    return Problem(
+        ProblemType.NOT_FOUND,
+        f"No dead letter has the id {letter_id[:80]}; it may have been redriven or discarded already, "
+        "or another instance looks through all of them just now: try again",
+    )
 
 
 def _json_of(which: DeadLetterFilter | Replay) -> dict[str, Any]:

@@ -12,8 +12,9 @@ from starlette.responses import Response
 from api import examples
 from api.edge import correlation_id_of
 from api.fields import ORDER_ID, OrderIdInPath
-from api.gateway.commands import Commands, beyond_cancelling, key_taken
+from api.gateway.commands import Commands, beyond_cancelling
 from api.gateway.dependencies import Limits
+from api.gateway.downstream import Lane
 from api.gateway.examples import (
     ACCEPTED,
     BROKER_AWAY,
@@ -30,6 +31,7 @@ from api.gateway.examples import (
 )
 from api.gateway.fair_share import Places, client_of
 from api.gateway.guard import key_of, only_user
+from api.gateway.idempotency import key_taken
 from api.gateway.ownership import another_user, check_is_of, check_owns, check_places_for, empty_page
 from api.gateway.placing import Placing
 from api.gateway.queries import Queries, unknown_order
@@ -169,7 +171,7 @@ def _look_up_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) -
 def _cancelling_routes(router: APIRouter, commands: Commands, queries: Queries) -> None:
     async def cancel(request: Request, order_id: UUID) -> Response:
         correlation_id = correlation_id_of(request.scope)
-        await check_owns(queries, order_id, only_user(request.scope), correlation_id)
+        await check_owns(queries, order_id, only_user(request.scope), correlation_id, lane=Lane.COMMAND)
         await commands.cancel(order_id, correlation_id)
         return _cancel_accepted(order_id)
 

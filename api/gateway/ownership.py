@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from starlette.responses import Response
 
+from api.gateway.downstream import Lane
 from api.gateway.queries import Queries, unknown_order
 from api.problems import Problem, ProblemType
 from api.schemas import Page, PaymentsPage
@@ -34,14 +35,20 @@ def check_is_of(order: bytes, user_id: UUID | None, missing: Problem) -> None:
 
 
 async def check_owns(
-    queries: Queries, order_id: UUID, user_id: UUID | None, correlation_id: str, *, missing: Problem | None = None
+    queries: Queries,
+    order_id: UUID,
+    user_id: UUID | None,
+    correlation_id: str,
+    *,
+    missing: Problem | None = None,
+    lane: Lane = Lane.QUERY,
 ) -> None:
     """Raise Problem unless the order is the user's: another's is unknown; 503 while nobody can tell whose it is."""
-    if user_id is None:
+    if user_id is None or queries.recent.placed_by(order_id) == user_id:
         return
     missing = missing or unknown_order(order_id)
     try:
-        order = await queries.order(order_id, correlation_id)
+        order = await queries.order(order_id, correlation_id, lane)
     except Problem as problem:
         raise missing if problem.kind is ProblemType.NOT_FOUND else problem from None
     check_is_of(order, user_id, missing)

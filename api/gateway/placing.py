@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -17,7 +18,9 @@ from api.gateway.schemas import CreateOrder
 from api.problems import Problem, unavailable
 from choreography.outgoing_message import BrokerUnavailable
 from models.lifecycle import OrderStatus
-from models.saga import OrderId
+from models.saga import Coordinator, OrderId
+
+_PAUSE: Final = 0.5  # seconds
 
 
 class Placing:
@@ -59,9 +62,15 @@ class Placing:
                     # Subscribe before the command, so that no event of a quick saga is missed.
                     live = await stack.enter_async_context(self._feed.subscribe(order_id))
                 except BrokerUnavailable as error:
-                    raise unavailable("The message broker does not answer; try again") from error
+                    if placement.coordinator is Coordinator.CHOREOGRAPHY:
+                        raise unavailable("The message broker does not answer; try again") from error
+                    live = (
+                        None  # Temporal alone is enough to accept the order, and its saga needs the broker for nothing
+                    )
                 pending.begin(order_id, may_be=PLACED)
                 await self._accept(placement, body, key, correlation_id)
+            if live is None:
+                return order_id, None
             follower = Follower(live, lambda: self._queries.events(order_id, correlation_id))
             if key is None:
                 follower.begins_now()
@@ -71,6 +80,7 @@ class Placing:
 
     async def _accept(self, placement: Placement, body: CreateOrder, key: str | None, correlation_id: str) -> None:
         await self._commands.create(placement, body, correlation_id)
+        self._queries.recent.note_placed(placement.order_id, body.user_id)
         if key is not None:
             self._queries.recent.note_accepted(placement.order_id)
 
@@ -79,14 +89,21 @@ class Placing:
     ) -> bytes | None:
         try:
             async with asyncio.timeout(seconds):
-                order = await self._order_without_events(follower, order_id, correlation_id) if repeated else None
-                if order is not None:
-                    return order
-                if not await follower.wait_until_over():
-                    return None
+                while True:
+                    try:
+                        order = (
+                            await self._order_without_events(follower, order_id, correlation_id) if repeated else None
+                        )
+                        if order is not None:
+                            return order
+                        if not await follower.wait_until_over():
+                            return None
+                        break
+                    except Problem:  # a service is away, and may come back in time
+                        await asyncio.sleep(_PAUSE)
             return await self._queries.order(order_id, correlation_id)
         except (Problem, TimeoutError):
-            return None  # the time is over, or a service is away; the order is accepted all the same
+            return None  # the order is accepted all the same
 
     async def _order_without_events(self, follower: Follower, order_id: UUID, correlation_id: str) -> bytes | None:
         """The order that a repeated key stands for, if its saga ended so long ago that its events are removed.

@@ -83,12 +83,12 @@ class Queries:
         except ServiceAway as away:
             raise unavailable(f"{away}; try again") from away
 
-    async def order(self, order_id: UUID, correlation_id: str) -> bytes:
+    async def order(self, order_id: UUID, correlation_id: str, lane: Lane = Lane.QUERY) -> bytes:
         """The order. An order that was accepted a moment ago is waited for.
 
         Raises Problem if it is unknown, or accepted and still not stored, or if the service is away.
         """
-        found = await self._waited_for(order_id, self.orders, f"/orders/{order_id}", correlation_id)
+        found = await self._waited_for(order_id, self.orders, f"/orders/{order_id}", correlation_id, lane)
         if found is not None:
             return found
         if self.recent.is_accepted(order_id):
@@ -111,9 +111,11 @@ class Queries:
             return True
         return await self.ask(self.orders, f"/orders/{order_id}", correlation_id, lane=Lane.FOLLOW) is not None
 
-    async def _waited_for(self, order_id: UUID, service: ReadApi, path: str, correlation_id: str) -> bytes | None:
+    async def _waited_for(
+        self, order_id: UUID, service: ReadApi, path: str, correlation_id: str, lane: Lane = Lane.QUERY
+    ) -> bytes | None:
         async def ask() -> bytes | None:
-            return await self.ask(service, path, correlation_id)
+            return await self.ask(service, path, correlation_id, lane=lane)
 
         found = await ask()
         if found is None and not self.ids_hold:

@@ -20,6 +20,7 @@ _CLOCK_SKEW: Final = timedelta(seconds=10)
 _FIRST_PAUSE: Final = 0.1  # seconds between two queries while the feed brings no event; it doubles …
 _LONGEST_PAUSE: Final = 0.8  # … up to this
 _MOST_ACCEPTED_AGAIN: Final = 1000
+_MOST_PLACED: Final = 10_000
 
 
 class RecentOrders:
@@ -31,6 +32,7 @@ class RecentOrders:
         self._clock = clock
         self._limits = limits
         self._accepted_again: dict[UUID, datetime] = {}  # the latest last
+        self._placed_by: dict[UUID, UUID] = {}  # users by the orders that this gateway has accepted; the latest last
         self._waiting: Counter[bool] = Counter()  # by whether the order is known to be accepted
 
     def is_new(self, order_id: UUID, *, seconds: float) -> bool:
@@ -55,6 +57,16 @@ class RecentOrders:
         self._accepted_again[order_id] = self._clock()
         if len(self._accepted_again) > _MOST_ACCEPTED_AGAIN:
             del self._accepted_again[next(iter(self._accepted_again))]
+
+    def note_placed(self, order_id: UUID, user_id: UUID) -> None:
+        """Remember for a while whose order this is."""
+        self._placed_by[order_id] = user_id
+        if len(self._placed_by) > _MOST_PLACED:
+            del self._placed_by[next(iter(self._placed_by))]
+
+    def placed_by(self, order_id: UUID) -> UUID | None:
+        """The user for whom this gateway has accepted the order lately; None: nobody knows here."""
+        return self._placed_by.get(order_id)
 
     async def wait_for(self, order_id: UUID, ask: Callable[[], Awaitable[bytes | None]]) -> bytes | None:
         """Call `ask` until it finds something. Returns None if that takes too long, or if the order isn't new.

@@ -33,6 +33,7 @@ from api.services.schemas import EventLog, EventsQuery, KeepKey, OperatorReplay,
 from api.services.waits import Expected, wait_routes
 from api.telemetry import HttpTraces, Telemetry, fastapi_config, metrics_route
 from choreography.outgoing_message import BrokerUnavailable, Unread, Unroutable
+from choreography.replay import NotRepeatable
 from models.database import TRANSIENT, Database, sql_of
 from models.event_log import logged_envelope
 from models.messages import encode
@@ -142,13 +143,16 @@ def _event_routes(database: Database, model: EventRow, path_of_one: str) -> APIR
     return router
 
 
+_CHARGED_AGAIN: Final = Problem(ProblemType.CONFLICT, "Not replayed: SAGA_ORIGINAL_SERVICES names the payment service")
+
+
 def _replay_routes(replay: Replayer) -> APIRouter:
     router = APIRouter(prefix="/events", tags=["operation"])
 
     @router.post(
         "/replay",
         summary="Publish logged events once more",
-        responses=answers(200, Replayed, "The broker has confirmed them") | problems(401, 503),
+        responses=answers(200, Replayed, "The broker has confirmed them") | problems(401, _CHARGED_AGAIN, 503),
         openapi_extra=takes(OperatorReplay),
     )
     async def replay_events(request: Request) -> Response:
@@ -156,6 +160,8 @@ def _replay_routes(replay: Replayer) -> APIRouter:
         check_replay(which)
         try:
             return json_response({"replayed": await replay(**which.model_dump())})
+        except NotRepeatable as error:
+            raise Problem(ProblemType.CONFLICT, f"Not replayed: {error}") from error
         except (Unroutable, Unread) as error:
             raise unavailable(f"Not replayed: {error}. Start it, then replay again") from error
         except BrokerUnavailable as error:

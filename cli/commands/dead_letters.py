@@ -169,7 +169,7 @@ def discard(
     selection = Selection.of(ids, every, reason, queue, event_type, order)
     store = _store(context, data, port_offset)
     chosen = run(look(store.all, selection))
-    if chosen:
+    if chosen and (every or sys.stdin.isatty()):  # a script that names letters means them
         may_go_on(f"Delete {counted(len(chosen), 'dead letter')} for good?", yes=yes)
     _finish("Discarded", store.discard, selection, chosen)
 

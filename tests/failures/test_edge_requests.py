@@ -126,7 +126,7 @@ def test_44_a_header_has_100_fields_and_not_one_more(gateway: Alone, number: int
 SLOW = {
     "half a request": HEALTH[:-2],
     "a letter": b"G",
-    "half a body": POST + b"Content-Length: 100\r\n\r\n{",
+    "half a body": POST + b"X-Correlation-Id: trace-7\r\nContent-Length: 100\r\n\r\n{",
     "half a chunk": POST + b"Transfer-Encoding: chunked\r\n\r\n5\r\n{",
     "no trailer": POST + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n",
 }
@@ -138,6 +138,9 @@ def test_44_a_request_that_does_not_go_on_is_a_408(gateway: Alone, what: str) ->
     answer = ask(gateway.port, SLOW[what])
     assert PATIENCE <= time.monotonic() - began < PATIENCE + 3
     assert problem(answer)["type"] == "urn:payment-saga:problem:request-timeout"
+    if b"trace-7" in SLOW[what]:
+        assert problem(answer)["correlationId"] == "trace-7"
+        assert b"x-correlation-id: trace-7\r\n" in answer
 
 
 @pytest.mark.parametrize(

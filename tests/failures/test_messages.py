@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from functools import partial
 from uuid import uuid4
 
 import psycopg
@@ -153,6 +155,29 @@ def test_letters_that_somebody_has_just_looked_at_are_there_for_whoever_comes_ne
     assert world.amqp(look) == [20] * 20
 
 
+def test_while_somebody_looks_the_others_wait_and_find_every_letter(world: World) -> None:
+    world.start("order")
+    world.publish(*(("orders.exchange", "order.create.requested", b"%d" % number) for number in range(100)))
+    until(lambda: len(world.dead_letters()) == 100, what="none of them is a message")
+
+    async def look_and_discard() -> int:
+        letters = DeadLetters(world.amqp_url)
+        wanted = [letter.id for letter in await letters.all()][:10]
+        looks = [asyncio.create_task(letters.all()) for _ in range(3)]
+        discarded = 0
+        for each in wanted:
+            discarded += len(await letters.discard(partial(_is, each)))
+        await asyncio.gather(*looks)
+        return discarded
+
+    assert asyncio.run(look_and_discard()) == 10
+    assert len(world.dead_letters()) == 90
+
+
+def _is(wanted: str, letter: DeadLetterRecord) -> bool:
+    return letter.id == wanted
+
+
 def _letters(world: World, count: int) -> list[DeadLetterRecord]:
     letters = world.dead_letters()
     assert len(letters) == count, [(letter.reason, letter.error) for letter in letters]
@@ -245,12 +270,16 @@ def test_23_a_charge_that_is_never_answered_fails_only_after_a_confirmed_void(wo
     assert world.events("payments", order_id) == ["PaymentFailed"]
 
 
-def test_an_orchestrated_sagas_events_trigger_no_choreographed_reaction(world: World) -> None:
+def test_an_orchestrated_sagas_events_trigger_no_reaction_and_its_commands_are_set_aside(
+    world: World,
+) -> None:
     world.start("order", "payment")
     order_id, other = str(uuid4()), str(uuid4())
     exchange, key, created = order_event("OrderCreated", order_id, userId=USER, total=999)
-    world.publish((exchange, key, {**created, "coordinator": "orchestration"}), create(other))
+    theirs = [make(str(uuid4()), coordinator="orchestration") for make in (create, cancel)]
+    world.publish((exchange, key, {**created, "coordinator": "orchestration"}), *theirs, create(other))
     world.wait_status(other, "PAID", "APPROVED")
-    until(lambda: world.waiting() == 0, what="both are handled")
+    until(lambda: world.waiting() == 0, what="all are handled")
     assert world.find_payment(order_id) is None
-    assert world.dead_letters() == []
+    letters = until(lambda: _letters(world, 2), what="the commands are set aside")
+    assert [letter.reason for letter in letters] == ["MALFORMED"] * 2

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
@@ -203,7 +204,11 @@ def test_beside_a_worker_a_story_told_from_its_beginning_takes_no_signal_and_beg
         await stage.mirror(whole).result()
         history = await stage.mirror(whole).fetch_history()
         assert sorted(event.event_type for event in history.events) == [1, 2, 5, 6, 7]
-        assert history.events[0].workflow_execution_started_event_attributes.eager_execution_accepted
+        began = history.events[0].workflow_execution_started_event_attributes
+        assert began.eager_execution_accepted
+        # A mirror lives until its last attempt is over, and a month more.
+        longest = timedelta(seconds=PAYMENT_TIMEOUT + 64 * COMPENSATION_TIMEOUT, days=30)
+        assert began.workflow_execution_timeout.ToTimedelta() == longest
 
     on(serving, test)
 
@@ -423,6 +428,7 @@ def test_27_a_duplicate_after_the_end_opens_no_second_run() -> None:
         for event in events:
             await stage.mirrors.record(story.order_id, [event])
         await stage.mirrors.record(story.order_id, [{**story.paid, "eventType": "OrderShipped", "eventId": "x"}])
+        await stage.mirrors.record(story.order_id, [{**story.paid, "eventId": str(uuid4()), "occurredAt": "today"}])
         other = await stage.story()  # listed only after what came before it
         await stage.mirrors.record(other.order_id, [other.created])
         await eventually(lambda: stage.runs(other), "what was started is listed")

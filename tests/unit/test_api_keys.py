@@ -122,10 +122,16 @@ def test_a_file_without_a_key_is_refused(tmp_path: Path, content: bytes) -> None
 
 def test_the_stack_tells_the_gateway_alone_of_keys_and_nobody_of_ours(tmp_path: Path) -> None:
     secrets = local.Secrets(orders="o", payments="p", broker="b", cookie="c", internal_token="t")
-    environ = {"SAGA_API_KEYS": "records", "SAGA_API_KEY": "ours", "SAGA_API_KEY_FILE": "/ours"}
+    ours = (
+        "SAGA_API_KEY",
+        "SAGA_API_KEY_FILE",
+        "SAGA_ORIGINAL_ORDERS_DATABASE_URL",
+        "SAGA_ORIGINAL_PAYMENTS_DATABASE_URL",
+    )
+    environ = {"SAGA_API_KEYS": "records", **dict.fromkeys(ours, "ours")}
     for program in local.services(tmp_path, 0, secrets, environ):
         assert ("SAGA_API_KEYS" in program.env) == (program.name == "gateway")
-        assert not {"SAGA_API_KEY", "SAGA_API_KEY_FILE"} & set(program.env)
+        assert not {*ours} & set(program.env)
 
 
 def test_a_record_is_written_as_it_is_read() -> None:

@@ -39,7 +39,7 @@ BAD = [
     ("PROVIDER_TIMEOUT", "0", "greater than 0"),
     ("RETRY_DELAYS", ",", "at least 1 item"),
     ("RETRY_DELAYS", "1,two", "valid number"),
-    ("RETRY_DELAYS", "-1", "greater than 0"),
+    ("RETRY_DELAYS", "-1", "greater than or equal to 0.001"),
     ("RETRY_DELAYS", "inf", "less than or equal to 86400"),
     ("RETRY_DELAYS", ",".join(["1"] * 21), "at most 20 items"),
     ("PREFETCH", "0", "greater than or equal to 1"),
@@ -50,7 +50,7 @@ BAD = [
     ("TEMPORAL_UI_URL", "javascript:alert(1)", "must be like http://127.0.0.1:8233"),
     ("TEMPORAL_ADDRESS", "localhost", "should match pattern"),
     ("TEMPORAL_ADDRESS", "http://localhost:7233", "should match pattern"),
-    ("PAYMENT_TIMEOUT", "0", "greater than 0"),
+    ("PAYMENT_TIMEOUT", "0", "greater than or equal to 0.001"),
     ("COMPENSATION_TIMEOUT", "86401", "less than or equal to 86400"),
     ("MIRROR_PREFETCH", "0", "greater than or equal to 1"),
     ("MIRROR_CONCURRENCY", "1001", "less than or equal to 1000"),
@@ -165,3 +165,8 @@ def test_every_setting_that_carries_a_password_is_a_secret() -> None:
     telling = ("password", "token", "api_key", "amqp_url", "database_url", "service_url", "worker_url")
     named = {name for name in settings.Settings.model_fields if name.endswith(telling)}
     assert named == set(SECRETS)
+
+
+def test_an_ipv6_address_is_a_host_name_as_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAGA_ALLOWED_HOSTS", "gateway,fd00::1,[fd00::2]")
+    assert settings.load().allowed_hosts == ("gateway", "[fd00::1]", "[fd00::2]")

@@ -156,13 +156,14 @@ async def test_a_viewer_gets_five_frames_a_second_at_most_whatever_happens(live:
         began = clock()
         while clock() < began + 1.5:
             told = await frame(viewer)
-            times.append(clock())
+            times.append(
+                live.tick.when
+            )  # not the time now: on a busy machine this test is told late, and then soon again
             assert len(told["sagas"]) <= 100
         flood.cancel()
     gaps = [later - earlier for earlier, later in pairwise(times)]
     assert len(times) > 2
-    assert min(gaps) > EVERY * 0.8
-    assert len(times) <= 1.5 / EVERY + 2
+    assert min(gaps) > EVERY * 0.99
 
 
 async def _flood(feed: FakeFeed) -> None:

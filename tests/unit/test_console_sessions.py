@@ -66,7 +66,7 @@ async def test_the_cookie_is_hidden_from_scripts_and_other_sites_and_holds_no_ke
         "path": "/",
         "max-age": str(LIFE),
         "httponly": True,
-        "samesite": "strict",
+        "samesite": "Strict",
     }
     content = urlsafe_b64decode(cookie.value + "==")
     for secret in (ROOT.encode(), ROOTS.digest, around_secret := b"token"):

@@ -10,8 +10,11 @@ from uuid import UUID
 
 import httpx
 import pytest
+from structlog.contextvars import merge_contextvars
+from structlog.testing import capture_logs
 
 from api.gateway.dependencies import Limits
+from api.gateway.order_ids import OrderIds
 from models.ids import marked, minted_at, uuid7
 from models.messages import Envelope
 from models.saga import Coordinator
@@ -205,7 +208,7 @@ async def test_a_command_is_answered_in_time_however_many_must_be_asked_for_it(
     async with around.client() as hurried:
         body = problem(await hurried.post("/api/orders", json=BODY, headers={"Idempotency-Key": "k", **prefer}), 503)
         assert "within 0.1 s" in body["detail"]
-        problem(await hurried.patch(f"/api/orders/{uuid7(around.now)}/cancel"), 503)
+        problem(await hurried.patch(f"/api/orders/{accepted(around)}/cancel"), 503)
 
 
 def test_the_whole_of_a_command_takes_less_than_two_seconds() -> None:
@@ -310,6 +313,11 @@ async def test_two_keys_at_once_are_refused(client: httpx.AsyncClient) -> None:
 # Cancelling
 
 
+def accepted(around: Neighbours, orchestrated: bool = False) -> UUID:
+    """The id of an order that a gateway of this system accepts now."""
+    return OrderIds(around.secret).mint(around.now, orchestrated=orchestrated)
+
+
 def cancel_requests(around: Neighbours) -> list[Envelope]:
     return [command for command in around.broker.published if command.event_type == "OrderCancelRequested"]
 
@@ -379,10 +387,34 @@ async def test_an_order_that_waits_to_be_stored_is_not_unknown(client: httpx.Asy
 async def test_an_order_never_stored_becomes_unknown_after_an_hour(
     client: httpx.AsyncClient, around: Neighbours, orchestrated: bool
 ) -> None:
-    order_id = marked(uuid7(around.now), orchestrated)
+    order_id = accepted(around, orchestrated)
     around.pass_time(3601)
 
     problem(await client.patch(f"/api/orders/{order_id}/cancel"), 404)
+
+
+@pytest.mark.parametrize("orchestrated", [False, True])
+async def test_a_new_id_that_no_gateway_has_given_is_unknown(
+    client: httpx.AsyncClient, around: Neighbours, orchestrated: bool
+) -> None:
+    around.orchestration.away = True  # nobody needs to ask Temporal, since the mark of a stranger's id means nothing
+
+    problem(await client.patch(f"/api/orders/{marked(uuid7(around.now), orchestrated)}/cancel"), 404)
+    assert around.broker.published == []
+
+
+async def test_what_is_accepted_is_logged_with_its_correlation_id(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    around.orders.tell(f"/orders/{OLD}", {"status": "PAID"})
+    with capture_logs(processors=[merge_contextvars]) as logs:
+        placed = await client.post("/api/orders", json=BODY, headers={"X-Correlation-Id": "trace-7"})
+        await client.patch(f"/api/orders/{OLD}/cancel", headers={"X-Correlation-Id": "trace-8"})
+
+    assert [(line["event"], line["order_id"], line["correlation_id"]) for line in logs] == [
+        ("order_accepted", placed.json()["orderId"], "trace-7"),
+        ("cancellation_accepted", str(OLD), "trace-8"),
+    ]
 
 
 @pytest.mark.parametrize("status", ["CANCELLED", "FAILED"])

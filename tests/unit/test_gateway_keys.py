@@ -157,7 +157,8 @@ def _found(routes: Iterable[Any], prefix: str) -> Iterator[tuple[str, str]]:
             yield from _found(route.original_router.routes, prefix + route.include_context.prefix)
         else:
             assert isinstance(route, Route), route
-            yield from ((method, prefix + route.path) for method in route.methods or () if method != "HEAD")
+            path = prefix + route.path.replace(":path}", "}")
+            yield from ((method, path) for method in route.methods or () if method != "HEAD")
 
 
 async def test_every_route_is_in_the_table(around: Neighbours) -> None:
@@ -262,6 +263,17 @@ async def test_a_cancellation_waits_to_know_whose_order_it_is(around: Neighbours
     answer = await ask(around, "PATCH", "/api/orders/{orderId}/cancel", shown("own"))
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     assert around.broker.published == []
+
+
+async def test_what_a_key_has_placed_a_moment_ago_it_may_cancel_and_another_may_not(around: Neighbours) -> None:
+    around.limits = replace(around.limits, patience=0.05)
+    async with around.client() as client:
+        placed = await client.post("/api/orders", json={"userId": USER, "total": 1}, headers=shown("own"))
+        path = f"/api/orders/{placed.json()['orderId']}/cancel"
+        problem(await client.patch(path, headers=shown("another's")), 503)
+        assert (await client.patch(path, headers=shown("own"))).status_code == 202
+    async with around.client() as other_gateway:
+        problem(await other_gateway.patch(path, headers=shown("own")), 503)
 
 
 async def test_a_client_may_not_use_the_operators_paths(around: Neighbours) -> None:

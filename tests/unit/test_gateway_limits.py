@@ -57,7 +57,9 @@ def test_a_rate_below_one_a_second_says_how_long_to_wait() -> None:
     rate.take("a")
     with pytest.raises(Problem) as refused:
         rate.take("a")
-    assert (refused.value.headers or {})["Retry-After"] == "10"
+    fields = refused.value.headers or {}
+    assert (fields["Retry-After"], fields["RateLimit-Policy"]) == ("10", '"default";q=1;w=10')
+    assert fields["RateLimit"] == '"default";r=0;t=10'
 
 
 def test_only_so_many_clients_are_remembered() -> None:

@@ -286,6 +286,38 @@ async def test_with_wait_a_repeated_order_whose_events_are_removed_is_answered_a
     assert (answer.status_code, answer.json()["status"]) == (answers, status)
 
 
+async def test_with_wait_a_service_that_is_away_may_come_back_in_time(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    first = await client.post("/api/orders", json=BODY, headers={"Idempotency-Key": "k"})
+    order_id = first.json()["orderId"]
+    around.orders.log(f"/orders/{order_id}/events", CREATED, PAID)
+    around.payments.log(f"/payments/order/{order_id}/events", APPROVED)
+    around.orders.tell(f"/orders/{order_id}", {"id": order_id, "status": "PAID"})
+    around.payments.away = True
+
+    waiting = asyncio.create_task(
+        client.post("/api/orders", json=BODY, headers={"Idempotency-Key": "k", "Prefer": "wait=20"})
+    )
+    while not around.payments.asked:  # noqa: ASYNC110 - the fake tells nobody
+        await asyncio.sleep(0.01)
+    around.payments.away = False
+
+    assert ((await waiting).status_code, waiting.result().json()["status"]) == (200, "PAID")
+
+
+async def test_with_wait_and_without_the_broker_an_orchestrated_order_is_accepted_all_the_same(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    around.feed.away = around.broker.away = True
+
+    body = BODY | {"coordinator": "orchestration"}
+    answer = await client.post("/api/orders", json=body, headers={"Prefer": "wait=10"})
+
+    assert answer.status_code == 202
+    assert [str(started.command.order_id) for started in around.orchestration.started] == [answer.json()["orderId"]]
+
+
 async def test_with_wait_and_without_the_broker_nothing_is_accepted(
     client: httpx.AsyncClient, around: Neighbours
 ) -> None:

@@ -8,7 +8,8 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
+from urllib.parse import urlsplit
 
 import kubernetes_validate
 import pytest
@@ -191,3 +192,16 @@ def test_each_database_is_migrated_by_a_job() -> None:
     assert commands == [["python", "-m", "stack.migrations", name] for name in get_args(DatabaseName)]
     with pytest.raises(SystemExit, match="orders, payments"):
         main("nothing")
+
+
+def test_the_gateway_may_ask_every_process_that_it_has_an_address_of() -> None:
+    (shared,) = of_kind("base", "ConfigMap").values()
+    policies = of_kind("base", "NetworkPolicy")
+    (leaves,) = policies["clients-to-gateway"]["spec"]["egress"]
+    for name in ("order_service_url", "payment_service_url", "worker_url"):
+        to = urlsplit(shared["data"][f"SAGA_{name.upper()}"])
+        assert to.hostname in PROCESSES
+        assert to.port == Settings.model_construct().port_of(cast("Process", to.hostname))
+        for selector in (leaves["to"][0]["podSelector"], policies["gateway-to-services"]["spec"]["podSelector"]):
+            assert to.hostname in selector["matchExpressions"][0]["values"]
+        assert {"protocol": "TCP", "port": to.port} in leaves["ports"]

@@ -94,3 +94,20 @@ def test_a_process_that_sets_up_no_logging_tells_nothing_of_the_core() -> None:
     silent = _PREPARED.replace("logs.configure(", "dict(") + 'core("gRPC call failed")'
     ran = subprocess.run([sys.executable, "-c", silent], capture_output=True, text=True, timeout=60, check=True)
     assert ran.stderr == ""
+
+
+def test_a_traceback_for_people_shows_no_variables() -> None:
+    code = """
+from stack import logs
+logs.configure(level="INFO", log_format="console", service="gateway")
+import structlog
+def fail(key):
+    raise ValueError("unexpected")
+try:
+    fail("sk_" + "saga_secret")
+except ValueError:
+    structlog.get_logger().exception("request_failed")
+"""
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert "ValueError: unexpected" in ran.stderr
+    assert "sk_saga_secret" not in ran.stderr

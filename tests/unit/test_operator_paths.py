@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 from structlog.testing import capture_logs
 
 from api import examples
+from api.fields import ORDER_ID
 from api.gateway.keys import Role, mint
 from api.services.internal import create_health_app
 from api.services.operator_routes import dead_letter_routes
 from choreography.dead_letter_json import as_json, from_json
 from choreography.dead_letters import DeadLetterRecord, Wanted
 from choreography.outgoing_message import BrokerUnavailable
+from models.originals import ServiceName
 from tests.support.fakes.gateway import FakeService, Neighbours
 from tests.support.gateway_http import problem
 
@@ -71,6 +74,36 @@ async def test_one_is_seen_to_by_its_id(around: Neighbours, method: str, path: s
     answer = await ask(around, method, LETTERS + path)
     assert (answer.status_code, answer.json()) == (200, {done: 1})
     assert around.payments.asked[0].content == {"ids": ["7"], "by": "root"}
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/redrive"), ("DELETE", ""), ("GET", "")])
+async def test_a_stranger_may_have_chosen_any_text_as_an_id(around: Neighbours, method: str, path: str) -> None:
+    wanted = "a/b redrive/%2F?é"
+    around.worker.tell("/dead-letters/find", {"data": [examples.DEAD_LETTER | {"id": wanted}], "total": 1})
+    for process in processes(around):
+        process.tell("/dead-letters/redrive", {"redriven": 1})
+        process.tell("/dead-letters/discard", {"discarded": 1})
+        process.says.setdefault("/dead-letters/find", (200, b'{"data":[],"total":0}'))
+    answer = await ask(around, method, f"{LETTERS}/{quote(wanted, safe='')}{path}")
+    assert answer.status_code == 200, answer.text
+    assert around.orders.asked[0].content["ids"] == [wanted]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/api/operator/events/replay", {"orderId": ORDER_ID}),
+        (f"{LETTERS}/redrive", {}),
+        (f"{LETTERS}/7/redrive", None),
+    ],
+)
+async def test_beside_an_original_service_nothing_is_half_done(around: Neighbours, path: str, body: Any) -> None:
+    around.originals = frozenset({ServiceName.PAYMENT})
+    assert (
+        "SAGA_ORIGINAL_SERVICES names the payment service"
+        in problem(await ask(around, "POST", path, body), 501)["detail"]
+    )
+    assert [process.asked for process in processes(around)] == [[], [], []]
 
 
 async def test_redriving_answers_how_many_and_replaying_too(around: Neighbours) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from structlog.testing import capture_logs
 
 from stack.process import Wired, listen, serve
@@ -98,3 +98,21 @@ async def test_of_two_parts_that_fail_together_one_is_raised_and_the_other_is_lo
     with capture_logs() as logs, pytest.raises(KeyError, match="a part"):
         await served(asyncio.Event(), fail(), fail())
     assert [str(each["exc_info"]) for each in logs if each["event"] == "part_failed"] == ["'a part'"]
+
+
+async def test_nobody_is_believed_who_claims_to_ask_for_another() -> None:
+    stop, app = asyncio.Event(), FastAPI()
+
+    @app.get("/")
+    async def whoever(request: Request) -> list[str]:
+        return [request.client.host if request.client else "", request.url.scheme]
+
+    with listen("127.0.0.1", 0, "test") as listener:
+        serving = serve(Wired(app=app), listener, stop, timeout=1, request_timeout=60, connections=10)
+        running = asyncio.create_task(serving)
+        async with httpx.AsyncClient() as client:
+            claims = {"X-Forwarded-For": "203.0.113.9", "X-Forwarded-Proto": "https"}
+            answer = await client.get(f"http://127.0.0.1:{listener.getsockname()[1]}/", headers=claims, timeout=30)
+        stop.set()
+        await running
+    assert answer.json() == ["127.0.0.1", "http"]

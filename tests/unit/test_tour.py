@@ -29,6 +29,10 @@ def test_the_payment_timeout_leaves_the_other_orders_their_time(latency: int, ti
     assert f"within {timeout} s" in plan.notice
 
 
+def test_the_payment_timeout_is_not_shorter_than_mirrors_may_begin() -> None:
+    assert Tour.of(Settings(mirror_after=12)).environ == {"SAGA_PAYMENT_TIMEOUT": "12"}
+
+
 @pytest.mark.parametrize(("timeout", "shown"), [(5, True), (20, True), (21, False), (900, False)])
 def test_a_payment_timeout_of_the_users_own_stays(timeout: float, shown: bool) -> None:
     plan = Tour.of(Settings(payment_timeout=timeout))

@@ -76,4 +76,4 @@ def session_routes(
 def _set_cookie(answer: Response, value: str, seconds: int, request: Request) -> None:
     """Set it for this site's own pages and no script. A browser tells whether TLS ends in front of us."""
     secure = request.url.scheme == "https" or request.headers.get("origin", "").startswith("https://")
-    answer.set_cookie(COOKIE, value, max_age=seconds, path="/", httponly=True, samesite="strict", secure=secure)
+    answer.set_cookie(COOKIE, value, max_age=seconds, path="/", httponly=True, samesite="Strict", secure=secure)  # type: ignore[arg-type]
