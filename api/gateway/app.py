@@ -35,7 +35,7 @@ from api.gateway.dependencies import (
 )
 from api.gateway.docs_page import add_docs_page
 from api.gateway.downstream import ReadApi
-from api.gateway.fair_share import Rate, RateLimited, too_many
+from api.gateway.fair_share import Rate, RateLimited, StrangersLimited, too_many
 from api.gateway.guard import Guard, keys_asked
 from api.gateway.keys import Keys
 from api.gateway.operator_routes import operator_routes
@@ -108,11 +108,13 @@ def create_gateway(
         limits=limits,
         originals=originals,
     )
+    rate = Rate(settings.rate) if settings.rate else None
     app = _empty_app(
         *_behind(settings.proxies),
         Middleware(Edge, access=access or Access(), telemetry=telemetry),
+        *([Middleware(StrangersLimited, rate=rate)] if rate and keys else []),
         *([Middleware(Guard, keys=keys, sessions=sessions, clock=clock)] if keys else []),
-        *([Middleware(RateLimited, rate=Rate(settings.rate))] if settings.rate else []),
+        *([Middleware(RateLimited, rate=rate)] if rate else []),
         Middleware(ByShortcut, shortcuts=shortcuts, traces=traces),
         traces=traces,
     )

@@ -17,6 +17,7 @@ from api.gateway.guard import key_of
 from api.problems import Problem, ProblemType, unavailable
 
 _MOST_REMEMBERED: Final = 10_000  # clients
+_STRANGERS: Final = frozenset({ProblemType.UNAUTHORIZED, ProblemType.FORBIDDEN})
 
 
 def client_of(scope: Scope) -> str:
@@ -83,6 +84,22 @@ class RateLimited:
             await send(message)
 
         await self._app(scope, receive, send_told)
+
+
+class StrangersLimited:
+    """The layer outside the one that asks for keys: what that one refuses counts as well, for the address."""
+
+    def __init__(self, app: ASGIApp, *, rate: Rate) -> None:
+        self._app = app
+        self._rate = rate
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Problem as problem:
+            if problem.kind in _STRANGERS and key_of(scope) is None:
+                self._rate.take(client_of(scope))
+            raise
 
 
 class Places:

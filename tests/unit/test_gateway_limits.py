@@ -133,6 +133,17 @@ def test_of_one_address_there_are_half_of_all_connections_and_of_a_proxy_as_many
     assert [crowd.enter(address) for address in ("192.0.2.7", "192.0.2.8", "")] == [True, True, True]
 
 
+async def test_requests_without_a_good_key_count_for_their_address(around: Neighbours) -> None:
+    around.keys, around.rate = (SHOPS,), 3
+    async with around.client() as client:
+        strangers = [await client.get("/api/orders", headers=shown(BULK)) for _ in range(5)]
+        operators = await client.get("/api/operator/audit", headers=shown(SHOP))
+        known = await client.post("/api/orders", json=BODY, headers=shown(SHOP))
+    assert [answer.status_code for answer in strangers] == [401, 401, 401, 429, 429]
+    assert int(strangers[-1].headers["retry-after"]) > 0
+    assert (operators.status_code, known.status_code) == (429, 202)
+
+
 async def test_without_a_limit_nothing_is_said_of_one(client: httpx.AsyncClient) -> None:
     answer = await client.post("/api/orders", json=BODY)
     assert not {"ratelimit", "ratelimit-policy", "retry-after"} & set(answer.headers)
