@@ -81,7 +81,7 @@ class SettingFields(BaseSettings):
         30.0,
         gt=0,
         le=3600,
-        description="seconds in which a client must have sent a request, and in which it must have begun to",
+        description="seconds that a client has to begin a request, and again to send it",
     )
     connections: int = Field(
         10_000,
@@ -178,7 +178,7 @@ class SettingFields(BaseSettings):
         32,
         ge=1,
         le=1000,
-        description="mirrors that the worker tells of events at once, at most; how many help, it finds out itself",
+        description="most mirrors that the worker tells at once; it finds the best number below that itself",
     )
     mirror_gather: float = Field(
         0.25,
@@ -190,8 +190,8 @@ class SettingFields(BaseSettings):
         0.0,
         ge=0,
         le=600,
-        description="seconds within which a saga must be over to get no mirror, its timeline being told from the event "
-        "logs; 0: every saga gets a mirror",
+        description="a saga that is over within so many seconds gets no mirror, and its timeline is told from the event "
+        "logs; 0: every saga gets one. At most `SAGA_PAYMENT_TIMEOUT` and `SAGA_COMPENSATION_TIMEOUT`",
     )
     retry_delays: Delays = Field(
         DEFAULT_RETRY_DELAYS,
