@@ -21,7 +21,9 @@ def saga(arguments: str, data: Path | None = None) -> str:
 
 def here(message: str, data: Path | None) -> str:
     """The message with each command (`saga …`) in a form that can be pasted, for the stack on this data."""
-    return re.sub(r"`saga ([^`]+)`", lambda found: f"`{saga(found[1], data)}`", message)
+    return re.sub(
+        r"`saga ([^`]+)`", lambda found: f"`{saga(found[1], None if '--data' in found[1] else data)}`", message
+    )
 
 
 def program() -> str:

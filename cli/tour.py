@@ -118,7 +118,10 @@ def drive(tour: Tour, gateway: str, temporal_ui: str, *, api_key: str = "") -> N
         http_clients.client(base_url=f"{gateway}/api", timeout=_PATIENCE, headers=bearing(api_key)) as client,
         ThreadPoolExecutor(max_workers=len(stops)) as pool,
     ):
-        rows = list(pool.map(lambda stop: _drive(client, stop, user), stops))
+        try:
+            rows = list(pool.map(lambda stop: _drive(client, stop, user), stops))
+        except httpx.HTTPError as error:
+            raise StackError(f"The gateway does not answer ({error}); see its log") from error
     print("Orders and their payments")
     echo_table(_COLUMNS, (row[:-1] for row in rows))
     print("\nEach has a page in the Temporal UI:")

@@ -87,6 +87,8 @@ def detached(data: Path, port_offset: int, *, tour: bool, cuttable: bool = False
     state.make_folder(data)
     log = data / "logs" / DETACHED_LOG
     arguments = ["up", "--data", str(data), "--port-offset", str(port_offset), *(["--cuttable"] if cuttable else [])]
+    if (known := state.running(data)) is not None:  # it writes to that log
+        raise StackError(f"A stack already runs on {data} (pid {known['pid']}): stop it with {saga('down', data)}")
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "cli", *arguments],
@@ -96,6 +98,9 @@ def detached(data: Path, port_offset: int, *, tour: bool, cuttable: bool = False
             start_new_session=True,
             env={**os.environ, **(toured.environ if toured else {})},
         )
+    for number in (signal.SIGTERM, signal.SIGHUP):  # they stop what was begun, as Ctrl-C does
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler)
     try:
         known = _when_ready(process, data, log)
     except KeyboardInterrupt:
@@ -134,6 +139,8 @@ def _when_ready(process: subprocess.Popen[bytes], data: Path, log: Path) -> dict
 
 def _refuse_early(data: Path, port_offset: int) -> None:
     """Raise StackError if the start can't succeed, before anything is made in a new folder."""
+    if sys.platform != "linux":
+        raise StackError("`saga up` needs Linux. Elsewhere, run it in containers: docker compose up --build")
     if data.exists():
         return
     load()
@@ -146,6 +153,8 @@ def down(data: Path, port_offset: int | None = None) -> None:
     """Stop the stack on this data and wait for its end. Raises StackError if it doesn't, or has another offset."""
     known = state.running(data)
     if known is None:
+        if (data / "lock").exists():
+            state.Lock(data).release()  # raises StackError while a stack is just being started
         print(f"Nothing runs on {data}. A stack on another folder is stopped with --data, or SAGA_DATA.")
         return
     require_offset(known["urls"].get("gateway", ""), data, port_offset)

@@ -32,7 +32,7 @@ async def listening(data: Path, controlled: Controlled) -> AsyncIterator[None]:
     """Do as told inside the context. Who may enter the folder may tell; its mode lets only its owner in."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.LimitOverrunError, ValueError):
+        with contextlib.suppress(OSError, asyncio.LimitOverrunError, ValueError, asyncio.CancelledError):
             told = {"error": await _do(controlled, await reader.readline())}
             writer.write(json.dumps(told).encode() + b"\n")
             await writer.drain()
@@ -40,6 +40,7 @@ async def listening(data: Path, controlled: Controlled) -> AsyncIterator[None]:
 
     with _path(data) as path:
         server = await asyncio.start_unix_server(answer, path, limit=_LONGEST_LINE)
+        (data / _SOCKET).chmod(0o600)  # whoever made the folder may have opened it to others
     try:
         yield
     finally:

@@ -92,6 +92,8 @@ class Porter:
                 await self._lead(reader, writer)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass  # the client left, or sent no whole request
+        except asyncio.CancelledError:
+            pass  # the stack ends; asyncio would print a traceback for it
         finally:
             writer.close()
             self._meetings.discard(meeting)

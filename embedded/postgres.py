@@ -5,10 +5,11 @@ import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from signal import Signals
 
+import psutil
 import psycopg
 from psycopg import sql
 
@@ -70,16 +71,18 @@ def program(*, data: Path, port: int, passwords: Mapping[str, str], env: Mapping
     user = system_user() if os.geteuid() == 0 else None
     binaries = runnable(installed(), user)
     folder = data / "postgres"
+    _refuse_anothers(folder, user)
     refuse_postgres_of_another_major(folder, version(binaries).partition(".")[0])
 
     async def prepare() -> None:
+        _forget_dead_server(folder)
         if not (folder / "PG_VERSION").exists():
             await _initialise(binaries, folder, user=user, env=env, log=data / "logs" / "postgres.log")
         roles = ",".join(passwords)
         owners = {user or SUPERUSER, pwd.getpwuid(os.geteuid()).pw_name}
         (folder / "postgresql.conf").write_text(CONFIGURATION.format(port=port))
         (folder / "pg_hba.conf").write_text(ACCESS.format(roles=roles))
-        (folder / "pg_ident.conf").write_text("".join(f"owner {owner} {SUPERUSER}\n" for owner in sorted(owners)))
+        (folder / "pg_ident.conf").write_text("".join(f'owner "{owner}" {SUPERUSER}\n' for owner in sorted(owners)))
 
     return Program(
         name="postgres",
@@ -95,6 +98,41 @@ def program(*, data: Path, port: int, passwords: Mapping[str, str], env: Mapping
         stop_within=15.0,
         death_signal=Signals.SIGINT,
     )
+
+
+def _refuse_anothers(folder: Path, user: str | None) -> None:
+    """Raise StackError if the server could not read its data, before any other server has changed files beside them."""
+    uid = pwd.getpwnam(user).pw_uid if user else os.geteuid()
+    if folder.exists() and folder.stat().st_uid != uid:
+        owner = _name_of(folder.stat().st_uid)
+        raise StackError(
+            f"{folder} belongs to the user {owner}: start as the user who made it, or choose another folder with --data"
+        )
+
+
+def _name_of(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _forget_dead_server(folder: Path) -> None:
+    """Remove the lock of a server that was killed, if its pid is another process's now: PostgreSQL would not start.
+
+    A process that is left of that server stands in the folder. The lock stays then.
+    """
+    lock = folder / "postmaster.pid"
+    try:
+        psutil.Process(int(lock.read_text(encoding="ascii").split()[0]))
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return  # there is none, or PostgreSQL itself sees that its process has ended
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.cwd() == str(folder):
+                return
+    for path in (lock, *folder.glob(".s.PGSQL.*.lock")):
+        path.unlink(missing_ok=True)
 
 
 def system_user() -> str:
@@ -121,7 +159,7 @@ async def _initialise(binaries: Path, folder: Path, *, user: str | None, env: Ma
     shutil.rmtree(fresh, ignore_errors=True)  # an earlier attempt that was interrupted
     fresh.mkdir(mode=0o700)
     if user:
-        shutil.chown(fresh, user, user)
+        shutil.chown(fresh, user, pwd.getpwnam(user).pw_gid)
     arguments = ("-D", HERE, "-U", SUPERUSER, "--encoding=UTF8", "--locale=C", "--auth=reject")
     initdb = Program(
         name="initdb",

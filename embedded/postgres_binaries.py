@@ -27,25 +27,38 @@ def runnable(binaries: Path, user: str | None) -> Path:
     copy = BINARIES_COPY / f"postgres-{number}"
     package = binaries.parent.parent
     if not copy.exists():
-        half = BINARIES_COPY / f".postgres-{number}-{os.getpid()}"
-        # Keep the layout of site-packages: the binaries find their libraries by relative paths.
-        for part in (*(binaries.parent / name for name in ("bin", "lib", "share")), package.with_suffix(".libs")):
-            if part.exists():
-                shutil.copytree(part, half / part.relative_to(package.parent), symlinks=True)
-        for path in (BINARIES_COPY, half, *half.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(path.stat().st_mode | (0o755 if path.is_dir() or path.parent.name == "bin" else 0o644))
-        half.rename(copy)
+        _copy(binaries, copy)
     copied = copy / binaries.relative_to(package.parent)
     if not _runs(copied, user):
         raise StackError(f"PostgreSQL in {copy} cannot be run by the system user {user}: delete or open that folder")
     return copied
 
 
+def _copy(binaries: Path, copy: Path) -> None:
+    """Copy the package whole or not at all; another start may do the same. Raises StackError."""
+    package, half = binaries.parent.parent, copy.with_name(f".{copy.name}-{os.getpid()}")
+    try:
+        # Keep the layout of site-packages: the binaries find their libraries by relative paths.
+        for part in (*(binaries.parent / name for name in ("bin", "lib", "share")), package.with_suffix(".libs")):
+            if part.exists():
+                shutil.copytree(part, half / part.relative_to(package.parent), symlinks=True)
+        for path in (copy.parent, half, *half.rglob("*")):
+            if not path.is_symlink():
+                path.chmod(path.stat().st_mode | (0o755 if path.is_dir() or path.parent.name == "bin" else 0o644))
+        half.rename(copy)
+    except OSError as error:
+        if not copy.exists():
+            raise StackError(f"PostgreSQL cannot be copied to {copy} ({error.strerror or 'see the disk'})") from error
+    finally:
+        shutil.rmtree(half, ignore_errors=True)
+
+
 def version(binaries: Path) -> str:
     """Such as 18.6."""
-    told = subprocess.run([binaries / "postgres", "-V"], capture_output=True, text=True, check=True).stdout
-    return told.split()[-1]
+    ran = subprocess.run([binaries / "postgres", "-V"], capture_output=True, text=True, check=False)
+    if ran.returncode or not ran.stdout:
+        raise StackError(f"PostgreSQL's binaries in {binaries} cannot be run here: {ran.stderr.strip() or 'no reason'}")
+    return ran.stdout.split()[-1]
 
 
 def _runs(binaries: Path, user: str) -> bool:

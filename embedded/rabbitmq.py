@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from signal import Signals
-from typing import Any
+from typing import Any, Final
 
 from embedded import elections
 from embedded.broker_store import BrokerStore
@@ -40,6 +40,9 @@ CONFIGURATION = """\
 """
 
 
+_OLDEST: Final = (3, 10)  # which gives messages in quorum queues a time to live
+
+
 def program(
     *,
     data: Path,
@@ -58,7 +61,13 @@ def program(
     """
     folder = data / "rabbitmq"
     script = _installed(env)
-    refuse_rabbitmq_of_another_line(folder / "mnesia" / f"{NODE}-feature_flags", version_of(script))
+    found = version_of(script)
+    if found is not None and found < _OLDEST:
+        raise StackError(
+            f"RabbitMQ {found[0]}.{found[1]} is too old, {_OLDEST[0]}.{_OLDEST[1]} or newer is needed: "
+            "see https://www.rabbitmq.com/docs/download"
+        )
+    refuse_rabbitmq_of_another_line(folder / "mnesia" / f"{NODE}-feature_flags", found)
     own = {**env, **_environment(folder, distribution=distribution)}
     store = BrokerStore(
         data=data,
@@ -74,7 +83,7 @@ def program(
         _write(folder / "home" / ".erlang.cookie", cookie, mode=0o400)
         _write(folder / "enabled_plugins", PLUGINS)
         _write(folder / "definitions.json", json.dumps(definitions))
-        defined = json.dumps(str(folder / "definitions.json"))[1:-1]
+        defined = json.dumps(str(folder / "definitions.json"), ensure_ascii=False)[1:-1]  # Erlang knows no \\u
         settings = CONFIGURATION.format(
             loopback=LOOPBACK, amqp=amqp, behind=behind, ui=ui, user=USER, definitions=defined
         )

@@ -144,7 +144,9 @@ class Supervisor:
     async def run_until_signal(self, then: Callable[[], Awaitable[None]] | None = None) -> None:
         """Start unless started, await `then`, and stop on SIGINT, SIGTERM or SIGHUP, also during the start."""
         loop, told = asyncio.get_running_loop(), asyncio.Event()
-        for number in SIGNALS:
+        # Under nohup, or after a script's `&`, some of them are ignored, and must stay so.
+        heeded = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+        for number in heeded:
             loop.add_signal_handler(number, told.set)
         work = asyncio.create_task(self._start_and(then))
         signalled = asyncio.create_task(told.wait())
@@ -160,7 +162,7 @@ class Supervisor:
                 if not task.cancelled():
                     task.exception()  # the start fails while it is given up, which interests nobody
             await self.stop()
-            for number in SIGNALS:
+            for number in heeded:
                 loop.remove_signal_handler(number)
 
     async def _start_and(self, then: Callable[[], Awaitable[None]] | None) -> None:

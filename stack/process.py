@@ -61,7 +61,8 @@ def stop_signal(*, timeout: float) -> asyncio.Event:
         last.start()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, told)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as it is for Ctrl-C in a script's `&`
+            loop.add_signal_handler(number, told)
     return stop
 
 

@@ -31,6 +31,8 @@ async def open_database(
     while not stop.is_set():
         try:
             revision = await asyncio.to_thread(migrate, service, url)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise StackError(f"{_refused(service, error)}; docs/credentials.md says what its role needs") from None
         except psycopg.ProgrammingError:  # its message would show the URL, and the password in it
             raise StackError(f"SAGA_{service.upper()}_DATABASE_URL has options that PostgreSQL doesn't know") from None
         except psycopg.OperationalError as error:
@@ -55,8 +57,8 @@ def _is_final(error: psycopg.OperationalError) -> bool:
     return any(sign in str(error) for sign in ("authentication failed", "does not exist", "no pg_hba.conf entry"))
 
 
-def _refused(service: DatabaseName, error: psycopg.OperationalError) -> str:
-    why = str(error).strip().splitlines()[-1]
+def _refused(service: DatabaseName, error: psycopg.Error) -> str:
+    why = str(error).strip().splitlines()[0 if isinstance(error, psycopg.ProgrammingError) else -1]
     return f"The database {service!r} refuses us: {why}. Check SAGA_{service.upper()}_DATABASE_URL"
 
 

@@ -190,7 +190,7 @@ class SettingFields(BaseSettings):
         0.0,
         ge=0,
         le=600,
-        description="a saga that is over within so many seconds gets no mirror, and its timeline is told from the event "
+        description="a saga that is over within so many seconds gets no mirror; its timeline is told from the event "
         "logs; 0: every saga gets one. At most `SAGA_PAYMENT_TIMEOUT` and `SAGA_COMPENSATION_TIMEOUT`",
     )
     retry_delays: Delays = Field(

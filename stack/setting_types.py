@@ -18,6 +18,7 @@ from choreography.connecting import nodes, unreadable_files
 from choreography.topology import readers
 from models.originals import ServiceName
 
+_TO_ENCODE: Final = "has a character that must be percent-encoded, such as %40 for @, %25 for % and %20 for a space"
 _NAME: Final = r"(?:[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\])"
 
 
@@ -31,11 +32,21 @@ def _keys(value: Any) -> Any:
 
 def _url(*schemes: str) -> Callable[[SecretStr], SecretStr]:
     def check(url: SecretStr) -> SecretStr:
-        if not _is_url(url.get_secret_value(), schemes):  # the message must not have the URL: it may hold a password
+        text = url.get_secret_value()
+        if not _is_url(text, schemes):  # the message must not have the URL: it may hold a password
             raise ValueError(f"must be like {schemes[0]}://user:password@host:port/name")
+        if _is_ambiguous(text):
+            raise ValueError(
+                "has a character that must be percent-encoded, such as %40 for @, %25 for % and %20 for a space"
+            )
         return url
 
     return check
+
+
+def _is_ambiguous(url: str) -> bool:
+    """Whether others would read this URL otherwise, and show a part of the password as a host's name."""
+    return urlsplit(url).netloc.count("@") > 1 or re.search(r"%(?![0-9A-Fa-f]{2})|\s", url) is not None
 
 
 def _cluster(urls: SecretStr) -> SecretStr:
@@ -43,6 +54,10 @@ def _cluster(urls: SecretStr) -> SecretStr:
         if not _is_url(node, ("amqp", "amqps")) or "," in (urlsplit(node).hostname or ""):
             rule = "must be like amqp://user:password@host:port/name, or several such URLs separated by commas"
             raise ValueError(rule)
+        if _is_ambiguous(node):
+            raise ValueError(
+                "has a character that must be percent-encoded, such as %40 for @, %25 for % and %20 for a space"
+            )
     for path in unreadable_files(urls.get_secret_value()):
         raise ValueError(f"names the file {path}, which cannot be read")
     return urls

@@ -15,6 +15,7 @@ from cli import http_clients
 from cli.commands import origin
 from cli.commands.keys import api_key
 from cli.commands.options import folder, require_offset
+from embedded import state as state_of_stack
 from embedded.errors import StackError
 from embedded.state import has_shape
 
@@ -120,6 +121,8 @@ def _from_folder(data: Path, environ: Mapping[str, str]) -> Target:
         raise StackError(
             f"{data}/state.json cannot be read ({why}); restart `saga up` or set SAGA_GATEWAY_URL"
         ) from None
+    if "pid" in state and state_of_stack.has_ended(state["pid"], state.get("started")):
+        raise StackError(f"The stack on {data} has ended without a word: start it again with `saga up`")
     secrets: dict[str, Any] = {}
     with suppress(OSError, ValueError):  # a command that needs them says that they are missing
         secrets = _read(data / "secrets.json")

@@ -39,11 +39,12 @@ def migrate(service: DatabaseName, url: str) -> str:
 def upgrade(service: DatabaseName, url: str, revision: str = "head") -> None:
     """Run the migrations up to `revision`. The caller makes sure that nobody else migrates at the same time.
 
-    A running service may get into a deadlock with them. Then they run again. Raises psycopg.OperationalError.
+    A running service may get into a deadlock with them. Then they run again. Raises psycopg.OperationalError, or
+    psycopg.errors.InsufficientPrivilege.
     """
     from alembic import command
     from alembic.config import Config
-    from sqlalchemy.exc import OperationalError
+    from sqlalchemy.exc import OperationalError, ProgrammingError
 
     config = Config()
     config.set_main_option("script_location", str(_HERE / service))
@@ -55,6 +56,10 @@ def upgrade(service: DatabaseName, url: str, revision: str = "head") -> None:
         except OperationalError as error:
             if not isinstance(error.orig, psycopg.errors.DeadlockDetected):
                 raise psycopg.OperationalError(str(error.orig)) from error
+        except ProgrammingError as error:
+            if isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+                raise error.orig from error
+            raise
         else:
             return
 

@@ -163,7 +163,7 @@ async def test_an_idle_stream_shows_signs_of_life(client: httpx.AsyncClient, aro
     async with around.client() as client:
         reading = asyncio.create_task(client.get(STREAM))
         await around.feed.subscribed(ORDER)
-        asyncio.get_running_loop().call_later(0.1, around.feed.push, ORDER, APPROVED, PAID)
+        asyncio.get_running_loop().call_later(1.0, around.feed.push, ORDER, APPROVED, PAID)
         answer = await reading
 
     assert ": still here" in answer.text
