@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from api.crowd import ALWAYS_TOLD, Crowd
+from api.declined_upgrade import parser_of_body
 from api.edge import MAX_BODY, too_large
 from api.problems import CORRELATION_ID, Problem, ProblemType
 from api.refusals import MAX_FIELDS, bytes_of, no_room, too_many_fields, too_slow
@@ -85,13 +86,29 @@ class HttpConnection(HttpToolsProtocol):
     def _parse(self, data: bytes) -> None:
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
+        except httptools.HttpParserUpgrade as offer:
             # We speak no other protocol: answer the request as it is, and read nothing after it.
             self.cycle.keep_alive = False
-            self._ended = self.loop.time()
+            self._read_body(data[offer.args[0] :])
         except httptools.HttpParserError as error:
             if self._ended is None:
                 self._refuse(self._refusal or Problem(ProblemType.REFUSED, f"This is not HTTP/1.1 (RFC 9112): {error}"))
+
+    def _read_body(self, received: bytes) -> None:
+        """Read the body of a request that the parser takes for one without."""
+        self.cycle.more_body = True
+        self.cycle.message_event.clear()
+        self._in_body, self._room, self._begun = True, _MAX_CODED, self.loop.time()
+        parser = parser_of_body(self.headers, self.on_body, self._end_after_body)
+        if parser is None:
+            self._end_after_body()
+        else:
+            self.parser = parser
+            self._parse(received)
+
+    def _end_after_body(self) -> None:
+        self.on_message_complete()
+        self._ended = self.loop.time()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -124,7 +141,7 @@ class HttpConnection(HttpToolsProtocol):
             access_log=self.access_log,
             default_headers=self.server_state.default_headers,
             message_event=asyncio.Event(),
-            expect_100_continue=self.expect_100_continue,
+            expect_100_continue=self.expect_100_continue and version != "1.0",
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
             on_response=self.on_response_complete,
         )

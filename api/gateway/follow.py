@@ -68,10 +68,26 @@ class Follower:
         return fresh
 
     def told_up_to(self, event_id: str | None) -> set[UUID]:
-        """The events that a reader knows whose last event this was; none if it is no event of this saga."""
-        ids = [entry.event_id for entry in self.timeline.entries]
-        place = next((n for n, known in enumerate(ids) if str(known) == event_id), -1)
-        return set(ids[: place + 1])
+        """The events that a reader certainly knows whose last event this was; none if it is no event of this saga.
+
+        These are its causes, and what the same service told before. An event of the other service may have come later,
+        though it stands earlier in the timeline. The reader gets that one again, under the same id, rather than never.
+        """
+        entries = self.timeline.entries
+        places = {entry.event_id: n for n, entry in enumerate(entries)}
+        last = next((entry.event_id for entry in entries if str(entry.event_id) == event_id), None)
+        if last is None:
+            return set()
+        if self.timeline.over and last == entries[-1].event_id:
+            return {*places}  # an EventSource, which comes back at each end, must be told of an end
+        told, waiting = set[UUID](), [last]
+        while waiting:
+            known = waiting.pop()
+            told.add(known)
+            place, cause = places[known], self._events[known].causation_id
+            before = [each.event_id for each in entries[:place] if each.actor == entries[place].actor][-1:]
+            waiting += [each for each in (*before, cause) if each in places and each not in told]
+        return told
 
     def _take(self, events: Iterable[Envelope]) -> None:
         self._events.update((event.event_id, event) for event in events)

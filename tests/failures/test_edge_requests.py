@@ -350,10 +350,25 @@ def test_what_is_not_http_is_a_400(gateway: Alone, what: str) -> None:
 def test_an_offer_to_speak_something_else_is_not_taken_and_the_request_is_answered(gateway: Alone, to: bytes) -> None:
     """Java's HTTP client sends such an offer with a body by default."""
     upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: %s\r\nHTTP2-Settings: AAEAAEAAAAIA\r\n" % to
-    answer = ask(gateway.port, POST + upgrade + b"Content-Length: 11\r\n\r\n", b'{"total":0}')
-    assert status(answer) == 422
-    assert problem(answer)["status"] == 422
+    body = b'{"userId":"42","total":999}'
+    chunks = b"9\r\n" + body[:9] + b"\r\n%x\r\n" % len(body[9:]) + body[9:] + b"\r\n0\r\n\r\n"
+    for head, pieces in (
+        (b"Content-Length: %d\r\n\r\n" % len(body), [body]),
+        (b"Content-Length: %d\r\n\r\n" % len(body), [body[:5], body[5:] + b"GET / HTTP/1.1\r\n\r\n"]),
+        (b"Content-Length: %d\r\n\r\n" % len(body) + body, []),
+        (b"Transfer-Encoding: chunked\r\n\r\n", [chunks[:4], chunks[4:]]),
+    ):
+        answer = ask(gateway.port, POST + upgrade + head, *pieces)
+        assert status(answer) == 422
+        assert [each["field"] for each in problem(answer)["errors"]] == ["userId"], "the body was read"
+    assert status(ask(gateway.port, POST + upgrade + b"Content-Length: 70000\r\n\r\n")) == 413
     assert status(ask(gateway.port, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + upgrade + b"\r\n")) == 200
+
+
+def test_a_client_of_http_1_0_is_asked_for_nothing_in_between(gateway: Alone) -> None:
+    """It knows no interim answers (RFC 9110, 15.2)."""
+    old = POST.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+    assert status(ask(gateway.port, old, b"{}")) == 422
 
 
 @pytest.mark.parametrize("path", [b"/healthz", b"/docs", b"/openapi.json", ORDER, ORDER + b"/stream", b"/nothing"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -120,6 +121,22 @@ async def test_a_stream_goes_on_behind_the_last_event_received(client: httpx.Asy
     answer = await client.get(STREAM, headers={"Last-Event-ID": str(APPROVED.event_id)})
 
     assert told(answer) == ["OrderPaid"]
+
+
+async def test_what_came_late_is_told_after_a_resumption_though_it_stands_earlier_in_the_timeline(
+    client: httpx.AsyncClient, around: Neighbours
+) -> None:
+    """The reader heard of the cancellation first. The approval was committed before it, and published after it."""
+    cancelled = replace(CANCELLED_BY_USER, occurred_at=APPROVED.occurred_at + timedelta(milliseconds=5))
+    around.orders.log(ORDER_EVENTS, CREATED, cancelled)
+    around.payments.log(PAYMENT_EVENTS, APPROVED)
+
+    reading = asyncio.create_task(client.get(STREAM, headers={"Last-Event-ID": str(cancelled.event_id)}))
+    await around.feed.subscribed(ORDER)
+    around.payments.log(PAYMENT_EVENTS, APPROVED, REFUNDED)
+    around.feed.push(ORDER, REFUNDED)
+
+    assert told(await reading) == ["PaymentApproved", "PaymentRefunded"]
 
 
 async def test_a_last_event_that_is_not_known_starts_the_stream_from_the_beginning(

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI, Request
+from starlette.responses import StreamingResponse
 from structlog.testing import capture_logs
 
 from stack.process import Wired, listen, serve
@@ -116,3 +117,25 @@ async def test_nobody_is_believed_who_claims_to_ask_for_another() -> None:
         stop.set()
         await running
     assert answer.json() == ["127.0.0.1", "http"]
+
+
+async def test_a_client_of_http_1_0_gets_no_chunks() -> None:
+    """It does not know them (RFC 9112, 6.1): its answer ends with the connection."""
+    stop, app = asyncio.Event(), FastAPI()
+
+    @app.get("/")
+    async def in_pieces() -> StreamingResponse:
+        return StreamingResponse(iter([b"one ", b"two"]))
+
+    with listen("127.0.0.1", 0, "test") as listener:
+        serving = serve(Wired(app=app), listener, stop, timeout=1, request_timeout=60, connections=10)
+        running = asyncio.create_task(serving)
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(b"GET / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        async with asyncio.timeout(30):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+        writer.close()
+        stop.set()
+        await running
+    assert head.startswith(b"HTTP/1.1 200")
+    assert (b"transfer-encoding" in head.lower(), body) == (False, b"one two")
