@@ -53,9 +53,11 @@ class Batcher(Generic[Item, Result]):
         try:
             while True:
                 await self._arrived.wait()
-                batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+                batch = self._next_batch()
                 if not self._waiting:
                     self._arrived.clear()
+                if not batch:
+                    continue
                 began = time.monotonic()
                 await self._handle_batch(batch)
                 if len(batch) > _CROWD:
@@ -63,6 +65,14 @@ class Batcher(Generic[Item, Result]):
         finally:
             for _, future in self._waiting:
                 future.cancel()
+
+    def _next_batch(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        """The next items. Whoever has given up waiting asks again, so that item is left out."""
+        batch: list[tuple[Item, asyncio.Future[Result]]] = []
+        while self._waiting and len(batch) < self._limit:
+            if not (waiting := self._waiting.popleft())[1].done():
+                batch.append(waiting)
+        return batch
 
     async def _gather(self, took: float) -> None:
         """Wait until enough items wait, for a time in proportion to the seconds that the last batch took."""

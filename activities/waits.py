@@ -34,6 +34,8 @@ class Waits:
     def note(self, submission: Submission) -> None:
         """Note a message that the service turns to, if it is the first of an orchestrated order."""
         message = submission.message
+        if submission.attempt not in (None, 1):
+            return  # the service has turned to it before
         if submission.coordinator is not Coordinator.ORCHESTRATION:
             return  # it waits in the service's queue, whose length tells more
         if not isinstance(message, CreateOrderRequested | OrderCreated):

@@ -59,3 +59,5 @@ PageLimit = Annotated[int, Field(ge=1, le=100), BeforeValidator(_digits_only)]
 OrderIdInPath = Annotated[UUID, Path(alias="orderId", description="The order's id", examples=[ORDER_ID])]
 UserIdInPath = Annotated[UUID, Path(alias="userId", description="The user's id")]
 PaymentIdInPath = Annotated[UUID, Path(alias="paymentId", description="The payment's id", examples=[PAYMENT_ID])]
+# The gateway's time at which it asks, in ISO 8601: an orchestrated order's wait is counted from the time in its id.
+ASKED_AT: Final = "X-Asked-At"

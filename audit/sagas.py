@@ -124,7 +124,8 @@ def _after_its_payment(order: OrderSide, payment: PaymentSide | None) -> Standin
         return Standing.UNDER_WAY
     if payment.due is not None or payment.status not in _WITHOUT_MONEY:
         return Standing.AT_ODDS
-    answered = {*(payment.causes or ())} & {*(order.events or ())}  # order.created, and the event that ended the order
+    # A payment that is refunded has two events. Each answers order.created, or the event that ended the order.
+    answered = [cause for cause in payment.causes or () if cause in (order.events or ())]
     unexplained = payment.status == PaymentStatus.REFUNDED and len(answered) < 2 and not payment.removed
     return Standing.AT_ODDS if unexplained else Standing.OVER
 

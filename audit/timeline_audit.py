@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -145,7 +146,8 @@ async def _kept(client: Client) -> timedelta:
 async def _paged(client: Client, query: str) -> AsyncIterator[list[UUID]]:
     page: list[UUID] = []
     async for found in client.list_workflows(query, rpc_timeout=_CALL):
-        page.append(UUID(found.id.removeprefix(workflow_id(""))))
+        with suppress(ValueError):  # started by hand under another id: it was refused, and accepted nothing
+            page.append(UUID(found.id.removeprefix(workflow_id(""))))
         if len(page) == _PAGE:
             yield page
             page = []

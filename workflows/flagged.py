@@ -10,7 +10,7 @@ from temporalio.client import Client
 
 from workflows.search_attributes import NEEDS_OPERATOR
 
-_FLAGGED: Final = f"{NEEDS_OPERATOR.name} = true AND ExecutionStatus = 'Running'"
+_FLAGGED: Final = f"{NEEDS_OPERATOR.name} = true AND ExecutionStatus IN ('Running', 'Failed')"
 _CALL: Final = timedelta(seconds=5)
 
 
@@ -22,5 +22,5 @@ class Flagged:
 
     @activity.defn
     async def count_flagged(self) -> int:
-        """The number of open sagas that are flagged for an operator. Raises RPCError."""
+        """The number of sagas, open or failed, that are flagged for an operator. Raises RPCError."""
         return (await self._client.count_workflows(_FLAGGED, rpc_timeout=_CALL)).count

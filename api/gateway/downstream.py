@@ -57,10 +57,11 @@ class ReadApi:
         correlation_id: str,
         timeout: float,
         params: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
         lane: Lane = Lane.QUERY,
     ) -> bytes | None:
         """The JSON at this path; None if there is none. Raises ServiceAway, after `timeout` seconds at the latest."""
-        headers = {_TRACED_BY: correlation_id}
+        headers = {_TRACED_BY: correlation_id, **(headers or {})}
         answer = await self._ask(ServiceRequest(method="GET", path=path, params=params, headers=headers), timeout, lane)
         if answer.status_code == 404:
             return None

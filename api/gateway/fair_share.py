@@ -72,7 +72,7 @@ class RateLimited:
         self._rate = rate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in ALWAYS_TOLD:
+        if scope["type"] != "http" or scope["path"] in ALWAYS_TOLD or _is_page(scope["path"]):
             await self._app(scope, receive, send)
             return
         fields = self._rate.fields(self._rate.take(client_of(scope)))
@@ -84,6 +84,11 @@ class RateLimited:
             await send(message)
 
         await self._app(scope, receive, send_told)
+
+
+def _is_page(path: str) -> bool:
+    """Whether this is a file of the console, of which a browser takes thirty at once, and keeps them."""
+    return path == "/" or path.startswith("/console/")
 
 
 class StrangersLimited:

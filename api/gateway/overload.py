@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextvars import Context
+from datetime import UTC, datetime
 from time import monotonic
 from typing import Final
 from uuid import uuid4
@@ -12,6 +13,7 @@ from uuid import uuid4
 import msgspec
 import structlog
 
+from api.fields import ASKED_AT
 from api.gateway.downstream import Lane, ReadApi, ServiceAway
 from api.problems import Problem, unavailable
 from models.saga import Coordinator
@@ -70,7 +72,11 @@ class Overload:
 
 async def _waits_of(service: ReadApi) -> dict[Coordinator, float | None] | None:
     try:
-        answer = await service.get("/waits", correlation_id=str(uuid4()), timeout=_PATIENCE, lane=Lane.COMMAND)
+        # Its clock may differ from ours, by which the orders' ids tell when they were accepted.
+        headers = {ASKED_AT: datetime.now(UTC).isoformat()}
+        answer = await service.get(
+            "/waits", correlation_id=str(uuid4()), timeout=_PATIENCE, headers=headers, lane=Lane.COMMAND
+        )
     except ServiceAway:
         return None
     try:

@@ -57,6 +57,9 @@ def saga(order: dict[str, Any], payment: dict[str, Any] | None) -> Saga:
         pytest.param({"status": "FAILED"}, Standing.OVER, id="it failed"),
         pytest.param({}, Standing.OVER, id="it was given back for the order's end"),
         pytest.param(
+            {"causes": [OFF, OFF]}, Standing.OVER, id="it was found captured when it was called off, and given back"
+        ),
+        pytest.param(
             {"causes": [CREATED, FOREIGN]}, Standing.AT_ODDS, id="it was given back for no event of the order"
         ),
         pytest.param({"causes": None, "removed": True}, Standing.OVER, id="what it was given back for is removed"),

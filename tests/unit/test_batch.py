@@ -83,3 +83,23 @@ async def test_gathering_ends_when_enough_wait(handled: Handled) -> None:
     async with asyncio.timeout(30):
         await asyncio.gather(*await one_by_one(handled, *range(50)))
     assert handled.batches == [[*range(10)], [*range(50)]]
+
+
+async def test_whoever_has_given_up_is_left_out_and_may_ask_again() -> None:
+    handled: list[int] = []
+
+    async def handle(items: Sequence[int]) -> Sequence[int]:
+        handled.extend(items)
+        return items
+
+    batcher: Batcher[int, int] = Batcher(handle)
+    futures = [batcher.submit(number) for number in (1, 2, 3)]
+    for given_up in futures[:2]:
+        given_up.cancel()
+    running = asyncio.create_task(batcher.run())
+    assert await futures[2] == 3
+    for nobody in [batcher.submit(4)]:
+        nobody.cancel()
+    assert await batcher.submit(5) == 5
+    assert handled == [3, 5]
+    running.cancel()

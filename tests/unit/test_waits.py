@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from time import monotonic
 from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from activities.book import Submission
 from activities.waits import Waits
+from api.fields import ASKED_AT
+from api.services.waits import wait_routes
 from choreography.depths import Length
 from choreography.queue_wait import QueueWait
 from models.ids import uuid7
@@ -98,7 +101,14 @@ class Turning:
         self.timer = Clock()
         self.waits = Waits(clock=lambda: NOW + timedelta(seconds=self.timer.now), timer=self.timer)
 
-    def turn_to(self, *, waited: float, coordinator: Coordinator = ORCHESTRATION, order_id: UUID | None = None) -> None:
+    def turn_to(
+        self,
+        *,
+        waited: float,
+        coordinator: Coordinator = ORCHESTRATION,
+        order_id: UUID | None = None,
+        attempt: int | None = None,
+    ) -> None:
         minted = uuid7(NOW + timedelta(seconds=self.timer.now - waited))
         created = CreateOrderRequested(
             order_id=OrderId(order_id or minted),
@@ -107,10 +117,12 @@ class Turning:
             currency="USD",
             payment_method=None,
         )
-        self.note(created, coordinator)
+        self.note(created, coordinator, attempt)
 
-    def note(self, message: Message, coordinator: Coordinator = ORCHESTRATION) -> None:
-        self.waits.note(Submission(message=message, event_id=uuid4(), correlation_id="", coordinator=coordinator))
+    def note(self, message: Message, coordinator: Coordinator = ORCHESTRATION, attempt: int | None = None) -> None:
+        self.waits.note(
+            Submission(message=message, event_id=uuid4(), correlation_id="", coordinator=coordinator, attempt=attempt)
+        )
 
 
 @pytest.fixture
@@ -128,6 +140,28 @@ def test_the_latest_orchestrated_orders_tell_how_long_one_waits(service: Turning
     assert service.waits.seconds == pytest.approx(40, abs=0.01), "one old order among new ones makes nobody wait"
     service.timer.now += 7
     assert service.waits.seconds is None, "what nobody turns to any more tells nothing"
+
+
+def test_an_order_that_the_service_has_turned_to_before_tells_no_wait(service: Turning) -> None:
+    service.turn_to(waited=300, attempt=3)
+    assert service.waits.seconds is None
+    service.turn_to(waited=2, attempt=1)
+    assert service.waits.seconds == pytest.approx(2, abs=0.01)
+
+
+@pytest.mark.parametrize(("ahead", "tells"), [(3600, 5.0), (-3600, 7205.0), (7200, 0.0), (None, 3605.0)])
+async def test_a_clock_that_differs_from_the_gateways_makes_nobody_wait(ahead: float | None, tells: float) -> None:
+    async def expected() -> dict[Coordinator, float | None]:
+        return {CHOREOGRAPHY: 7.0, ORCHESTRATION: 3605.0}
+
+    app = FastAPI()
+    app.include_router(wait_routes(expected))
+    asked_at = datetime.now(UTC) - timedelta(seconds=ahead or 0)
+    headers = {} if ahead is None else {ASKED_AT: asked_at.isoformat()}
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://service") as client:
+        told = (await client.get("/waits", headers=headers)).json()
+    assert told["choreography"] == 7.0
+    assert told["orchestration"] == pytest.approx(tells, abs=5)
 
 
 def test_what_tells_no_time_or_waits_elsewhere_is_not_counted(service: Turning) -> None:
