@@ -75,5 +75,5 @@ def route_of(scope: Scope) -> str:
     # A route knows its template without the prefixes of its routers, which are the rest of the path, and fixed.
     path = str(scope["path"])
     if ":path}" in inner:  # what stands there may have slashes
-        return path.partition(inner.partition("{")[0])[0] + inner
+        return path.partition(inner.partition("{")[0])[0] + inner.replace(":path}", "}")
     return (path.rsplit("/", inner.count("/"))[0] if inner else path) + inner

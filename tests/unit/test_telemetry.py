@@ -90,6 +90,8 @@ async def test_requests_are_measured_by_template_and_status(
         ("PATCH", f"/api/orders/{ORDER}/cancel", "/api/orders/{orderId}/cancel"),
         ("GET", f"/api/orders/{ORDER}/timeline", "/api/orders/{orderId}/timeline"),
         ("GET", f"/api/payments/order/{ORDER}", "/api/payments/order/{orderId}"),
+        ("GET", "/api/operator/dead-letters/a%2Fb", "/api/operator/dead-letters/{letterId}"),
+        ("POST", "/api/operator/dead-letters/a/b/redrive", "/api/operator/dead-letters/{letterId}/redrive"),
         ("GET", "/healthz", "/healthz"),
         ("GET", "/", "/"),
         ("GET", "/wp-login.php", "none"),
