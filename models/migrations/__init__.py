@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
@@ -10,6 +11,7 @@ import psycopg
 DatabaseName: TypeAlias = Literal["orders", "payments"]
 
 _HERE: Final = Path(__file__).parent
+_PAUSE: Final = 1.0  # seconds
 _LOCK: Final = 0x5A6B  # advisory lock: instances that start together migrate one after the other
 
 
@@ -39,8 +41,8 @@ def migrate(service: DatabaseName, url: str) -> str:
 def upgrade(service: DatabaseName, url: str, revision: str = "head") -> None:
     """Run the migrations up to `revision`. The caller makes sure that nobody else migrates at the same time.
 
-    A running service may get into a deadlock with them. Then they run again. Raises psycopg.OperationalError, or
-    psycopg.errors.InsufficientPrivilege.
+    A running service may get into a deadlock with them. Whoever reads for long, such as pg_dump, may keep them from a
+    table. In both cases they run again. Raises psycopg.OperationalError, or psycopg.errors.InsufficientPrivilege.
     """
     from alembic import command
     from alembic.config import Config
@@ -54,7 +56,9 @@ def upgrade(service: DatabaseName, url: str, revision: str = "head") -> None:
         try:
             command.upgrade(config, revision)
         except OperationalError as error:
-            if not isinstance(error.orig, psycopg.errors.DeadlockDetected):
+            if isinstance(error.orig, psycopg.errors.LockNotAvailable):
+                time.sleep(_PAUSE)  # in which others get to the table
+            elif not isinstance(error.orig, psycopg.errors.DeadlockDetected):
                 raise psycopg.OperationalError(str(error.orig)) from error
         except ProgrammingError as error:
             if isinstance(error.orig, psycopg.errors.InsufficientPrivilege):

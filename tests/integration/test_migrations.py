@@ -92,6 +92,30 @@ def test_a_service_that_works_on_one_table_after_the_other_is_not_in_a_deadlock_
         assert migrating.result(timeout=60) == newest(service)
 
 
+@pytest.mark.parametrize(("service", "before"), [("orders", "0006"), ("payments", "0007")])
+def test_while_somebody_reads_for_long_migrations_hold_up_nobody_else(
+    service: DatabaseName, before: str, empty: str
+) -> None:
+    """pg_dump, or an audit, keeps every table that it reads from being altered."""
+    upgrade(service, empty, before)
+    with (
+        psycopg.connect(empty) as dump,
+        psycopg.connect(empty, autocommit=True) as running,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        dump.execute(f"LOCK TABLE {service}, event_log IN ACCESS SHARE MODE")
+        migrating = pool.submit(migrate, service, empty)
+        waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'"
+        until(lambda: running.execute(waiting).fetchone(), what="the migrations wait for the dump")
+        running.execute("SET statement_timeout = '30s'")
+        for _ in range(2):
+            running.execute(f"SELECT count(*) FROM {service}")
+            running.execute("SELECT count(*) FROM event_log")
+        assert not migrating.done()
+        dump.commit()
+        assert migrating.result(timeout=60) == newest(service)
+
+
 GOOD = {"orders": "PAID", "payments": "APPROVED"}
 TOTALS = {"orders": "order_totals", "payments": "payment_sums"}
 COLUMNS = {"orders": "NULL", "payments": "NULL, NULL, NULL"}  # those between status and created_at
