@@ -64,9 +64,7 @@ class Placing:
                 except BrokerUnavailable as error:
                     if placement.coordinator is Coordinator.CHOREOGRAPHY:
                         raise unavailable("The message broker does not answer; try again") from error
-                    live = (
-                        None  # Temporal alone is enough to accept the order, and its saga needs the broker for nothing
-                    )
+                    live = None  # Temporal alone accepts the order, and its saga needs no broker
                 pending.begin(order_id, may_be=PLACED)
                 await self._accept(placement, body, key, correlation_id)
             if live is None:
@@ -89,21 +87,23 @@ class Placing:
     ) -> bytes | None:
         try:
             async with asyncio.timeout(seconds):
-                while True:
-                    try:
-                        order = (
-                            await self._order_without_events(follower, order_id, correlation_id) if repeated else None
-                        )
-                        if order is not None:
-                            return order
-                        if not await follower.wait_until_over():
-                            return None
-                        break
-                    except Problem:  # a service is away, and may come back in time
-                        await asyncio.sleep(_PAUSE)
-            return await self._queries.order(order_id, correlation_id)
+                over = await self._until_over(follower, order_id, correlation_id, repeated=repeated)
+            if isinstance(over, bytes):
+                return over
+            return await self._queries.order(order_id, correlation_id) if over else None
         except (Problem, TimeoutError):
             return None  # the order is accepted all the same
+
+    async def _until_over(
+        self, follower: Follower, order_id: UUID, correlation_id: str, *, repeated: bool
+    ) -> bytes | bool:
+        """Wait for the end, also while a service is away. Returns the order if it is known; False if none can come."""
+        while True:
+            try:
+                order = await self._order_without_events(follower, order_id, correlation_id) if repeated else None
+                return order or await follower.wait_until_over()
+            except Problem:  # a service is away, and may come back in time
+                await asyncio.sleep(_PAUSE)
 
     async def _order_without_events(self, follower: Follower, order_id: UUID, correlation_id: str) -> bytes | None:
         """The order that a repeated key stands for, if its saga ended so long ago that its events are removed.
