@@ -129,7 +129,7 @@ def _forget_dead_server(folder: Path) -> None:
         return  # there is none, or PostgreSQL itself sees that its process has ended
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.cwd() == str(folder):
+            if process.cwd() == str(folder.resolve()):
                 return
     for path in (lock, *folder.glob(".s.PGSQL.*.lock")):
         path.unlink(missing_ok=True)

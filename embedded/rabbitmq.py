@@ -83,7 +83,7 @@ def program(
         _write(folder / "home" / ".erlang.cookie", cookie, mode=0o400)
         _write(folder / "enabled_plugins", PLUGINS)
         _write(folder / "definitions.json", json.dumps(definitions))
-        defined = json.dumps(str(folder / "definitions.json"), ensure_ascii=False)[1:-1]  # Erlang knows no \\u
+        defined = json.dumps(str(folder / "definitions.json"), ensure_ascii=False)[1:-1]  # Erlang knows no \u
         settings = CONFIGURATION.format(
             loopback=LOOPBACK, amqp=amqp, behind=behind, ui=ui, user=USER, definitions=defined
         )

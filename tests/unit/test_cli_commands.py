@@ -248,6 +248,15 @@ def test_a_port_offset_is_that_of_the_stack_or_nothing_is_done(tmp_path: Path) -
         find(tmp_path, port_offset=200, environ={})
 
 
+def test_a_stack_whose_supervisor_was_killed_is_not_asked_since_another_may_have_its_ports(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    state = {"pid": ended.pid, "started": "1", "urls": {"gateway": "http://127.0.0.1:3100"}}
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    with pytest.raises(StackError, match="has ended without a word"):
+        find(tmp_path, environ={})
+
+
 def test_a_broken_state_file_is_told_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text("{")
     result = CliRunner().invoke(orders.app, ["list", "--data", str(tmp_path)])
