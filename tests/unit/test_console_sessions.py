@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from datetime import timedelta
 from http.cookies import SimpleCookie
@@ -194,3 +195,13 @@ async def test_without_keys_everybody_is_an_operator_and_needs_no_proof() -> Non
 async def test_a_foreign_page_begins_no_session(client: httpx.AsyncClient) -> None:
     foreign = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     assert (await client.post(SESSION, json={"key": ROOT}, headers=foreign)).status_code == 403
+
+
+def test_no_other_text_is_the_same_session(around: Neighbours) -> None:
+    """Base64 has texts that are decoded to the same bytes."""
+    sessions = Sessions(around.secret, around.keys)
+    sealed = sessions.open(ALICES, NOW)
+    assert sessions.find(sealed, NOW) == ALICES
+    others = [sealed[:-1] + last for last in string.ascii_letters + string.digits + "-_" if last != sealed[-1]]
+    for other in (*others, f"{sealed}=", f"{sealed}!", f"{sealed[:9]} {sealed[9:]}"):
+        assert sessions.find(other, NOW) is None, other

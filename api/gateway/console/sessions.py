@@ -40,7 +40,7 @@ class Sessions:
     def open(self, key: ApiKey, now: datetime) -> str:
         """A cookie's value: a session of this key, for LIFE seconds from now on."""
         told = self._whose[key.digest] + int(now.timestamp() + LIFE).to_bytes(_EXPIRY)
-        return urlsafe_b64encode(told + _digest(self._sealing, told)).decode().rstrip("=")
+        return _written(told + _digest(self._sealing, told))
 
     def find(self, cookie: str, now: datetime) -> ApiKey | None:
         """The key whose session this is; None if it is no session of ours, has expired, or its key is gone."""
@@ -49,7 +49,9 @@ class Sessions:
         except (binascii.Error, ValueError):
             return None
         told, seal = sealed[: _WHOSE + _EXPIRY], sealed[_WHOSE + _EXPIRY :]
-        if len(sealed) != _LENGTH or not hmac.compare_digest(seal, _digest(self._sealing, told)):
+        if len(sealed) != _LENGTH or _written(sealed) != cookie:
+            return None  # Python decodes other texts to the same bytes
+        if not hmac.compare_digest(seal, _digest(self._sealing, told)):
             return None
         if int.from_bytes(told[_WHOSE:]) <= now.timestamp():
             return None
@@ -57,11 +59,15 @@ class Sessions:
 
     def proof(self, cookie: str = "") -> str:
         """What shows that whoever changes something could read an answer to this session, as foreign pages cannot."""
-        return urlsafe_b64encode(_digest(self._proving, cookie.encode())).decode().rstrip("=")
+        return _written(_digest(self._proving, cookie.encode()))
 
     def proves(self, shown: bytes, cookie: str) -> bool:
         """Whether this is the session's proof; compared in constant time."""
         return hmac.compare_digest(shown, self.proof(cookie).encode())
+
+
+def _written(content: bytes) -> str:
+    return urlsafe_b64encode(content).decode().rstrip("=")
 
 
 def _digest(secret: bytes, told: bytes) -> bytes:
