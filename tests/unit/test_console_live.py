@@ -233,6 +233,14 @@ async def test_an_order_whose_beginning_was_not_heard_is_looked_up(live: Live, f
     assert look.asked == [ORDER]
 
 
+async def test_an_order_whose_events_come_together_is_looked_up_once(live: Live, feed: FakeFeed, look: Look) -> None:
+    async with live.viewed(None):
+        feed.push(ORDER, APPROVED, PAID)
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert look.asked == [ORDER]
+
+
 async def test_only_so_many_are_looked_up_at_once(live: Live, feed: FakeFeed, look: Look) -> None:
     async with live.viewed(None):
         for _ in range(1000):
@@ -254,6 +262,40 @@ async def test_a_viewer_who_comes_back_is_told_what_changed_meanwhile(live: Live
         again = Viewer(live, None)
         assert read(again.begin(last_id))[1] == "hello"
         assert [each["paymentStatus"] for each in (await frame(again))["sagas"]] == ["APPROVED"]
+
+
+async def test_a_viewer_who_was_away_at_the_last_tick_is_told_what_that_tick_told_the_others(
+    feed: FakeFeed, look: Look
+) -> None:
+    live = Live(feed=feed, clock=lambda: NOW, look_up=look, originals=NO_ORIGINALS, linger=5)
+    async with live.viewed(None):
+        viewer = Viewer(live, None)
+        feed.push(ORDER, BEGUN)
+        await viewer.wait()
+        last_id, _, _ = read(viewer.advance())
+    feed.push(ORDER, APPROVED, PAID)
+    async with asyncio.timeout(10):
+        await live.after(live.tick.version)  # the one tick that nobody views
+    async with live.viewed(None):
+        again = Viewer(live, None)
+        assert read(again.begin(last_id))[1] == "hello"
+        assert [each["status"] for each in (await frame(again))["sagas"]] == ["PAID"]
+
+
+async def test_a_user_who_leaves_and_returns_between_two_ticks_is_told_what_was_counted_since(
+    live: Live, feed: FakeFeed
+) -> None:
+    orders = [uuid4() for _ in range(4)]
+    async with live.viewed(ALICE):
+        viewer = Viewer(live, ALICE)
+        for order in orders[:3]:
+            feed.push(order, of(order, BEGUN))
+        await frame(viewer)
+    async with live.viewed(ALICE):
+        viewer = Viewer(live, ALICE)
+        feed.push(orders[3], of(orders[3], BEGUN))
+        rates = (await frame(viewer))["rates"]
+    assert (rates["started"], rates["ended"], rates["events"]) == (1, 0, 1)
 
 
 @pytest.mark.parametrize("last_id", ["00000000-5-1771119739000", "x", "1", "ffffffff-99999999999-0"])

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from secrets import token_hex
 from typing import Any, Final, TypeAlias
@@ -75,7 +75,7 @@ class Live:
         saga = self.sagas.take(event)
         if saga is None:
             return
-        if saga.user_id is None and len(self._unknown) < _MOST_LOOK_UPS:
+        if saga.user_id is None and saga.order_id not in self._unknown and len(self._unknown) < _MOST_LOOK_UPS:
             self._unknown[saga.order_id] = None
             if len(self._unknown) == 1:
                 self._in_background(self._complete())
@@ -104,7 +104,7 @@ class Live:
             self._viewers[user_id] -= 1
             if not self._viewers[user_id]:
                 del self._viewers[user_id]
-                self.sagas.count_no_more(user_id)
+                self._count_no_more(user_id)
             if not self._viewers:
                 asyncio.get_running_loop().call_later(self._linger, self._leave_if_idle)
 
@@ -131,6 +131,13 @@ class Live:
             "dropped": sum(1 for _ in changed),
         }
         return msgspec.json.encode(content)
+
+    def _count_no_more(self, user_id: UUID | None) -> None:
+        """Forget this user's counts, also those of the last tick: whoever comes back is counted for from zero."""
+        if user_id is not None:
+            self.sagas.count_no_more(user_id)
+            tallies = {each: tally for each, tally in self.tick.tallies.items() if each != user_id}
+            self.tick = replace(self.tick, tallies=tallies)
 
     async def _listen(self) -> None:
         async with self._switching:

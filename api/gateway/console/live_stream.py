@@ -74,8 +74,8 @@ class Viewer:
         if version < self._live.sagas.known_since:
             self._mark(tick.version)
             return self._gap()
-        if version == tick.before:
-            frame = tick.frames.get(self._user_id)  # the same for all who keep up
+        if version == tick.before and self._user_id in tick.frames:
+            frame = tick.frames[self._user_id]  # the same for all who keep up
         else:
             frame = self._live.frame(self._user_id, version, self._tally, self._when)
         self._mark(tick.version)
