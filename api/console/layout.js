@@ -1,6 +1,6 @@
 /** Lay a story out: pure. Every position follows from the steps and the width, so that it can be tested without a page. */
 
-import { duration } from "./format.js";
+import { duration, elapsed } from "./format.js";
 
 const HEAD = 64;
 const FOOT = 46;
@@ -8,6 +8,7 @@ const ROWS = { arrow: 30, commit: 36, timer: 40, letter: 42, wait: 46 };
 const PAUSE = 200; // milliseconds, from which on a pause is drawn
 const ROOMY = 84; // pixels between lanes, below which everything is drawn closer
 const NARROWEST = 54;
+const FIGURE = 6.7; // pixels a character of a time
 
 const WIDEST = 230;
 const AGAIN = 26; // steps, after which the lanes are named once more
@@ -21,11 +22,11 @@ const NAMES = 34; // pixels for that
  */
 export function layOut(story, width, commitsAt = {}, columns = story.lanes.length) {
   const narrow = (width - 82) / columns < ROOMY;
-  const gutter = narrow ? 50 : 74; // for the times at the left
+  const placed = placeRows(story.steps, commitsAt);
+  const gutter = gutterOf(story.steps, placed.gaps, narrow);
   const gap = Math.min(WIDEST, Math.max(NARROWEST, (width - gutter - 8) / columns));
   const lanes = story.lanes.map((lane, index) => ({ ...lane, x: Math.round(gutter + gap * (index + 0.5)) }));
   const at = Object.fromEntries(lanes.map((lane) => [lane.key, lane.x]));
-  const placed = placeRows(story.steps, commitsAt);
   const rows = placed.rows.map((row) => ({ ...row, x1: at[row.from], x2: at[row.to], xTold: row.told ? at[row.told] : null }));
   return {
     width: Math.round(gutter + gap * lanes.length + 8),
@@ -40,6 +41,12 @@ export function layOut(story, width, commitsAt = {}, columns = story.lanes.lengt
     names: placed.names,
     bars: bars(rows),
   };
+}
+
+/** The room at the left for the longest of all times and pauses. */
+function gutterOf(steps, gaps, narrow) {
+  const longest = Math.max(0, ...steps.map((step) => elapsed(step.elapsed).length), ...gaps.map(({ label }) => label.length));
+  return Math.max(narrow ? 50 : 74, 8 + Math.ceil(FIGURE * longest));
 }
 
 function placeRows(steps, commitsAt) {

@@ -84,7 +84,8 @@ function step(row, plan, fresh) {
 function arrow(row, plan) {
   const right = row.x2 > row.x1;
   const [x1, x2] = right ? [row.x1 + 5, row.x2 - 5] : [row.x1 - 5, row.x2 + 5];
-  const { text, ...fitted } = plan.narrow ? { text: row.label } : fit(row.label, Math.abs(x2 - x1));
+  // On a narrow screen arrows are shorter than any label, so a label may cover more than its arrow.
+  const { text, ...fitted } = fit(row.label, plan.narrow ? plan.width - MARGIN - plan.gutter : Math.abs(x2 - x1));
   const room = fitted.textLength ?? text.length * MONO;
   const label = { class: "label", ...anchored((x1 + x2) / 2, room, plan), ...fitted, y: row.y - 7 };
   const told = row.xTold !== null && s("circle", { class: "told", cx: row.xTold, cy: row.y, r: 3 });
@@ -108,8 +109,10 @@ function anchored(x, width, { gutter, width: whole }) {
 }
 
 function note(row, plan) {
-  const text = row.label.length > LONGEST ? `${row.label.slice(0, LONGEST - 1)}…` : row.label;
-  const width = text.length * MONO + (row.status ? row.status.length * MONO + 14 : 0) + 30;
+  const beside = (row.status ? row.status.length * MONO + 14 : 0) + 30;
+  const most = Math.min(LONGEST, Math.floor((plan.width - MARGIN - plan.gutter - beside) / MONO));
+  const text = row.label.length > most ? `${row.label.slice(0, most - 1)}…` : row.label;
+  const width = text.length * MONO + beside;
   const x = Math.max(plan.gutter, Math.min(row.x1 - width / 2, plan.width - MARGIN - width));
   const box = s("rect", { class: "box", x, y: row.y - 12, width, height: 24, rx: 12 });
   const mark = s("circle", { class: "mark", cx: x + 13, cy: row.y, r: 4 });

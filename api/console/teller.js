@@ -43,6 +43,12 @@ export function laneOf(entry) {
   return entry.service ?? (entry.actor ?? "").replace("-service", "");
 }
 
+/** Compare what was given up: by its time; what has none comes last. */
+function earlierFirst(one, other) {
+  if (!one.at || !other.at) return Boolean(other.at) - Boolean(one.at);
+  return Date.parse(one.at) - Date.parse(other.at);
+}
+
 /** Tells a saga's events one after the other. Subclasses say how an event is brought about, and where it goes. */
 export class Teller {
   constructor(saga) {
@@ -56,7 +62,7 @@ export class Teller {
 
   tellAll(letters) {
     if (!this.events.length) this.arrive({ eventType: "OrderCreated", cause: { name: "CreateOrderRequested" } });
-    const given = letters.map((letter) => ({ letter, at: letter.failedAt ?? letter.firstFailedAt ?? "" }));
+    const given = letters.map((letter) => ({ letter, at: letter.failedAt ?? letter.firstFailedAt ?? "" })).sort(earlierFirst);
     for (const event of this.events) {
       while (given.length && given[0].at && given[0].at < event.at) this.tellLetter(given.shift().letter);
       this.tellEvent(event);
@@ -181,9 +187,9 @@ export class Teller {
 
   /** Whether the cancellation reached the payment service first, so that nothing was ever charged. */
   #overtaken(payment) {
-    const off = this.events.find((each) => each.eventType === "OrderCancelled" || each.eventType === "OrderFailed");
+    const off = this.events.find((each) => each.eventType === "PaymentCancelled");
     const settled = this.events.some((each) => /Payment(Approved|Declined|Failed|Refunded)/.test(each.eventType));
-    return payment.status === "CANCELLED" && !settled && Boolean(off) && payment.createdAt >= off.at;
+    return payment.status === "CANCELLED" && !settled && Boolean(off) && Date.parse(payment.createdAt) >= Date.parse(off.at);
   }
 
   request(name) {

@@ -126,6 +126,9 @@ def test_attempts_that_failed_are_told_before_what_came_of_the_last(
 def test_a_cancellation_that_came_first_is_told_without_a_charge(page: Page) -> None:
     late = told(Coordinator.CHOREOGRAPHY, CANCELLED_EARLY, status="CANCELLED", createdAt="2026-11-28T12:00:01Z")
     assert not [arrow for arrow in between(story(page, late)) if "provider" in arrow]
+    # The charge was begun after the order was cancelled, and before the payment service heard of it.
+    crossed = told(Coordinator.CHOREOGRAPHY, CANCELLED_EARLY, status="CANCELLED", createdAt="2026-11-28T12:00:00.700Z")
+    assert "payment>provider charge 9.99 USD" in between(story(page, crossed))
     under_way = told(Coordinator.CHOREOGRAPHY, REFUNDED_LATE, status="REFUNDED")
     asked = [arrow for arrow in between(story(page, under_way)) if arrow.startswith("payment>provider")]
     assert asked == ["payment>provider charge 9.99 USD", "payment>provider void", "payment>provider refund 9.99 USD"]
@@ -147,6 +150,37 @@ def test_steps_run_down_without_touching_each_other(
     assert places == sorted(set(places)) and plan["gutter"] < places[0] and places[-1] < plan["width"]
     for gap in plan["gaps"]:
         assert not [y for y in heights if gap["y"] < y < gap["y"] + gap["height"]]
+
+
+def test_dead_letters_are_told_in_the_order_in_which_they_were_given_up(page: Page) -> None:
+    found = letters(3)
+    found[0]["failedAt"], found[2]["failedAt"] = found[2]["failedAt"], found[0]["failedAt"]
+    found.append({**found[0], "id": "early", "failedAt": "2026-11-28T12:00:00.100Z"})
+    steps = story(page, told(Coordinator.CHOREOGRAPHY, PAID), found)["steps"]
+    given = [step for step in steps if step["kind"] == "letter"]
+    assert [step["letterId"] for step in given] == ["early", "letter-2", "letter-1", "letter-0"]
+    assert steps.index(given[0]) < [step["key"] for step in steps].index("PaymentApproved")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_that_is_written_is_cut_at_an_edge(page: Page, width: int) -> None:
+    saga = told(Coordinator.CHOREOGRAPHY, REFUNDED, reason="x" * 80)
+    saga["waitsFor"] = "the order service, which has not heard of the payment yet, and so on, and so on, for ever"
+    saga["events"][-1]["elapsedMs"] = 3_612_345
+    saga["events"][-1]["attempt"] = 12
+    beyond = page.evaluate(
+        """async ([saga, letters, width]) => {
+            const [{ shorten, tell }, { draw }] = [await import("/story.js"), await import("/sequence.js")];
+            const story = tell(saga, letters);
+            const { svg, plan } = draw(width < 480 ? shorten(story) : story, width, { title: "A saga" });
+            document.querySelector("main").append(svg);
+            const isBeyond = ({ x, width }) => x < 0 || x + width > plan.width;
+            const texts = [...svg.querySelectorAll("text")].filter((text) => isBeyond(text.getBBox()));
+            return texts.map((text) => text.textContent);
+        }""",
+        [saga, letters(1), width],
+    )
+    assert beyond == []
 
 
 @pytest.mark.parametrize("width", [530, 590, 1240])
