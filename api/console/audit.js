@@ -1,6 +1,7 @@
 /** The meter of the audit: it asks both services again and again, and stays green, or says what is not. */
 
-import { h, put, say } from "./dom.js";
+import { attend, isAway } from "./attention.js";
+import { h, put, putInPlace, say } from "./dom.js";
 import { count, counted, moment } from "./format.js";
 
 const CALM = 15_000; // milliseconds between audits
@@ -23,11 +24,13 @@ export class AuditMeter {
     const reconcile = h("button", { class: "quiet", on: { click: () => this.#reconcile() } }, "Reconcile now");
     const again = h("button", { class: "quiet", on: { click: () => this.#look() } }, "Audit now");
     this.element = h("section", { class: "audit", "aria-labelledby": "audit" }, h("h2", { id: "audit" }, "Audit"), this.verdict, this.bars, this.when, h("p", { class: "actions" }, again, reconcile), this.checks);
+    this.end = attend({ back: () => this.#look() });
     this.#look();
   }
 
   stop() {
     this.stopped = true;
+    this.end();
     clearTimeout(this.#timer);
   }
 
@@ -39,7 +42,7 @@ export class AuditMeter {
 
   async #look() {
     clearTimeout(this.#timer);
-    if (this.looking) return;
+    if (this.looking || isAway()) return;
     this.looking = true;
     const slow = setTimeout(() => this.#wait(), SLOW);
     try {
@@ -58,10 +61,10 @@ export class AuditMeter {
     this.element.className = `audit ${holds ? "holds" : "broken"}`;
     say(this.verdict, holds ? `${counted(checks.length, "check")} hold` : `${counted(broken.length, "invariant")} violated`);
     this.#mark(holds ? "holds" : "broken");
-    put(this.when, `Last at ${moment(new Date().toISOString()).slice(11)}. ${counted(waiting, "event")} on the way to the broker.`, leftOut?.length > 0 && [" ", h("code", {}, "saga audit"), ` makes the others: ${leftOut.join(", ")}.`]);
-    const details = h("details", { open: !holds }, h("summary", {}, "What was checked"), h("ul", { class: "checks" }, checks.map(check)));
+    putInPlace(this.when, `Last at ${moment(new Date().toISOString()).slice(11)}. ${counted(waiting, "event")} on the way to the broker.`, leftOut?.length > 0 && [" ", h("code", {}, "saga audit"), ` makes the others: ${leftOut.join(", ")}.`]);
+    const details = h("details", { open: !holds }, h("summary", { "data-act": "checked" }, "What was checked"), h("ul", { class: "checks" }, checks.map(check)));
     if (holds && this.checks.querySelector("details")?.open) details.open = true;
-    put(this.checks, details);
+    putInPlace(this.checks, details);
   }
 
   /** A verdict of before must not stand while a service is frozen. */

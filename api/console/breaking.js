@@ -1,5 +1,6 @@
 /** Break it: kill, freeze or cut off a part while sagas are under way. It comes back by itself. */
 
+import { isAway } from "./attention.js";
 import { ask } from "./dialogs.js";
 import { h, put, say } from "./dom.js";
 import { count, counted } from "./format.js";
@@ -67,7 +68,7 @@ export function breaking({ api, notices, store }) {
   const show = () => say(open, count(store.totals?.byStatus?.PENDING_PAYMENT ?? 0));
   const reading = setInterval(() => {
     if (!open.isConnected) return clearInterval(reading);
-    return store.readTotals().then(show, () => {});
+    return isAway() || store.readTotals().then(show, () => {});
   }, 1500);
   show();
   button.addEventListener("click", async () => {

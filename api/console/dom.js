@@ -28,6 +28,7 @@ function add(element, children) {
     if (child === null || child === undefined || child === false) continue;
     element.append(child instanceof Node ? child : String(child));
   }
+  return element;
 }
 
 /** Put these children in place of the ones that are there. */
@@ -37,10 +38,16 @@ export function put(element, ...children) {
   return element;
 }
 
-/** The same, and what had the focus has it again: the one among the new children with the same `data-act`. */
+/**
+ * The same, and what had the focus has it again: the one among the new children with the same `data-act`. Children that
+ * equal those that are there change nothing.
+ */
 export function putInPlace(element, ...children) {
+  const made = add(new DocumentFragment(), children);
+  const there = [...element.childNodes];
+  if (there.length === made.childNodes.length && there.every((node, index) => node.isEqualNode(made.childNodes[index]))) return element;
   const act = element.contains(document.activeElement) ? document.activeElement.dataset.act : null;
-  put(element, ...children);
+  element.replaceChildren(made);
   if (act) element.querySelector(`[data-act="${CSS.escape(act)}"]`)?.focus({ preventScroll: true });
   return element;
 }

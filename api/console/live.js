@@ -1,6 +1,9 @@
 /** Follow the stream of all sagas: read it, take it up again where it was cut, and say which of the two it is. */
 
+import { attend, isAway } from "./attention.js";
+
 const SILENT = 35_000; // milliseconds: the gateway sends a heartbeat every 15 s, so it is frozen or gone
+const LIVED = 5000; // milliseconds, after which a stream that ends in order is one that was long enough, and not a fault
 const PAUSES = [500, 1000, 2000, 4000, 8000];
 
 export class Live extends EventTarget {
@@ -21,6 +24,8 @@ export class Live extends EventTarget {
     addEventListener("offline", () => this.#cut?.abort());
     addEventListener("online", () => this.#woken?.());
     document.addEventListener("visibilitychange", () => document.hidden || this.#woken?.());
+    // A browser has few connections to one host: a tab that nobody sees leaves its own to the others.
+    attend({ leave: () => this.#cut?.abort(), back: () => this.#woken?.() });
   }
 
   start() {
@@ -32,28 +37,39 @@ export class Live extends EventTarget {
   stop() {
     this.#stop?.abort();
     this.#stop = null;
+    this.#woken?.();
     this.#lastId = null;
     this.#tell("off");
   }
 
   async #run(stopped) {
     while (!stopped.aborted) {
-      this.#tell(this.#failures ? "cut" : "connecting", this.why);
+      if (isAway()) {
+        await this.#pause(null);
+        continue;
+      }
+      if (this.state !== "live") this.#tell(this.#failures ? "cut" : "connecting", this.why);
+      const began = performance.now();
+      let ended = false;
       try {
         await this.#read(stopped);
+        ended = true;
         this.why = "the gateway ended the stream";
       } catch (error) {
         this.why = error.why ?? "no connection";
       }
       if (stopped.aborted) return;
+      // The gateway ends each stream after an hour, to be asked again who it is for.
+      if (isAway() || (ended && performance.now() - began > LIVED)) continue;
       this.#tell("cut", this.why);
       await this.#pause(PAUSES[Math.min(this.#failures++, PAUSES.length - 1)]);
     }
   }
 
+  /** Wait so long, or until there is reason to try again; for null, only for that. */
   #pause(milliseconds) {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
+      const timer = milliseconds === null ? null : setTimeout(resolve, milliseconds);
       this.#woken = () => {
         clearTimeout(timer);
         resolve();
@@ -78,7 +94,7 @@ export class Live extends EventTarget {
       if (!answer.ok) throw Object.assign(new Error(), { why: await reason(answer, this.#api) });
       this.#failures = 0;
       this.#tell("live");
-      for await (const frame of frames(answer.body, heard)) this.#hear(frame);
+      for await (const frame of frames(answer.body, heard)) if (!stopped.aborted) this.#hear(frame);
     } finally {
       clearTimeout(alarm);
     }

@@ -1,9 +1,10 @@
 /** The system: how its parts are, what the audit says, and, where it is allowed, break it. */
 
+import { poll } from "./attention.js";
 import { AuditMeter } from "./audit.js";
 import { breakPart, breaking, tellUncuttable, unbreakable } from "./breaking.js";
 import { failed, loading } from "./dialogs.js";
-import { h, put, putInPlace } from "./dom.js";
+import { h, putInPlace } from "./dom.js";
 import { counted } from "./format.js";
 
 const EVERY = 2000; // milliseconds
@@ -37,13 +38,13 @@ class SystemPage {
       h("h1", {}, "System"),
       h("div", { class: "columns" }, h("section", { "aria-labelledby": "parts" }, h("h2", { id: "parts" }, "Parts"), h("div", { class: "parts-grid" }, this.parts, this.breakIt ? breaking(context) : unbreakable())), h("aside", { class: "side", "aria-label": "Audit" }, this.meter.element)),
     );
-    this.clock = setInterval(() => this.#read(), EVERY);
+    this.end = poll(() => this.#read(), EVERY);
     this.#read();
   }
 
   stop() {
     this.stopped = true;
-    clearInterval(this.clock);
+    this.end();
     this.meter.stop();
   }
 
@@ -56,7 +57,7 @@ class SystemPage {
     } catch (error) {
       if (this.stopped) return;
       this.print = null;
-      put(this.parts, failed(error, () => this.#read()));
+      putInPlace(this.parts, failed(error, () => this.#read()));
     } finally {
       this.reading = false;
     }
