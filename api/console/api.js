@@ -69,6 +69,7 @@ export class Api {
 
   async #ask(method, path, body, headers = {}) {
     const content = body === undefined ? {} : { "Content-Type": "application/json" };
+    const { session } = this;
     let answer;
     try {
       answer = await fetch(path, {
@@ -83,7 +84,7 @@ export class Api {
     const text = await answer.text();
     const found = text ? read(text) : null;
     if (answer.ok) return found;
-    if (answer.status === 401 && this.session?.key && path !== "/api/console/session") this.onSignedOut();
+    if (answer.status === 401 && session === this.session && this.signedIn && path !== "/api/console/session") this.onSignedOut();
     throw new Refused(answer.status, explain(answer, found), found);
   }
 }

@@ -1,15 +1,17 @@
 /** All sagas as they move: totals, rates, filters, and the newest of them. */
 
+import { poll } from "./attention.js";
 import { failed } from "./dialogs.js";
-import { coordinatorTag, h, put, say, segments } from "./dom.js";
+import { coordinatorTag, h, put, putInPlace, say, segments } from "./dom.js";
 import { count } from "./format.js";
 import { placeForm } from "./place.js";
 import { Rows } from "./rows.js";
-import { fromOrder } from "./store.js";
+import { fromOrder, newerFirst } from "./store.js";
 import { totalsStrip } from "./totals.js";
 
 const SHOWN = 100; // rows
 const SOON = 300; // milliseconds from a change of the rows to the totals
+const REFRESH = 3000; // milliseconds between readings of what the stream does not tell
 const BUSY = 40; // sagas started a second, from which on rows would only flicker
 const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 const COORDINATORS = [["", "both"], ["choreography", "choreography"], ["orchestration", "orchestration"]];
@@ -28,16 +30,20 @@ class ListPage {
   #busy = null; // what stands in place of the rows while too many sagas move
   #found = { sagas: [], total: null }; // what the gateway finds by the filter, beyond the newest that the page keeps
   #asked = 0;
+  #looking = false;
+  #empty = null; // what stands in place of the rows while there is no saga
+  #refusal = null; // why the newest sagas could not be read
 
   constructor(context) {
     this.context = context;
     this.filter = { coordinator: "", status: "", user: "", ...JSON.parse(sessionStorage.getItem("saga.filter") ?? "{}") };
-    this.note = h("p", { class: "note", role: "status" });
+    this.note = h("p", { class: "note" });
+    this.spoken = h("p", { class: "unseen", role: "status" }); // what a filter finds; not each order that comes
     this.body = h("div", { class: "rows" });
     this.totals = totalsStrip(context.store, (status) => this.#choose({ status }));
     this.filters = this.#filters();
     const aside = h("aside", { class: "side", "aria-label": "Place an order" }, placeForm(context));
-    const section = h("section", { class: "list", "aria-labelledby": "sagas" }, this.filters, this.body, this.note);
+    const section = h("section", { class: "list", "aria-labelledby": "sagas" }, this.filters, this.body, this.note, this.spoken);
     this.element = h("div", { class: "view" }, h("h1", { id: "sagas", class: "unseen" }, "Sagas"), this.totals.element, h("div", { class: "columns" }, section, aside));
     this.#listen();
     this.#choose({});
@@ -49,17 +55,28 @@ class ListPage {
     const later = () => (this.#frame ||= requestAnimationFrame(() => this.#draw()));
     for (const event of ["change", "totals"]) store.addEventListener(event, later, ended);
     store.addEventListener("change", () => this.#tally(), ended);
-    store.addEventListener("refused", (event) => put(this.body, failed(event.detail, () => store.read())), ended);
-    const clocks = [
-      setInterval(() => this.#rows.age(), 1000),
-      setInterval(() => live.state === "live" && store.readTotals().catch(() => {}), 3000),
-    ];
+    store.addEventListener("refused", (event) => this.#tellRefused(event.detail), ended);
+    const clocks = [poll(() => this.#rows.age(), 1000), poll(() => this.#refresh(live), REFRESH)];
     this.stop = () => {
       ended.abort();
-      clocks.forEach((clock) => clearInterval(clock));
+      clocks.forEach((end) => end());
       clearTimeout(this.#tallying);
       cancelAnimationFrame(this.#frame);
     };
+  }
+
+  #refresh(live) {
+    const { store } = this.context;
+    store.catchUp();
+    if (live.state === "live") store.readTotals().catch(() => {});
+    if (!this.#looking) this.#look();
+  }
+
+  #tellRefused(error) {
+    this.#refusal = error;
+    const { store } = this.context;
+    if (store.loaded || store.sagas.size) this.#draw();
+    else putInPlace(this.body, failed(error, () => store.read()));
   }
 
   /** Read the totals soon after the rows have changed, but so that the reading takes a tenth of the time at most. */
@@ -77,7 +94,7 @@ class ListPage {
   #filters() {
     const { coordinator, status, user } = this.filter;
     const customer = h("input", { type: "search", placeholder: "customer’s id", value: user, "aria-label": "Customer" });
-    customer.addEventListener("input", () => this.#choose({ user: customer.value.trim() }));
+    customer.addEventListener("input", () => this.#choose({ user: customer.value.trim().toLowerCase() }));
     return h(
       "div",
       { class: "filters" },
@@ -94,19 +111,26 @@ class ListPage {
     for (const radio of this.filters.querySelectorAll("[name=status]")) radio.checked = radio.value === this.filter.status;
     this.#found = { sagas: [], total: null };
     this.#draw();
-    this.#look();
+    this.#look(Object.keys(change).length > 0);
   }
 
   /** Ask the gateway for orders that match, which may be older than those that the page keeps. */
-  async #look() {
+  async #look(chosen = false) {
     const { status, user } = this.filter;
     const asked = (this.#asked += 1);
-    if (!status && !UUID.test(user)) return;
+    this.#looking = Boolean(status) || UUID.test(user);
+    if (!this.#looking) {
+      if (chosen) say(this.spoken, this.note.textContent);
+      return;
+    }
     const query = new URLSearchParams({ limit: SHOWN, ...(status && { status }), ...(UUID.test(user) && { userId: user }) });
     const found = await this.context.api.get(`/api/orders?${query}`).catch(() => null);
-    if (!found || asked !== this.#asked) return;
+    if (asked !== this.#asked) return;
+    this.#looking = false;
+    if (!found) return;
     this.#found = { sagas: found.data.map((order) => fromOrder(order)), total: found.meta.total };
     this.#draw();
+    if (chosen) say(this.spoken, this.note.textContent);
   }
 
   #matches(saga) {
@@ -125,13 +149,18 @@ class ListPage {
     this.#busy = null;
     const known = newestOf(store.sagas, this.#found.sagas);
     if (!known.length) {
-      if (store.loaded) put(this.body, emptyState(this.context));
+      if (store.loaded) this.#put((this.#empty ??= emptyState(this.context)));
       return say(this.note, store.loaded ? "" : "Reading the newest sagas …");
     }
     const shown = known.filter((saga) => this.#matches(saga)).slice(0, SHOWN);
     this.#rows.show(shown);
-    if (this.body.firstChild !== this.#rows.element) put(this.body, this.#rows.element);
-    return say(this.note, this.#foundNote(shown.length, known.length));
+    this.#put(this.#rows.element);
+    const late = store.behind && this.#refusal ? ` The latest may be missing: ${this.#refusal.message}` : "";
+    return say(this.note, this.#foundNote(shown.length, known.length) + late);
+  }
+
+  #put(element) {
+    if (this.body.firstChild !== element) put(this.body, element);
   }
 
   #drawBusy(store) {
@@ -157,7 +186,7 @@ class ListPage {
 /** All of both, the newest first. */
 function newestOf(sagas, more) {
   const all = [...sagas.values(), ...more.filter((saga) => !sagas.has(saga.orderId))];
-  return all.sort((a, b) => (a.startedAt < b.startedAt ? 1 : a.startedAt > b.startedAt ? -1 : 0));
+  return all.sort(newerFirst);
 }
 
 function emptyState(context) {

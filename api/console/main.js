@@ -37,9 +37,9 @@ function show({ focus = true } = {}) {
   if (!api.signedIn) return;
   context.notices.clear();
   shown?.stop?.();
-  const found = VIEWS.map((view) => ({ view, match: view.pattern.exec(location.hash) })).find(({ match }) => match);
-  const [make, parts] = found ? [found.view.make, found.match.slice(1)] : [nowhere, []];
-  shown = found?.view.operators && !api.operator ? refused() : found?.view.both && !api.both ? single() : make(context, ...parts.map((part) => part && decodeURIComponent(part)));
+  const found = VIEWS.map((view) => ({ view, parts: partsOf(view) })).find(({ parts }) => parts);
+  const [make, parts] = found ? [found.view.make, found.parts] : [nowhere, []];
+  shown = found?.view.operators && !api.operator ? refused() : found?.view.both && !api.both ? single() : make(context, ...parts);
   document.title = `${shown.title} · payment-saga`;
   put(element("main"), shown.element);
   navigation();
@@ -48,6 +48,15 @@ function show({ focus = true } = {}) {
   const heading = element("main").querySelector("h1");
   heading?.setAttribute("tabindex", "-1");
   heading?.focus({ preventScroll: true });
+}
+
+/** What the address says beside the view's name; null if it names another view, or none. */
+function partsOf({ pattern }) {
+  try {
+    return pattern.exec(location.hash)?.slice(1).map((part) => part && decodeURIComponent(part)) ?? null;
+  } catch {
+    return null; // a % that encodes nothing
+  }
 }
 
 function nowhere() {
@@ -96,7 +105,6 @@ live.addEventListener("state", () => {
 
 async function leave() {
   live.stop();
-  store.forgetAll();
   await api.signOut().catch((error) => context.notices.complain(error));
   enter();
 }
@@ -112,6 +120,7 @@ function enter(why = "") {
     return show({ focus: false });
   }
   live.stop();
+  store.forgetAll();
   navigation();
   standing();
   document.title = "Sign in · payment-saga";
@@ -120,9 +129,10 @@ function enter(why = "") {
 }
 
 api.onSignedOut = () => {
-  if (!api.session?.key) return;
-  api.session = { ...api.session, key: null };
-  enter("Your session has ended. Sign in again.");
+  if (!api.signedIn) return;
+  const why = api.session.key ? "Your session has ended. Sign in again." : "This gateway asks for a key now.";
+  api.session = { ...api.session, keysRequired: true, key: null };
+  enter(why);
 };
 
 async function begin() {

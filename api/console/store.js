@@ -3,9 +3,17 @@
 const KEPT = 300; // sagas
 const SECONDS = 60; // of rates
 
+// The place of each status in its lifecycle: of two that are told, the later one stands.
+const PLACES = {
+  order: { PENDING_PAYMENT: 0, PAID: 1, FAILED: 1, CANCELLED: 2 },
+  payment: { PROCESSING: 0, APPROVED: 1, DECLINED: 1, FAILED: 1, CANCELLED: 1, REFUNDED: 2 },
+};
+
 export class Store extends EventTarget {
   #api;
   #reading = null;
+  #again = false; // whether the reading under way may be older than what was asked for since
+  #session = 0; // an answer to a session of before is dropped
 
   constructor(api, live) {
     super();
@@ -13,6 +21,7 @@ export class Store extends EventTarget {
     this.sagas = new Map(); // by order id
     this.totals = null;
     this.loaded = false; // whether the newest orders have been read
+    this.behind = false; // whether they must be read again
     this.rates = []; // of the last minute: {at, started, ended, events}, as counted between two frames
     this.droppedAt = 0; // when a frame last left sagas out
     live.addEventListener("sagas", (event) => this.#take(event.detail));
@@ -20,27 +29,55 @@ export class Store extends EventTarget {
     live.addEventListener("hello", () => this.read());
   }
 
-  /** Read the newest orders, their payments and the totals. One reading at a time. Raises Refused. */
+  /** Read the newest orders, their payments and the totals: one reading at a time, and once more if asked meanwhile. */
   read() {
-    this.#reading ??= this.#readAll().finally(() => (this.#reading = null));
-    return this.#reading.catch((error) => this.dispatchEvent(new CustomEvent("refused", { detail: error })));
+    this.behind = true;
+    if (this.#reading) this.#again = true;
+    else {
+      const reading = this.#readOn(this.#session).finally(() => {
+        if (this.#reading === reading) this.#reading = null;
+      });
+      this.#reading = reading;
+    }
+    return this.#reading;
   }
 
-  async #readAll() {
+  /** Read again if the last reading failed. */
+  catchUp() {
+    if (this.behind && !this.#reading) this.read();
+  }
+
+  async #readOn(session) {
+    do {
+      this.#again = false;
+      try {
+        await this.#readAll(session);
+      } catch (error) {
+        if (session === this.#session) this.dispatchEvent(new CustomEvent("refused", { detail: error }));
+      }
+    } while (this.#again && session === this.#session);
+  }
+
+  async #readAll(session) {
     const [orders, payments] = await Promise.all([
       this.#api.get("/api/orders?limit=100"),
       this.#api.get("/api/payments?limit=100").catch(() => ({ data: [] })),
     ]);
+    if (session !== this.#session) return;
     const statuses = new Map(payments.data.map((payment) => [payment.orderId, payment.status]));
     for (const order of orders.data) this.merge(fromOrder(order, statuses.get(order.id)));
     this.#forget();
     this.loaded = true;
+    this.behind = this.#again;
     this.dispatchEvent(new CustomEvent("change", { detail: null }));
     await this.readTotals().catch(() => {}); // the list stands without them, and they are read again
   }
 
   async readTotals() {
-    this.totals = await this.#api.get("/api/console/totals");
+    const session = this.#session;
+    const totals = await this.#api.get("/api/console/totals");
+    if (session !== this.#session) return;
+    this.totals = totals;
     this.dispatchEvent(new CustomEvent("totals"));
   }
 
@@ -48,10 +85,15 @@ export class Store extends EventTarget {
   merge(saga) {
     const known = this.sagas.get(saga.orderId);
     if (!known) this.sagas.set(saga.orderId, saga);
-    else if (!known.at || !saga.at || saga.at >= known.at) Object.assign(known, present(saga));
+    else Object.assign(known, newsOf(known, present(saga)));
   }
 
+  /** Forget what was told to the session that ends: the next one may see less. */
   forgetAll() {
+    this.#session += 1;
+    this.#reading = null;
+    this.behind = false;
+    this.droppedAt = 0;
     this.sagas.clear();
     this.totals = null;
     this.loaded = false;
@@ -60,7 +102,7 @@ export class Store extends EventTarget {
 
   /** The newest first. */
   newest() {
-    return [...this.sagas.values()].sort((a, b) => (a.startedAt < b.startedAt ? 1 : a.startedAt > b.startedAt ? -1 : 0));
+    return [...this.sagas.values()].sort(newerFirst);
   }
 
   /** Per second, over the last `seconds`. */
@@ -88,6 +130,31 @@ export class Store extends EventTarget {
     if (this.sagas.size <= KEPT) return;
     for (const saga of this.newest().slice(KEPT)) this.sagas.delete(saga.orderId);
   }
+}
+
+/** Compare two sagas: the one that began later comes first, and one whose beginning nobody has told comes last. */
+export function newerFirst(one, other) {
+  const [a, b] = [one.startedAt ?? "", other.startedAt ?? ""];
+  return a < b ? 1 : a > b ? -1 : 0;
+}
+
+/** What is new in what is told of a saga: a status by its place in the lifecycle, its last event by that or by time. */
+function newsOf(known, told) {
+  const steps = [step(PLACES.order, known.status, told.status), step(PLACES.payment, known.paymentStatus, told.paymentStatus)];
+  const older = Boolean(known.at && told.at && told.at < known.at);
+  const advanced = steps.some((each) => each > 0);
+  const news = { ...told };
+  if (steps[0] < 0 || (steps[0] === 0 && older)) delete news.status;
+  if (steps[1] < 0 || (steps[1] === 0 && older)) delete news.paymentStatus;
+  if (older) delete news.at;
+  if (!advanced && (older || steps.some((each) => each < 0))) delete news.lastEvent;
+  return news;
+}
+
+/** How far the told status is after the known one; 0 if it is not told. */
+function step(places, known, told) {
+  if (!told) return 0;
+  return known ? places[told] - places[known] : 1;
 }
 
 function present(saga) {
