@@ -4,16 +4,27 @@ import { coordinatorTag, h, put, say, statusTag } from "./dom.js";
 import { ago, duration, money, shortId } from "./format.js";
 import { underWay } from "./store.js";
 
+const GLOW = 700; // milliseconds for which a row that changed is marked
+const STILL = matchMedia("(prefers-reduced-motion: reduce)");
+const COLUMNS = [
+  ["saga", "Saga"],
+  ["order", "Order"],
+  ["payment", "Payment"],
+  ["amount number", "Amount"],
+  ["event", "Last event"],
+  ["took number", "Took"],
+  ["begun number", "Begun"],
+];
+
 /** The table. `show(sagas)` puts these in this order; `age()` lets the times go on. */
 export class Rows {
   #rows = new Map();
 
   constructor() {
-    const heads = ["Saga", "Order", "Payment", "Amount", "Last event", "Took", "Begun"];
-    const head = (text) => h("th", { scope: "col", role: "columnheader", class: ["Amount", "Took", "Begun"].includes(text) && "number" }, text);
+    const heads = COLUMNS.map(([name, text]) => h("th", { scope: "col", role: "columnheader", class: name }, text));
     // On a narrow screen the rows are laid out as cards, so each element says what it is in the table.
     this.body = h("tbody", { role: "rowgroup" });
-    const top = h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads.map(head)));
+    const top = h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, heads));
     this.element = h("table", { class: "sagas", role: "table" }, h("caption", { class: "unseen" }, "The newest sagas"), top, this.body);
   }
 
@@ -34,6 +45,7 @@ export class Rows {
   }
 
   age() {
+    if (document.hidden) return;
     for (const row of this.#rows.values()) row.age();
   }
 
@@ -45,8 +57,10 @@ export class Rows {
 }
 
 function makeRow(saga) {
-  const cells = ["saga", "order", "payment", "amount number", "event", "took number", "begun number"].map((name) => h("td", { class: name, role: "cell" }));
-  const [name, order, payment, amount, event, took, begun] = cells;
+  const cells = COLUMNS.map(([name]) => h("td", { class: name, role: "cell" }));
+  const [name, order, payment, amount, event, tookCell, begunCell] = cells;
+  // Each in a box whose size does not depend on its text: what ages each second lays out nothing else.
+  const [took, begun] = [tookCell, begunCell].map((cell) => cell.appendChild(h("span", { class: "age" })));
   const element = h("tr", { role: "row", "data-order": saga.orderId }, cells);
   const link = h("a", { href: `#/orders/${saga.orderId}` }, h("code", {}, shortId(saga.orderId)));
   put(name, h("div", {}, coordinatorTag(saga.coordinator ?? "choreography"), link));
@@ -73,8 +87,25 @@ function makeRow(saga) {
   return { element, update, age };
 }
 
+const glowing = new Map(); // rows, and until when
+let fading = null;
+
+/** Mark a row for a moment. One timer ends it for all: an animation would paint each frame. */
 function glow(element) {
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
-  element.getAnimations().forEach((animation) => animation.cancel());
-  element.animate([{ backgroundColor: "var(--glow)" }, { backgroundColor: "transparent" }], { duration: 900, easing: "ease-out" });
+  if (document.hidden || STILL.matches) return;
+  glowing.delete(element);
+  glowing.set(element, performance.now() + GLOW);
+  element.classList.add("glow");
+  fading ??= setTimeout(fade, GLOW);
+}
+
+function fade() {
+  const now = performance.now();
+  for (const [element, until] of glowing) {
+    if (until > now + 1) break;
+    element.classList.remove("glow");
+    glowing.delete(element);
+  }
+  const [next] = glowing.values();
+  fading = next === undefined ? null : setTimeout(fade, next - now);
 }

@@ -25,7 +25,8 @@ export function totalsStrip(store, choose) {
     for (const each of tiles) each.draw(store.totals);
     say(started, rate(store.rate("started")));
     say(ended, rate(store.rate("ended")));
-    line.setAttribute("d", path(store.rates));
+    const drawn = path(store.rates);
+    if (line.getAttribute("d") !== drawn) line.setAttribute("d", drawn);
   }
   return { element, draw, mark: (status) => tiles.forEach((each) => each.mark(status)) };
 }
@@ -47,7 +48,7 @@ function tile(status, text, choose) {
     say(number, count(totals.byStatus[status] ?? 0));
     for (const { coordinator, bar, words } of parts) {
       const found = totals.byCoordinator?.[coordinator]?.[status] ?? 0;
-      bar.style.setProperty("flex-grow", String(found));
+      if (bar.style.flexGrow !== String(found)) bar.style.setProperty("flex-grow", String(found));
       say(words, `${count(found)} ${coordinator}`);
     }
   }
