@@ -53,6 +53,12 @@ export function ago(iso, now = Date.now()) {
   return `${Math.floor(seconds / 86_400)} d`;
 }
 
+/** The same as words that stand alone: `3 s ago`. */
+export function since(iso) {
+  const text = ago(iso);
+  return text === "now" ? "just now" : `${text} ago`;
+}
+
 /** A moment in the reader's own time zone. */
 export function moment(iso) {
   if (!iso) return "–";

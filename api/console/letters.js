@@ -1,8 +1,9 @@
 /** Dead letters: grouped by cause, redriven or discarded, and what became of them. */
 
+import { poll } from "./attention.js";
 import { failed, fillFrom, loading } from "./dialogs.js";
-import { h, put, putInPlace } from "./dom.js";
-import { ago, count, counted, moment, shortId } from "./format.js";
+import { h, put, putInPlace, say } from "./dom.js";
+import { count, counted, moment, shortId, since } from "./format.js";
 import { LetterPage } from "./letter.js";
 import { discardGroup, lettersOf, redriveGroup } from "./letter-groups.js";
 import { History, redrivenBefore } from "./redriven.js";
@@ -36,16 +37,29 @@ class LettersPage {
       this.groups,
       this.became,
     );
-    this.clock = setInterval(() => this.#read(), 3000);
+    this.end = poll(() => this.reading || this.#read(), 3000);
     this.#read();
   }
 
   stop() {
     this.stopped = true;
-    clearInterval(this.clock);
+    this.end();
   }
 
+  /** Read the letters: one reading at a time, and once more if somebody asked meanwhile. */
   async #read() {
+    this.again = true;
+    if (this.reading) return;
+    this.reading = true;
+    while (this.again && !this.stopped) {
+      this.again = false;
+      await this.#readOnce();
+    }
+    this.reading = false;
+  }
+
+  async #readOnce() {
+    for (const words of this.groups.querySelectorAll("[data-since]")) say(words, since(words.dataset.since));
     try {
       const { data } = await this.context.api.get("/api/operator/dead-letters?group=cause");
       const became = await History.look(this.context.api);
@@ -53,9 +67,9 @@ class LettersPage {
       if (this.stopped || print === this.print) return;
       this.print = print;
       putInPlace(this.groups, data.length ? data.map((group) => this.#group(group)) : none());
-      put(this.became, became.length > 0 && becameTable(became));
+      putInPlace(this.became, became.length > 0 && becameTable(became));
     } catch (error) {
-      if (!this.print && !this.stopped) put(this.groups, failed(error, () => this.#read()));
+      if (!this.print && !this.stopped) putInPlace(this.groups, failed(error, () => this.#read()));
     }
   }
 
@@ -84,7 +98,7 @@ class LettersPage {
         {},
         h("h2", {}, group.cause, " ", h("small", {}, group.eventType ?? "unknown type", " in ", h("code", {}, group.queue))),
         h("p", { class: "error" }, group.error),
-        h("p", { class: "hint" }, CAUSES[group.cause], ` The latest was given up ${ago(group.latest)} ago.`, group.redriven > 0 && ` ${count(group.redriven)} of them failed again after a redrive.`),
+        h("p", { class: "hint" }, CAUSES[group.cause], ` The latest was given up `, h("span", { "data-since": group.latest }, since(group.latest)), ".", group.redriven > 0 && ` ${count(group.redriven)} of them failed again after a redrive.`),
         open,
       ),
       h("p", { class: "actions" }, h("button", { class: group.cause === "MALFORMED" ? "quiet" : "primary", "data-act": `redrive ${key}`, on: { click: act(redriveGroup) } }, "Redrive all"), h("button", { class: "quiet dangerous", "data-act": `discard ${key}`, on: { click: act(discardGroup) } }, "Discard all")),

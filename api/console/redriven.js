@@ -1,6 +1,6 @@
 /** Remember what was redriven from this tab, and look up what became of it. */
 
-import { ago, counted } from "./format.js";
+import { counted, since } from "./format.js";
 
 const KEPT = 50;
 const NAME = "saga.redriven";
@@ -31,8 +31,9 @@ export const History = {
     const found = kept();
     if (!found.length) return [];
     const [{ data }] = await Promise.all([api.get("/api/operator/dead-letters?limit=1000"), findAnswers(api, found)]);
-    keep(found);
-    return found.map((each) => ({ ...each, ...outcomeOf(each, data) }));
+    const now = withAnswers(kept(), found); // letters may have been redriven meanwhile
+    keep(now);
+    return now.map((each) => ({ ...each, ...outcomeOf(each, data) }));
   },
 };
 
@@ -47,6 +48,13 @@ async function findAnswers(api, found) {
   );
 }
 
+/** What is kept now, with the answers that were found. */
+function withAnswers(now, found) {
+  const name = ({ letter, at }) => `${letter.id} ${at}`;
+  const answers = new Map(found.map((each) => [name(each), each.answer]));
+  return now.map((each) => ({ ...each, answer: each.answer ?? answers.get(name(each)) }));
+}
+
 function outcomeOf({ letter, at, answer }, letters) {
   if (answer) return { outcome: "done", words: `handled: ${answer}` };
   const same = (other) => other.queue === letter.queue && (letter.eventId ? other.eventId === letter.eventId : other.id === letter.id);
@@ -58,5 +66,5 @@ function outcomeOf({ letter, at, answer }, letters) {
 /** What is known of the redrives that a letter has behind it. */
 export function redrivenBefore({ redriven, redrivenBy, redrivenAt }) {
   const by = redrivenBy ? ` by ${redrivenBy}` : "";
-  return `redriven ${counted(redriven, "time")}, last${by} ${ago(redrivenAt)} ago`;
+  return `redriven ${counted(redriven, "time")}, last${by} ${since(redrivenAt)}`;
 }
