@@ -1,5 +1,6 @@
 /** One saga: how it stands, what it waits for, its sequence diagram, and the same story as a table. */
 
+import { poll } from "./attention.js";
 import { ask, failed, loading } from "./dialogs.js";
 import { coordinatorTag, h, put, putInPlace, say, statusTag } from "./dom.js";
 import { counted, duration, moment, money } from "./format.js";
@@ -39,16 +40,14 @@ class SagaPage {
     context.store.addEventListener("change", this.changed);
     this.resized = new ResizeObserver(() => this.#draw());
     this.resized.observe(this.drawing);
-    this.clock = setInterval(() => this.#age(), 1000);
-    this.slow = setInterval(() => this.found?.over || this.#read(), SLOW);
+    this.clocks = [poll(() => this.#age(), 1000), poll(() => this.found?.over || this.reading || this.#read(), SLOW)];
     this.#read();
   }
 
   stop() {
     this.context.store.removeEventListener("change", this.changed);
     this.resized.disconnect();
-    clearInterval(this.clock);
-    clearInterval(this.slow);
+    this.clocks.forEach((end) => end());
     clearTimeout(this.timer);
     this.stopped = true;
   }
@@ -58,7 +57,19 @@ class SagaPage {
     this.timer = setTimeout(() => this.#read(), AGAIN);
   }
 
+  /** Read what is known now: one reading at a time, so that no answer overtakes a newer one. */
   async #read() {
+    this.again = true;
+    if (this.reading) return;
+    this.reading = true;
+    while (this.again && !this.stopped) {
+      this.again = false;
+      await this.#readOnce();
+    }
+    this.reading = false;
+  }
+
+  async #readOnce() {
     const { api } = this.context;
     try {
       const found = await readSaga(api, this.orderId);
@@ -70,7 +81,7 @@ class SagaPage {
       this.#show();
     } catch (error) {
       if (this.stopped || this.found) return;
-      put(this.drawing, error.status === 404 ? unknown(this.orderId) : failed(error, () => this.#read()));
+      putInPlace(this.drawing, error.status === 404 ? unknown(this.orderId) : failed(error, () => this.#read()));
     }
   }
 
@@ -78,13 +89,14 @@ class SagaPage {
     const { found, story } = this;
     if (!this.table.isConnected) this.element.append(...this.told);
     putInPlace(this.head, facts(found, this.letters), this.#actions());
-    say(this.spoken, `The order is ${found.order?.status ?? "accepted"}, its payment ${found.payment?.status ?? "not begun"}.`);
+    const status = (part, otherwise) => found[part]?.status ?? (isSilent(found, part) ? "unknown" : otherwise);
+    say(this.spoken, `The order is ${status("order", "accepted")}, its payment ${status("payment", "not begun")}.`);
     this.#draw();
     put(this.table, table(story, `Order ${this.orderId}, driven by ${coordinatorOf(found)}`));
   }
 
   #age() {
-    const since = this.found && !this.found.over && this.head.querySelector("[data-since]");
+    const since = !document.hidden && this.found && !this.found.over && this.head.querySelector("[data-since]");
     if (since) say(since, duration(Math.max(0, Date.now() - Date.parse(since.dataset.since))));
   }
 
@@ -132,6 +144,17 @@ function unknown(orderId) {
   return h("div", { class: "problem", role: "alert" }, h("p", {}, `There is no order ${orderId}, or it is another customer’s.`), h("a", { class: "button quiet", href: "#/" }, "All sagas"));
 }
 
+function isSilent({ away }, part) {
+  return Boolean(away?.includes(part));
+}
+
+/** The status of the order or of the payment; while its service does not answer, that nobody knows. */
+export function standingOf(found, part) {
+  if (found[part]) return statusTag(found[part].status);
+  if (isSilent(found, part)) return h("small", { class: "nobody" }, `unknown: the ${part} service does not answer`);
+  return statusTag(part === "order" ? "PENDING_PAYMENT" : null);
+}
+
 /** A saga, and whether it is over. */
 export async function readSaga(api, orderId) {
   const found = await api.get(`/api/console/sagas/${orderId}`);
@@ -156,17 +179,18 @@ function facts(found, letters) {
   const { order, payment, events, cost, waitsFor } = found;
   const fact = (name, ...value) => h("div", {}, h("dt", {}, name), h("dd", {}, value));
   const began = events[0]?.at ?? order?.createdAt;
+  const unknownNow = (isSilent(found, "order") && !order) || (isSilent(found, "payment") && !payment); // whether it still runs
   return [
     h(
       "dl",
       { class: "card" },
       fact("Coordinator", coordinatorTag(coordinatorOf(found))),
-      fact("Order", statusTag(order?.status ?? "PENDING_PAYMENT"), order?.cancelReason && h("small", {}, order.cancelReason)),
-      fact("Payment", statusTag(payment?.status), payment?.reason && h("small", {}, payment.reason)),
+      fact("Order", standingOf(found, "order"), order?.cancelReason && h("small", {}, order.cancelReason)),
+      fact("Payment", standingOf(found, "payment"), payment?.reason && h("small", {}, payment.reason)),
       order && fact("Amount", money(order.total, order.currency)),
       began && fact("Begun", moment(began)),
       found.over && cost && fact("Took", duration(cost.durationMs)),
-      !found.over && began && fact("So far", h("span", { "data-since": began }, duration(Math.max(0, Date.now() - Date.parse(began))))),
+      !found.over && !unknownNow && began && fact("So far", h("span", { "data-since": began }, duration(Math.max(0, Date.now() - Date.parse(began))))),
       order && fact("Customer", h("code", { title: order.userId }, order.userId.slice(0, 8), "…")),
     ),
     waitsFor && h("p", { class: "waits", role: "status" }, h("strong", {}, "It waits for "), waitsFor, "."),

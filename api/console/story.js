@@ -32,8 +32,9 @@ export function tell(saga, letters = []) {
   return { orchestrated, lanes, steps: teller.steps };
 }
 
-export function coordinatorOf(saga) {
-  return saga.order?.coordinator ?? saga.coordinator ?? "choreography";
+/** Which coordinator drives a saga: as its order says; while nobody answers for the order, as its workflow's type says. */
+export function coordinatorOf({ order, coordinator, workflow }) {
+  return order?.coordinator ?? coordinator ?? (workflow?.type === "OrderSaga" ? "orchestration" : "choreography");
 }
 
 /** The story with client and gateway as one lane, and who only listens left out: for two stories side by side. */

@@ -70,7 +70,7 @@ async def test_everything_that_is_known_of_a_saga_is_told(client: httpx.AsyncCli
         ("OrderCreated", "order", True, None),  # a service of the version before tells no attempts
         ("PaymentApproved", "payment", False, 3),
     ]
-    assert told["waitsFor"] == "the payment, until noon"
+    assert (told["waitsFor"], told["away"]) == ("the payment, until noon", [])
     assert told["workflow"] == {
         "id": f"order-{ORDER}",
         "runId": "r",
@@ -119,6 +119,10 @@ async def test_without_the_payment_service_the_others_tell_the_rest(
     assert (told["order"]["status"], told["payment"], told["cost"]["transactions"]) == ("PENDING_PAYMENT", None, None)
     assert [(each["eventType"], each["published"]) for each in told["events"]] == [("OrderCreated", None)]
     assert told["cost"]["rows"] == {"orders": 2, "payments": None}
+    assert (told["away"], told["waitsFor"]) == (["payment"], "the payment, until noon")
+    around.timelines.known.clear()
+    told = (await client.get(SAGA)).json()
+    assert (told["away"], told["waitsFor"]) == (["payment"], None), "nobody knows whether it has taken up the order"
 
 
 async def test_without_the_order_service_the_others_tell_the_rest(
@@ -127,7 +131,7 @@ async def test_without_the_order_service_the_others_tell_the_rest(
     around.orders.away = True
     told = (await client.get(SAGA)).json()
     assert (told["order"], told["payment"]["status"], told["events"]) == (None, "PROCESSING", [])
-    assert told["waitsFor"] == "the payment, until noon"
+    assert (told["away"], told["waitsFor"]) == (["order"], "the payment, until noon")
 
 
 async def test_an_unknown_order_is_a_404(client: httpx.AsyncClient) -> None:

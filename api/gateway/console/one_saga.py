@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, assert_never
 from uuid import UUID
 
@@ -32,7 +32,10 @@ class _Costs(msgspec.Struct):
 
 
 class OneSaga:
-    """Asks the services and Temporal at once. What one of them does not answer is null, and the rest is told."""
+    """Asks the services and Temporal at once. What one of them does not answer is null, and the rest is told.
+
+    `away` names the services that did not answer: "order", "payment".
+    """
 
     def __init__(
         self,
@@ -52,11 +55,12 @@ class OneSaga:
     async def read(self, order_id: UUID, correlation_id: str) -> dict[str, Any]:
         """The saga in wire form. An order that was accepted a moment ago is waited for. Raises Problem if unknown."""
         order = await self._order(order_id, correlation_id)
+        away: set[str] = set()
         payment, (timeline, workflow), order_costs, payment_costs = await asyncio.gather(
-            self._ask(self._queries.payments, f"/payments/order/{order_id}", correlation_id),
+            self._ask("payment", f"/payments/order/{order_id}", correlation_id, away),
             self._story(order_id, correlation_id),
-            self._costs(self._queries.orders, f"/orders/{order_id}/costs", correlation_id),
-            self._costs(self._queries.payments, f"/payments/order/{order_id}/costs", correlation_id),
+            self._costs("order", f"/orders/{order_id}/costs", correlation_id, away),
+            self._costs("payment", f"/payments/order/{order_id}/costs", correlation_id, away),
         )
         costs = (order_costs, payment_costs)
         unpublished = {str(event_id) for each in costs if each for event_id in each.unpublished}
@@ -65,7 +69,8 @@ class OneSaga:
             "order": order,
             "payment": payment,
             "events": [_event(entry, unpublished, attempts, known=all(costs)) for entry in timeline.get("entries", ())],
-            "waitsFor": _waits_for(order, payment, payment_costs, workflow),
+            "waitsFor": _waits_for(order, payment, payment_costs, workflow, away),
+            "away": sorted(away),
             "workflow": self._as_json(workflow) if workflow else None,
             "cost": {
                 "durationMs": max((entry["elapsedMs"] for entry in timeline.get("entries", ())), default=None),
@@ -100,15 +105,17 @@ class OneSaga:
             return {}
         return found
 
-    async def _ask(self, service: ReadApi, path: str, correlation_id: str) -> dict[str, Any] | None:
+    async def _ask(self, service: str, path: str, correlation_id: str, away: set[str]) -> dict[str, Any] | None:
+        asked: ReadApi = self._queries.orders if service == "order" else self._queries.payments
         try:
-            body = await self._queries.ask(service, path, correlation_id, lane=Lane.FOLLOW)
+            body = await self._queries.ask(asked, path, correlation_id, lane=Lane.FOLLOW)
         except Problem:
+            away.add(service)
             return None
         return msgspec.json.decode(body) if body is not None else None
 
-    async def _costs(self, service: ReadApi, path: str, correlation_id: str) -> _Costs | None:
-        found = await self._ask(service, path, correlation_id)
+    async def _costs(self, service: str, path: str, correlation_id: str, away: set[str]) -> _Costs | None:
+        found = await self._ask(service, path, correlation_id, away)
         return msgspec.convert(found, _Costs) if found is not None else None
 
     async def _workflow(self, order_id: UUID) -> WorkflowFacts | None:
@@ -177,9 +184,13 @@ def _waits_for(
     payment: Mapping[str, Any] | None,
     costs: _Costs | None,
     workflow: WorkflowFacts | None,
+    away: Collection[str],
 ) -> str | None:
-    """The workflow says until when it waits, too, so its word counts while the saga is not over."""
-    if order is None:
+    """The workflow says until when it waits, too, so its word counts while the saga is not over.
+
+    Nothing is derived from a service that did not answer: then the workflow's word alone counts.
+    """
+    if order is None or "payment" in away:
         return workflow.waiting_for if workflow else None
     status = PaymentStatus(payment["status"]) if payment else None
     derived = waits_for(OrderStatus(order["status"]), status, costs.due if costs else None)
