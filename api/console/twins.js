@@ -1,26 +1,26 @@
 /** One order through both coordinators at once: two lanes as the events come, then what is equal and what it cost. */
 
-import { failed } from "./dialogs.js";
-import { coordinatorTag, h, put, say, statusTag } from "./dom.js";
-import { counted, duration, money } from "./format.js";
+import { poll } from "./attention.js";
+import { failed, loading } from "./dialogs.js";
+import { h, put, putInPlace, say } from "./dom.js";
+import { counted, duration } from "./format.js";
 import { align } from "./layout.js";
-import { customer, orderFields } from "./place.js";
+import { Attempt, METHODS, orderFields, place } from "./place.js";
 import { equalFacts, prices } from "./prices.js";
 import { readSaga } from "./saga.js";
 import { draw, legend } from "./sequence.js";
 import { shorten, tell } from "./story.js";
+import { COORDINATORS, lane, middle, unknown, waiting } from "./twin-lanes.js";
 
-const COORDINATORS = ["choreography", "orchestration"];
 const SIDE_BY_SIDE = 1120; // pixels, from which on there is room for the facts between both lanes
 const MIDDLE = 160;
-const OFTEN = 250; // milliseconds between readings while a twin is under way
+const OFTEN = 250; // milliseconds between readings while a twin moves …
+const SLOW = 3000; // … and at most, while neither does
+const GROWTH = 1.3; // from one pause to the next
+const FRESH = 10_000; // milliseconds for which an order that this page has placed need not be known yet
 const PRICED = 30_000; // milliseconds for which an ended saga's workflow is asked for until it has closed, too
 const LISTENERS =
   "A mirror in Temporal follows the choreographed saga for its timers, so that saga has workflow events, too. The orchestrated saga’s events are published as well, for services that listen; none of its own steps waits for them.";
-const ABOUT = {
-  choreography: "Nobody is in charge. Services react to each other’s events, over RabbitMQ.",
-  orchestration: "The workflow in Temporal is in charge. It has the services run one step after the other.",
-};
 
 export function twins(context, one, other) {
   const page = new Twins(context, one && other ? [one, other] : null);
@@ -46,7 +46,8 @@ class Twins {
     );
     this.resized = new ResizeObserver(() => this.#draw());
     this.resized.observe(this.stage);
-    this.changed = (event) => (event.detail === null || this.ids?.some((id) => event.detail.includes(id))) && this.#read();
+    this.attempts = COORDINATORS.map(() => new Attempt());
+    this.changed = (event) => (event.detail === null || this.ids?.some((id) => event.detail.includes(id))) && this.#readAnew();
     context.store.addEventListener("change", this.changed);
     if (ids) this.#follow();
     else put(this.stage, waiting());
@@ -54,13 +55,14 @@ class Twins {
 
   stop() {
     this.stopped = true;
-    clearInterval(this.clock);
+    this.#rest();
     this.resized.disconnect();
     this.context.store.removeEventListener("change", this.changed);
   }
 
   #form() {
-    const fields = orderFields("twin");
+    // No coin: it would be tossed for each, and the twins would differ by it.
+    const fields = orderFields("twin", METHODS.filter(([method]) => method));
     const cancel = h("input", { type: "checkbox", id: "twin-cancel" });
     const button = h("button", { class: "primary" }, "Run both");
     const form = h(
@@ -83,13 +85,15 @@ class Twins {
 
   async #place(order, cancel) {
     const { api, notices } = this.context;
-    // Each body is made before either is sent, so that neither has a start.
-    const bodies = COORDINATORS.map((coordinator) => ({ userId: customer(api), ...order, coordinator }));
-    const posts = bodies.map((body) => api.post("/api/orders", body, { "Idempotency-Key": crypto.randomUUID() }));
-    const placed = await Promise.allSettled(posts);
+    // Each key is made before either order is sent, so that neither has a start.
+    const keys = this.attempts.map((attempt, index) => attempt.keyOf({ ...order, coordinator: COORDINATORS[index] }));
+    const placed = await Promise.allSettled(COORDINATORS.map((coordinator, index) => place(api, order, coordinator, keys[index])));
+    const alone = placed.some((each) => each.status === "fulfilled");
+    this.attempts.forEach((attempt, index) => attempt.end(alone ? null : placed[index].reason));
+    if (this.stopped) return undefined;
     const refused = placed.find((each) => each.status === "rejected");
     if (refused) return tellAlone(notices, placed, refused.reason);
-    Object.assign(this, { ids: placed.map((each) => each.value.orderId), cancel, cancelled: false });
+    Object.assign(this, { ids: placed.map((each) => each.value), cancel, cancelled: false, placedAt: Date.now() });
     history.replaceState(null, "", `#/twins/${this.ids.join("/")}`);
     return this.#follow();
   }
@@ -97,15 +101,31 @@ class Twins {
   #follow() {
     Object.assign(this, { found: [null, null], seen: [0, 0], print: null, compared: null, endedAt: null, began: Date.now() });
     put(this.outcome);
+    this.stage.classList.remove("beside");
+    put(this.stage, loading("both sagas"));
     put(this.notes, legend({ listeners: false }), h("p", { class: "hint" }, LISTENERS));
-    clearInterval(this.clock);
-    this.clock = setInterval(() => this.#tick(), OFTEN);
+    this.#readAnew();
+  }
+
+  #readAnew() {
+    if (!this.ids) return;
+    this.pace = OFTEN;
+    this.#run();
     this.#read();
   }
 
+  #run() {
+    if (!this.stopped) this.end ??= poll(() => this.#tick(), OFTEN);
+  }
+
+  #rest() {
+    this.end?.();
+    this.end = null;
+  }
+
   #tick() {
-    this.stage.querySelectorAll(".clock").forEach((clock, index) => say(clock, this.#took(this.found[index])));
-    this.#read();
+    if (!document.hidden) this.stage.querySelectorAll(".clock").forEach((clock, index) => say(clock, this.#took(this.found[index])));
+    if (!this.reading && Date.now() >= this.due) this.#read();
   }
 
   /** How long a saga took; while it is under way, how long it has run by this page's clock. */
@@ -114,21 +134,50 @@ class Twins {
     return duration(Math.max(0, Date.now() - (events[0] ? Date.parse(events[0].at) : this.began)));
   }
 
+  /** Read both: one reading at a time, and once more if something was told meanwhile. */
   async #read() {
-    if (this.reading || !this.ids || this.#complete()) return;
+    this.again = true;
+    if (this.reading) return;
     this.reading = true;
+    while (this.again && !this.stopped) {
+      this.again = false;
+      await this.#readOnce();
+    }
+    this.reading = false;
+  }
+
+  async #readOnce() {
     const { ids } = this;
+    const read = (id) => readSaga(this.context.api, id).catch((error) => this.#notYet(error));
     try {
-      const found = await Promise.all(ids.map((id) => readSaga(this.context.api, id).catch(notYet)));
+      const found = await Promise.all(ids.map(async (id, index) => ({ coordinator: COORDINATORS[index], ...(await read(id)) })));
       if (this.stopped || ids !== this.ids) return;
+      const moved = JSON.stringify(found) !== JSON.stringify(this.found);
+      this.pace = moved ? OFTEN : Math.min(SLOW, this.pace * GROWTH);
       this.found = found;
       await this.#cancelPaid();
-      this.#show();
+      if (!this.stopped && ids === this.ids) this.#show();
     } catch (error) {
-      if (!this.found[0]) put(this.stage, failed(error, () => this.#follow()));
+      if (this.stopped || ids !== this.ids) return;
+      this.pace = Math.min(SLOW, this.pace * GROWTH);
+      if (error.status === 404) this.#tellUnknown();
+      else if (!this.found[0]) putInPlace(this.stage, failed(error, () => this.#follow()));
     } finally {
-      this.reading = false;
+      this.due = Date.now() + this.pace;
     }
+  }
+
+  /** What stands for an order that was placed a moment ago, and that no service has stored yet. */
+  #notYet(error) {
+    if (error.status !== 404 || !(Date.now() < this.placedAt + FRESH)) throw error;
+    return { order: null, payment: null, events: [], waitsFor: null, workflow: null, cost: null, over: false };
+  }
+
+  #tellUnknown() {
+    this.#rest();
+    Object.assign(this, { found: [null, null], print: null });
+    this.stage.classList.remove("beside");
+    putInPlace(this.stage, unknown());
   }
 
   async #cancelPaid() {
@@ -146,13 +195,18 @@ class Twins {
 
   #over() {
     if (!this.found.every((each) => each?.over)) return false;
-    // A cancellation that was accepted is not yet a cancelled order.
-    return !this.cancel || this.found.every((each) => each.order.status !== "PAID");
+    if (!this.cancel) return true;
+    const paid = this.found.filter((each) => each.order.status === "PAID").length;
+    // A cancellation that was accepted is not yet a cancelled order. A pair that did not end PAID is not cancelled.
+    return paid === 0 || (!this.cancelled && paid < this.found.length);
   }
 
   /** Whether nothing more is to be read: workflows close, and are counted, a moment after their sagas are over. */
   #complete() {
-    if (!this.#over()) return false;
+    if (!this.#over()) {
+      this.endedAt = null;
+      return false;
+    }
     this.endedAt ??= Date.now();
     const told = this.found.every(({ cost }) => cost?.historyEvents !== null);
     return told || Date.now() > this.endedAt + PRICED;
@@ -160,13 +214,18 @@ class Twins {
 
   #show() {
     this.#draw();
-    if (!this.#over()) return say(this.spoken, "Both sagas are under way.");
-    if (this.#complete()) clearInterval(this.clock);
+    if (this.#complete()) this.#rest();
+    else this.#run();
+    if (!this.#over()) {
+      this.compared = null;
+      put(this.outcome);
+      return say(this.spoken, "Both sagas are under way.");
+    }
     say(this.spoken, "Both sagas are over. Below is what is equal, and what each cost.");
     const print = JSON.stringify(this.found);
     if (print === this.compared) return undefined;
     this.compared = print;
-    return put(this.outcome, equalFacts(this.found), prices(this.found));
+    return putInPlace(this.outcome, equalFacts(this.found), prices(this.found));
   }
 
   #draw() {
@@ -183,7 +242,7 @@ class Twins {
     this.seen = stories.map((story) => story.steps.length);
     const lanes = drawn.map(({ svg }, index) => lane(COORDINATORS[index], this.found[index], this.ids[index], svg, this.#took(this.found[index])));
     this.stage.classList.toggle("beside", beside);
-    put(this.stage, lanes[0], beside && middle(drawn.map(({ plan }) => plan)), lanes[1]);
+    putInPlace(this.stage, lanes[0], beside && middle(drawn.map(({ plan }) => plan)), lanes[1]);
   }
 }
 
@@ -192,50 +251,10 @@ function tellAlone(notices, placed, error) {
   notices.complain(error);
   const index = placed.findIndex((each) => each.status === "fulfilled");
   if (index < 0) return;
-  const link = { href: `#/orders/${placed[index].value.orderId}`, text: "Watch it" };
+  const link = { href: `#/orders/${placed[index].value}`, text: "Watch it" };
   notices.tell(`The order by ${COORDINATORS[index]} was accepted all the same, and goes on alone.`, { link });
-}
-
-function notYet(error) {
-  if (error.status === 404) return { order: null, payment: null, events: [], waitsFor: null, workflow: null, cost: null, over: false };
-  throw error;
 }
 
 function titleOf(story) {
   return `${story.orchestrated ? "Orchestration" : "Choreography"}: ${counted(story.steps.length, "step")}. The order's own page has them as a table.`;
-}
-
-function lane(coordinator, found, orderId, svg, took) {
-  return h(
-    "section",
-    { class: `lane ${coordinator}`, "aria-label": coordinator },
-    h("h2", {}, coordinatorTag(coordinator), h("span", { class: "clock" }, took)),
-    h("p", {}, ABOUT[coordinator]),
-    h("p", { class: "line" }, "order ", statusTag(found.order?.status ?? "PENDING_PAYMENT"), found.payment && [" payment ", statusTag(found.payment.status)], " ", found.waitsFor && h("span", {}, `waits for ${found.waitsFor}`), " ", h("a", { href: `#/orders/${orderId}` }, "its own page")),
-    h("div", { class: "drawing", tabindex: "0", role: "region", "aria-label": `Sequence diagram of ${coordinator}` }, svg),
-  );
-}
-
-/** The events that both have logged, each on the line where both commit it. */
-function middle(plans) {
-  const commits = plans.map((plan) => new Map(plan.rows.filter((row) => row.key).map((row) => [row.key, row])));
-  const list = h("ol", { class: "equal", "aria-label": "Events that both have logged" });
-  for (const [key, row] of commits[0]) {
-    const twin = commits[1].get(key);
-    if (!twin || Math.abs(twin.y - row.y) > 1) continue;
-    const item = h("li", {}, h("span", { class: "is" }, "="), " ", key);
-    item.style.setProperty("top", `${row.y - 12}px`);
-    list.append(item);
-  }
-  return h("div", { class: "middle" }, h("h2", {}, "the same facts"), list);
-}
-
-function waiting() {
-  return h(
-    "div",
-    { class: "empty" },
-    h("h2", {}, "Two ways to the same facts"),
-    COORDINATORS.map((coordinator) => h("p", {}, coordinatorTag(coordinator), " ", ABOUT[coordinator])),
-    h("p", { class: "hint" }, `Press “Run both”. Two orders of ${money(999)} begin at the same moment, and each step is drawn as it is committed.`),
-  );
 }
