@@ -194,7 +194,8 @@ class Twins {
   }
 
   #over() {
-    if (!this.found.every((each) => each?.over)) return false;
+    // Without the order, whose service may not answer just now, there is nothing to compare.
+    if (!this.found.every((each) => each?.over && each.order)) return false;
     if (!this.cancel) return true;
     const paid = this.found.filter((each) => each.order.status === "PAID").length;
     // A cancellation that was accepted is not yet a cancelled order. A pair that did not end PAID is not cancelled.
