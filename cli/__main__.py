@@ -10,7 +10,9 @@ if _AT_FIRST is signal.default_int_handler:  # a script's background job ignores
 def main() -> None:
     """Load the command line and run it."""
     from cli import app
+    from cli.interrupts import lose_none
 
+    lose_none()
     signal.signal(signal.SIGINT, _AT_FIRST)
     app.main()
 

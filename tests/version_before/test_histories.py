@@ -14,7 +14,7 @@ from workflows.naming import MIRROR_TASK_QUEUE, SAGA_TASK_QUEUE
 
 # Run with the modules of the version before: replay the histories of these paths, and tell which fail.
 REPLAY: Final = """
-import asyncio, json
+import asyncio, json, os
 from pathlib import Path
 from tests.replay.histories import history_of, replayer
 
@@ -25,7 +25,8 @@ async def main():
             await replayer().replay_workflow(history_of(Path(path).read_text()))
         except Exception:
             failed.append(path)
-    print("FAILED", json.dumps(failed))
+    print("FAILED", json.dumps(failed), flush=True)
+    os._exit(0)  # the SDK's threads still run, and may meet the end of the interpreter
 
 asyncio.run(main())
 """
