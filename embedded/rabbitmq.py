@@ -60,6 +60,8 @@ def program(
     `password` is the password of the administrator among the users, `saga`.
     """
     folder = data / "rabbitmq"
+    if not str(folder).isascii():
+        raise StackError(f"RabbitMQ cannot work on {data}, whose path is not ASCII: choose another folder with --data")
     script = _installed(env)
     found = version_of(script)
     if found is not None and found < _OLDEST:
@@ -83,7 +85,7 @@ def program(
         _write(folder / "home" / ".erlang.cookie", cookie, mode=0o400)
         _write(folder / "enabled_plugins", PLUGINS)
         _write(folder / "definitions.json", json.dumps(definitions))
-        defined = json.dumps(str(folder / "definitions.json"), ensure_ascii=False)[1:-1]  # Erlang knows no \u
+        defined = json.dumps(str(folder / "definitions.json"))[1:-1]
         settings = CONFIGURATION.format(
             loopback=LOOPBACK, amqp=amqp, behind=behind, ui=ui, user=USER, definitions=defined
         )
