@@ -60,15 +60,8 @@ def program(
     `password` is the password of the administrator among the users, `saga`.
     """
     folder = data / "rabbitmq"
-    if not str(folder).isascii():
-        raise StackError(f"RabbitMQ cannot work on {data}, whose path is not ASCII: choose another folder with --data")
     script = _installed(env)
-    found = version_of(script)
-    if found is not None and found < _OLDEST:
-        raise StackError(
-            f"RabbitMQ {found[0]}.{found[1]} is too old, {_OLDEST[0]}.{_OLDEST[1]} or newer is needed: "
-            "see https://www.rabbitmq.com/docs/download"
-        )
+    found = _usable(script, data)
     refuse_rabbitmq_of_another_line(folder / "mnesia" / f"{NODE}-feature_flags", found)
     own = {**env, **_environment(folder, distribution=distribution)}
     store = BrokerStore(
@@ -108,6 +101,19 @@ def program(
         stop_within=2.0,
         death_signal=Signals.SIGKILL,
     )
+
+
+def _usable(script: str, data: Path) -> tuple[int, int] | None:
+    """The version, if it is known. Raises StackError if RabbitMQ would fail on this data, or is too old."""
+    if not str(data).isascii():
+        raise StackError(f"RabbitMQ cannot work on {data}, whose path is not ASCII: choose another folder with --data")
+    found = version_of(script)
+    if found is not None and found < _OLDEST:
+        raise StackError(
+            f"RabbitMQ {found[0]}.{found[1]} is too old, {_OLDEST[0]}.{_OLDEST[1]} or newer is needed: "
+            "see https://www.rabbitmq.com/docs/download"
+        )
+    return found
 
 
 def _installed(env: Mapping[str, str]) -> str:

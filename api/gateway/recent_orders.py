@@ -35,7 +35,7 @@ class RecentOrders:
         self._placed_by: dict[UUID, UUID] = {}  # users by the orders that this gateway has accepted; the latest last
         self._waiting: Counter[bool] = Counter()  # by whether the order is known to be accepted
 
-    def is_new(self, order_id: UUID, *, seconds: float) -> bool:
+    def _is_new(self, order_id: UUID, *, seconds: float) -> bool:
         """Whether the order, if it was accepted at all, was accepted less than `seconds` ago."""
         accepted = self._accepted_again.get(order_id) or minted_at(order_id)
         return accepted is not None and -_CLOCK_SKEW <= self._clock() - accepted < timedelta(seconds=seconds)
@@ -47,7 +47,7 @@ class RecentOrders:
     def is_accepted(self, order_id: UUID) -> bool:
         """Whether the order is known to be accepted, so recently that it may not be stored yet."""
         known = order_id in self._accepted_again or self._ids.sealed(order_id)
-        return known and self.is_new(order_id, seconds=self._limits.unstored)
+        return known and self._is_new(order_id, seconds=self._limits.unstored)
 
     def note_accepted(self, order_id: UUID) -> None:
         """Remember an order that is accepted now under an older id, which an Idempotency-Key has kept."""
@@ -79,7 +79,7 @@ class RecentOrders:
             patience, places = self._limits.patience, self._limits.waits
         else:
             patience, places = self._limits.grace, self._limits.waits_for_strangers
-        if not accepted and not self.is_new(order_id, seconds=self._limits.moment):
+        if not accepted and not self._is_new(order_id, seconds=self._limits.moment):
             return None
         if self._waiting[accepted] >= places:
             return None

@@ -163,12 +163,18 @@ def test_while_somebody_looks_the_others_wait_and_find_every_letter(world: World
     async def look_and_discard() -> int:
         letters = DeadLetters(world.amqp_url)
         wanted = [letter.id for letter in await letters.all()][:10]
-        looks = [asyncio.create_task(letters.all()) for _ in range(3)]
-        discarded = 0
+
+        async def look_on() -> None:
+            while len(discarded) < len(wanted):
+                await letters.all()
+
+        discarded: list[int] = []
+        looks = [asyncio.create_task(look_on()) for _ in range(3)]
+        await letters.all()  # by the end of this one the others look
         for each in wanted:
-            discarded += len(await letters.discard(partial(_is, each)))
+            discarded.append(len(await letters.discard(partial(_is, each))))
         await asyncio.gather(*looks)
-        return discarded
+        return sum(discarded)
 
     assert asyncio.run(look_and_discard()) == 10
     assert len(world.dead_letters()) == 90
