@@ -16,6 +16,15 @@ Item = TypeVar("Item")
 _ENDS: Final = frozenset(
     {EventType.ORDER_PAID, EventType.ORDER_CANCELLED, EventType.ORDER_FAILED, EventType.PAYMENT_REFUNDED}
 )
+# The whole stories of most sagas: these types alone tell that the saga is over. To read the events takes far longer.
+_PLAIN: Final = frozenset(
+    frozenset({EventType.ORDER_CREATED, *end})
+    for end in (
+        (EventType.PAYMENT_APPROVED, EventType.ORDER_PAID),
+        (EventType.PAYMENT_DECLINED, EventType.ORDER_CANCELLED),
+        (EventType.PAYMENT_FAILED, EventType.ORDER_FAILED),
+    )
+)
 _REMEMBERED: Final = 10_000  # sagas without a mirror, whose events may come once more
 
 
@@ -57,10 +66,8 @@ class Patience(Generic[Item]):
     def over(self, order_id: str) -> Sequence[Item]:
         """All held items of this saga, if it is over and its mirror would close at once. It then gets no mirror."""
         events = [self._event_of(item) for item in self._held.of(order_id)]
-        if not any(event["eventType"] in _ENDS for event in events):
-            return ()
-        record = MirrorRecord(events, order_id=order_id)
-        if record.unknown or watch_of(record, cancel_asked=False, alarmed=False, quiet=False) is not None:
+        types = {event["eventType"] for event in events}
+        if _ENDS.isdisjoint(types) or (types not in _PLAIN and _has_more_to_come(events, order_id)):
             return ()
         self._left_out[order_id] = {str(event["eventId"]) for event in events}
         if len(self._left_out) > _REMEMBERED:
@@ -73,3 +80,9 @@ class Patience(Generic[Item]):
             yield order_id, self._held.take(order_id)
         while (first := self._held.first) is not None and (first[1] <= now or len(self._held) > self._most):
             yield first[0], self._held.take(first[0])
+
+
+def _has_more_to_come(events: Sequence[dict[str, Any]], order_id: str) -> bool:
+    """Whether a mirror of these events would stay open."""
+    record = MirrorRecord(events, order_id=order_id)
+    return bool(record.unknown) or watch_of(record, cancel_asked=False, alarmed=False, quiet=False) is not None

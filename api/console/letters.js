@@ -6,6 +6,7 @@ import { h, put, putInPlace, say } from "./dom.js";
 import { count, counted, moment, shortId, since } from "./format.js";
 import { LetterPage } from "./letter.js";
 import { discardGroup, lettersOf, redriveGroup } from "./letter-groups.js";
+import { Reading } from "./reading.js";
 import { History, redrivenBefore } from "./redriven.js";
 
 const LISTED = 100; // letters of a group
@@ -29,6 +30,7 @@ class LettersPage {
     this.groups = h("div", {}, loading("the dead letters"));
     this.became = h("div", {});
     this.opened = new Set(); // groups whose letters are shown
+    this.reading = new Reading(() => this.#read());
     this.element = h(
       "article",
       { class: "view letters" },
@@ -37,39 +39,27 @@ class LettersPage {
       this.groups,
       this.became,
     );
-    this.end = poll(() => this.reading || this.#read(), 3000);
-    this.#read();
+    this.end = poll(() => this.reading.underWay || this.reading.ask(), 3000);
+    this.reading.ask();
   }
 
   stop() {
-    this.stopped = true;
+    this.reading.stop();
     this.end();
   }
 
-  /** Read the letters: one reading at a time, and once more if somebody asked meanwhile. */
   async #read() {
-    this.again = true;
-    if (this.reading) return;
-    this.reading = true;
-    while (this.again && !this.stopped) {
-      this.again = false;
-      await this.#readOnce();
-    }
-    this.reading = false;
-  }
-
-  async #readOnce() {
     for (const words of this.groups.querySelectorAll("[data-since]")) say(words, since(words.dataset.since));
     try {
       const { data } = await this.context.api.get("/api/operator/dead-letters?group=cause");
       const became = await History.look(this.context.api);
       const print = JSON.stringify([data, became]);
-      if (this.stopped || print === this.print) return;
+      if (this.reading.stopped || print === this.print) return;
       this.print = print;
       putInPlace(this.groups, data.length ? data.map((group) => this.#group(group)) : none());
       putInPlace(this.became, became.length > 0 && becameTable(became));
     } catch (error) {
-      if (!this.print && !this.stopped) putInPlace(this.groups, failed(error, () => this.#read()));
+      if (!this.print && !this.reading.stopped) putInPlace(this.groups, failed(error, () => this.reading.ask()));
     }
   }
 
@@ -87,7 +77,7 @@ class LettersPage {
     const act = (doing) => async () => {
       await doing(this.context, group);
       this.print = null;
-      this.#read();
+      this.reading.ask();
     };
     return h(
       "section",

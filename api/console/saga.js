@@ -4,6 +4,7 @@ import { poll } from "./attention.js";
 import { ask, failed, loading } from "./dialogs.js";
 import { coordinatorTag, h, put, putInPlace, say, statusTag } from "./dom.js";
 import { counted, duration, moment, money } from "./format.js";
+import { Reading } from "./reading.js";
 import { draw, legend, save, table } from "./sequence.js";
 import { coordinatorOf, shorten, tell } from "./story.js";
 
@@ -19,7 +20,7 @@ export function saga(context, orderId) {
 
 class SagaPage {
   constructor(context, orderId) {
-    Object.assign(this, { context, orderId, seen: Infinity, found: null, letters: [] });
+    Object.assign(this, { context, orderId, seen: Infinity, found: null, letters: [], reading: new Reading(() => this.#read()) });
     this.head = h("div", { class: "head" });
     this.drawing = h("div", { class: "drawing", tabindex: "0", role: "region", "aria-label": "Sequence diagram" }, loading("the event logs"));
     this.table = h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "The story as a table" });
@@ -40,8 +41,8 @@ class SagaPage {
     context.store.addEventListener("change", this.changed);
     this.resized = new ResizeObserver(() => this.#draw());
     this.resized.observe(this.drawing);
-    this.clocks = [poll(() => this.#age(), 1000), poll(() => this.found?.over || this.reading || this.#read(), SLOW)];
-    this.#read();
+    this.clocks = [poll(() => this.#age(), 1000), poll(() => this.found?.over || this.reading.underWay || this.reading.ask(), SLOW)];
+    this.reading.ask();
   }
 
   stop() {
@@ -49,39 +50,27 @@ class SagaPage {
     this.resized.disconnect();
     this.clocks.forEach((end) => end());
     clearTimeout(this.timer);
-    this.stopped = true;
+    this.reading.stop();
   }
 
   #later() {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.#read(), AGAIN);
+    this.timer = setTimeout(() => this.reading.ask(), AGAIN);
   }
 
-  /** Read what is known now: one reading at a time, so that no answer overtakes a newer one. */
   async #read() {
-    this.again = true;
-    if (this.reading) return;
-    this.reading = true;
-    while (this.again && !this.stopped) {
-      this.again = false;
-      await this.#readOnce();
-    }
-    this.reading = false;
-  }
-
-  async #readOnce() {
     const { api } = this.context;
     try {
       const found = await readSaga(api, this.orderId);
       const letters = api.operator ? await lettersOf(api, this.orderId) : [];
-      if (this.stopped) return;
+      if (this.reading.stopped) return;
       const print = JSON.stringify([found, letters]);
       if (print === this.print) return;
       Object.assign(this, { print, found, letters, story: tell(found, letters) });
       this.#show();
     } catch (error) {
-      if (this.stopped || this.found) return;
-      putInPlace(this.drawing, error.status === 404 ? unknown(this.orderId) : failed(error, () => this.#read()));
+      if (this.reading.stopped || this.found) return;
+      putInPlace(this.drawing, error.status === 404 ? unknown(this.orderId) : failed(error, () => this.reading.ask()));
     }
   }
 
@@ -101,7 +90,7 @@ class SagaPage {
   }
 
   #draw() {
-    if (!this.story || this.stopped) return;
+    if (!this.story || this.reading.stopped) return;
     const width = this.drawing.clientWidth - 2;
     const print = `${width} ${this.print}`;
     if (width <= 0 || print === this.drawn) return;

@@ -7,6 +7,7 @@ import { counted, duration } from "./format.js";
 import { align } from "./layout.js";
 import { Attempt, METHODS, orderFields, place } from "./place.js";
 import { equalFacts, prices } from "./prices.js";
+import { Reading } from "./reading.js";
 import { readSaga } from "./saga.js";
 import { draw, legend } from "./sequence.js";
 import { shorten, tell } from "./story.js";
@@ -29,7 +30,7 @@ export function twins(context, one, other) {
 
 class Twins {
   constructor(context, ids) {
-    Object.assign(this, { context, ids, found: [null, null], seen: [0, 0] });
+    Object.assign(this, { context, ids, found: [null, null], seen: [0, 0], reading: new Reading(() => this.#read()) });
     this.stage = h("div", { class: "stage" });
     this.spoken = h("p", { class: "unseen", role: "status" });
     this.notes = h("div", { class: "stack" });
@@ -54,7 +55,7 @@ class Twins {
   }
 
   stop() {
-    this.stopped = true;
+    this.reading.stop();
     this.#rest();
     this.resized.disconnect();
     this.context.store.removeEventListener("change", this.changed);
@@ -90,7 +91,7 @@ class Twins {
     const placed = await Promise.allSettled(COORDINATORS.map((coordinator, index) => place(api, order, coordinator, keys[index])));
     const alone = placed.some((each) => each.status === "fulfilled");
     this.attempts.forEach((attempt, index) => attempt.end(alone ? null : placed[index].reason));
-    if (this.stopped) return undefined;
+    if (this.reading.stopped) return undefined;
     const refused = placed.find((each) => each.status === "rejected");
     if (refused) return tellAlone(notices, placed, refused.reason);
     Object.assign(this, { ids: placed.map((each) => each.value), cancel, cancelled: false, placedAt: Date.now() });
@@ -111,11 +112,11 @@ class Twins {
     if (!this.ids) return;
     this.pace = OFTEN;
     this.#run();
-    this.#read();
+    this.reading.ask();
   }
 
   #run() {
-    if (!this.stopped) this.end ??= poll(() => this.#tick(), OFTEN);
+    if (!this.reading.stopped) this.end ??= poll(() => this.#tick(), OFTEN);
   }
 
   #rest() {
@@ -125,7 +126,7 @@ class Twins {
 
   #tick() {
     if (!document.hidden) this.stage.querySelectorAll(".clock").forEach((clock, index) => say(clock, this.#took(this.found[index])));
-    if (!this.reading && Date.now() >= this.due) this.#read();
+    if (!this.reading.underWay && Date.now() >= this.due) this.reading.ask();
   }
 
   /** How long a saga took; while it is under way, how long it has run by this page's clock. */
@@ -134,31 +135,19 @@ class Twins {
     return duration(Math.max(0, Date.now() - (events[0] ? Date.parse(events[0].at) : this.began)));
   }
 
-  /** Read both: one reading at a time, and once more if something was told meanwhile. */
   async #read() {
-    this.again = true;
-    if (this.reading) return;
-    this.reading = true;
-    while (this.again && !this.stopped) {
-      this.again = false;
-      await this.#readOnce();
-    }
-    this.reading = false;
-  }
-
-  async #readOnce() {
     const { ids } = this;
     const read = (id) => readSaga(this.context.api, id).catch((error) => this.#notYet(error));
     try {
       const found = await Promise.all(ids.map(async (id, index) => ({ coordinator: COORDINATORS[index], ...(await read(id)) })));
-      if (this.stopped || ids !== this.ids) return;
+      if (this.reading.stopped || ids !== this.ids) return;
       const moved = JSON.stringify(found) !== JSON.stringify(this.found);
       this.pace = moved ? OFTEN : Math.min(SLOW, this.pace * GROWTH);
       this.found = found;
       await this.#cancelPaid();
-      if (!this.stopped && ids === this.ids) this.#show();
+      if (!this.reading.stopped && ids === this.ids) this.#show();
     } catch (error) {
-      if (this.stopped || ids !== this.ids) return;
+      if (this.reading.stopped || ids !== this.ids) return;
       this.pace = Math.min(SLOW, this.pace * GROWTH);
       if (error.status === 404) this.#tellUnknown();
       else if (!this.found[0]) putInPlace(this.stage, failed(error, () => this.#follow()));
@@ -232,7 +221,7 @@ class Twins {
   #draw() {
     const width = this.stage.clientWidth;
     const print = `${width} ${JSON.stringify(this.found)}`;
-    if (this.stopped || !this.found[0] || !this.found[1] || width <= 0 || print === this.print) return;
+    if (this.reading.stopped || !this.found[0] || !this.found[1] || width <= 0 || print === this.print) return;
     this.print = print;
     const beside = width >= SIDE_BY_SIDE;
     const room = beside ? (width - MIDDLE) / 2 - 2 : width - 2;

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import permutations
 from typing import Any
 
 import pytest
 
 from tests.support.fakes.sagas import Story
 from workflows.mirror_patience import Patience
+from workflows.mirror_record import MirrorRecord
+from workflows.mirror_watch import watch_of
 
 AFTER = 5.0
 
@@ -48,6 +51,19 @@ def test_a_saga_that_is_over_is_left_out_with_its_last_event(end: tuple[str, ...
         event["eventId"] for event in (saga.created, *(getattr(saga, name) for name in end))
     ]
     assert held.ripe_at is None
+
+
+def test_a_saga_that_is_over_by_the_types_of_its_events_would_close_its_mirror_at_once() -> None:
+    saga = story()
+    undecided = saga.event("PaymentFailed", 1, saga.created, reason="the provider was away")
+    failed = saga.event("OrderFailed", 2, undecided, reason="the provider was away")
+    for end in ((saga.approved, saga.paid), (saga.declined, saga.cancelled), (undecided, failed)):
+        for events in permutations(end):
+            held = patience()
+            holds(held, saga, saga.created, *events)
+            record = MirrorRecord(held.over(saga.order_id), order_id=saga.order_id)
+            assert len(record.wire) == 3 and not record.unknown
+            assert watch_of(record, cancel_asked=False, alarmed=False, quiet=False) is None
 
 
 def test_a_saga_whose_charge_may_still_be_under_way_is_not_over() -> None:
