@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache, partial
+from typing import Final
 
 from temporalio.client import Client, Interceptor
 from temporalio.runtime import Runtime, TelemetryConfig
@@ -14,6 +16,8 @@ from temporalio.service import RPCError, TLSConfig
 
 from models import tls, tls_probe
 from workflows.core_log import FORWARDED
+
+_ANSWERS_WITHIN: Final = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +103,15 @@ async def _refusal(target: str, protection: TLSConfig | bool | None, error: Exce
 
 
 async def answers(client: Client) -> str:
-    """`ok` if Temporal answers; else what is wrong."""
+    """`ok` if Temporal answers; else what is wrong. This takes two seconds at most, since a probe waits for it."""
     try:
-        healthy = await client.service_client.check_health(timeout=timedelta(seconds=1))
+        # The client's own time limit leaves out the time in which it connects.
+        async with asyncio.timeout(_ANSWERS_WITHIN.total_seconds()):
+            healthy = await client.service_client.check_health(timeout=_ANSWERS_WITHIN)
     except (RPCError, RuntimeError, OSError) as error:
-        return f"does not answer: {await refusal(client, error) or type(error).__name__}"
+        why = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWERS_WITHIN.total_seconds()):
+                why = await refusal(client, error)
+        return f"does not answer: {why or type(error).__name__}"
     return "ok" if healthy else "not healthy"

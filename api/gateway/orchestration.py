@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AbstractContextManager, nullcontext, suppress
 from datetime import timedelta
 from typing import Final
@@ -94,9 +95,11 @@ class Orchestration:
 
     async def reconcile(self) -> None:
         """Have a sweep of the reconciler begin, at the latest after the one under way. Raises TemporalUnavailable."""
+        handle = self._client.get_schedule_handle(RECONCILER_ID)
         with translated():
-            handle = self._client.get_schedule_handle(RECONCILER_ID)
-            await handle.trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE, rpc_timeout=_CALL)
+            # The client's own time limit leaves out the time in which it connects.
+            async with asyncio.timeout(_CALL.total_seconds()):
+                await handle.trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE, rpc_timeout=_CALL)
 
     async def orchestrates(self, order_id: UUID) -> bool:
         """Whether the order has an orchestrated saga, ended or not. Raises TemporalUnavailable."""

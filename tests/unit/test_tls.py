@@ -7,17 +7,20 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from urllib.parse import urlencode
 
 import pytest
 from temporalio.service import TLSConfig
 
+from api.gateway.orchestration import Orchestration
 from choreography import connection_errors
 from choreography.dead_letters import DeadLetters
 from models import tls
 from tests.support.certificates import Authority, Pair
 from tests.support.tls_proxy import TlsProxy
-from workflows.temporal_client import Protection, connect
+from workflows.temporal_client import Protection, answers, connect
+from workflows.temporal_errors import TemporalUnavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -120,3 +123,15 @@ def test_what_postgresql_and_its_driver_say_is_told_with_the_setting(said: str, 
 @pytest.mark.parametrize("said", ["connection refused", 'password authentication failed for user "orders"', ""])
 def test_what_is_no_matter_of_tls_is_not_explained(said: str) -> None:
     assert tls.BROKER.explain(said) is None
+
+
+@pytest.mark.parametrize("protected", [False, True])
+async def test_a_temporal_that_takes_connections_and_is_silent_keeps_nobody_waiting(protected: bool) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        client = await connect(target, "default", Protection(tls=TLSConfig() if protected else False))
+        began = monotonic()
+        assert (await answers(client)).startswith("does not answer: ")
+        assert monotonic() - began < 2.9  # seconds; the probes in deploy/kubernetes wait for 3
+        with pytest.raises(TemporalUnavailable):
+            await Orchestration(client, payment_timeout=1, retry_delays=()).reconcile()
