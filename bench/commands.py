@@ -119,7 +119,7 @@ def contrast(
         _tell("starting a stack of its own")
         try:
             running = await own.up_keeping_times()
-            async with Trials.on(running.system, mix=MIX, follow=True) as trials:
+            async with Trials.on(running, mix=MIX, follow=True) as trials:
                 notes, half_load = await coordinators.Contrast(trials, plan, _tell).run()
         finally:
             await own.down()

@@ -10,7 +10,7 @@ from typing import Self
 from temporalio.client import Client
 
 from bench.backlog import Backlog
-from bench.own_stack import OwnStack, Running, StackFailed
+from bench.own_stack import OwnStack, Running
 from bench.trials import Trials
 from bench.wal import WriteAheadLog
 
@@ -29,13 +29,11 @@ class Scene:
     @classmethod
     @asynccontextmanager
     async def of(cls, own: OwnStack, running: Running) -> AsyncIterator[Self]:
-        """Connected until the end of the context. Raises StackFailed if the server was not told to keep times."""
+        """Connected until the end of the context. The stack must have been told to keep times before it started."""
         async with AsyncExitStack() as stack:
-            trials = await stack.enter_async_context(Trials.on(running.system))
-            if not await trials.facts.exact_times():
-                raise StackFailed("The database server does not keep the times of commits; latencies need them")
+            trials = await stack.enter_async_context(Trials.on(running))
             temporal = await Client.connect(running.urls["temporal"])
-            backlog = Backlog.of(temporal=temporal, amqp=running.urls["amqp"], rabbitmq_api=trials.system.rabbitmq_api)
+            backlog = Backlog.of(temporal=temporal, amqp=running.urls["amqp"], rabbitmq_api=running.rabbitmq_api)
             yield cls(
                 own=own,
                 running=running,
