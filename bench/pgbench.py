@@ -20,7 +20,6 @@ from bench.sql import create, insert
 from embedded.errors import StackError
 from models.lifecycle import Due, OrderStatus, PaymentStatus
 from models.message_types import EventType
-from models.saga import Coordinator
 from models.tables import OrderEventRow, OrderRow, PaymentEventRow, PaymentRow
 
 _TABLES: Final = ";\n".join(
@@ -38,9 +37,7 @@ _LOGS: Final[Mapping[EventType, tuple[type[SQLModel], str]]] = {
     EventType.ORDER_PAID: (OrderEventRow, "order_log"),
 }
 _SALE: Final = {
-    "currency": "'USD'",
     "payment_method": "'pm_card_visa'",
-    "coordinator": f"'{Coordinator.CHOREOGRAPHY}'",
     "created_at": "now()",
     "updated_at": "now()",
     "changes": "1",
@@ -95,10 +92,7 @@ def _logged(event_type: EventType, *, order_id: str = ":order_id", source: str =
         "occurred_at": "now()",
         "correlation_id": f"'{event.correlation_id}'",
         "causation_id": "gen_random_uuid()",
-        "coordinator": f"'{event.coordinator}'",
         "payload": f"'{msgspec.json.encode(event.payload).decode()}'",
-        "traceparent": "NULL",
-        "attempt": "1",
     }
     return insert(row, values, table=table, source=source)
 
