@@ -78,12 +78,8 @@ class Standard:
                 await self._own.down()
 
     async def _on(self, running: Running, measure: Callable[[Scene], Awaitable[None]]) -> None:
-        async with Scene.of(self._own, running) as scene:
-            try:
-                await measure(scene)
-            finally:
-                self._notes.orders += scene.trials.orders
-                self._notes.improper += scene.trials.improper
+        async with Scene.of(self._own, running, self._notes) as scene:
+            await measure(scene)
 
     async def _at_once(self, scene: Scene) -> None:
         await self._warm_up(scene)
