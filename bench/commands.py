@@ -137,8 +137,7 @@ class _Facts:
         self._began, self._clock, self._busy = datetime.now(UTC), time.monotonic(), psutil.getloadavg()[0]
 
     async def report(self, kind: Any, notes: Notes, **settings: Any) -> Report:
-        medians = {each.key: median for each in notes.figures if (median := each.median()) is not None}
-        return Report(
+        report = Report(
             kind=kind,
             began=self._began.isoformat(timespec="seconds").replace("+00:00", "Z"),
             commit=await history.commit(Path(__file__).parent),
@@ -146,7 +145,6 @@ class _Facts:
             machine=machine(self._busy),
             settings={name: _told(value) for name, value in settings.items()},
             figures=notes.figures,
-            targets=() if kind == "contrast" else rows(medians),
             latencies=notes.latencies,
             waits=notes.waits,
             cpu=notes.cpu_medians(),
@@ -157,6 +155,7 @@ class _Facts:
             improper=notes.improper,
             troubles=notes.troubles,
         )
+        return report if kind == "contrast" else replace(report, targets=rows(report.medians))
 
 
 def _told(value: object) -> str | int | float | bool:

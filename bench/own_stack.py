@@ -96,10 +96,10 @@ class OwnStack:
                 await connection.execute(f"ALTER SYSTEM SET {name} = on")
 
     @asynccontextmanager
-    async def superuser(self, running: Running, database: str = "postgres") -> AsyncIterator[Superuser]:
+    async def superuser(self, running: Running) -> AsyncIterator[Superuser]:
         """A connection that may do all; it has no way in but the socket in the data's own folder."""
-        port = urlsplit(running.urls["orders_db"]).port
-        where = make_conninfo(host=str(self._data.absolute() / "postgres"), port=port, user="postgres", dbname=database)
+        socket, port = self._data.absolute() / "postgres", urlsplit(running.urls["orders_db"]).port
+        where = make_conninfo(host=str(socket), port=port, user="postgres", dbname="postgres")
         async with await psycopg.AsyncConnection.connect(where, autocommit=True) as connection:
             yield connection
 

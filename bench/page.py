@@ -46,6 +46,7 @@ _GUIDE_TO: Final = {
     "bench": "Sagas a second are counted from the first tenth of the ends to the last. Every order is one that ends"
     " PAID.",
 }
+_LABEL: Final = 28  # characters before a bar
 # The figures that most decisions between the coordinators hang on.
 _TILES: Final = {
     "saturation": "sagas a second at saturation",
@@ -172,8 +173,8 @@ def _distribution(report: Report, profile: str) -> str:
     return _figure(distribution(values, unit="ms"), f"Share of sagas that were over by then, {profile}, of {sagas}")
 
 
-def _short(name: str, most: int = 28) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+def _short(name: str) -> str:
+    return name if len(name) <= _LABEL else f"{name[: _LABEL - 1]}…"
 
 
 def _table(section: Section) -> str:

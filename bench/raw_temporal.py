@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
@@ -26,14 +25,6 @@ _PATIENCE: Final = 60.0  # seconds without the end of a single workflow
 Start = Callable[[str], Awaitable[object]]  # by workflow id
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Closed:
-    """How many workflows were started in a stretch, and how many a second closed between its edges, as with sagas."""
-
-    workflows: int
-    rate: float
-
-
 class RawTemporal:
     """What one Temporal server can do for a client that asks for the least."""
 
@@ -46,12 +37,15 @@ class RawTemporal:
         calls = await self._calls(self._signal_to(UNPOLLED_TASK_QUEUE), within=seconds)
         return calls / (time.monotonic() - began)
 
-    async def signalled(self, *, seconds: float) -> Closed:
+    async def signalled(self, *, seconds: float) -> float:
         """The same calls with a worker that has each workflow close at once. Raises TimeoutError when none does."""
         return await self._closed(Signalled, self._signal_to(SIGNALLED_TASK_QUEUE), seconds=seconds, in_flight=None)
 
-    async def plain_sagas(self, *, seconds: float, in_flight: int) -> Closed:
-        """Workflows of three activities, so many under way at once. Raises TimeoutError when none ends."""
+    async def plain_sagas(self, *, seconds: float, in_flight: int) -> float:
+        """Workflows of three activities that close a second, so many under way at once.
+
+        Raises TimeoutError when none ends.
+        """
 
         async def start(workflow_id: str) -> None:
             await self._client.start_workflow(PlainSaga.run, workflow_id, id=workflow_id, task_queue=PLAIN_TASK_QUEUE)
@@ -105,7 +99,8 @@ class RawTemporal:
                 group.create_task(call())
         return made
 
-    async def _closed(self, kind: type, start: Start, *, seconds: float, in_flight: int | None) -> Closed:
+    async def _closed(self, kind: type, start: Start, *, seconds: float, in_flight: int | None) -> float:
+        """How many a second closed between the edges of the stretch, as with sagas."""
         since = datetime.now(UTC).isoformat()
         query = f"WorkflowType = '{kind.__name__}' AND ExecutionStatus = 'Completed' AND StartTime >= '{since}'"
         closed, started = 0, 0
@@ -135,7 +130,7 @@ class RawTemporal:
                     before, moved = closed, time.monotonic()
                 elif time.monotonic() - moved > _PATIENCE:
                     raise TimeoutError(f"No {kind.__name__} has closed for {_PATIENCE:g} s")
-            return Closed(workflows=started, rate=steady_rate(ends))
+            return steady_rate(ends)
         finally:
             watching.cancel()
             with suppress(asyncio.CancelledError):

@@ -241,6 +241,6 @@ class Standard:
             signalled = await raw.signalled(seconds=self._plan.temporal)
         for key, rate, name in (
             ("ceiling.signal", bare, "signal-with-start, nobody working: calls"),
-            ("ceiling.signalled", signalled.rate, "workflows that close with their first signal"),
+            ("ceiling.signalled", signalled, "workflows that close with their first signal"),
         ):
             self._notes.note(key, rate, group=CEILINGS, name=f"Temporal, {name}", unit="a second")
