@@ -31,7 +31,6 @@ from bench.standard import Standard
 from bench.table import echo
 from bench.targets import rows
 from bench.trials import Trials
-from bench.views import VIEWS
 from bench.workload import MIX
 from cli.commands import failing_with, one_line_errors
 from cli.terminal import console
@@ -125,7 +124,7 @@ def contrast(
             await own.down()
         settings = {name: getattr(plan, name) for name in ("orders", "repetitions", "in_flight", "idle_rate")}
         report = await facts.report("contrast", notes, **settings, half_load_rate=round(half_load, 1))
-        return replace(report, lines=lines_needed(), views=VIEWS)
+        return replace(report, lines=lines_needed())
 
     _measure(measure, json_file, html_file)
 

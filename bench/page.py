@@ -163,7 +163,7 @@ def _plot(report: Report, section: Section) -> str:
             return _figure(bars(rows, unit="lines"), "Lines of code by who needs them") + (
                 f"<details><summary>By module</summary><ul>{items}</ul></details>"
             )
-        case "targets" | "waits" | "views":
+        case "targets" | "waits":
             return ""
 
 
@@ -185,8 +185,7 @@ def _table(section: Section) -> str:
         + "</tr>"
         for row in section.rows
     )
-    kind = "views" if section.kind == "views" else "figures"
-    return f'<div class="wide"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cell(cell: str, tag: str, words: bool) -> str:
