@@ -118,7 +118,6 @@ class Trials:
                 pids=running.pids,
                 databases={"orders": urls["orders_db"], "payments": urls["payments_db"]},
                 rabbitmq_api=running.rabbitmq_api,
-                own_transactions=lambda: facts.transactions,
             )
             stack.push_async_callback(meters.close)
             told = Told(await Client.connect(urls["temporal"]))
