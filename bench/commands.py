@@ -31,7 +31,6 @@ from bench.standard import Standard
 from bench.table import echo
 from bench.targets import rows
 from bench.trials import Trials
-from bench.views import VIEWS
 from bench.workload import MIX
 from cli.commands import failing_with, one_line_errors
 from cli.terminal import console
@@ -119,13 +118,13 @@ def contrast(
         _tell("starting a stack of its own")
         try:
             running = await own.up_keeping_times()
-            async with Trials.on(running.system, mix=MIX, follow=True) as trials:
+            async with Trials.on(running, mix=MIX, follow=True) as trials:
                 notes, half_load = await coordinators.Contrast(trials, plan, _tell).run()
         finally:
             await own.down()
         settings = {name: getattr(plan, name) for name in ("orders", "repetitions", "in_flight", "idle_rate")}
         report = await facts.report("contrast", notes, **settings, half_load_rate=round(half_load, 1))
-        return replace(report, lines=lines_needed(), views=VIEWS)
+        return replace(report, lines=lines_needed())
 
     _measure(measure, json_file, html_file)
 
@@ -137,8 +136,7 @@ class _Facts:
         self._began, self._clock, self._busy = datetime.now(UTC), time.monotonic(), psutil.getloadavg()[0]
 
     async def report(self, kind: Any, notes: Notes, **settings: Any) -> Report:
-        medians = {each.key: median for each in notes.figures if (median := each.median()) is not None}
-        return Report(
+        report = Report(
             kind=kind,
             began=self._began.isoformat(timespec="seconds").replace("+00:00", "Z"),
             commit=await history.commit(Path(__file__).parent),
@@ -146,7 +144,6 @@ class _Facts:
             machine=machine(self._busy),
             settings={name: _told(value) for name, value in settings.items()},
             figures=notes.figures,
-            targets=() if kind == "contrast" else rows(medians),
             latencies=notes.latencies,
             waits=notes.waits,
             cpu=notes.cpu_medians(),
@@ -157,6 +154,7 @@ class _Facts:
             improper=notes.improper,
             troubles=notes.troubles,
         )
+        return report if kind == "contrast" else replace(report, targets=rows(report.medians))
 
 
 def _told(value: object) -> str | int | float | bool:

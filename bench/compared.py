@@ -62,10 +62,7 @@ class Compared:
 
     def note_counts(self, trial: Trial, used: Reading) -> None:
         """`used` is what the servers counted from before the trial until its counts had settled."""
-        rest, sagas = self._rest, trial.sagas
-        for name, number in used.transactions.items():
-            mine = max(0.0, number - rest.transactions.get(name, 0) / rest.at * used.at) / sagas
-            self._cost(trial, f"transactions.{name}", mine, f"transactions in {name}, reads included")
+        sagas = trial.sagas
         for name, number in used.rows.items():
             self._cost(trial, f"rows.{name}", number / sagas, f"rows inserted, updated or deleted in {name}")
         self._cost(trial, "messages.published", used.published / sagas, "messages published")

@@ -55,7 +55,7 @@ class Coordinators:
             plain = await self._raw.plain_sagas(
                 seconds=self._plan.orchestrated, in_flight=self._plan.orchestrated_in_flight
             )
-        self._notes.note("ceiling.plain", plain.rate, group=CEILINGS, name=f"Temporal, {_PLAIN}", unit="a second")
+        self._notes.note("ceiling.plain", plain, group=CEILINGS, name=f"Temporal, {_PLAIN}", unit="a second")
 
     async def behind_backlog(self) -> None:
         """Orchestrated sagas while mirrors wait, which are left for the next time; the first time, before that, too."""

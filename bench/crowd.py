@@ -10,20 +10,17 @@ from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID, uuid4
 
-import msgspec
-
 from bench.http_client import HttpClient
+from bench.load import post
 from bench.own_stack import Running
 from bench.report import Notes
+from bench.workload import MIX, Sale
+from models.saga import Coordinator
 
 GROUP: Final = "One order, read over many connections at once"
 CONNECTIONS: Final = (8, 32, 512)
 _STORED_WITHIN: Final = 30.0  # seconds
 _PAUSE: Final = 0.05  # seconds
-
-
-class _Accepted(msgspec.Struct, rename="camel"):
-    order_id: UUID
 
 
 @dataclass(kw_only=True, slots=True)
@@ -61,12 +58,11 @@ async def read(
 
 async def stored_order(gateway: str) -> UUID:
     """A new order that can be read. Raises RuntimeError unless it is accepted, TimeoutError unless it is stored."""
-    body = msgspec.json.encode({"userId": str(uuid4()), "total": 999, "paymentMethod": "pm_card_visa"})
+    sale = Sale.of(MIX[0], Coordinator.CHOREOGRAPHY, user_id=uuid4(), total=999)
     async with HttpClient(gateway) as client, asyncio.timeout(_STORED_WITHIN):
-        answer = await client.request("POST", "/api/orders", body)
-        if answer.status != 202:
-            raise RuntimeError(f"The order to read was answered with {answer.status}")
-        order_id = msgspec.json.decode(answer.body, type=_Accepted).order_id
+        placed = await post(client, sale, time.time())
+        if (order_id := placed.order_id) is None:
+            raise RuntimeError(f"The order to read was answered with {placed.status}")
         while (await client.request("GET", f"/api/orders/{order_id}")).status != 200:  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(_PAUSE)
     return order_id

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
@@ -15,10 +15,17 @@ from models.lifecycle import Due, OrderStatus, PaymentStatus, at_rest
 
 _POLL: Final = 0.05  # seconds
 
-# When the transaction that wrote the row's newest version was committed: PostgreSQL takes the time just before it
-# flushes the commit. Where it doesn't keep those times, the row's own, which was read before the row was written.
-_COMMITTED: Final = "extract(epoch FROM pg_xact_commit_timestamp({table}.xmin))::float8"
-_UPDATED: Final = "extract(epoch FROM {table}.updated_at)::float8"
+# When the transaction that wrote a row's newest version was committed: PostgreSQL takes the time just before it flushes
+# the commit. It keeps these times with `track_commit_timestamp` alone.
+_ORDERS: Final = (
+    "SELECT o.id, o.status, o.total, extract(epoch FROM pg_xact_commit_timestamp(o.xmin))::float8"
+    " FROM orders o WHERE o.id = ANY(%s)"
+)
+_PAYMENTS: Final = (
+    "SELECT p.order_id, p.status, p.due, coalesce(c.captured, 0), coalesce(c.refunded, 0),"
+    " extract(epoch FROM pg_xact_commit_timestamp(p.xmin))::float8"
+    " FROM payments p LEFT JOIN provider_charges c ON c.payment_id = p.id WHERE p.order_id = ANY(%s)"
+)
 _OVER: Final = f"SELECT coalesce(sum(count), 0)::bigint FROM order_totals WHERE {ORDER_OVER}"
 _UNSETTLED_ORDERS: Final = (
     "SELECT (SELECT coalesce(sum(count), 0)::bigint FROM order_totals),"
@@ -30,7 +37,6 @@ _UNSETTLED_PAYMENTS: Final = (
     f" (SELECT count(*) FROM payments WHERE NOT ({PAYMENT_SETTLED})),"
     " (SELECT count(*) FROM outbox)"
 )
-_PROVIDER: Final = "LEFT JOIN provider_charges c ON c.payment_id = p.id"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,18 +70,12 @@ class End:
 
 
 class Facts:
-    """The two databases as an auditor reads them. A server that is away is waited for."""
+    """The two databases as an auditor reads them. A server that is away is waited for. It keeps times of commits."""
 
     def __init__(self, orders: str, payments: str) -> None:
         """The arguments are PostgreSQL URLs."""
         self._orders = Reader(orders)
         self._payments = Reader(payments)
-        self._committed: str | None = None
-
-    @property
-    def transactions(self) -> Mapping[str, int]:
-        """The number of this reader's own transactions by database, to be left out of counts."""
-        return {"orders": self._orders.transactions, "payments": self._payments.transactions}
 
     async def close(self) -> None:
         await asyncio.gather(self._orders.close(), self._payments.close())
@@ -93,15 +93,7 @@ class Facts:
     async def ends(self, order_ids: Sequence[UUID]) -> dict[UUID, End]:
         """The state of each of these sagas, without those that the order service has not stored."""
         orders, payments = await asyncio.gather(
-            self._orders.read(
-                f"SELECT o.id, o.status, o.total, {await self._time_of('o')} FROM orders o WHERE o.id = ANY(%s)",
-                [list(order_ids)],
-            ),
-            self._payments.read(
-                "SELECT p.order_id, p.status, p.due, coalesce(c.captured, 0), coalesce(c.refunded, 0),"
-                f" {await self._time_of('p')} FROM payments p {_PROVIDER} WHERE p.order_id = ANY(%s)",
-                [list(order_ids)],
-            ),
+            self._orders.read(_ORDERS, [list(order_ids)]), self._payments.read(_PAYMENTS, [list(order_ids)])
         )
         paid = {row[0]: row[1:] for row in payments}
         return {row[0]: _end(row, paid.get(row[0])) for row in orders}
@@ -112,11 +104,6 @@ class Facts:
             self._orders.read(_UNSETTLED_ORDERS), self._payments.read(_UNSETTLED_PAYMENTS)
         )
         return orders == payments and not (pending or waiting or due or unpublished)
-
-    async def exact_times(self) -> bool:
-        """Whether the server keeps the times of commits (`track_commit_timestamp`)."""
-        ((kept,),) = await self._orders.read("SHOW track_commit_timestamp")
-        return bool(kept == "on")
 
     async def wait(
         self, order_ids: Iterable[UUID], ended: Callable[[UUID, End], bool], *, within: float
@@ -132,11 +119,6 @@ class Facts:
                 break
             await asyncio.sleep(_POLL)
         return found
-
-    async def _time_of(self, table: str) -> str:
-        if self._committed is None:
-            self._committed = _COMMITTED if await self.exact_times() else _UPDATED
-        return self._committed.format(table=table)
 
 
 def _end(order: Row, payment: Row | None) -> End:

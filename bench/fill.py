@@ -17,7 +17,7 @@ from bench.sql import insert
 from models.lifecycle import OrderStatus, PaymentStatus
 from models.message_types import EventType
 from models.outcome import Charged, Declined
-from models.saga import CancelReason, Coordinator
+from models.saga import CancelReason
 from models.tables import OrderEventRow, OrderRow, PaymentEventRow, PaymentRow, ProviderChargeRow
 
 _AT_ONCE: Final = 100_000  # orders a transaction
@@ -48,7 +48,6 @@ _ENDED_ID: Final = "(at || '7c03' || tail)::uuid"
 _ENDED_AT: Final = "(t + interval '20 ms')"
 _TRANSACTION: Final = "CASE WHEN NOT declined THEN 'txn_' || at || '7001' || tail END"
 _REASON: Final = "CASE WHEN declined THEN 'Insufficient funds' END"
-_SALE: Final = {"currency": "'USD'", "payment_method": "NULL", "coordinator": f"'{Coordinator.CHOREOGRAPHY}'"}
 _TOTALS: Final = (
     "INSERT INTO {table} AS known (shard, {by}, count, amount)"
     " SELECT 0, {status}{currency}, count(*), sum(total)"
@@ -80,10 +79,7 @@ def _event(row: type[SQLModel], event_id: str, event_type: str, at: str, cause: 
         "occurred_at": at,
         "correlation_id": "'fill-' || n",
         "causation_id": cause,
-        "coordinator": _SALE["coordinator"],
         "payload": payload,
-        "traceparent": "NULL",
-        "attempt": "1",
     }
     return insert(row, values, source=f"FROM ({_SAGAS}) s ORDER BY n")
 
@@ -103,7 +99,7 @@ _ORDERS: Final[Sequence[str]] = (
             "created_at": "t",
             "changes": "2",
             "updated_at": _ENDED_AT,
-            **_SALE,
+            "payment_method": "NULL",
         },
         source=f"FROM ({_SAGAS}) s",
     ),
@@ -141,7 +137,7 @@ _PAYMENTS: Final[Sequence[str]] = (
             "created_at": "t + interval '5 ms'",
             "changes": "2",
             "updated_at": "t + interval '12 ms'",
-            **_SALE,
+            "payment_method": "NULL",
         },
         source=f"FROM ({_SAGAS}) s",
     ),
@@ -150,7 +146,6 @@ _PAYMENTS: Final[Sequence[str]] = (
         {
             "payment_id": _PAYMENT_ID,
             "amount": "total",
-            "currency": _SALE["currency"],
             "outcome": _either(Declined.__name__, Charged.__name__),
             "transaction_id": _TRANSACTION,
             "reason": _REASON,

@@ -16,6 +16,7 @@ from bench.http_client import Answer
 from bench.workload import Sale
 
 _ACCEPTED: Final = (200, 202)
+_CONNECTIONS: Final = 32  # POSTs under way at once at saturation, at most
 _POLL: Final = 0.01  # seconds between two looks at how many sagas are over
 _PATIENCE: Final = 90.0  # seconds without the end of a single saga
 
@@ -80,75 +81,58 @@ async def at_rate(
 
 
 async def saturate(
-    client: Client,
-    sales: Iterable[Sale],
-    *,
-    in_flight: int,
-    over: Callable[[], Awaitable[int]],
-    connections: int = 32,
+    client: Client, sales: Iterable[Sale], *, in_flight: int, over: Callable[[], Awaitable[int]]
 ) -> list[Placed]:
     """Place orders so that `in_flight` sagas are always under way; returns when each order is answered.
 
     A closed loop around the whole saga, not around the POST: `over` tells how many sagas have ended, ever, and each end
-    makes room for another. `connections` POSTs are under way at once at most. Raises TimeoutError when none ends.
+    makes room for another. Raises TimeoutError when none ends.
     """
-    return await _Saturation(client, over, in_flight, connections).run(sales)
+    room, connections = asyncio.Semaphore(in_flight), asyncio.Semaphore(_CONNECTIONS)
 
-
-class _Saturation:
-    def __init__(self, client: Client, over: Callable[[], Awaitable[int]], in_flight: int, connections: int) -> None:
-        self._client = client
-        self._over = over
-        self._in_flight = in_flight
-        self._connections = asyncio.Semaphore(connections)
-        self._started = 0
-        self._ended = 0  # refused orders included: they make room, too
-        self._room = asyncio.Event()
-
-    async def run(self, sales: Iterable[Sale]) -> list[Placed]:
-        watching = asyncio.create_task(self._watch(await self._over()))
-        tasks = []
-        try:
-            for sale in sales:
-                await self._wait_for_room(watching)
-                await self._connections.acquire()
-                self._started += 1
-                tasks.append(asyncio.create_task(self._place(sale)))
-            return await asyncio.gather(*tasks)
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
-
-    async def _wait_for_room(self, watching: asyncio.Task[None]) -> None:
-        while self._started - self._ended >= self._in_flight:
-            self._room.clear()
-            room = asyncio.ensure_future(self._room.wait())
-            await asyncio.wait({room, watching}, return_when=asyncio.FIRST_COMPLETED)
-            room.cancel()
-            if watching.done():
-                watching.result()  # it ends only by failing
-
-    async def _watch(self, before: int) -> None:
-        moved = time.monotonic()
-        while True:
-            await asyncio.sleep(_POLL)
-            now = await self._over()
-            if now > before:
-                self._ended += now - before
-                before, moved = now, time.monotonic()
-                self._room.set()
-            elif time.monotonic() - moved > _PATIENCE:
-                raise TimeoutError(f"No saga has ended for {_PATIENCE:g} s; see what `saga status` says")
-
-    async def _place(self, sale: Sale) -> Placed:
-        sent = time.time()
-        posted = await post(self._client, sale, sent)
-        self._connections.release()
+    async def place(sale: Sale) -> Placed:
+        posted = await post(client, sale, time.time())
+        connections.release()
         if posted.order_id is None:
-            self._ended += 1
-            self._room.set()
-        return await _cancelled(self._client, posted)
+            room.release()
+        return await _cancelled(client, posted)
+
+    watching = asyncio.create_task(_watch(over, await over(), room))
+    tasks = []
+    try:
+        for sale in sales:
+            await _acquire(room, watching)
+            await connections.acquire()
+            tasks.append(asyncio.create_task(place(sale)))
+        return await asyncio.gather(*tasks)
+    finally:
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+
+
+async def _acquire(room: asyncio.Semaphore, watching: asyncio.Task[None]) -> None:
+    """Wait for room for one more saga. Raises what `watching` raises."""
+    if not room.locked():
+        await room.acquire()
+        return
+    acquiring = asyncio.ensure_future(room.acquire())
+    await asyncio.wait({acquiring, watching}, return_when=asyncio.FIRST_COMPLETED)
+    if watching.done():
+        acquiring.cancel()
+        watching.result()  # it ends only by failing
+
+
+async def _watch(over: Callable[[], Awaitable[int]], before: int, room: asyncio.Semaphore) -> None:
+    moved = time.monotonic()
+    while True:
+        await asyncio.sleep(_POLL)
+        if (now := await over()) > before:
+            for _ in range(now - before):
+                room.release()
+            before, moved = now, time.monotonic()
+        elif time.monotonic() - moved > _PATIENCE:
+            raise TimeoutError(f"No saga has ended for {_PATIENCE:g} s; see what `saga status` says")
 
 
 async def _place(client: Client, sale: Sale, due: float, told: Callable[[Placed], None]) -> Placed:
@@ -158,11 +142,7 @@ async def _place(client: Client, sale: Sale, due: float, told: Callable[[Placed]
         again = await post(client, sale, time.time())
         placed = replace(placed, again=again.order_id)
         told(placed)
-    if placed.order_id is None or sale.kind.cancel_after is None:
-        return placed
-    placed = await _cancelled(client, placed)
-    told(placed)
-    return placed
+    return await _cancelled(client, placed, told)
 
 
 async def post(client: Client, sale: Sale, due: float) -> Placed:
@@ -180,11 +160,13 @@ async def post(client: Client, sale: Sale, due: float) -> Placed:
     )
 
 
-async def _cancelled(client: Client, placed: Placed) -> Placed:
-    """The same order once its cancellation has been asked for, if it is to be."""
+async def _cancelled(client: Client, placed: Placed, told: Callable[[Placed], None] = _nobody) -> Placed:
+    """The same order once its cancellation has been asked for, if it is to be; of that somebody is `told`."""
     after = placed.sale.kind.cancel_after
     if after is None or placed.order_id is None:
         return placed
     await asyncio.sleep(placed.answered + after - time.time())
     answer = await client.request("PATCH", f"/api/orders/{placed.order_id}/cancel")
-    return replace(placed, cancelled=answer.status)
+    placed = replace(placed, cancelled=answer.status)
+    told(placed)
+    return placed

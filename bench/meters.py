@@ -19,10 +19,7 @@ from cli import http_clients
 # its own every 5 s (collect_statistics_interval): only after that are the counts those of all that happened.
 SETTLED_AFTER: Final = 10.5  # seconds
 
-_COUNTS: Final = (
-    "SELECT (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()),"
-    " (SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables)"
-)
+_ROWS: Final = "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables"
 _WAL: Final = (
     "SELECT (pg_current_wal_lsn() - '0/0')::bigint, pg_snapshot_xmax(pg_current_snapshot())::text::bigint,"
     " coalesce(sum(fsyncs), 0)::bigint, coalesce(sum(fsync_time), 0)::float8 FROM pg_stat_io WHERE object = 'wal'"
@@ -35,14 +32,13 @@ _OVERVIEW: Final = "/overview?columns=message_stats.publish,message_stats.delive
 class Reading:
     """Counts since the servers were started; the difference of two is what was used in between.
 
-    By process: CPU in seconds. By database: transactions and rows (inserted, updated or deleted), which lag by up to
-    SETTLED_AFTER; so do the messages. Never late: the write-ahead log in bytes and the transactions that wrote, both of
-    the whole server, whose databases share them.
+    By process: CPU in seconds. By database: rows (inserted, updated or deleted). Rows and messages lag by up to
+    SETTLED_AFTER. Never late: the write-ahead log in bytes and the transactions that wrote, both of the whole server,
+    whose databases share them.
     """
 
     at: float  # seconds, monotonic
     cpu: Mapping[str, float]
-    transactions: Mapping[str, int]
     rows: Mapping[str, int]
     writing_transactions: int
     wal_bytes: int
@@ -55,7 +51,6 @@ class Reading:
         return Reading(
             at=self.at - before.at,
             cpu=_difference(self.cpu, before.cpu),
-            transactions=_difference(self.transactions, before.transactions),
             rows=_difference(self.rows, before.rows),
             writing_transactions=self.writing_transactions - before.writing_transactions,
             wal_bytes=self.wal_bytes - before.wal_bytes,
@@ -70,22 +65,15 @@ class Meters:
     """Reads the meters of one system.
 
     `pids` tells the process of each part; what it has started counts with it. `databases` are PostgreSQL URLs by name,
-    all of one server; `rabbitmq_api` is the management API's URL with user and password. `own_transactions` tells how
-    many transactions by database are the measurement's own.
+    all of one server; `rabbitmq_api` is the management API's URL with user and password.
     """
 
     def __init__(
-        self,
-        *,
-        pids: Callable[[], Mapping[str, int]],
-        databases: Mapping[str, str],
-        rabbitmq_api: str,
-        own_transactions: Callable[[], Mapping[str, int]] = dict,
+        self, *, pids: Callable[[], Mapping[str, int]], databases: Mapping[str, str], rabbitmq_api: str
     ) -> None:
         self._pids = pids
         self._readers = {name: Reader(url) for name, url in databases.items()}
         self._rabbitmq = http_clients.async_client(base_url=rabbitmq_api, timeout=10.0)
-        self._own_transactions = own_transactions
 
     async def close(self) -> None:
         await asyncio.gather(self._rabbitmq.aclose(), *(reader.close() for reader in self._readers.values()))
@@ -94,19 +82,15 @@ class Meters:
         """All meters, now."""
         at = time.monotonic()
         cpu = cpu_seconds(self._pids())
-        own = self._own_transactions()
-        transactions, rows = {}, {}
+        rows = {}
         for name, reader in self._readers.items():
-            before = reader.transactions
-            ((committed, written),) = await reader.read(_COUNTS)
-            transactions[name] = int(committed) - before - own.get(name, 0)
+            ((written,),) = await reader.read(_ROWS)
             rows[name] = int(written)
         ((wal, xid, flushes, flush_ms),) = await next(iter(self._readers.values())).read(_WAL)
         sent = await self._message_counts()
         return Reading(
             at=at,
             cpu=cpu,
-            transactions=transactions,
             rows=rows,
             writing_transactions=int(xid),
             wal_bytes=int(wal),

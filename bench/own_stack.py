@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from bench.trials import System
 from embedded import state
 from embedded.errors import StackError
 from stack.local import Secrets
@@ -32,30 +31,24 @@ class StackFailed(StackError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Running:
-    """The addresses of a stack that is up. URLs have passwords."""
+    """A stack that is up: where it is, its processes, and whether one of them is ready. URLs have passwords."""
 
     data: Path
     ports: Mapping[str, int]
     urls: Mapping[str, str]
 
     @property
-    def system(self) -> System:
-        """The same, as trials know it."""
-        urls = self.urls
-        login = urls["amqp"].split("//")[1].split("@")[0]
-        return System(
-            gateway=urls["gateway"],
-            orders_db=urls["orders_db"],
-            payments_db=urls["payments_db"],
-            rabbitmq_api=urls["rabbitmq_ui"].replace("//", f"//{login}@") + "/api",
-            temporal=urls["temporal"],
-            pids=self._pids,
-            ready=lambda name: bool(_processes(self.data)[name]["state"] == "ready"),
-        )
+    def rabbitmq_api(self) -> str:
+        """The URL of the management API, with user and password."""
+        login = self.urls["amqp"].split("//")[1].split("@")[0]
+        return self.urls["rabbitmq_ui"].replace("//", f"//{login}@") + "/api"
 
-    def _pids(self) -> dict[str, int]:
+    def pids(self) -> dict[str, int]:
         """The process ids of this moment. A part that is killed comes back under another."""
         return {name: each["pid"] for name, each in _processes(self.data).items() if each["pid"] is not None}
+
+    def ready(self, name: str) -> bool:
+        return bool(_processes(self.data)[name]["state"] == "ready")
 
 
 def _processes(data: Path) -> dict[str, dict[str, Any]]:
@@ -103,10 +96,10 @@ class OwnStack:
                 await connection.execute(f"ALTER SYSTEM SET {name} = on")
 
     @asynccontextmanager
-    async def superuser(self, running: Running, database: str = "postgres") -> AsyncIterator[Superuser]:
+    async def superuser(self, running: Running) -> AsyncIterator[Superuser]:
         """A connection that may do all; it has no way in but the socket in the data's own folder."""
-        port = urlsplit(running.urls["orders_db"]).port
-        where = make_conninfo(host=str(self._data.absolute() / "postgres"), port=port, user="postgres", dbname=database)
+        socket, port = self._data.absolute() / "postgres", urlsplit(running.urls["orders_db"]).port
+        where = make_conninfo(host=str(socket), port=port, user="postgres", dbname="postgres")
         async with await psycopg.AsyncConnection.connect(where, autocommit=True) as connection:
             yield connection
 

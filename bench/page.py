@@ -46,6 +46,7 @@ _GUIDE_TO: Final = {
     "bench": "Sagas a second are counted from the first tenth of the ends to the last. Every order is one that ends"
     " PAID.",
 }
+_LABEL: Final = 28  # characters before a bar
 # The figures that most decisions between the coordinators hang on.
 _TILES: Final = {
     "saturation": "sagas a second at saturation",
@@ -162,7 +163,7 @@ def _plot(report: Report, section: Section) -> str:
             return _figure(bars(rows, unit="lines"), "Lines of code by who needs them") + (
                 f"<details><summary>By module</summary><ul>{items}</ul></details>"
             )
-        case "targets" | "waits" | "views":
+        case "targets" | "waits":
             return ""
 
 
@@ -172,8 +173,8 @@ def _distribution(report: Report, profile: str) -> str:
     return _figure(distribution(values, unit="ms"), f"Share of sagas that were over by then, {profile}, of {sagas}")
 
 
-def _short(name: str, most: int = 28) -> str:
-    return name if len(name) <= most else f"{name[: most - 1]}…"
+def _short(name: str) -> str:
+    return name if len(name) <= _LABEL else f"{name[: _LABEL - 1]}…"
 
 
 def _table(section: Section) -> str:
@@ -184,8 +185,7 @@ def _table(section: Section) -> str:
         + "</tr>"
         for row in section.rows
     )
-    kind = "views" if section.kind == "views" else "figures"
-    return f'<div class="wide"><table class="{kind}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def _cell(cell: str, tag: str, words: bool) -> str:

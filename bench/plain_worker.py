@@ -6,17 +6,9 @@ import asyncio
 import sys
 
 from temporalio.client import Client
-from temporalio.worker import UnsandboxedWorkflowRunner, Worker
+from temporalio.worker import Worker
 
-from bench.plain_workflows import (
-    PLAIN_TASK_QUEUE,
-    SIGNALLED_TASK_QUEUE,
-    PlainSaga,
-    Signalled,
-    charge_payment,
-    create_order,
-    settle_order,
-)
+from bench.plain_workflows import PLAIN_TASK_QUEUE, PlainSaga, charge_payment, create_order, settle_order
 
 
 async def _work(address: str) -> None:
@@ -28,14 +20,7 @@ async def _work(address: str) -> None:
         workflows=[PlainSaga],
         activities=[create_order, charge_payment, settle_order],
     )
-    # A ceiling: without the sandbox, as the saga worker runs the mirrors.
-    signalled = Worker(
-        client,
-        task_queue=SIGNALLED_TASK_QUEUE,
-        workflows=[Signalled],
-        workflow_runner=UnsandboxedWorkflowRunner(),
-    )
-    async with plain, signalled:
+    async with plain:
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.read)
 

@@ -1,4 +1,4 @@
-"""Workflows that do next to nothing: what they cost is what Temporal costs by itself."""
+"""A workflow that does next to nothing: what it costs is what Temporal costs by itself."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from typing import Final
 from temporalio import activity, workflow
 
 PLAIN_TASK_QUEUE: Final = "bench-plain"
-SIGNALLED_TASK_QUEUE: Final = "bench-signalled"
-UNPOLLED_TASK_QUEUE: Final = "bench-unpolled"  # nobody works for it
 
 _ACTIVITY_WITHIN: Final = timedelta(seconds=60)
 
@@ -41,19 +39,3 @@ class PlainSaga:
         for step in (create_order, charge_payment, settle_order):
             await workflow.execute_activity(step, order_id, start_to_close_timeout=_ACTIVITY_WITHIN)
         return order_id
-
-
-@workflow.defn
-class Signalled:
-    """Closes with its first signal: the least that a workflow which is told of something can do."""
-
-    def __init__(self) -> None:
-        self._told = False
-
-    @workflow.run
-    async def run(self) -> None:
-        await workflow.wait_condition(lambda: self._told)
-
-    @workflow.signal
-    def record(self, _events: list[dict[str, str]]) -> None:
-        self._told = True

@@ -32,7 +32,7 @@ class Plan:
     half_load: float = 10.0
     ceiling: float = 4.0  # of each number of pgbench's clients, and of the broker
     clients: tuple[int, ...] = (8, 16, 32, 64)
-    temporal: float = 5.0  # of each ceiling of Temporal
+    temporal: float = 5.0  # of bare signal-with-start
     trickle_rate: float = 5.0  # of either coordinator, and of plain workflows
     trickle: float = 8.0
     orchestrated: float = 8.0

@@ -23,7 +23,6 @@ class Bar:
 
     label: str
     parts: Sequence[tuple[str, float]]  # series, length
-    note: str = ""
 
     @property
     def length(self) -> float:
@@ -63,7 +62,7 @@ def distribution(values: Mapping[str, Sequence[float]], *, unit: str, height: in
 
 
 def bars(rows: Sequence[Bar], *, unit: str) -> str:
-    """Horizontal bars from zero, each with its label before it and its length, or its note, behind it."""
+    """Horizontal bars from zero, each with its label before it and its length behind it."""
     longest = max((row.length for row in rows), default=0.0)
     if longest <= 0:
         return ""
@@ -87,7 +86,7 @@ def bars(rows: Sequence[Bar], *, unit: str) -> str:
                 f' height="{_BAR - 6}">{title}</rect>'
             )
             start += size
-        parts.append(_text(start + 6, top + 15, row.note or shown(row.length), "start"))
+        parts.append(_text(start + 6, top + 15, shown(row.length), "start"))
     return _svg(height, parts, f"Bars in {unit}")
 
 

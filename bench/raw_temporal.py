@@ -1,4 +1,4 @@
-"""The ceilings of Temporal: bare signal-with-start, a workflow that only closes, a plain one of three activities."""
+"""The ceilings of Temporal: bare signal-with-start, and a plain workflow of three activities."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
 from temporalio.client import Client, WorkflowExecutionDescription
 
-from bench.plain_workflows import PLAIN_TASK_QUEUE, SIGNALLED_TASK_QUEUE, UNPOLLED_TASK_QUEUE, PlainSaga, Signalled
+from bench.plain_workflows import PLAIN_TASK_QUEUE, PlainSaga
 from bench.trials import steady_rate
 
+_UNPOLLED_TASK_QUEUE: Final = "bench-unpolled"  # nobody works for it
 # As much as a mirror is told in one call: three events of this size.
 _EVENTS: Final = [{"eventType": name, "eventId": str(uuid4()), "payload": "x" * 300} for name in "abc"]
 _CALLS: Final = 32  # under way at once: as many as the mirror feed makes (SAGA_MIRROR_CONCURRENCY)
@@ -24,14 +24,6 @@ _POLL: Final = 0.2  # seconds between two looks at how many have closed
 _PATIENCE: Final = 60.0  # seconds without the end of a single workflow
 
 Start = Callable[[str], Awaitable[object]]  # by workflow id
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Closed:
-    """How many workflows were started in a stretch, and how many a second closed between its edges, as with sagas."""
-
-    workflows: int
-    rate: float
 
 
 class RawTemporal:
@@ -42,21 +34,59 @@ class RawTemporal:
 
     async def signal_with_start(self, *, seconds: float) -> float:
         """Calls a second, each with an id of its own, while nobody works for the workflows that they start."""
-        began = time.monotonic()
-        calls = await self._calls(self._signal_to(UNPOLLED_TASK_QUEUE), within=seconds)
-        return calls / (time.monotonic() - began)
-
-    async def signalled(self, *, seconds: float) -> Closed:
-        """The same calls with a worker that has each workflow close at once. Raises TimeoutError when none does."""
-        return await self._closed(Signalled, self._signal_to(SIGNALLED_TASK_QUEUE), seconds=seconds, in_flight=None)
-
-    async def plain_sagas(self, *, seconds: float, in_flight: int) -> Closed:
-        """Workflows of three activities, so many under way at once. Raises TimeoutError when none ends."""
 
         async def start(workflow_id: str) -> None:
+            await self._client.start_workflow(
+                "Signalled",
+                id=workflow_id,
+                task_queue=_UNPOLLED_TASK_QUEUE,
+                start_signal="record",
+                start_signal_args=[_EVENTS],
+            )
+
+        began = time.monotonic()
+        calls = await _calls(start, within=seconds)
+        return calls / (time.monotonic() - began)
+
+    async def plain_sagas(self, *, seconds: float, in_flight: int) -> float:
+        """Workflows of three activities that close a second between the edges of the stretch, as with sagas.
+
+        So many are under way at once. Raises TimeoutError when none ends.
+        """
+        since = datetime.now(UTC).isoformat()
+        query = f"WorkflowType = '{PlainSaga.__name__}' AND ExecutionStatus = 'Completed' AND StartTime >= '{since}'"
+        closed, started = 0, 0
+        ends: list[float] = []  # of each workflow, as far as looking every now and then can tell
+
+        async def start(workflow_id: str) -> None:
+            nonlocal started
+            started += 1
             await self._client.start_workflow(PlainSaga.run, workflow_id, id=workflow_id, task_queue=PLAIN_TASK_QUEUE)
 
-        return await self._closed(PlainSaga, start, seconds=seconds, in_flight=in_flight)
+        async def watch() -> None:
+            nonlocal closed
+            while True:
+                closed = (await self._client.count_workflows(query)).count
+                ends.extend([time.monotonic()] * (closed - len(ends)))
+                await asyncio.sleep(_POLL)
+
+        watching = asyncio.create_task(watch())
+        try:
+            await _calls(start, within=seconds, room=lambda: started - closed < in_flight)
+            before, moved = closed, time.monotonic()
+            while closed < started:
+                await asyncio.sleep(_POLL / 4)
+                if watching.done():
+                    watching.result()  # it ends only by failing
+                if closed > before:
+                    before, moved = closed, time.monotonic()
+                elif time.monotonic() - moved > _PATIENCE:
+                    raise TimeoutError(f"No {PlainSaga.__name__} has closed for {_PATIENCE:g} s")
+            return steady_rate(ends)
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
 
     async def plain_at_rate(self, *, seconds: float, rate: float) -> dict[str, float]:
         """Milliseconds from when each workflow of three activities was due until it closed, by its id."""
@@ -79,67 +109,24 @@ class RawTemporal:
     async def _described(self, workflow_id: str) -> WorkflowExecutionDescription:
         return await self._client.get_workflow_handle(workflow_id).describe()
 
-    def _signal_to(self, task_queue: str) -> Start:
-        async def start(workflow_id: str) -> None:
-            await self._client.start_workflow(
-                Signalled.run, id=workflow_id, task_queue=task_queue, start_signal="record", start_signal_args=[_EVENTS]
-            )
 
-        return start
+async def _calls(start: Start, *, within: float, room: Callable[[], bool] = lambda: True) -> int:
+    """Make calls for so many seconds, whenever there is room for one more; how many that were."""
+    deadline, made = time.monotonic() + within, 0
 
-    async def _calls(self, start: Start, *, within: float, room: Callable[[], bool] = lambda: True) -> int:
-        """Make calls for so many seconds, whenever there is room for one more; how many that were."""
-        deadline, made = time.monotonic() + within, 0
+    async def call() -> None:
+        nonlocal made
+        while time.monotonic() < deadline:
+            if room():
+                made += 1
+                await start(f"bench-{uuid4()}")
+            else:
+                await asyncio.sleep(_POLL / 10)
 
-        async def call() -> None:
-            nonlocal made
-            while time.monotonic() < deadline:
-                if room():
-                    made += 1
-                    await start(f"bench-{uuid4()}")
-                else:
-                    await asyncio.sleep(_POLL / 10)
-
-        async with asyncio.TaskGroup() as group:
-            for _ in range(_CALLS):
-                group.create_task(call())
-        return made
-
-    async def _closed(self, kind: type, start: Start, *, seconds: float, in_flight: int | None) -> Closed:
-        since = datetime.now(UTC).isoformat()
-        query = f"WorkflowType = '{kind.__name__}' AND ExecutionStatus = 'Completed' AND StartTime >= '{since}'"
-        closed, started = 0, 0
-        ends: list[float] = []  # of each workflow, as far as looking every now and then can tell
-
-        async def counted(workflow_id: str) -> None:
-            nonlocal started
-            started += 1
-            await start(workflow_id)
-
-        async def watch() -> None:
-            nonlocal closed
-            while True:
-                closed = (await self._client.count_workflows(query)).count
-                ends.extend([time.monotonic()] * (closed - len(ends)))
-                await asyncio.sleep(_POLL)
-
-        watching = asyncio.create_task(watch())
-        try:
-            await self._calls(counted, within=seconds, room=lambda: in_flight is None or started - closed < in_flight)
-            before, moved = closed, time.monotonic()
-            while closed < started:
-                await asyncio.sleep(_POLL / 4)
-                if watching.done():
-                    watching.result()  # it ends only by failing
-                if closed > before:
-                    before, moved = closed, time.monotonic()
-                elif time.monotonic() - moved > _PATIENCE:
-                    raise TimeoutError(f"No {kind.__name__} has closed for {_PATIENCE:g} s")
-            return Closed(workflows=started, rate=steady_rate(ends))
-        finally:
-            watching.cancel()
-            with suppress(asyncio.CancelledError):
-                await watching
+    async with asyncio.TaskGroup() as group:
+        for _ in range(_CALLS):
+            group.create_task(call())
+    return made
 
 
 @asynccontextmanager

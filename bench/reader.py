@@ -24,7 +24,6 @@ class Reader:
         self._url = url
         self._lock = asyncio.Lock()
         self._connection: psycopg.AsyncConnection[Row] | None = None
-        self.transactions = 0  # how many it has made
 
     async def read(self, sql: str, params: Sequence[Any] = ()) -> list[Row]:
         """The rows; waits for a server that is away. Raises psycopg.OperationalError after a minute of that."""
@@ -32,15 +31,12 @@ class Reader:
         async with self._lock:
             while True:
                 try:
-                    rows = await self._read(sql, params)
+                    return await self._read(sql, params)
                 except psycopg.OperationalError:
                     await self._hang_up()
                     if time.monotonic() > deadline:
                         raise
                     await asyncio.sleep(_PAUSE)
-                else:
-                    self.transactions += 1
-                    return rows
 
     async def _read(self, sql: str, params: Sequence[Any]) -> list[Row]:
         if self._connection is None:

@@ -47,15 +47,6 @@ class Recovery:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class View:
-    """One question an operator has, and where each coordinator answers it."""
-
-    question: str
-    choreography: str
-    orchestration: str
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """Everything that one run has found. A contrast has a column for each coordinator, the others have one."""
 
@@ -77,7 +68,6 @@ class Report:
     memory: Mapping[str, float] = field(default_factory=dict)  # MiB after the load, by process
     recoveries: Sequence[Recovery] = ()
     lines: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # of code, by who needs them, by module
-    views: Sequence[View] = ()
 
     def as_json(self) -> bytes:
         return msgspec.json.format(msgspec.json.encode(self), indent=1)

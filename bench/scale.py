@@ -103,12 +103,8 @@ class Scale:
         settings = {"SAGA_PROVIDER_LATENCY_MS": str(latency), "SAGA_RECONCILE_INTERVAL": "86400"}
         try:
             running = await own.up_keeping_times(**settings)
-            async with Scene.of(own, running) as scene:
-                try:
-                    yield scene
-                finally:
-                    self._notes.orders += scene.trials.orders
-                    self._notes.improper += scene.trials.improper
+            async with Scene.of(own, running, self._notes) as scene:
+                yield scene
         finally:
             await own.down()
 

@@ -10,7 +10,8 @@ from typing import Self
 from temporalio.client import Client
 
 from bench.backlog import Backlog
-from bench.own_stack import OwnStack, Running, StackFailed
+from bench.own_stack import OwnStack, Running
+from bench.report import Notes
 from bench.trials import Trials
 from bench.wal import WriteAheadLog
 
@@ -19,7 +20,6 @@ from bench.wal import WriteAheadLog
 class Scene:
     """One stack, from a start of it to its end, with all that loads and reads it."""
 
-    own: OwnStack
     running: Running
     trials: Trials
     backlog: Backlog
@@ -28,19 +28,24 @@ class Scene:
 
     @classmethod
     @asynccontextmanager
-    async def of(cls, own: OwnStack, running: Running) -> AsyncIterator[Self]:
-        """Connected until the end of the context. Raises StackFailed if the server was not told to keep times."""
+    async def of(cls, own: OwnStack, running: Running, notes: Notes) -> AsyncIterator[Self]:
+        """Connected until the end of the context, where `notes` are told of all orders.
+
+        The stack must have been told to keep times before it started.
+        """
         async with AsyncExitStack() as stack:
-            trials = await stack.enter_async_context(Trials.on(running.system))
-            if not await trials.facts.exact_times():
-                raise StackFailed("The database server does not keep the times of commits; latencies need them")
+            trials = await stack.enter_async_context(Trials.on(running))
             temporal = await Client.connect(running.urls["temporal"])
-            backlog = Backlog.of(temporal=temporal, amqp=running.urls["amqp"], rabbitmq_api=trials.system.rabbitmq_api)
-            yield cls(
-                own=own,
+            backlog = Backlog.of(temporal=temporal, amqp=running.urls["amqp"], rabbitmq_api=running.rabbitmq_api)
+            scene = cls(
                 running=running,
                 trials=trials,
                 backlog=await stack.enter_async_context(backlog),
                 temporal=temporal,
                 log=WriteAheadLog(await stack.enter_async_context(own.superuser(running))),
             )
+            try:
+                yield scene
+            finally:
+                notes.orders += trials.orders
+                notes.improper += trials.improper

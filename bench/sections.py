@@ -16,7 +16,7 @@ ONE: Final = Coordinator.CHOREOGRAPHY.value
 OTHER: Final = Coordinator.ORCHESTRATION.value
 MET: Final = {True: "met", False: "not met", None: "-"}
 
-Kind = Literal["targets", "figures", "waits", "cpu", "recoveries", "lines", "views"]
+Kind = Literal["targets", "figures", "waits", "cpu", "recoveries", "lines"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,9 +54,6 @@ def sections(report: Report) -> Iterator[Section]:
     if report.lines:
         rows = [(who, str(len(modules)), shown(sum(modules.values()))) for who, modules in report.lines.items()]
         yield Section(kind="lines", title="Lines of code", columns=("needed by", "modules", "lines"), rows=rows)
-    if report.views:
-        rows = [(view.question, view.choreography, view.orchestration) for view in report.views]
-        yield Section(kind="views", title="What you see where", columns=("", ONE, OTHER), rows=rows, words=3)
 
 
 def verdict(report: Report) -> str:

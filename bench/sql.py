@@ -11,16 +11,26 @@ from sqlalchemy.schema import CreateTable
 from sqlmodel import SQLModel
 
 from models.columns import columns_of
+from models.saga import Coordinator
 
 _NUMBERED: Final = ("seq",)  # by the database
+# The same in every row that has the column: the sagas of the measurements are alike in these.
+_ALIKE: Final[Mapping[str, str]] = {
+    "currency": "'USD'",
+    "coordinator": f"'{Coordinator.CHOREOGRAPHY}'",
+    "traceparent": "NULL",
+    "attempt": "1",
+}
 
 
 def insert(row: type[SQLModel], values: Mapping[str, str], *, table: str | None = None, source: str = "") -> str:
     """INSERT INTO the table of these rows, or another one like it, what `values` has for each column.
 
-    Raises ValueError for a column without value, and for a value without column. `source` is the rest of the SELECT.
+    What all rows have alike need not be given. Raises ValueError for another column without value, and for a value
+    without column. `source` is the rest of the SELECT.
     """
     names = [*columns_of(row, but=_NUMBERED)]
+    values = {name: value for name, value in _ALIKE.items() if name in names} | dict(values)
     if {*names} != {*values}:
         raise ValueError(f"{row.__name__} has the columns {sorted(names)}, and values are given for {sorted(values)}")
     given = ", ".join(values[name] for name in names)

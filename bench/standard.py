@@ -23,7 +23,7 @@ from bench.noting import (
 from bench.own_stack import OwnStack, Running
 from bench.pgbench import ONE_STATEMENT_EACH, STATEMENT_BY_STATEMENT, Pgbench, scratch_folder
 from bench.plan import Part, Plan
-from bench.raw_temporal import RawTemporal, plain_worker
+from bench.raw_temporal import RawTemporal
 from bench.report import Notes, Tell
 from bench.scene import Scene
 from bench.trials import Trial
@@ -78,12 +78,8 @@ class Standard:
                 await self._own.down()
 
     async def _on(self, running: Running, measure: Callable[[Scene], Awaitable[None]]) -> None:
-        async with Scene.of(self._own, running) as scene:
-            try:
-                await measure(scene)
-            finally:
-                self._notes.orders += scene.trials.orders
-                self._notes.improper += scene.trials.improper
+        async with Scene.of(self._own, running, self._notes) as scene:
+            await measure(scene)
 
     async def _at_once(self, scene: Scene) -> None:
         await self._warm_up(scene)
@@ -238,13 +234,7 @@ class Standard:
 
     async def _signals(self, scene: Scene) -> None:
         """What the mirrors are held against, right after them: the rates of a busy machine drift."""
-        self._tell("signal-with-start, with and without somebody who works")
-        raw = RawTemporal(scene.temporal)
-        bare = await raw.signal_with_start(seconds=self._plan.temporal)
-        async with plain_worker(scene.running.urls["temporal"]):
-            signalled = await raw.signalled(seconds=self._plan.temporal)
-        for key, rate, name in (
-            ("ceiling.signal", bare, "signal-with-start, nobody working: calls"),
-            ("ceiling.signalled", signalled.rate, "workflows that close with their first signal"),
-        ):
-            self._notes.note(key, rate, group=CEILINGS, name=f"Temporal, {name}", unit="a second")
+        self._tell("bare signal-with-start")
+        rate = await RawTemporal(scene.temporal).signal_with_start(seconds=self._plan.temporal)
+        name = "Temporal, signal-with-start, nobody working: calls"
+        self._notes.note("ceiling.signal", rate, group=CEILINGS, name=name, unit="a second")

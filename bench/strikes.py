@@ -14,8 +14,9 @@ from uuid import UUID
 
 from bench.facts import End
 from bench.load import Placed, accepted, at_rate
+from bench.own_stack import Running
 from bench.report import Recovery
-from bench.trials import System, Trials, proper
+from bench.trials import Trials, proper
 from bench.workload import Sale, sales
 from models.saga import Coordinator
 
@@ -38,7 +39,7 @@ async def strike(trials: Trials, part: str, *, rate: float) -> list[Recovery]:
     loads = {each: asyncio.create_task(_load(trials, each, seed, rate, stop)) for each in Coordinator}
     try:
         await asyncio.sleep(_BEFORE)
-        killed, back = await kill(trials.system, part)
+        killed, back = await kill(trials.running, part)
         await asyncio.sleep(_AFTER)
     finally:
         stop.set()
@@ -51,13 +52,13 @@ async def strike(trials: Trials, part: str, *, rate: float) -> list[Recovery]:
     return recoveries
 
 
-async def kill(system: System, part: str) -> tuple[float, float]:
+async def kill(running: Running, part: str) -> tuple[float, float]:
     """Kill a part -9. Returns the times (epoch seconds) of the kill and of readiness. Raises TimeoutError."""
-    pid = system.pids()[part]
+    pid = running.pids()[part]
     killed = time.time()
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    while not (system.pids().get(part) not in (None, pid) and system.ready(part)):
+    while not (running.pids().get(part) not in (None, pid) and running.ready(part)):
         if time.time() - killed > _BACK_WITHIN:
             raise TimeoutError(f"{part} was killed and is not ready again after {_BACK_WITHIN:g} s; see its log")
         await asyncio.sleep(_POLL)

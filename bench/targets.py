@@ -121,13 +121,6 @@ TARGETS: Final[Sequence[Target]] = (
     ),
     Target(what="Resident memory of the four processes at saturation", key="memory.rss", most=450, unit="MiB"),
     Target(
-        what="Backlog, mirrors closed a second ÷ bare signal-with-start, no slower than before",
-        key="drain.sagas",
-        over="ceiling.signal",
-        least=0.38,
-        note="nine tenths of 0.42, which it was when the feed told 32 mirrors at once",
-    ),
-    Target(
         what="Orchestrated, p50 at 5 a second ÷ plain workflows of three activities",
         key="latency.trickle.orchestration.p50",
         over="latency.trickle.plain.p50",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import islice, takewhile
@@ -18,6 +18,7 @@ from bench.footprint import Footprint
 from bench.http_client import HttpClient
 from bench.load import Placed, accepted, at_rate, saturate
 from bench.meters import Meters, Reading
+from bench.own_stack import Running
 from bench.told import Told
 from bench.workload import MIX, Kind, sales
 from models.saga import Coordinator
@@ -28,22 +29,6 @@ PAID: Final[Sequence[Kind]] = (Kind(payment_method="pm_card_visa", weight=1, end
 _POLL: Final = 0.02  # seconds between two looks at how many sagas are over, or whether all is at rest
 _FEWEST: Final = 20  # orders at an even rate
 _EDGE: Final = 0.1  # of all sagas: that many at either end of a stretch are not what it keeps up with
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class System:
-    """A running system: where it is, which process is which part, and whether a part is ready.
-
-    `rabbitmq_api` carries user and password; so do the databases' URLs.
-    """
-
-    gateway: str
-    orders_db: str
-    payments_db: str
-    rabbitmq_api: str
-    temporal: str
-    pids: Callable[[], Mapping[str, int]]
-    ready: Callable[[str], bool]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,7 +93,7 @@ def steady_rate(ends: Sequence[float]) -> float:
 class Trials:
     """A system with all that loads and measures it, and what has come of all trials on it."""
 
-    system: System
+    running: Running
     client: HttpClient
     facts: Facts
     meters: Meters
@@ -122,21 +107,21 @@ class Trials:
 
     @classmethod
     @asynccontextmanager
-    async def on(cls, system: System, *, mix: Sequence[Kind] = PAID, follow: bool = False) -> AsyncIterator[Self]:
-        """The trials on a system, connected until the end of the context."""
+    async def on(cls, running: Running, *, mix: Sequence[Kind] = PAID, follow: bool = False) -> AsyncIterator[Self]:
+        """The trials on a running stack, connected until the end of the context."""
         async with AsyncExitStack() as stack:
-            client = await stack.enter_async_context(HttpClient(system.gateway))
-            facts = Facts(system.orders_db, system.payments_db)
+            urls = running.urls
+            client = await stack.enter_async_context(HttpClient(urls["gateway"]))
+            facts = Facts(urls["orders_db"], urls["payments_db"])
             stack.push_async_callback(facts.close)
             meters = Meters(
-                pids=system.pids,
-                databases={"orders": system.orders_db, "payments": system.payments_db},
-                rabbitmq_api=system.rabbitmq_api,
-                own_transactions=lambda: facts.transactions,
+                pids=running.pids,
+                databases={"orders": urls["orders_db"], "payments": urls["payments_db"]},
+                rabbitmq_api=running.rabbitmq_api,
             )
             stack.push_async_callback(meters.close)
-            told = Told(await Client.connect(system.temporal))
-            yield cls(system=system, client=client, facts=facts, meters=meters, told=told, mix=mix, follow=follow)
+            told = Told(await Client.connect(urls["temporal"]))
+            yield cls(running=running, client=client, facts=facts, meters=meters, told=told, mix=mix, follow=follow)
 
     def next_seed(self) -> int:
         """The seed of the next workload. Both coordinators get the same one."""
@@ -189,7 +174,7 @@ class Trials:
     async def _trial(self, coordinator: Coordinator, load: Coroutine[Any, Any, list[Placed]]) -> Trial:
         over, stored = await self.facts.over(), await self.facts.stored()
         before, began, own = await self.meters.read(), time.time(), time.process_time()
-        async with Footprint.watched(self.system.pids, () if self.follow else SERVICES) as footprint:
+        async with Footprint.watched(self.running.pids, () if self.follow else SERVICES) as footprint:
             placed = await load
             own = time.process_time() - own
             orders = accepted(placed)

@@ -38,7 +38,7 @@ from models.saga import Coordinator
 
 def reading(at: float, cpu: Mapping[str, float]) -> Reading:
     counts = dict.fromkeys(("writing_transactions", "wal_bytes", "wal_flushes", "published", "delivered"), 0)
-    return Reading(at=at, cpu=cpu, transactions={}, rows={}, wal_flush_ms=0.0, **counts)
+    return Reading(at=at, cpu=cpu, rows={}, wal_flush_ms=0.0, **counts)
 
 
 @pytest.fixture
