@@ -1,4 +1,7 @@
-"""Publish committed events right after their commit, in order and confirmed. The relay publishes those that fail."""
+"""Publish committed events right after their commit, in order and confirmed. The relay publishes those that fail.
+
+When an event fails, later ones of its order that were on their way may leave before it. Whoever reads them bears that.
+"""
 
 from __future__ import annotations
 

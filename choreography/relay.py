@@ -1,4 +1,7 @@
-"""Publish the events that the fast path left in the outbox, at least once, and in order for each order."""
+"""Publish the events that the fast path left in the outbox, at least once, and in order for each order.
+
+When an event fails, later ones of its order in the same batch leave before it. Whoever reads them bears that.
+"""
 
 from __future__ import annotations
 

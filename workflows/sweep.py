@@ -22,7 +22,7 @@ CANCEL_ORDER: Final = COMPENSATIONS[CREATE_ORDER]
 CANCEL_PAYMENT: Final = COMPENSATIONS[CHARGE_PAYMENT]
 
 _MOST_TOLD: Final = 100  # stragglers; the counts include all
-_MOST_UNFINISHED: Final = 1000  # orders; the round through all cancellations finds the others again
+_MOST_UNFINISHED: Final = 1000  # orders; the round through all cancellations finds those that are left out
 _LARGEST_PAGE: Final = 10_000  # orders
 
 
@@ -171,7 +171,8 @@ def gone_by(report: SweepReport, part: Part, page: Sequence[Place], *, more: boo
     if not page:
         return report
     if part is Part.ENDED:
-        return replace(report, ended=page[-1])
+        # No round finds what is not told of here, so the next sweep comes this way again.
+        return report if len(report.unmatched) == _MOST_UNFINISHED else replace(report, ended=page[-1])
     return replace(report, checked=page[-1]) if part is Part.CANCELLED else report
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from activities.stragglers import Place
 from models.messages import Envelope, encode
 from models.saga import Coordinator, derived_id
 from tests.support.events import (
@@ -24,7 +25,7 @@ from tests.support.events import (
 )
 from workflows.mirror_record import MirrorRecord
 from workflows.saga_steps import CHARGE_PAYMENT, SagaStep
-from workflows.sweep import CANCEL_ORDER, Part, Straggler, SweepReport, next_step, sweep_story, told_of
+from workflows.sweep import CANCEL_ORDER, Part, Straggler, SweepReport, gone_by, next_step, sweep_story, told_of
 
 
 def record_of(*events: Envelope) -> MirrorRecord:
@@ -143,6 +144,14 @@ def test_only_cancellations_are_left_to_the_next_sweep_by_name() -> None:
     report = told_of(left, SweepReport(), Part.CANCELLED)
     assert report.unfinished == ["1"]
     assert told_of(left, report, Part.AGAIN).unfinished == ["1"]
+
+
+def test_the_place_stays_while_there_is_no_room_for_the_payments_whose_orders_are_not_off() -> None:
+    page = [Place(at=f"2026-02-15T00:00:{n:02}Z", order_id=str(n)) for n in range(2)]
+    few = told_of([straggler(1, over=False)], SweepReport(), Part.ENDED)
+    assert gone_by(few, Part.ENDED, page, more=False).ended == page[-1]
+    many = told_of([straggler(n, over=False) for n in range(1001)], SweepReport(ended=page[0]), Part.ENDED)
+    assert gone_by(many, Part.ENDED, page, more=False).ended == page[0]
 
 
 def test_a_story_tells_what_was_found_and_no_text_from_outside_is_markdown() -> None:
