@@ -18,6 +18,7 @@ from embedded import postgres, rabbitmq, state, temporal
 from embedded.errors import StackError
 from embedded.ports import LOOPBACK
 from embedded.program import ALIVE_TIMEOUT, Program, StartStage, http_ok
+from stack import protection
 from stack.addresses import Ports
 from stack.rights import OPERATOR, USERS, definitions, password_hash
 from stack.ways import OWN
@@ -29,8 +30,7 @@ ADDRESSES = frozenset(
         "SAGA_PORT",
         "SAGA_AMQP_URL",
         "SAGA_TEMPORAL_ADDRESS",
-        *("SAGA_TEMPORAL_TLS", "SAGA_TEMPORAL_TLS_CA", "SAGA_TEMPORAL_TLS_CERT", "SAGA_TEMPORAL_TLS_KEY"),
-        *("SAGA_TEMPORAL_TLS_NAME", "SAGA_TEMPORAL_API_KEY"),
+        *protection.VARIABLES,
         "SAGA_ORDERS_DATABASE_URL",
         "SAGA_PAYMENTS_DATABASE_URL",
         "SAGA_ORDER_SERVICE_URL",
