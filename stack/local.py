@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -103,11 +103,11 @@ def _make_secrets(data: Path, kept: Path, cls: type[Secrets]) -> None:
         draft.unlink()
 
 
-def servers(data: Path, port_offset: int, secrets: Secrets, environ: Mapping[str, str] = os.environ) -> list[Program]:
+def servers(data: Path, port_offset: int, secrets: Secrets) -> list[Program]:
     """PostgreSQL, RabbitMQ and Temporal on `data`, not started yet. Raises StackError if one isn't installed."""
     data, ports = data.absolute(), Ports.shifted(port_offset)
     env = {
-        "PATH": environ.get("PATH", os.defpath),
+        "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
@@ -177,7 +177,6 @@ def services(
     port_offset: int,
     secrets: Secrets,
     environ: Mapping[str, str] = os.environ,
-    names: Sequence[str] = SERVICES,
     *,
     shutdown_timeout: float = 8.0,
     cuttable: bool = False,
@@ -195,7 +194,7 @@ def services(
     }
     token = inherited.pop("SAGA_INTERNAL_TOKEN", "") or secrets.internal_token
     programs = []
-    for name in names:
+    for name in SERVICES:
         host = OWN[name] if cuttable and name == "gateway" else LOOPBACK  # clients reach it by a way, too
         probe = partial(http_ok, ports[name], host=host)
         programs.append(
