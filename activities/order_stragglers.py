@@ -5,23 +5,12 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
-from activities.stragglers import Place, Search, parameters, place_of
+from activities.stragglers import Place, Search, parameters, place_of, search_of
 from models.conditions import ORDER_NOT_OFF, ORDER_OFF, ORDER_WAITS
 from models.database import Database
 
-# now(), not clock_timestamp(): an index can only be searched for a value that is constant during the statement.
-OVERDUE: Final = f"""
-    SELECT created_at AS at, id AS order_id FROM orders
-    WHERE {ORDER_WAITS} AND created_at < now() - make_interval(secs => %(idle)s)
-      AND (created_at, id) > (%(at)s::timestamptz, %(order_id)s::uuid)
-    ORDER BY created_at, id LIMIT %(limit)s
-"""
-OFF: Final = f"""
-    SELECT updated_at AS at, id AS order_id FROM orders
-    WHERE {ORDER_OFF} AND updated_at < now() - make_interval(secs => %(idle)s)
-      AND (updated_at, id) > (%(at)s::timestamptz, %(order_id)s::uuid)
-    ORDER BY updated_at, id LIMIT %(limit)s
-"""
+OVERDUE: Final = search_of("orders", ORDER_WAITS, at="created_at", order_id="id")
+OFF: Final = search_of("orders", ORDER_OFF, at="updated_at", order_id="id")
 NOT_OFF: Final = f"SELECT id FROM orders WHERE id = ANY(%s) AND {ORDER_NOT_OFF}"
 
 

@@ -6,24 +6,13 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
-from activities.stragglers import Place, Search, parameters, place_of
+from activities.stragglers import Place, Search, parameters, place_of, search_of
 from models.conditions import PAYMENT_DUE, PAYMENT_WITHOUT_MONEY
 from models.database import Database
 from models.lifecycle import Due, PaymentStatus, uncompensated
 
-DUE: Final = f"""
-    SELECT updated_at AS at, order_id FROM payments
-    WHERE {PAYMENT_DUE} AND updated_at < now() - make_interval(secs => %(idle)s)
-      AND (updated_at, order_id) > (%(at)s::timestamptz, %(order_id)s::uuid)
-    ORDER BY updated_at, order_id LIMIT %(limit)s
-"""
-ENDED: Final = f"""
-    SELECT updated_at AS at, order_id FROM payments
-    WHERE {PAYMENT_WITHOUT_MONEY}
-      AND updated_at < now() - make_interval(secs => %(idle)s)
-      AND (updated_at, order_id) > (%(at)s::timestamptz, %(order_id)s::uuid)
-    ORDER BY updated_at, order_id LIMIT %(limit)s
-"""
+DUE: Final = search_of("payments", PAYMENT_DUE, at="updated_at", order_id="order_id")
+ENDED: Final = search_of("payments", PAYMENT_WITHOUT_MONEY, at="updated_at", order_id="order_id")
 OF_ORDERS: Final = "SELECT order_id, status, due FROM payments WHERE order_id = ANY(%s)"
 
 

@@ -13,7 +13,7 @@ import structlog
 
 from activities.book import Book
 from models.conditions import ORDER_OVER, PAYMENT_SETTLED
-from models.database import TRANSIENT, Connection, Database
+from models.database import TRANSIENT, Connection, Database, is_leader
 
 log = structlog.get_logger()
 
@@ -122,7 +122,7 @@ class Retention:
         """The number of removed events, and the place in the log to go on from; None: there is no more to look at."""
         # This need not wait for the disk: a crash undoes the removal and its note together.
         async with self._database.transaction(wait_for_disk=False) as connection:
-            leads = await _leads(connection)
+            leads = await is_leader(connection, _LEADER)
             cursor = await connection.execute(_EVENTS, [keep, after, _PAGE])
             page = await cursor.fetchall()
             if not leads or not any(old for _, _, old in page):
@@ -153,7 +153,7 @@ class Retention:
         try:
             for block in range(0, blocks, _BLOCKS):
                 async with self._database.transaction(wait_for_disk=False) as connection:
-                    if not await _leads(connection):
+                    if not await is_leader(connection, _LEADER):
                         return count
                     cursor = await connection.execute(_REMOVE_KEYS, [f"({block},0)", f"({block + _BLOCKS},0)", keep])
                     ((removed,),) = await cursor.fetchall()
@@ -162,9 +162,3 @@ class Retention:
         finally:
             if count:
                 log.info("idempotency_keys_removed", keys=count)
-
-
-async def _leads(connection: Connection) -> bool:
-    cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LEADER])
-    ((leads,),) = await cursor.fetchall()
-    return bool(leads)

@@ -1,4 +1,4 @@
-"""The input and the result of a search for stragglers: plain values that Temporal's JSON converter can carry."""
+"""Search for stragglers. The input and the result are plain values that Temporal's JSON converter can carry."""
 
 from __future__ import annotations
 
@@ -25,6 +25,17 @@ class Search:
     idle: float
     limit: int
     after: Place | None = None
+
+
+def search_of(table: str, condition: str, *, at: str, order_id: str) -> str:
+    """The statement of a search among the rows that meet this condition, given their columns for a place."""
+    # now(), not clock_timestamp(): an index can only be searched for a value that is constant during the statement.
+    return f"""
+        SELECT {at} AS at, {order_id} AS order_id FROM {table}
+        WHERE {condition} AND {at} < now() - make_interval(secs => %(idle)s)
+          AND ({at}, {order_id}) > (%(at)s::timestamptz, %(order_id)s::uuid)
+        ORDER BY {at}, {order_id} LIMIT %(limit)s
+    """
 
 
 def parameters(search: Search) -> dict[str, Any]:

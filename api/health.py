@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeAlias
 
-import msgspec
 from fastapi import APIRouter
 from starlette.responses import Response
 
 from api.examples import ALIVE, NOT_READY, READY
+from api.json_response import encoded_response, json_response
 from api.openapi import CORRELATION_PARAMETER, answers, problems
 from api.schemas import Health, Ready
 
@@ -34,7 +34,7 @@ def health_routes(readiness: Readiness) -> APIRouter:
         openapi_extra=extra,
     )
     async def get_health() -> Response:
-        return Response(_ALIVE, media_type="application/json")
+        return encoded_response(_ALIVE)
 
     @router.get(
         "/readyz",
@@ -48,7 +48,6 @@ def health_routes(readiness: Readiness) -> APIRouter:
     async def get_readiness() -> Response:
         checks = await readiness()
         ready = all(state == "ok" or state.startswith(DEGRADED) for state in checks.values())
-        body = msgspec.json.encode({"ready": ready, "checks": checks})
-        return Response(body, status_code=200 if ready else 503, media_type="application/json")
+        return json_response({"ready": ready, "checks": checks}, status_code=200 if ready else 503)
 
     return router

@@ -16,3 +16,11 @@ def is_loopback(name: str) -> bool:
     if isinstance(address, IPv6Address):
         return name.startswith("[") and (address.ipv4_mapped or address).is_loopback
     return not name.startswith("[") and address.is_loopback
+
+
+def is_loopback_address(text: str) -> bool:
+    """Whether this is a loopback address, without brackets; a name is none."""
+    try:
+        return ip_address(text).is_loopback
+    except ValueError:
+        return False

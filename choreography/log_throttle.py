@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from typing import Final
 
+_EVERY: Final = 60.0  # seconds
 _MOST: Final = 100  # different conditions; with more than these all are forgotten, and logged again
 
 
 class LogThrottle:
-    """Tells whether to log a condition: at once, and then every `every` seconds while it lasts."""
+    """Tells whether to log a condition: at once, and then once a minute while it lasts."""
 
-    def __init__(self, *, every: float = 60.0) -> None:
-        self._every = every
+    def __init__(self) -> None:
         self._said_at: dict[str, float] = {}
 
     def __call__(self, what: str) -> bool:
         now = time.monotonic()
-        if now - self._said_at.get(what, float("-inf")) < self._every:
+        if now - self._said_at.get(what, float("-inf")) < _EVERY:
             return False
         if len(self._said_at) >= _MOST:
             self._said_at.clear()

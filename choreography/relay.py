@@ -17,7 +17,7 @@ from activities.crash_points import crash_point
 from choreography.broker import Broker
 from choreography.log_throttle import LogThrottle
 from choreography.outgoing_message import Unread, Unroutable, as_message
-from models.database import TRANSIENT, Connection, Database
+from models.database import TRANSIENT, Connection, Database, is_leader
 from models.event_log import EVENT_COLUMNS, logged_envelope
 from models.message_types import EventType
 from models.messages import Envelope
@@ -98,9 +98,7 @@ class Relay:
     async def sweep(self) -> int:
         """Publish one batch of due events. Returns the number of events tried; 0 if none is left to try."""
         async with self._database.transaction() as connection:
-            cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LEADER])
-            leader = await cursor.fetchone()
-            if leader is None or not leader[0]:
+            if not await is_leader(connection, _LEADER):
                 return 0
             rows = await self._due(connection)
             if not rows:

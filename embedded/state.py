@@ -121,7 +121,7 @@ def is_same(pid: int, started: str | None) -> bool:
 def has_ended(pid: int, started: str | None) -> bool:
     """Whether the process that started then has ended. One that nobody has reaped yet has."""
     try:
-        return not is_same(pid, started) or not _runs(psutil.Process(pid))
+        return not is_same(pid, started) or not runs(psutil.Process(pid))
     except psutil.Error:
         return True
 
@@ -148,14 +148,15 @@ def kill(processes: Sequence[psutil.Process]) -> None:
 
 def _all_end(processes: Sequence[psutil.Process], within: float) -> bool:
     deadline = time.monotonic() + within
-    while any(_runs(process) for process in processes):
+    while any(runs(process) for process in processes):
         if time.monotonic() > deadline:
             return False
         time.sleep(0.02)
     return True
 
 
-def _runs(process: psutil.Process) -> bool:
+def runs(process: psutil.Process) -> bool:
+    """Whether the process has not ended."""
     try:
         # An orphan stays a zombie until init reaps it, which may take long in a container.
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)

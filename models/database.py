@@ -112,3 +112,10 @@ class Database:
     async def listen(self) -> Connection:
         """A connection outside the pool, in autocommit, for LISTEN and session locks. The caller closes it."""
         return await AsyncConnection.connect(self.url, autocommit=True, row_factory=tuple_row, connect_timeout=5)
+
+
+async def is_leader(connection: Connection, lock: int) -> bool:
+    """Whether this transaction has got the advisory lock, until its end. It is not waited for."""
+    cursor = await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", [lock])
+    ((got,),) = await cursor.fetchall()
+    return bool(got)

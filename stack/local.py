@@ -7,7 +7,7 @@ import os
 import secrets
 import sys
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from embedded import postgres, rabbitmq, state, temporal
 from embedded.errors import StackError
 from embedded.ports import LOOPBACK
 from embedded.program import ALIVE_TIMEOUT, Program, StartStage, http_ok
+from stack import protection
 from stack.addresses import Ports
 from stack.rights import OPERATOR, USERS, definitions, password_hash
 from stack.ways import OWN
@@ -29,8 +30,7 @@ ADDRESSES = frozenset(
         "SAGA_PORT",
         "SAGA_AMQP_URL",
         "SAGA_TEMPORAL_ADDRESS",
-        *("SAGA_TEMPORAL_TLS", "SAGA_TEMPORAL_TLS_CA", "SAGA_TEMPORAL_TLS_CERT", "SAGA_TEMPORAL_TLS_KEY"),
-        *("SAGA_TEMPORAL_TLS_NAME", "SAGA_TEMPORAL_API_KEY"),
+        *protection.VARIABLES,
         "SAGA_ORDERS_DATABASE_URL",
         "SAGA_PAYMENTS_DATABASE_URL",
         "SAGA_ORDER_SERVICE_URL",
@@ -103,11 +103,11 @@ def _make_secrets(data: Path, kept: Path, cls: type[Secrets]) -> None:
         draft.unlink()
 
 
-def servers(data: Path, port_offset: int, secrets: Secrets, environ: Mapping[str, str] = os.environ) -> list[Program]:
+def servers(data: Path, port_offset: int, secrets: Secrets) -> list[Program]:
     """PostgreSQL, RabbitMQ and Temporal on `data`, not started yet. Raises StackError if one isn't installed."""
     data, ports = data.absolute(), Ports.shifted(port_offset)
     env = {
-        "PATH": environ.get("PATH", os.defpath),
+        "PATH": os.environ.get("PATH", os.defpath),
         "LANG": "C.UTF-8",
         "LC_ALL": "C.UTF-8",
         "TZ": "UTC",
@@ -177,7 +177,6 @@ def services(
     port_offset: int,
     secrets: Secrets,
     environ: Mapping[str, str] = os.environ,
-    names: Sequence[str] = SERVICES,
     *,
     shutdown_timeout: float = 8.0,
     cuttable: bool = False,
@@ -195,7 +194,7 @@ def services(
     }
     token = inherited.pop("SAGA_INTERNAL_TOKEN", "") or secrets.internal_token
     programs = []
-    for name in names:
+    for name in SERVICES:
         host = OWN[name] if cuttable and name == "gateway" else LOOPBACK  # clients reach it by a way, too
         probe = partial(http_ok, ports[name], host=host)
         programs.append(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import AsyncExitStack
-from ipaddress import ip_address
 from typing import assert_never
 
 import structlog
 
 from activities import crash_points
+from api.loopback import is_loopback_address
 from embedded.errors import StackError
 from embedded.limits import raise_file_limit
 from stack.addresses import Process
@@ -47,7 +47,7 @@ async def run(process: Process, settings: Settings) -> None:
 
 def _refuse_to_be_open(settings: Settings) -> None:
     """Raises StackError if whoever reaches the gateway from elsewhere may use it, and nobody has said so."""
-    if settings.api_keys or _is_loopback(settings.host):
+    if settings.api_keys or settings.host == "localhost" or is_loopback_address(settings.host):
         return
     if not settings.open:
         raise StackError(
@@ -55,13 +55,6 @@ def _refuse_to_be_open(settings: Settings) -> None:
             "(`saga keys new` makes them), or SAGA_OPEN=true if something else keeps strangers out"
         )
     log.warning("gateway_is_open", host=settings.host, why="it has no API keys: whoever reaches it may do everything")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 async def _wire(

@@ -36,9 +36,7 @@ def _url(*schemes: str) -> Callable[[SecretStr], SecretStr]:
         if not _is_url(text, schemes):  # the message must not have the URL: it may hold a password
             raise ValueError(f"must be like {schemes[0]}://user:password@host:port/name")
         if _is_ambiguous(text):
-            raise ValueError(
-                "has a character that must be percent-encoded, such as %40 for @, %25 for % and %20 for a space"
-            )
+            raise ValueError(_TO_ENCODE)
         return url
 
     return check
@@ -55,9 +53,7 @@ def _cluster(urls: SecretStr) -> SecretStr:
             rule = "must be like amqp://user:password@host:port/name, or several such URLs separated by commas"
             raise ValueError(rule)
         if _is_ambiguous(node):
-            raise ValueError(
-                "has a character that must be percent-encoded, such as %40 for @, %25 for % and %20 for a space"
-            )
+            raise ValueError(_TO_ENCODE)
     for path in unreadable_files(urls.get_secret_value()):
         raise ValueError(f"names the file {path}, which cannot be read")
     return urls

@@ -10,7 +10,7 @@ from pydantic import ValidationError, model_validator
 from embedded.errors import StackError
 from models.originals import Originals
 from models.saga import Coordinator
-from stack.addresses import Process
+from stack.addresses import Ports, Process
 from stack.setting_fields import SettingFields
 
 
@@ -71,7 +71,7 @@ class Settings(SettingFields):
 
     def port_of(self, process: Process) -> int:
         """The port on which this process listens."""
-        return self.port or {"gateway": 3000, "order": 3001, "payment": 3002, "worker": 3003}[process]
+        return self.port or getattr(Ports(), process)
 
 
 def load() -> Settings:

@@ -2,10 +2,9 @@
 
 /** What the gateway answered that is no success, or that it did not answer. `status` 0: no answer. */
 export class Refused extends Error {
-  constructor(status, detail, problem = null) {
+  constructor(status, detail) {
     super(detail);
     this.status = status;
-    this.problem = problem;
   }
 }
 
@@ -85,7 +84,7 @@ export class Api {
     const found = text ? read(text) : null;
     if (answer.ok) return found;
     if (answer.status === 401 && session === this.session && this.signedIn && path !== "/api/console/session") this.onSignedOut();
-    throw new Refused(answer.status, explain(answer, found), found);
+    throw new Refused(answer.status, explain(answer, found));
   }
 }
 

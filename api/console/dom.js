@@ -1,5 +1,6 @@
 /** Make elements. Text is always set as text, so nothing that comes from a message can become markup. */
 
+export const COORDINATORS = ["choreography", "orchestration"];
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An element. `properties`: `on` (listeners by event), `class`, attributes; null, undefined and false leave one out. */

@@ -106,13 +106,17 @@ function none() {
   );
 }
 
+function orderCell({ orderId }) {
+  return h("td", {}, orderId ? h("a", { href: `#/orders/${orderId}` }, h("code", {}, shortId(orderId))) : "–");
+}
+
 function letterTable(letters) {
   const rows = letters.map((letter) =>
     h(
       "tr",
       {},
       h("td", {}, h("a", { href: `#/letters/${encodeURIComponent(letter.id)}` }, letter.eventType ?? letter.routingKey)),
-      h("td", {}, letter.orderId ? h("a", { href: `#/orders/${letter.orderId}` }, h("code", {}, shortId(letter.orderId))) : "–"),
+      orderCell(letter),
       h("td", { class: "why" }, letter.error),
       h("td", { class: "number" }, count(letter.attempts)),
       h("td", {}, letter.redriven ? h("span", { class: "flag again" }, redrivenBefore(letter)) : ""),
@@ -129,7 +133,7 @@ function becameTable(became) {
       "tr",
       {},
       h("td", {}, letter.eventType ?? letter.routingKey),
-      h("td", {}, letter.orderId ? h("a", { href: `#/orders/${letter.orderId}` }, h("code", {}, shortId(letter.orderId))) : "–"),
+      orderCell(letter),
       h("td", { class: "number" }, moment(at)),
       h("td", {}, h("span", { class: `flag ${outcome}` }, words)),
     ),

@@ -1,9 +1,8 @@
 /** Compare two sagas: the facts, which must be equal, and the prices, which differ. */
 
-import { coordinatorTag, h } from "./dom.js";
+import { COORDINATORS, coordinatorTag, h } from "./dom.js";
 import { count, duration, money } from "./format.js";
 
-const COORDINATORS = ["choreography", "orchestration"];
 const FACTS = [
   ["Order", ({ order }) => order?.status],
   ["Reason", ({ order }) => order?.cancelReason ?? "–"],

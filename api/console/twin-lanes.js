@@ -1,10 +1,9 @@
 /** What the page of twins shows: a lane for each, what is between both, and what stands there instead. */
 
-import { coordinatorTag, h } from "./dom.js";
+import { COORDINATORS, coordinatorTag, h } from "./dom.js";
 import { money } from "./format.js";
 import { standingOf } from "./saga.js";
 
-export const COORDINATORS = ["choreography", "orchestration"];
 const ABOUT = {
   choreography: "Nobody is in charge. Services react to each other’s events, over RabbitMQ.",
   orchestration: "The workflow in Temporal is in charge. It has the services run one step after the other.",

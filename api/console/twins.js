@@ -2,7 +2,7 @@
 
 import { poll } from "./attention.js";
 import { failed, loading } from "./dialogs.js";
-import { h, put, putInPlace, say } from "./dom.js";
+import { COORDINATORS, h, put, putInPlace, say } from "./dom.js";
 import { counted, duration } from "./format.js";
 import { align } from "./layout.js";
 import { Attempt, METHODS, orderFields, place } from "./place.js";
@@ -11,7 +11,7 @@ import { Reading } from "./reading.js";
 import { readSaga } from "./saga.js";
 import { draw, legend } from "./sequence.js";
 import { shorten, tell } from "./story.js";
-import { COORDINATORS, lane, middle, unknown, waiting } from "./twin-lanes.js";
+import { lane, middle, unknown, waiting } from "./twin-lanes.js";
 
 const SIDE_BY_SIDE = 1120; // pixels, from which on there is room for the facts between both lanes
 const MIDDLE = 160;

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, NotRequired, TypedDict, Unpack
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.middleware import Middleware
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
@@ -78,80 +78,44 @@ _TAGS: Final[list[dict[str, Any]]] = [
 ]
 
 
-def create_gateway(
-    *,
-    commands: CommandSender,
-    orchestration: SagaStarter,
-    timelines: TimelineSource,
-    feed: EventFeed,
-    orders: QueryClient,
-    payments: QueryClient,
-    worker: QueryClient,
-    reconciler: Reconcilers,
-    clock: Clock,
-    readiness: Readiness,
-    breaker: Breaker | None = None,
-    access: Access | None = None,
-    settings: GatewaySettings | None = None,
-    telemetry: Telemetry | None = None,
-    traces: HttpTraces | None = None,
-) -> FastAPI:
-    """The gateway's application. `orders` and `payments` are clients of the services' read APIs."""
-    settings = settings or GatewaySettings()
-    limits, ids, shortcuts = settings.limits, OrderIds(settings.secret), Shortcuts()
-    originals, keys = settings.originals, Keys(settings.keys)
-    sessions = Sessions(settings.secret, settings.keys)
-    queries = Queries(
-        orders=ReadApi("order service", asked_through(orders, ServiceName.ORDER, originals)),
-        payments=ReadApi("payment service", asked_through(payments, ServiceName.PAYMENT, originals)),
-        recent=RecentOrders(ids=ids, feed=feed, clock=clock, limits=limits),
-        limits=limits,
-        originals=originals,
-    )
+class Given(TypedDict):
+    """The parts from which the gateway is made. `orders`, `payments` and `worker` are clients of what they serve."""
+
+    commands: CommandSender
+    orchestration: SagaStarter
+    timelines: TimelineSource
+    feed: EventFeed
+    orders: QueryClient
+    payments: QueryClient
+    worker: QueryClient
+    reconciler: Reconcilers
+    clock: Clock
+    readiness: Readiness
+    breaker: Breaker | None
+    access: Access
+    settings: GatewaySettings
+    telemetry: Telemetry | None
+    traces: NotRequired[HttpTraces | None]
+
+
+def create_gateway(**given: Unpack[Given]) -> FastAPI:
+    """The gateway's application."""
+    settings, clock, telemetry, traces = given["settings"], given["clock"], given["telemetry"], given.get("traces")
+    keys, sessions, shortcuts = Keys(settings.keys), Sessions(settings.secret, settings.keys), Shortcuts()
     rate = Rate(settings.rate) if settings.rate else None
     app = _empty_app(
         *_behind(settings.proxies),
-        Middleware(Edge, access=access or Access(), telemetry=telemetry),
+        Middleware(Edge, access=given["access"], telemetry=telemetry),
         *([Middleware(StrangersLimited, rate=rate)] if rate and keys else []),
         *([Middleware(Guard, keys=keys, sessions=sessions, clock=clock)] if keys else []),
         *([Middleware(RateLimited, rate=rate)] if rate else []),
         Middleware(ByShortcut, shortcuts=shortcuts, traces=traces),
         traces=traces,
     )
-    accepting = Commands(
-        sender=commands,
-        orchestration=orchestration,
-        queries=queries,
-        overload=_overload(queries, settings),
-        ids=ids,
-        clock=clock,
-        settings=settings,
-    )
-    placing = Placing(commands=accepting, queries=queries, feed=feed, limits=limits)
-    telling = Timelines(queries=queries, workflows=timelines, limits=limits)
-    one_saga = OneSaga(
-        queries=queries, timelines=telling, workflows=timelines, temporal_ui=settings.temporal_ui, limits=limits
-    )
-    parts = Parts(readiness=readiness, orders=orders, payments=payments, worker=worker, breaker=breaker)
-    operators = Operators(
-        orders=queries.orders,
-        payments=queries.payments,
-        worker=ReadApi("worker", worker),
-        reconciler=reconciler,
-        originals=originals,
-    )
-    for routes in (
-        order_routes(placing=placing, commands=accepting, queries=queries, shortcuts=shortcuts, limits=limits),
-        saga_routes(timelines=telling, queries=queries, feed=feed, limits=limits),
-        payment_routes(queries, shortcuts),
-        operator_routes(operators),
-        session_routes(keys=keys, sessions=sessions, clock=clock, settings=settings, breaker=breaker),
-        part_routes(parts=parts, breaker=breaker),
-        console_saga_routes(queries=queries, saga=one_saga, feed=feed, clock=clock, limits=limits),
-    ):
+    for routes in _routes(keys, sessions, shortcuts, given):
         app.include_router(routes, prefix="/api")
     app.include_router(console_file_routes())
-    app.include_router(health_routes(readiness))
+    app.include_router(health_routes(given["readiness"]))
     if telemetry is not None:
         app.include_router(metrics_route(telemetry))
 
@@ -162,6 +126,56 @@ def create_gateway(
         too_many=too_many(1.0, {}),
     )
     return app
+
+
+def _routes(keys: Keys, sessions: Sessions, shortcuts: Shortcuts, given: Given) -> Iterator[APIRouter]:
+    """All routes under `/api`, with the parts that they share."""
+    settings, timelines, feed, clock = given["settings"], given["timelines"], given["feed"], given["clock"]
+    limits, originals, ids = settings.limits, settings.originals, OrderIds(settings.secret)
+    queries = Queries(
+        orders=ReadApi("order service", asked_through(given["orders"], ServiceName.ORDER, originals)),
+        payments=ReadApi("payment service", asked_through(given["payments"], ServiceName.PAYMENT, originals)),
+        recent=RecentOrders(ids=ids, feed=feed, clock=clock, limits=limits),
+        limits=limits,
+        originals=originals,
+    )
+    commands = Commands(
+        sender=given["commands"],
+        orchestration=given["orchestration"],
+        queries=queries,
+        overload=_overload(queries, settings),
+        ids=ids,
+        clock=clock,
+        settings=settings,
+    )
+    placing = Placing(commands=commands, queries=queries, feed=feed, limits=limits)
+    yield order_routes(placing=placing, commands=commands, queries=queries, shortcuts=shortcuts, limits=limits)
+    telling = Timelines(queries=queries, workflows=timelines, limits=limits)
+    yield saga_routes(timelines=telling, queries=queries, feed=feed, limits=limits)
+    yield payment_routes(queries, shortcuts)
+    operators = Operators(
+        orders=queries.orders,
+        payments=queries.payments,
+        worker=ReadApi("worker", given["worker"]),
+        reconciler=given["reconciler"],
+        originals=originals,
+    )
+    yield operator_routes(operators)
+
+    breaker = given["breaker"]
+    yield session_routes(keys=keys, sessions=sessions, clock=clock, settings=settings, breaker=breaker)
+    parts = Parts(
+        readiness=given["readiness"],
+        orders=given["orders"],
+        payments=given["payments"],
+        worker=given["worker"],
+        breaker=breaker,
+    )
+    yield part_routes(parts=parts, breaker=breaker)
+    one_saga = OneSaga(
+        queries=queries, timelines=telling, workflows=timelines, temporal_ui=settings.temporal_ui, limits=limits
+    )
+    yield console_saga_routes(queries=queries, saga=one_saga, feed=feed, clock=clock, limits=limits)
 
 
 def _behind(proxies: Sequence[Network]) -> list[Middleware]:

@@ -26,7 +26,7 @@ class Lane(Enum):
 
 
 # A few requests keep a service's process busy. More at once would only wait there, where nobody can refuse them.
-LANES: Final[Mapping[Lane, Bounds]] = {
+_LANES: Final[Mapping[Lane, Bounds]] = {
     Lane.QUERY: Bounds(at_once=16, waiting=1024, patience=1.6),
     Lane.FOLLOW: Bounds(at_once=8, waiting=512, patience=1.0),
     Lane.OPERATOR: Bounds(at_once=4, waiting=32, patience=5.0),
@@ -43,10 +43,10 @@ class ServiceAway(Exception):
 class ReadApi:
     """The read API of one service."""
 
-    def __init__(self, name: str, client: QueryClient, lanes: Mapping[Lane, Bounds] = LANES) -> None:
+    def __init__(self, name: str, client: QueryClient) -> None:
         self.name = name
         self._client = client
-        self._gates = {lane: Bulkhead(bounds) for lane, bounds in lanes.items()}
+        self._gates = {lane: Bulkhead(bounds) for lane, bounds in _LANES.items()}
         self._refused = 0  # requests since the last log line about them
         self._told = 0.0
 

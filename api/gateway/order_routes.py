@@ -38,12 +38,12 @@ from api.gateway.queries import Queries, unknown_order
 from api.gateway.request_headers import idempotency_key, preferred_wait, refuse_query
 from api.gateway.schemas import Accepted, CancelAccepted, CancelOrder, CreateOrder, UpdateOrder
 from api.gateway.shortcuts import Shortcuts
+from api.json_response import encoded_response
 from api.openapi import answers, problems, takes
 from api.requests import read_body, read_optional_body
 from api.schemas import NoQuery, OrderBody, OrdersPage, Paged
 from models.lifecycle import OrderStatus
 
-_JSON: Final = "application/json"
 _KEY: Final[dict[str, Any]] = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -131,7 +131,7 @@ def _placing_route(router: APIRouter, placing: Placing, longest_wait: int, waits
         with waits.take(client_of(request.scope)):
             order_id, order = await placing.place_and_wait(body, key, correlation_id, seconds=wait, asked_by=asked_by)
         headers = {"Preference-Applied": f"wait={wait}"}
-        return Response(order, media_type=_JSON, headers=headers) if order else _accepted(order_id, headers)
+        return encoded_response(order, headers=headers) if order else _accepted(order_id, headers)
 
 
 def _look_up_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) -> None:
@@ -151,7 +151,7 @@ def _look_up_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) -
         if own is not None:
             params["userId"] = str(own)
         found = await queries.ask(queries.orders, "/orders", correlation_id_of(request.scope), params)
-        return Response(found, media_type=_JSON)
+        return encoded_response(found)
 
     @shortcuts.to("/api/orders/{orderId}")
     @router.get(
@@ -165,7 +165,7 @@ def _look_up_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) -
     async def get_order(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         order = await queries.order(order_id, correlation_id_of(request.scope))
         check_is_of(order, only_user(request.scope), unknown_order(order_id))
-        return Response(order, media_type=_JSON)
+        return encoded_response(order)
 
 
 def _cancelling_routes(router: APIRouter, commands: Commands, queries: Queries) -> None:
@@ -206,9 +206,9 @@ def _accepted(order_id: UUID, headers: dict[str, str] | None = None, *, found_th
         OrderStatus.PENDING_PAYMENT.encode(),
     )
     location = {"Location": f"/api/orders/{order_id}"} if found_there else {}
-    return Response(body, status_code=202, headers=location | (headers or {}), media_type=_JSON)
+    return encoded_response(body, status_code=202, headers=location | (headers or {}))
 
 
 def _cancel_accepted(order_id: UUID) -> Response:
     body = b'{"orderId":"%s","message":"Order cancellation request accepted"}' % str(order_id).encode()
-    return Response(body, status_code=202, media_type=_JSON)
+    return encoded_response(body, status_code=202)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -10,10 +9,9 @@ from starlette.responses import Response
 
 from api.gateway.downstream import Lane
 from api.gateway.queries import Queries, unknown_order
+from api.json_response import json_response
 from api.problems import Problem, ProblemType
 from api.schemas import Page, PaymentsPage
-
-_JSON: Final = "application/json"
 
 
 class _Order(msgspec.Struct, rename="camel"):
@@ -80,7 +78,7 @@ async def payments_of(queries: Queries, user_id: UUID, query: PaymentsPage, corr
 def empty_page(page: Page) -> Response:
     """What a list has of another user's: nothing."""
     meta = {"page": page.page, "limit": page.limit, "total": 0, "totalPages": 0}
-    return Response(msgspec.json.encode({"data": [], "meta": meta}), media_type=_JSON)
+    return json_response({"data": [], "meta": meta})
 
 
 def check_places_for(user_id: UUID, own: UUID | None) -> None:

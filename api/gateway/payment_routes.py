@@ -17,6 +17,7 @@ from api.gateway.guard import only_user
 from api.gateway.ownership import check_may_see_all, check_owns, check_payment_is_of, no_totals, payments_of
 from api.gateway.queries import Queries, no_payment_of
 from api.gateway.shortcuts import Shortcuts
+from api.json_response import encoded_response
 from api.openapi import answers, problems, takes
 from api.problems import Problem, ProblemType, unavailable
 from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
@@ -45,7 +46,7 @@ def _overview_routes(router: APIRouter, queries: Queries) -> None:
     async def list_payments(request: Request, query: Annotated[PaymentsPage, Query()]) -> Response:
         if (own := only_user(request.scope)) is not None:
             found = await payments_of(queries, own, query, correlation_id_of(request.scope))
-            return Response(found, media_type="application/json")
+            return encoded_response(found)
         return await answer(
             request, "/payments", no_payments(), query.model_dump(mode="json", by_alias=True, exclude_none=True)
         )
@@ -65,7 +66,7 @@ def _overview_routes(router: APIRouter, queries: Queries) -> None:
         found = await queries.ask(queries.payments, path, correlation_id_of(request.scope), params)
         if found is None:
             raise missing
-        return Response(found, media_type="application/json")
+        return encoded_response(found)
 
 
 def _lookup_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) -> None:
@@ -85,7 +86,7 @@ def _lookup_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) ->
         own, correlation_id = only_user(request.scope), correlation_id_of(request.scope)
         await check_owns(queries, order_id, own, correlation_id, missing=no_payment_of(order_id))
         found = await queries.payment_of(order_id, correlation_id)
-        return Response(found, media_type="application/json")
+        return encoded_response(found)
 
     @shortcuts.to("/api/payments/{paymentId}")
     @router.get(
@@ -102,7 +103,7 @@ def _lookup_routes(router: APIRouter, queries: Queries, shortcuts: Shortcuts) ->
         if found is None:
             raise missing
         await check_payment_is_of(queries, found, only_user(request.scope), correlation_id, missing)
-        return Response(found, media_type="application/json")
+        return encoded_response(found)
 
 
 def no_payments() -> Problem:

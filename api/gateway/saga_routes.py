@@ -20,10 +20,10 @@ from api.gateway.queries import Queries, events_removed, unknown_order
 from api.gateway.schemas import TimelineBody
 from api.gateway.stream import EventStream, cannot_follow, open_stream
 from api.gateway.timelines import Timelines
+from api.json_response import encoded_response
 from api.openapi import Responses, answers, problems, takes
 from api.schemas import NoQuery
 
-_JSON: Final = "application/json"
 _LAST_EVENT_ID: Final[dict[str, Any]] = {
     "name": "Last-Event-ID",
     "in": "header",
@@ -64,7 +64,7 @@ def saga_routes(*, timelines: Timelines, queries: Queries, feed: EventFeed, limi
     async def get_order_timeline(request: Request, order_id: OrderIdInPath, _: Annotated[NoQuery, Query()]) -> Response:
         correlation_id = correlation_id_of(request.scope)
         await check_owns(queries, order_id, only_user(request.scope), correlation_id)
-        return Response(await timelines.read(order_id, correlation_id), media_type=_JSON)
+        return encoded_response(await timelines.read(order_id, correlation_id))
 
     @router.get(
         "/stream",

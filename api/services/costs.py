@@ -10,9 +10,10 @@ from pydantic import Field
 from starlette.responses import Response
 
 from api.fields import OrderIdInPath
+from api.json_response import json_response
 from api.openapi import answers, problems, takes
 from api.schemas import Camel, NoQuery
-from api.services.reads import found, json_response
+from api.services.reads import found
 from models.database import Database
 from models.lifecycle import Due
 

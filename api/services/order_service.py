@@ -14,11 +14,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.fields import OrderIdInPath, UserIdInPath
+from api.json_response import json_response
 from api.openapi import answers, problems, takes
 from api.requests import read_body
 from api.schemas import NoQuery, OrderBody, OrdersPage, Paged
 from api.services.costs import order_costs
-from api.services.reads import Given, Row, create_read_app, found, json_response, newest, offset, paged
+from api.services.reads import Given, Row, create_read_app, found, newest, offset, paged
 from api.services.schemas import MOST_ORDERS, KeepKey, KeptKey, LatestOrderIds, OrderTotals, TotalsQuery
 from models.conditions import ORDER_ORCHESTRATED
 from models.database import Database, sql_of

@@ -13,11 +13,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.fields import OrderIdInPath, PaymentIdInPath
+from api.json_response import json_response
 from api.openapi import answers, problems, takes
 from api.requests import read_body
 from api.schemas import NoQuery, Paged, PaymentBody, PaymentsPage, Stats
 from api.services.costs import payment_costs
-from api.services.reads import Given, Row, create_read_app, found, json_response, newest, offset, paged
+from api.services.reads import Given, Row, create_read_app, found, newest, offset, paged
 from api.services.schemas import PaymentsOfOrders
 from models.database import Database, sql_of
 from models.tables import PaymentEventRow, PaymentRow, PaymentSumRow

@@ -8,7 +8,6 @@ from importlib.metadata import version
 from typing import Annotated, Any, Final, NotRequired, Protocol, TypeAlias, TypedDict, Unpack
 from uuid import UUID
 
-import msgspec
 import structlog
 from fastapi import APIRouter, FastAPI
 from fastapi import Query as FromQuery
@@ -23,6 +22,7 @@ from api.access import Access
 from api.edge import Edge
 from api.fields import OrderIdInPath
 from api.health import Readiness, health_routes
+from api.json_response import encoded_response, json_response
 from api.openapi import answers, describe, operation_id, problems, takes
 from api.problems import Problem, ProblemType, install, respond, unavailable
 from api.requests import read_body
@@ -44,7 +44,6 @@ log = structlog.get_logger()
 Row: TypeAlias = Mapping[str, Any]
 EventRow: TypeAlias = type[OrderEventRow] | type[PaymentEventRow]
 
-JSON: Final = "application/json"
 _MAX_BODY: Final = 256 * 1024  # bytes: the gateway may ask about thousands of orders at once
 
 
@@ -195,9 +194,5 @@ def found(rows: list[dict[str, Any]], what: str) -> dict[str, Any]:
     return rows[0]
 
 
-def json_response(content: Any) -> Response:
-    return Response(msgspec.json.encode(content), media_type=JSON)
-
-
 def _event_log(rows: Iterable[Row]) -> Response:
-    return Response(b'{"data":[%s]}' % b",".join(encode(logged_envelope(row)) for row in rows), media_type=JSON)
+    return encoded_response(b'{"data":[%s]}' % b",".join(encode(logged_envelope(row)) for row in rows))

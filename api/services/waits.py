@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, TypeAlias
 
-import msgspec
 from fastapi import APIRouter, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.fields import ASKED_AT
+from api.json_response import json_response
 from api.openapi import answers, problems, takes
 from api.schemas import NoQuery
 from api.services.schemas import ExpectedWaits
@@ -36,7 +36,7 @@ def wait_routes(expected: Expected) -> APIRouter:
         waits = dict(await expected())
         if (waited := waits.get(Coordinator.ORCHESTRATION)) is not None:
             waits[Coordinator.ORCHESTRATION] = max(0.0, waited - ahead)
-        return Response(msgspec.json.encode(waits), media_type="application/json")
+        return json_response(waits)
 
     return router
 

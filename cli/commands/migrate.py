@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, get_args
 
 import typer
@@ -132,13 +131,13 @@ def _run(database: Kind, direction: str, *, dry_run: bool) -> Report:
     return run(database, Direction(direction), _ends(database), dry_run=dry_run)
 
 
-def _ends(database: Kind, environ: Mapping[str, str] = os.environ) -> Ends:
+def _ends(database: Kind) -> Ends:
     """Raises StackError unless the environment says where both databases are."""
     from takeover.connections import Ends
 
     found: dict[str, Any] = {}
     for end, name in (("theirs", f"SAGA_ORIGINAL_{database.upper()}"), ("ours", f"SAGA_{database.upper()}")):
-        found[end] = environ.get(f"{name}_DATABASE_URL")
+        found[end] = os.environ.get(f"{name}_DATABASE_URL")
         if not found[end]:
             raise StackError(f"{name}_DATABASE_URL is not set; set it to the address of that database")
     return Ends(**found)

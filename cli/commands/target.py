@@ -32,7 +32,6 @@ _ADDRESSES: Final[Mapping[Need, str]] = {
     "amqp_url": "SAGA_AMQP_URL",
 }
 _SCHEMES: Final[Mapping[Need, tuple[str, ...]]] = {"amqp_url": ("amqp://", "amqps://")}
-_SERVICE_PORTS: Final = {"order": 3001, "payment": 3002}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -139,8 +138,7 @@ def _from_folder(data: Path, environ: Mapping[str, str]) -> Target:
 
 def _service_address(state: Mapping[str, Any], service: str) -> str:
     ports = {process.get("name"): process.get("port") for process in state.get("processes") or ()}
-    port = ports.get(service) or _SERVICE_PORTS[service] + int(state.get("port_offset") or 0)
-    return f"http://127.0.0.1:{port}"
+    return f"http://127.0.0.1:{ports[service]}" if ports.get(service) else ""
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import Browser, Page
 
+from tests.support.browser import chromium, modules, opened
 from tests.support.command_lines import CommandLines
 from tests.support.ports import OFFSET
 from tests.support.stack import Stack, run_saga
@@ -14,6 +16,21 @@ from tests.support.stack import Stack, run_saga
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     item.add_marker("e2e")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Of a module alone, since its loop keeps the thread from running another one."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page with the console's styles and modules, and without any gateway."""
+    with opened(browser) as page:
+        modules(page)
+        yield page
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.support.axe import barriers
-from tests.support.browser import PATIENCE, chromium, load, opened
+from tests.support.browser import PATIENCE, load, opened
 from tests.support.messages import USER
 from tests.support.stack import Stack, dead_letters, publish
 from tests.support.waiting import until
@@ -26,12 +26,6 @@ expect.set_options(timeout=PATIENCE)
 VIEWS = ("#/", "#/twins", "#/letters", "#/system")
 MESSAGE = {"occurredAt": "2026-11-28T12:00:00Z", "correlationId": "a-test"}
 WIDTHS = (360, 760, 1280, 2560)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
 
 
 @pytest.fixture(autouse=True)

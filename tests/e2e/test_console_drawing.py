@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Page
 
 from models.message_types import EventType
 from models.saga import Coordinator
-from tests.support.browser import call, chromium, modules, opened
+from tests.support.browser import call
 from tests.support.told_sagas import CANCELLED_EARLY, FAILED, PAID, REFUNDED, REFUNDED_LATE, letters, told
 
 BOTH = list(Coordinator)
 STORIES = [PAID, REFUNDED, FAILED, CANCELLED_EARLY, REFUNDED_LATE]
 WIDTHS = [340, 720, 1240, 2400]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with opened(browser) as page:
-        modules(page)
-        yield page
 
 
 def story(page: Page, saga: dict[str, Any], found: list[dict[str, Any]] | None = None) -> dict[str, Any]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from playwright.sync_api import CDPSession, Page, expect
 
-from tests.support.browser import PATIENCE, chromium, modules, opened
+from tests.support.browser import PATIENCE
 
 expect.set_options(timeout=PATIENCE)
 FRAMES = 300  # as many as a minute has, each with as many sagas as a frame takes
@@ -48,11 +47,9 @@ _FLOOD = """async ([frames, started]) => {
 
 
 @pytest.fixture
-def page() -> Iterator[Page]:
-    with chromium() as browser, opened(browser) as page:
-        modules(page)
-        page.evaluate(_LIST)
-        yield page
+def page(page: Page) -> Page:
+    page.evaluate(_LIST)
+    return page
 
 
 def heap(session: CDPSession) -> float:

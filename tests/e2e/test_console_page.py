@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Page, Route, expect
 
-from tests.support.browser import CONSOLE, PATIENCE, chromium, modules, opened
+from tests.support.browser import CONSOLE, PATIENCE
 
 expect.set_options(timeout=PATIENCE)
 ORDER, OTHER = "01a20000-0000-7000-8000-000000000001", "01a20000-0000-7000-8000-000000000002"
@@ -60,19 +59,6 @@ _VIEW = """async ([module, make, ids, told]) => {
     window.view = made[make]({ api, store, live: new EventTarget(), notices }, ...shown);
     document.querySelector("main").append(window.view.element);
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
-    with opened(browser) as page:
-        modules(page)
-        yield page
 
 
 @pytest.fixture

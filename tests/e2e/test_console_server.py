@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 
+from embedded.state import runs
 from tests.support.messages import USER
 from tests.support.own_stack import OwnStack
 from tests.support.ports import OFFSET
@@ -169,7 +170,7 @@ def test_a_part_that_is_killed_comes_back_and_no_order_is_lost(
     before = parts(client)[name]
     family = [psutil.Process(before["pid"]), *psutil.Process(before["pid"]).children(recursive=True)]
     assert client.post(f"/api/console/parts/{name}/kill").status_code == 200
-    until(lambda: not any(map(_runs, family)), within=20, what="all of its processes are gone")
+    until(lambda: not any(map(runs, family)), within=20, what="all of its processes are gone")
 
     def is_back() -> bool:
         now = parts(client)[name]
@@ -220,11 +221,4 @@ def _without_errors(condition: Any) -> bool:
     try:
         return bool(condition())
     except httpx.HTTPError:
-        return False
-
-
-def _runs(process: psutil.Process) -> bool:
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
         return False

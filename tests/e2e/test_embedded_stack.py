@@ -45,14 +45,6 @@ except StackError as error:
 SERVERS = {"postgres", "rabbitmq", "temporal"}
 
 
-def runs(process: psutil.Process) -> bool:
-    try:
-        # An orphan is a zombie until init reaps it, which may take a while in a container.
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.Error:
-        return False
-
-
 def file_limit(pid: int) -> int:
     """The number of files that a process may have open, read where every user may read it."""
     limits = Path(f"/proc/{pid}/limits").read_text()
@@ -111,7 +103,7 @@ class Stack:
 
     def _is_ours(self, process: psutil.Process) -> bool:
         with contextlib.suppress(psutil.Error):
-            if process.pid == os.getpid() or not runs(process):
+            if process.pid == os.getpid() or not state.runs(process):
                 return False
             told = [*process.cmdline(), *process.environ().values()]
             return any(str(self.data) in text for text in [*told, process.cwd()])
@@ -283,7 +275,7 @@ def test_nothing_outlives_a_killed_supervisor_and_the_data_do(other: Stack) -> N
     assert len(known) > len(SERVERS) + 3, "grandchildren are among them"
     other.end(signal.SIGKILL)
     other.ensure_launched()  # at once, while the old ones may still be ending
-    until(lambda: not any(map(runs, known)), what="all children gone")
+    until(lambda: not any(map(state.runs, known)), what="all children gone")
     other.wait_ready()
     assert other.execute("SELECT name FROM outlive") == [("row",)]
     assert other.receive() == "kept"

@@ -35,7 +35,7 @@ def create_each(world: World, count: int = 1) -> dict[str, str]:
     return orders
 
 
-def wait_mirrored(world: World, temporal: TemporalServer, runs: int, within: float = 60) -> None:
+def wait_mirrored(world: World, temporal: TemporalServer, runs: int) -> None:
     """Wait until every event is with its mirror, and all mirrors have closed."""
 
     def done() -> bool:
@@ -47,7 +47,7 @@ def wait_mirrored(world: World, temporal: TemporalServer, runs: int, within: flo
         assert not any(state.values()), state
         return True
 
-    until(done, within=within, what="all mirrors have closed")
+    until(done, what="all mirrors have closed")
 
 
 def wait_acknowledged(world: World, events: int) -> None:

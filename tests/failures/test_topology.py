@@ -142,8 +142,8 @@ def replayed(world: World, service: str, **conditions: Any) -> httpx.Response:
     )
 
 
-def outbox(world: World, role: str = "orders") -> list[str]:
-    rows = world.rows(role, "SELECT event_type FROM outbox JOIN event_log USING (seq) ORDER BY seq")
+def outbox(world: World) -> list[str]:
+    rows = world.rows("orders", "SELECT event_type FROM outbox JOIN event_log USING (seq) ORDER BY seq")
     return [row["event_type"] for row in rows]
 
 

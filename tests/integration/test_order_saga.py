@@ -25,6 +25,7 @@ from models.message_types import EventType
 from models.saga import Coordinator, CreateOrderRequested, OrderCancelRequested, OrderId, UserId, derived_id
 from tests.support.fakes.saga_services import Answer, FakeServices
 from tests.support.messages import envelope
+from tests.support.waiting import eventually
 from workflows import search_attributes
 from workflows.mirrors import SagaMirrors
 from workflows.naming import workflow_id
@@ -406,9 +407,3 @@ def test_a_message_for_an_orchestrated_order_that_is_over_opens_no_mirror(end: s
         assert (after.run_id, after.workflow_type, after.status) == (before.run_id, "OrderSaga", before.status)
 
     play(act)
-
-
-async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - the services tell nobody
-            await asyncio.sleep(0.01)

@@ -23,7 +23,7 @@ from temporalio.testing import WorkflowEnvironment
 
 from tests.support.fakes.sagas import FakeOrderService, FakePaymentService, Story, event_ids
 from tests.support.messages import USER
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, eventually
 from workflows import search_attributes, worker
 from workflows.mirrors import SagaMirrors
 from workflows.naming import workflow_id
@@ -133,15 +133,6 @@ def on(env: Callable[[], Any], test: Callable[[Stage], Awaitable[None]]) -> None
             await test(stage)
 
     asyncio.run(run())
-
-
-async def eventually(condition: Callable[[], Awaitable[Any]], what: str, within: float = PATIENCE) -> Any:
-    """The first true answer. Raises AssertionError saying what did not come."""
-    deadline = asyncio.get_running_loop().time() + within
-    while not (answer := await condition()):
-        assert asyncio.get_running_loop().time() < deadline, f"not within {within:g} s: {what}"
-        await asyncio.sleep(0.02)
-    return answer
 
 
 # The end of a saga
@@ -270,10 +261,7 @@ def test_an_order_past_its_deadline_is_cancelled_at_once() -> None:
         heard = await stage.env.get_current_time()
         await stage.mirrors.record(story.order_id, [story.created])
 
-        async def asked() -> bool:
-            return bool(stage.orders.names)
-
-        await eventually(asked, "the cancellation is asked for")
+        await eventually(lambda: stage.orders.names, "the cancellation is asked for")
         assert stage.orders.seconds_after(heard)[0] < 60  # at once, on a busy machine too
 
     on(skipping, test)

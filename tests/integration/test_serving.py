@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -11,6 +11,7 @@ from temporalio import activity
 from temporalio.client import Client
 
 from tests.support.temporal import TemporalServer
+from tests.support.waiting import eventually
 from workflows import worker
 from workflows.activity_workers import activity_worker
 from workflows.naming import ORDER_TASK_QUEUE
@@ -38,12 +39,6 @@ async def running(serving: Serving) -> AsyncIterator[asyncio.Task[None]]:
             await task
 
 
-async def until(condition: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(60):
-        while not await condition():  # noqa: ASYNC110 - a worker tells nobody
-            await asyncio.sleep(0.02)
-
-
 @pytest.mark.parametrize("kind", [steps, worker.serving])
 def test_readiness_says_whether_work_is_taken(temporal: TemporalServer, kind: Callable[[Client], Serving]) -> None:
     temporal.kill()
@@ -61,11 +56,11 @@ def test_readiness_says_whether_work_is_taken(temporal: TemporalServer, kind: Ca
         await asyncio.to_thread(temporal.start)
         assert "is not polled from here" in await serving.readiness()
         async with running(serving) as task:
-            await until(ready)
+            await eventually(ready)
             temporal.kill()
-            await until(away)
+            await eventually(away)
             await asyncio.to_thread(temporal.start)
-            await until(ready)
+            await eventually(ready)
             await serving.drain(5)
             assert "is not polled from here" in await serving.readiness()
             await asyncio.wait_for(task, 60)
@@ -85,6 +80,6 @@ def test_a_worker_begun_without_temporal_works_as_soon_as_it_is_there(temporal: 
         async with running(serving):
             assert not await ready()
             await asyncio.to_thread(temporal.start)
-            await until(ready)
+            await eventually(ready)
 
     asyncio.run(test())

@@ -16,7 +16,8 @@ from temporalio.worker import Worker
 from activities.steps import StepResult
 from activities.stragglers import Place
 from tests.replay.mirror_stage import FixedStory
-from tests.replay.stage import Run, Stage, eventually
+from tests.replay.stage import Run, Stage
+from tests.support.waiting import eventually
 from workflows.naming import ORDER_TASK_QUEUE, PAYMENT_TASK_QUEUE, SAGA_TASK_QUEUE
 from workflows.reconciler import Reconciler
 from workflows.sweep import Sweep

@@ -20,7 +20,8 @@ from activities.stragglers import Place
 from models.originals import ServiceName
 from tests.replay.mirror_stage import FixedStory
 from tests.replay.reconciler_stage import ReconcilerStage
-from tests.replay.stage import Run, eventually
+from tests.replay.stage import Run
+from tests.support.waiting import eventually
 from workflows.naming import SAGA_TASK_QUEUE
 from workflows.reconciler import Reconciler
 

@@ -12,9 +12,10 @@ from temporalio.worker import Worker
 from activities.book import Submission
 from api.gateway.orchestration import Orchestration
 from models.saga import CreateOrderRequested, OrderId, PaymentApproved, UserId, derived_id
-from tests.replay.stage import Stage, eventually
+from tests.replay.stage import Stage
 from tests.support.fakes.saga_services import FakeServices
 from tests.support.messages import USER
+from tests.support.waiting import eventually
 from workflows.naming import ORDER_TASK_QUEUE
 from workflows.saga_input import CancelRequest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from temporalio.runtime import LoggingConfig, Runtime, TelemetryConfig, Telemetr
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import Worker
 
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import eventually
 from workflows import worker
 from workflows.naming import SAGA_TASK_QUEUE, workflow_id
 
@@ -149,13 +149,3 @@ class Stage(ABC):
             return [event["eventType"] for event in events].count(f"EVENT_TYPE_{kind}") >= times
 
         await eventually(known, f"{kind} in the history of {self.name!r}")
-
-
-async def eventually(condition: Callable[[], Awaitable[Any]], what: str) -> None:
-    """Wait until it is so."""
-    try:
-        async with asyncio.timeout(PATIENCE):
-            while not await condition():  # noqa: ASYNC110 - a server tells nobody
-                await asyncio.sleep(0.02)
-    except TimeoutError:
-        raise AssertionError(f"not within {PATIENCE:g} s: {what}") from None

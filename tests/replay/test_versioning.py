@@ -18,8 +18,9 @@ from temporalio.service import RPCError
 from temporalio.worker import Worker, WorkerDeploymentConfig
 
 from tests.replay.mirror_stage import MirrorStage
-from tests.replay.stage import eventually, temporal
+from tests.replay.stage import temporal
 from tests.support.fakes.sagas import FakeOrderService
+from tests.support.waiting import eventually
 from workflows import worker
 from workflows.naming import MIRROR_TASK_QUEUE
 

@@ -39,13 +39,9 @@ def chromium() -> Iterator[Browser]:
 
 
 @contextmanager
-def opened(
-    browser: Browser, *, width: int = 1280, height: int = 900, scheme: Literal["light", "dark"] = "light"
-) -> Iterator[Page]:
+def opened(browser: Browser, *, width: int = 1280, scheme: Literal["light", "dark"] = "light") -> Iterator[Page]:
     """A page of a visitor that the console has not seen before. Fails at the end if a script or the policy failed."""
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, accept_downloads=True
-    )
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, accept_downloads=True)
     context.set_default_timeout(PATIENCE)
     page = context.new_page()
     wrong: list[str] = []

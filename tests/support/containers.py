@@ -138,7 +138,7 @@ class Containers(World):
         order, payment = self.request("GET", f"/orders/{order_id}"), self.request("GET", f"/payments/order/{order_id}")
         return order.json().get("status"), payment.json().get("status")
 
-    def wait_statuses(self, order_id: str, order: str, payment: str | None = None, within: float = 120) -> None:
+    def wait_statuses(self, order_id: str, order: str, payment: str | None = None) -> None:
         """Wait until the order, and its payment, have these statuses."""
 
         def reached() -> bool:
@@ -146,7 +146,7 @@ class Containers(World):
             assert found == (order, payment or found[1]), found
             return True
 
-        until(reached, within=within, what=f"{order_id} is {order}, {payment}")
+        until(reached, within=120, what=f"{order_id} is {order}, {payment}")
 
     def queues(self) -> dict[str, int]:
         try:

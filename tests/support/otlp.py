@@ -92,8 +92,8 @@ def _attributes(pairs: Iterable[Any]) -> dict[str, Any]:
 
 
 @contextmanager
-def receiver(port: int = 0) -> Iterator[Receiver]:
-    """A receiver on loopback; on a free port unless one is given."""
+def receiver() -> Iterator[Receiver]:
+    """A receiver on a free port of loopback."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -105,7 +105,7 @@ def receiver(port: int = 0) -> Iterator[Receiver]:
         def log_message(self, format: str, *args: Any) -> None:
             """Write nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", port), Handler) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         received = Receiver(server)
         serving = threading.Thread(target=server.serve_forever, daemon=True)
         serving.start()

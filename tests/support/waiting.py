@@ -1,7 +1,9 @@
 """Wait for a condition, never for a time."""
 
+import asyncio
 import time
 from collections.abc import Callable
+from inspect import isawaitable
 from typing import Final, Literal, TypeVar
 
 Result = TypeVar("Result")
@@ -26,3 +28,16 @@ def until(
             last = answer
         time.sleep(0.01)
     raise AssertionError(f"not within {within:g} s: {what or condition}; last: {last!r}")
+
+
+async def eventually(condition: Callable[[], object], what: str = "") -> None:
+    """Wait until `condition` answers something true, at once or when awaited. Fails after PATIENCE s."""
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                answer = condition()
+                if await answer if isawaitable(answer) else answer:
+                    return
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"not within {PATIENCE:g} s: {what or condition}") from None

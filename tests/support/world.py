@@ -142,9 +142,9 @@ class World(BrokerOfTest, DatabasesOfTest):
         for name in names:
             self.processes[name].wait(timeout=60)
 
-    def wait_dead(self, name: str, within: float = PATIENCE) -> None:
+    def wait_dead(self, name: str) -> None:
         """Wait until the process has killed itself at a crash point."""
-        code = until(lambda: self.processes[name].poll(), within=within, what=f"{name} dies at its crash point")
+        code = until(lambda: self.processes[name].poll(), what=f"{name} dies at its crash point")
         assert code == -signal.SIGKILL, f"{name} ended with {code}: {self.log(name)[-2000:]}"
 
     def log(self, name: str) -> str:

@@ -211,9 +211,8 @@ def test_without_a_system_one_line_says_how_to_get_one() -> None:
 def test_a_running_stack_is_found_by_its_data_folder(tmp_path: Path) -> None:
     state = {
         "ready": True,
-        "processes": [{"name": "order", "pid": 1, "port": 3101, "healthy": True}, {"name": "worker", "port": None}],
+        "processes": [{"name": "order", "pid": 1, "port": 3101}, {"name": "payment", "port": 3102}, {"name": "worker"}],
         "urls": {"gateway": "http://127.0.0.1:3100/", "amqp": "amqp://a:b@127.0.0.1:5773/", "more": 1},
-        "port_offset": 100,
         "unknown": None,
     }
     (tmp_path / "state.json").write_text(json.dumps(state))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from ipaddress import ip_address
 from typing import Annotated, Any, Final
 
 import structlog
@@ -20,6 +19,7 @@ from api.gateway.guard import key_of
 from api.gateway.keys import ApiKey, Role
 from api.gateway.operator_routes import operator_of
 from api.json_response import json_response
+from api.loopback import is_loopback_address
 from api.problems import Problem, ProblemType, unavailable
 from api.requests import read_body
 
@@ -101,7 +101,4 @@ async def _done(act: Callable[..., Awaitable[None]], name: str, *more: float) ->
 
 
 def _is_local(scope: Scope) -> bool:
-    try:
-        return ip_address((scope.get("client") or ("", 0))[0]).is_loopback
-    except ValueError:
-        return False
+    return is_loopback_address((scope.get("client") or ("", 0))[0])

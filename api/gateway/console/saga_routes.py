@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
 from uuid import UUID, uuid4
 
 import msgspec
@@ -23,9 +22,8 @@ from api.gateway.fair_share import Places, client_of
 from api.gateway.guard import only_user
 from api.gateway.ownership import check_owns
 from api.gateway.queries import Queries
+from api.json_response import encoded_response, json_response
 from api.problems import Problem
-
-_JSON: Final = "application/json"
 
 
 class _Order(msgspec.Struct, rename="camel"):
@@ -65,12 +63,12 @@ def console_saga_routes(*, queries: Queries, saga: OneSaga, feed: EventFeed, clo
         user_id = only_user(request.scope)
         params = None if user_id is None else {"userId": str(user_id)}
         totals = await queries.ask(queries.orders, "/totals", correlation_id_of(request.scope), params)
-        return Response(totals, media_type=_JSON)
+        return encoded_response(totals)
 
     @router.get("/sagas/{orderId}")
     async def get_saga(request: Request, order_id: OrderIdInPath) -> Response:
         correlation_id = correlation_id_of(request.scope)
         await check_owns(queries, order_id, only_user(request.scope), correlation_id)
-        return Response(msgspec.json.encode(await saga.read(order_id, correlation_id)), media_type=_JSON)
+        return json_response(await saga.read(order_id, correlation_id))
 
     return router

@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any, Final
 
-import msgspec
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
@@ -16,6 +15,7 @@ from api.gateway.console.sessions import COOKIE, LIFE, Sessions
 from api.gateway.dependencies import Breaker, Clock, GatewaySettings
 from api.gateway.guard import key_of, session_of, wrong_key
 from api.gateway.keys import ApiKey, Keys
+from api.json_response import json_response
 from api.requests import read_body
 from models.saga import Coordinator
 
@@ -47,7 +47,7 @@ def session_routes(
             "temporalUi": settings.temporal_ui,
             "version": version("payment-saga"),
         }
-        return Response(msgspec.json.encode(content), headers=_NO_STORE, media_type="application/json")
+        return json_response(content, headers=_NO_STORE)
 
     @router.get("")
     async def get_session(request: Request) -> Response:
