@@ -65,15 +65,18 @@ def up(
     cuttable: Annotated[
         bool, typer.Option("--cuttable", help="Let the console cut parts off from the others; costs some speed.")
     ] = False,
+    servers_only: Annotated[
+        bool, typer.Option("--servers-only", help="Start the three servers without our processes, to restore data.")
+    ] = False,
 ) -> None:
     """Start PostgreSQL, RabbitMQ, Temporal and our processes; stay until Ctrl-C, which leaves nothing behind."""
     from cli import up as commands
 
     terminal.need_no_output()
-    if detach:
-        commands.detached(folder(data), port_offset or 0, tour=tour, cuttable=cuttable)
-    else:
-        commands.attached(folder(data), port_offset or 0, tour=tour, cuttable=cuttable)
+    if tour and servers_only:
+        raise typer.BadParameter("--tour needs our processes; leave out --servers-only")
+    start = commands.detached if detach else commands.attached
+    start(folder(data), port_offset or 0, tour=tour, cuttable=cuttable, servers_only=servers_only)
 
 
 @app.command()

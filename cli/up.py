@@ -36,7 +36,9 @@ STOP_MARGIN = 30.0  # seconds, beside what the programs have to stop
 DETACHED_LOG = "saga-up.log"
 
 
-def attached(data: Path, port_offset: int, *, tour: bool, cuttable: bool = False) -> None:
+def attached(
+    data: Path, port_offset: int, *, tour: bool = False, cuttable: bool = False, servers_only: bool = False
+) -> None:
     """Run the stack in the foreground until a signal. Raises StackError, at the end also for a failed tour."""
     terminal.forgive()
     console = terminal.console()
@@ -53,7 +55,7 @@ def attached(data: Path, port_offset: int, *, tour: bool, cuttable: bool = False
     )
     supervisor = Supervisor(
         data=data,
-        programs=[*local.servers(data, port_offset, secrets), *services],
+        programs=[*local.servers(data, port_offset, secrets), *(() if servers_only else services)],
         ways=ways(port_offset) if cuttable else (),
         urls=urls,
         on_event=lambda event: _tell(console, event),
@@ -61,6 +63,9 @@ def attached(data: Path, port_offset: int, *, tour: bool, cuttable: bool = False
 
     async def then() -> None:
         seconds = time.monotonic() - began
+        if servers_only:
+            _only_servers(data, stop="Ctrl-C, or elsewhere ")
+            return
         console.print(f"{await asyncio.to_thread(_readiness, urls)} after {seconds:.1f} s\n", soft_wrap=True)
         if toured:
             try:
@@ -77,7 +82,9 @@ def attached(data: Path, port_offset: int, *, tour: bool, cuttable: bool = False
         raise missed[0]
 
 
-def detached(data: Path, port_offset: int, *, tour: bool, cuttable: bool = False) -> None:
+def detached(
+    data: Path, port_offset: int, *, tour: bool = False, cuttable: bool = False, servers_only: bool = False
+) -> None:
     """Start the stack in the background. Return when it is ready and the tour, if wanted, is done.
 
     Raises StackError if the stack ends early. Raises it also if the tour fails; the stack runs on then.
@@ -86,7 +93,8 @@ def detached(data: Path, port_offset: int, *, tour: bool, cuttable: bool = False
     toured = _toured(load()) if tour else None
     state.make_folder(data)
     log = data / "logs" / DETACHED_LOG
-    arguments = ["up", "--data", str(data), "--port-offset", str(port_offset), *(["--cuttable"] if cuttable else [])]
+    chosen = [name for name, wanted in (("--cuttable", cuttable), ("--servers-only", servers_only)) if wanted]
+    arguments = ["up", "--data", str(data), "--port-offset", str(port_offset), *chosen]
     if (known := state.running(data)) is not None:  # it writes to that log
         raise StackError(f"A stack already runs on {data} (pid {known['pid']}): stop it with {saga('down', data)}")
     with log.open("wb") as output:
@@ -107,6 +115,9 @@ def detached(data: Path, port_offset: int, *, tour: bool, cuttable: bool = False
         process.terminate()
         process.wait()
         raise
+    if servers_only:
+        _only_servers(data, stop="")
+        return
     console = terminal.console()
     console.print(_readiness(known["urls"]) + ("\n" if toured else ""), soft_wrap=True)
     if toured:
@@ -202,6 +213,11 @@ def _tour(tour: Tour, urls: dict[str, str]) -> None:
         terminal.say(tour.notice)
     drive(tour, urls["gateway"], urls["temporal_ui"], api_key=api_key())
     print()
+
+
+def _only_servers(data: Path, stop: str) -> None:
+    print(f"PostgreSQL, RabbitMQ and Temporal run without our processes. Addresses: {saga('status --json', data)}")
+    print(f"Stop:  {stop}{saga('down', data)}", flush=True)
 
 
 def _links(console: Console, urls: dict[str, str], data: Path, stop: str) -> None:

@@ -20,12 +20,14 @@ from choreography.subscription import Subscribe, Subscription
 from choreography.topology import MIRROR_QUEUE, Topology
 from choreography.traces import MirrorTraces
 from metrics import queues
+from metrics.flagged import flagged
 from metrics.measuring import Measuring
 from stack.process import Wired
 from stack.settings import Settings
 from stack.temporal import client_of
 from tracing.tracing import Tracing
 from workflows import worker
+from workflows.flagged import Flagged
 from workflows.mirror_feed import MirrorFeed
 from workflows.mirror_telling import Repair
 from workflows.mirrors import SagaMirrors
@@ -52,7 +54,9 @@ async def wire_worker(settings: Settings, tracing: Tracing) -> Wired:
     subscribe = partial(Subscription, broker, MIRROR_QUEUE, settled=measuring.deliveries(MIRROR_QUEUE))
     feed = _feed(settings, client, subscribe, mirroring, repair=partial(prepare, client), traces=tracing.mirrors)
     depths = Depths(broker)
-    measuring.read(queues.mirrors(depths, feed), queues.dead_letters(depths, MIRROR_QUEUE))
+    measuring.read(
+        queues.mirrors(depths, feed), queues.dead_letters(depths, MIRROR_QUEUE), flagged(Flagged(client).count_flagged)
+    )
 
     async def stop_serving(timeout: float) -> None:
         await asyncio.gather(sagas.drain(timeout), mirroring.drain(timeout))

@@ -27,21 +27,6 @@ from stack.addresses import Ports
 from stack.local import Secrets, urls
 from tests.support.waiting import until
 
-SUPERVISE = """
-import asyncio, sys
-from pathlib import Path
-from embedded.errors import StackError
-from stack.local import Secrets, servers, urls
-from embedded.supervisor import Supervisor
-
-data, offset = Path(sys.argv[1]), int(sys.argv[2])
-try:
-    secrets = Secrets.of(data)
-    supervisor = Supervisor(data=data, programs=servers(data, offset, secrets), urls=urls(offset, secrets))
-    asyncio.run(supervisor.run_until_signal())
-except StackError as error:
-    sys.exit(str(error))
-"""
 SERVERS = {"postgres", "rabbitmq", "temporal"}
 
 
@@ -59,8 +44,9 @@ class Stack:
     supervisor: subprocess.Popen[str] | None = field(default=None)
 
     def launch(self) -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", SUPERVISE, str(self.data), str(self.offset)]
-        return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        command = [str(Path(sys.executable).parent / "saga"), "up", "--servers-only"]
+        where = ["--data", str(self.data), "--port-offset", str(self.offset)]
+        return subprocess.Popen([*command, *where], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
     def refusal(self) -> str:
         process = self.launch()

@@ -6,10 +6,8 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -160,10 +158,10 @@ def test_50_orders_restored_from_an_older_copy_reach_their_ends_and_the_rest_is_
 
 def test_50_dumps_of_both_databases_are_put_in_place_and_agree_again(stack: OwnStack, tmp_path: Path) -> None:
     """The payments were copied first; a choreographed order between the copies gets its payment again."""
-    taking, coming_back, healing = commands_of_backups()
+    taking, coming_back, _in_compose, healing = commands_of_backups()
     settled = [stack.post(**PAID), stack.post(**DECLINED), stack.post(**ORCHESTRATED)]
     stack.wait_over(settled)
-    copy_payments, copy_orders = taking
+    _umask, copy_payments, copy_orders = taking
     in_shell(stack, copy_payments, tmp_path)
     between = stack.post(**PAID)
     stack.wait_over([between], "PAID")
@@ -172,10 +170,12 @@ def test_50_dumps_of_both_databases_are_put_in_place_and_agree_again(stack: OwnS
     lost = stack.post(**PAID)
     stack.wait_over([lost], "PAID")
     stack.wait_over([settled[0]], "CANCELLED")
-    with stopped(stack):
-        for command in coming_back:
-            in_shell(stack, command, tmp_path)
-    stack.wait_ready()
+    stack.down()
+    stack.saga("up", "--detach", "--servers-only", "--port-offset", str(stack.offset))
+    for command in coming_back:
+        in_shell(stack, command, tmp_path)
+    stack.down()
+    stack.up()
     assert stack.status(lost) not in ENDS, "what came after the copy is lost"
     for command in healing:
         stack.saga(*shlex.split(command)[1:], check=False)
@@ -196,20 +196,6 @@ def in_shell(stack: OwnStack, command: str, folder: Path) -> None:
     env = {**os.environ, **urls, "PATH": path}
     done = subprocess.run(command, shell=True, cwd=folder, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-
-
-@contextmanager
-def stopped(stack: OwnStack) -> Iterator[None]:
-    """No process of ours runs, and nobody starts it again."""
-    supervisor = stack.supervisor
-    os.kill(supervisor, signal.SIGSTOP)
-    try:
-        living = stack.living()
-        for name in ("gateway", "order", "payment", "worker"):
-            os.kill(living[name], signal.SIGKILL)
-        yield
-    finally:
-        os.kill(supervisor, signal.SIGCONT)
 
 
 def copied(stack: OwnStack, database: str) -> Callable[[], None]:

@@ -65,7 +65,7 @@ class Upgrade:
     def run(self, command: str) -> str:
         """Run a command of the page; what it prints."""
         path = f"{Path(sys.executable).parent}:{installed()}:{os.environ['PATH']}"
-        env = {**self.world.env, "PATH": path, "TEMPORAL_ADDRESS": self.world.env["SAGA_TEMPORAL_ADDRESS"]}
+        env = {**self.world.env, "PATH": path}
         done = subprocess.run(["sh", "-c", command], env=env, capture_output=True, text=True, check=False, timeout=200)
         assert done.returncode == 0, (command, done.stdout[-2000:], done.stderr[-2000:])
         return done.stdout
