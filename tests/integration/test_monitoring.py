@@ -74,7 +74,7 @@ GONE: dict[str, dict[str, str]] = {
 def fires(folder: Path, alert: str, series: dict[str, str], *, expected: bool) -> None:
     """Have promtool compute the rules over these series, and look whether the alert fires at the end."""
     file = folder / "test.yaml"
-    firing = f'count(ALERTS{{alertname="{alert}",alertstate="firing"}})'
+    firing = f'max(ALERTS{{alertname="{alert}",alertstate="firing"}})'
     samples: list[dict[str, Any]] = [{"labels": "{}", "value": 1}] if expected else []
     test = {
         "interval": "15s",
