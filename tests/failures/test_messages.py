@@ -12,6 +12,7 @@ import pytest
 from aio_pika.abc import AbstractChannel
 
 from choreography.dead_letters import DeadLetterRecord, DeadLetters
+from tests.support.databases import books_closed, waits_for_books
 from tests.support.messages import (
     ORDERS,
     PAYMENTS,
@@ -28,12 +29,14 @@ from tests.support.world import World
 
 def test_01_an_approval_that_lands_after_the_cancellation_is_refunded(world: World) -> None:
     """The order is cancelled during its charge. The money is captured all the same, and then given back."""
-    world.start("order", "payment", provider_latency_ms=300)
+    world.start("order", "payment", provider_timeout=20)
     order_id = str(uuid4())
-    # The provider captures at once and its answer is lost, so that only the void of the cancellation learns of it.
-    world.publish(create(order_id, "pm_timeout_then_approve"))
-    until(lambda: world.books(order_id) == (999, 0), what="the provider has captured")
-    world.publish(cancel(order_id))
+    with books_closed(world):
+        # The answer to the capture is lost, so that only the void of the cancellation learns of it.
+        world.publish(create(order_id, "pm_timeout_then_approve"))
+        until(lambda: waits_for_books(world), what="the provider captures")
+        world.publish(cancel(order_id))
+        until(lambda: world.payment(order_id)["due"] == "void", what="the payment is cancelled before it is captured")
     world.wait_status(order_id, "CANCELLED", "REFUNDED")
     world.wait_at_rest()
     assert world.books(order_id) == (999, 999)
@@ -55,13 +58,26 @@ def test_02_a_cancellation_that_overtakes_its_order_leaves_a_tombstone(world: Wo
 
 
 def test_03_cancellations_at_any_moment_never_leave_a_payment_both_paid_and_cancelled(world: World) -> None:
-    """Two payment services work, and each order is cancelled at another moment around its approval."""
-    world.start("order", "payment", "payment2", provider_latency_ms=20)
+    """Two payment services work, a quick and a slow one. All orders are placed at once, and cancelled one by one.
+
+    The first half is cancelled whether or not the charge is over by then, the second half once it is approved.
+    """
+    world.start("order")
+    world.start("payment", provider_latency_ms=200)
+    world.start("payment2", provider_latency_ms=3000)
     ids = [str(uuid4()) for _ in range(60)]
-    for order_id in ids:
-        world.publish(create(order_id), create(order_id), cancel(order_id), cancel(order_id))
+    world.publish(*map(create, ids), *map(create, ids))
+    for order_id in ids[:30]:
+        until(partial(world.find_payment, order_id), what="its charge has begun")
+        world.publish(cancel(order_id), cancel(order_id))
+    for order_id in ids[30:]:
+        world.wait_payment(order_id, "APPROVED")
+        world.publish(cancel(order_id), cancel(order_id))
     world.wait_at_rest(ids)
     assert {world.order(order_id)["status"] for order_id in ids} == {"CANCELLED"}
+    histories = [world.events("payments", order_id) for order_id in ids]
+    assert ["PaymentCancelled"] in histories, "some were cancelled during the charge"
+    assert histories[30:] == [["PaymentApproved", "PaymentRefunded"]] * 30
 
 
 def test_04_an_order_requested_twice_is_one_order(world: World) -> None:
@@ -235,7 +251,7 @@ def test_21_an_event_after_the_end_changes_nothing(world: World) -> None:
 
 
 def test_23_when_the_providers_answer_is_lost_the_same_charge_is_asked_for_again(world: World) -> None:
-    world.start("order", "payment")
+    world.start("order", "payment", provider_timeout=5)
     order_id = str(uuid4())
     world.publish(create(order_id, "pm_timeout_then_approve"))
     world.wait_status(order_id, "PAID", "APPROVED")
@@ -249,7 +265,7 @@ def test_12_the_log_keeps_at_which_attempt_a_message_was_handled(world: World) -
     """A handler fails until the cause is mended."""
     order_id = str(uuid4())
     curse(world, order_id)
-    world.start("order", "payment", retry_delays="0.1,0.2,2,2,2")
+    world.start("order", "payment", retry_delays="0.1,0.2,2,2,2", provider_timeout=5)
     world.publish(create(order_id))
     until(lambda: world.log("order").count("message_retried") >= 3, what="three attempts have failed")
     with psycopg.connect(world.dsn("orders"), autocommit=True) as connection:
@@ -267,13 +283,28 @@ def attempts(world: World, role: str, order_id: str) -> dict[str, int]:
 
 
 def test_23_a_charge_that_is_never_answered_fails_only_after_a_confirmed_void(world: World) -> None:
-    world.start("order", "payment", provider_timeout=0.1)
+    world.start("order", "payment")
     order_id = str(uuid4())
     world.publish(create(order_id, "pm_unavailable"))
     world.wait_status(order_id, "FAILED", "FAILED")
     world.wait_at_rest()
+    assert world.rows("payments", "SELECT outcome FROM provider_charges") == [{"outcome": "Voided"}]
     assert world.books(order_id) == (0, 0)
     assert world.events("payments", order_id) == ["PaymentFailed"]
+
+
+def test_23_a_charge_that_captured_although_no_try_was_answered_is_approved_and_not_failed(world: World) -> None:
+    """The provider answers nobody until the last try is over. The void that is due then finds the capture."""
+    world.start("order", "payment")
+    order_id = str(uuid4())
+    with books_closed(world):
+        world.publish(create(order_id))
+        until(lambda: world.payment(order_id)["due"] == "void", what="no try was answered")
+    world.wait_status(order_id, "PAID", "APPROVED")
+    world.wait_at_rest()
+    assert world.books(order_id) == (999, 0)
+    assert world.events("payments", order_id) == ["PaymentApproved"]
+    assert world.dead_letters() == []
 
 
 def test_an_orchestrated_sagas_events_trigger_no_reaction_and_its_commands_are_set_aside(

@@ -91,9 +91,9 @@ def test_22_timers_that_fire_as_approvals_commit_leave_every_order_one_outcome(
 ) -> None:
     """A third of the approvals come long before the timers, a third as they fire, and a third long after."""
     mirrored.start("order")
-    for name, latency in {"payment": 200, "payment2": 1000, "payment3": 3000}.items():
+    for name, latency in {"payment": 200, "payment2": 4000, "payment3": 7000}.items():
         mirrored.start(name, provider_latency_ms=latency, provider_timeout=10)
-    mirrored.start("worker", payment_timeout=1, compensation_timeout=3)
+    mirrored.start("worker", payment_timeout=4, compensation_timeout=3)
     orders = [str(uuid4()) for _ in range(60)]
     mirrored.publish(*map(create, orders))
     mirrored.wait_at_rest(orders)
@@ -128,7 +128,7 @@ def test_26_sagas_end_without_temporal_and_mirrors_catch_up_when_it_is_there(
 
 
 def test_26_temporal_killed_in_mid_flight_loses_no_event(mirrored: World, temporal: TemporalServer) -> None:
-    mirrored.start("order", "payment", "worker", provider_latency_ms=300)
+    mirrored.start("order", "payment", "worker", provider_latency_ms=3000)
     orders = create_each(mirrored, 10)
     until(lambda: temporal.count("OrderStatus = 'PENDING_PAYMENT'"), what="the first mirrors are open")
     temporal.kill()

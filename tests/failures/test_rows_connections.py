@@ -27,7 +27,7 @@ IN_DOUBT = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND da
 
 
 def test_16_a_broker_that_is_away_exhausts_nothing(world: World, broker_proxy: Proxy) -> None:
-    """The broker is cut off for seconds. By the databases' clocks, which the services go by, it is forty minutes."""
+    """The broker is cut off for four seconds. `test_long.py` has a minute."""
     away_for(world, broker_proxy, seconds=4)
 
 

@@ -77,8 +77,7 @@ def test_51_a_full_disk_ends_nothing_for_good_answers_no_500_and_loses_no_order(
     """Processes are restarted at once, servers as soon as there is room, and every order ends."""
     clients = Clients(stack.urls["gateway"])
     with ThreadPoolExecutor(4) as pool:
-        for _ in range(4):
-            pool.submit(clients.ask)
+        asking = [pool.submit(clients.ask) for _ in range(4)]
         try:
             until(lambda: len(clients.accepted) >= 50, within=60, what="orders are accepted")
             make_room = fill(stack.data.parent)
@@ -97,6 +96,8 @@ def test_51_a_full_disk_ends_nothing_for_good_answers_no_500_and_loses_no_order(
             until(lambda: len(clients.accepted) >= taken + 50, within=60, what="orders are accepted again")
         finally:
             clients.leave()
+    for each in asking:
+        each.result()
     assert clients.told.keys() <= {200, 202, 503}, clients.told
     for name in SERVERS:
         assert "MiB of free disk left: make room" in stack.log(name), "said where one looks for it"

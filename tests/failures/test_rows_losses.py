@@ -41,7 +41,7 @@ def test_38_messages_that_came_again_a_hundred_times_are_handled_as_if_they_came
     world.publish(*map(create, ids))
     return_all(world, ORDER_QUEUE, len(ids), times=100)
     world.start("order")
-    until(lambda: orders(world) == len(ids), within=30, what="all orders are stored")
+    until(lambda: orders(world) == len(ids), what="all orders are stored")
     return_all(world, PAYMENT_QUEUE, len(ids), times=100)
     world.start("payment")
     world.wait_at_rest(ids)

@@ -45,6 +45,7 @@ def set_limits(servers: Servers, limits: dict[str, int]) -> None:
 
 @pytest.mark.usefixtures("impatient_broker")
 def test_31_steps_that_outlast_the_brokers_patience_are_redelivered_without_a_second_effect(world: World) -> None:
+    began = time.monotonic()
     world.start("order", "payment", provider_latency_ms=2500)
     ids = [str(uuid4()) for _ in range(20)]
     world.publish(*(create(order_id, ("pm_card_visa", "pm_error")[n % 2]) for n, order_id in enumerate(ids)))
@@ -53,7 +54,8 @@ def test_31_steps_that_outlast_the_brokers_patience_are_redelivered_without_a_se
     world.wait_at_rest(ids)
     assert world.dead_letters() == []
     reconnections = world.log("payment").count('"connection": "payment-service consumer", "event": "broker_connected"')
-    assert 2 <= reconnections <= 8, "the broker lost patience, but not without end"
+    # Each connection but the last one has held a message for the second that the broker waits.
+    assert 2 <= reconnections <= 2 + time.monotonic() - began, "the broker lost patience, and no loop was hot"
 
 
 # 34
@@ -81,6 +83,7 @@ def test_34_a_broker_with_a_full_disk_takes_no_new_work_and_loses_none(world: Wo
             assert time.monotonic() - began < 2.2
             assert answer.status_code == 503, answer.text
             assert int(answer.headers["retry-after"]) >= 1
+            assert "did not confirm the command" in answer.json()["detail"]
         approved = "SELECT count(*) AS n FROM payments WHERE status = 'APPROVED'"
         until(lambda: world.rows("payments", approved)[0]["n"] > 0, what="what was begun goes on as far as it can")
         assert world.request("GET", f"/orders/{ids[0]}").status_code == 200
@@ -94,8 +97,11 @@ def refused(world: World) -> bool:
     return world.request("POST", "/orders", json=BODY).status_code == 503
 
 
-def put_key(world: World) -> httpx.Response:
-    return world.request("POST", "/orders", json=BODY, headers={"Idempotency-Key": str(uuid4())})
+def refused_key(world: World) -> httpx.Response | None:
+    """The answer to an order with an Idempotency-Key, if it is refused because the order service cannot answer."""
+    answer = world.request("POST", "/orders", json=BODY, headers={"Idempotency-Key": str(uuid4())})
+    refused = answer.status_code == 503 and "it keeps the Idempotency-Keys" in answer.json()["detail"]
+    return answer if refused else None
 
 
 @contextmanager
@@ -129,8 +135,7 @@ def test_34_a_database_that_cannot_be_written_takes_no_new_work_and_loses_none(
     before = [world.post() for _ in range(10)]
     until(lambda: world.rows("payments", "SELECT 1 FROM payments WHERE status = 'PROCESSING'"), what="charges go on")
     with trouble(world):
-        until(lambda: put_key(world).status_code == 503, what="what needs the database is refused")
-        answer = put_key(world)
+        answer = until(lambda: refused_key(world), what="what needs the database is refused, with the reason")
         assert answer.headers["content-type"] == "application/problem+json"
         assert int(answer.headers["retry-after"]) >= 1
         meanwhile = [world.post() for _ in range(10)]  # needs only the broker, which keeps it

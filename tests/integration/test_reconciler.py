@@ -158,6 +158,8 @@ def test_a_charge_that_gets_no_answer_is_voided_in_the_end(on: On) -> None:
         await stage.age(400)
         await stage.sweep()
         assert await stage.statuses(created) == ("FAILED", "FAILED")
+        written = await stage.payment_database.query("SELECT outcome FROM provider_charges")
+        assert written == [{"outcome": "Voided"}]
         assert await stage.books(created) == (0, 0)
 
     on(test)

@@ -239,8 +239,11 @@ def test_55_an_endpoint_in_trouble_harms_no_saga_and_fills_no_log(world: World, 
         world.start(*SERVICES)
         orders = [world.post() for _ in range(20)]
         world.wait_at_rest(orders)
-        until(lambda: "traces_not_exported" in world.log("order"), what="the log says so")
-        time.sleep(1)  # in which a flood would show
+        until(lambda: all("traces_not_exported" in world.log(name) for name in SERVICES), what="each log says so")
+        tried = len(spans.requests)
+        world.wait_at_rest([world.post() for _ in range(20)])  # their spans can't leave either: a flood would show
+        if trouble == "refuses":
+            until(lambda: len(spans.requests) >= tried + len(SERVICES), what="the services have tried again")
         began = time.monotonic()
         world.terminate(*SERVICES)
         assert time.monotonic() - began < 3 * 4  # seconds: each waits two for its last spans

@@ -1,4 +1,4 @@
-"""Databases that take no writes."""
+"""Databases, and the books of the simulated provider, that take no writes."""
 
 from __future__ import annotations
 
@@ -19,6 +19,20 @@ def read_only(world: World) -> Iterator[None]:
             yield
         finally:
             set_read_only(world, admin, "off")
+
+
+@contextmanager
+def books_closed(world: World) -> Iterator[None]:
+    """Inside, the provider can write nothing into its books: a charge waits in the middle of its capture."""
+    with psycopg.connect(world.dsn("payments")) as books:
+        books.execute("LOCK TABLE provider_charges IN EXCLUSIVE MODE")
+        yield
+
+
+def waits_for_books(world: World) -> bool:
+    """Whether the provider waits to write into its books."""
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return bool(world.rows("payments", waiting))
 
 
 def set_read_only(world: World, admin: psycopg.Connection, value: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 import httpx
 
 from tests.support.ports import free_port
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 HEALTH = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 _PIECE = 256 * 1024
@@ -117,8 +117,8 @@ class Alone:
         return self._log.read_text()
 
     def is_well(self) -> bool:
-        """Whether it answers another client at once."""
-        answer = httpx.get(f"http://127.0.0.1:{self.port}/healthz", timeout=1.0)
+        """Whether it answers another client."""
+        answer = httpx.get(f"http://127.0.0.1:{self.port}/healthz", timeout=PATIENCE)
         return answer.status_code == 200
 
 
@@ -157,7 +157,7 @@ def gateway_alone(
             except httpx.TransportError:
                 return False
 
-        until(answers, within=30, what="the gateway answers")
+        until(answers, what="the gateway answers")
         yield alone
     finally:
         process.kill()
