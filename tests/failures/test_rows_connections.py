@@ -27,7 +27,7 @@ IN_DOUBT = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND da
 
 
 def test_16_a_broker_that_is_away_exhausts_nothing(world: World, broker_proxy: Proxy) -> None:
-    """The broker is cut off for four seconds. `test_long.py` has a minute."""
+    """The broker is cut off for four seconds, and what waits in the outboxes is forty minutes old then."""
     away_for(world, broker_proxy, seconds=4)
 
 
