@@ -70,7 +70,10 @@ class End:
 
 
 class Facts:
-    """The two databases as an auditor reads them. A server that is away is waited for. It keeps times of commits."""
+    """The two databases as an auditor reads them. A server that is away is waited for.
+
+    The server must keep the times of commits (`track_commit_timestamp`).
+    """
 
     def __init__(self, orders: str, payments: str) -> None:
         """The arguments are PostgreSQL URLs."""

@@ -73,8 +73,8 @@ def up(
     from cli import up as commands
 
     terminal.need_no_output()
-    if tour and servers_only:
-        raise typer.BadParameter("--tour needs our processes; leave out --servers-only")
+    if servers_only and (tour or cuttable):
+        raise typer.BadParameter("--servers-only starts none of our processes; leave out --tour and --cuttable")
     start = commands.detached if detach else commands.attached
     start(folder(data), port_offset or 0, tour=tour, cuttable=cuttable, servers_only=servers_only)
 

@@ -43,7 +43,7 @@ def attached(
     terminal.forgive()
     console = terminal.console()
     began = time.monotonic()
-    _refuse_early(data, port_offset)
+    _refuse_early(data, port_offset, servers_only=servers_only)
     state.make_folder(data)
     settings = load()
     toured = _toured(settings) if tour else None
@@ -89,7 +89,7 @@ def detached(
 
     Raises StackError if the stack ends early. Raises it also if the tour fails; the stack runs on then.
     """
-    _refuse_early(data, port_offset)
+    _refuse_early(data, port_offset, servers_only=servers_only)
     toured = _toured(load()) if tour else None
     state.make_folder(data)
     log = data / "logs" / DETACHED_LOG
@@ -148,14 +148,15 @@ def _when_ready(process: subprocess.Popen[bytes], data: Path, log: Path) -> dict
     raise StackError(f"The stack was not ready within {START_WITHIN:g} s; see {data / 'logs'}")
 
 
-def _refuse_early(data: Path, port_offset: int) -> None:
+def _refuse_early(data: Path, port_offset: int, *, servers_only: bool) -> None:
     """Raise StackError if the start can't succeed, before anything is made in a new folder."""
     if sys.platform != "linux":
         raise StackError("`saga up` needs Linux. Elsewhere, run it in containers: docker compose up --build")
     if data.exists():
         return
     load()
-    require_free(vars(Ports.shifted(port_offset)))
+    ports = vars(Ports.shifted(port_offset))
+    require_free({name: port for name, port in ports.items() if not (servers_only and name in local.SERVICES)})
     with TemporaryDirectory() as folder:
         local.servers(Path(folder), port_offset, local.Secrets.of(Path(folder)))
 

@@ -78,7 +78,7 @@ _TAGS: Final[list[dict[str, Any]]] = [
 ]
 
 
-class Given(TypedDict):
+class GatewayParts(TypedDict):
     """The parts from which the gateway is made. `orders`, `payments` and `worker` are clients of what they serve."""
 
     commands: CommandSender
@@ -98,7 +98,7 @@ class Given(TypedDict):
     traces: NotRequired[HttpTraces | None]
 
 
-def create_gateway(**given: Unpack[Given]) -> FastAPI:
+def create_gateway(**given: Unpack[GatewayParts]) -> FastAPI:
     """The gateway's application."""
     settings, clock, telemetry, traces = given["settings"], given["clock"], given["telemetry"], given.get("traces")
     keys, sessions, shortcuts = Keys(settings.keys), Sessions(settings.secret, settings.keys), Shortcuts()
@@ -128,7 +128,7 @@ def create_gateway(**given: Unpack[Given]) -> FastAPI:
     return app
 
 
-def _routes(keys: Keys, sessions: Sessions, shortcuts: Shortcuts, given: Given) -> Iterator[APIRouter]:
+def _routes(keys: Keys, sessions: Sessions, shortcuts: Shortcuts, given: GatewayParts) -> Iterator[APIRouter]:
     """All routes under `/api`, with the parts that they share."""
     settings, timelines, feed, clock = given["settings"], given["timelines"], given["feed"], given["clock"]
     limits, originals, ids = settings.limits, settings.originals, OrderIds(settings.secret)

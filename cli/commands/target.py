@@ -72,7 +72,8 @@ def find(
         variable = _ADDRESSES.get(need, "SAGA_INTERNAL_TOKEN")
         if not value:
             where = "the environment" if named else f"{data}/state.json or {data}/secrets.json"
-            raise StackError(f"This needs {variable}, and {where} does not have it; set {variable}")
+            start = "" if named else ", or start our processes with `saga up` if only the servers run"
+            raise StackError(f"This needs {variable}, and {where} does not have it; set {variable}{start}")
         schemes = _SCHEMES.get(need, ("http://", "https://"))
         if need in _ADDRESSES and not all(_is_address(each, schemes) for each in _parts(need, value)):
             raise StackError(f"{variable} must be an address that starts with {' or '.join(schemes)}; correct it")

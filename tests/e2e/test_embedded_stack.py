@@ -232,7 +232,7 @@ def test_a_taken_port_is_named_with_its_holder(stack: Stack, tmp_path: Path) -> 
     """One line says what to do, and nothing is left running."""
     newcomer = Stack(tmp_path / "data", stack.offset)
     refusal = newcomer.refusal()
-    assert f"Port {Ports.shifted(stack.offset).amqp}, which rabbitmq needs, is taken by beam.smp" in refusal
+    assert f"Port {Ports.shifted(stack.offset).postgres}, which postgres needs, is taken by postgres" in refusal
     assert "--port-offset" in refusal
     assert "\n" not in refusal
     assert newcomer.processes() == []

@@ -63,8 +63,8 @@ def test_03_cancellations_at_any_moment_never_leave_a_payment_both_paid_and_canc
     The first half is cancelled whether or not the charge is over by then, the second half once it is approved.
     """
     world.start("order")
-    world.start("payment", provider_latency_ms=200)
-    world.start("payment2", provider_latency_ms=3000)
+    world.start("payment", provider_latency_ms=200, provider_timeout=20)
+    world.start("payment2", provider_latency_ms=3000, provider_timeout=20)
     ids = [str(uuid4()) for _ in range(60)]
     world.publish(*map(create, ids), *map(create, ids))
     for order_id in ids[:30]:
