@@ -125,7 +125,7 @@ class Broker:
 
     async def _stay_connected(self, node: str) -> None:
         self._lost = asyncio.Event()
-        connection = await connect_to(node, timeout=5, client_properties={"connection_name": self._name}, heartbeat=10)
+        connection = await connect_to(node, timeout=5, client_properties={"connection_name": self._name})
         try:
             connection.close_callbacks.add(self.lose)
             channel = await connection.channel(publisher_confirms=True)

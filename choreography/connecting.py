@@ -18,6 +18,7 @@ from choreography.undecodable import connect
 from models import tls, tls_probe
 
 _BETWEEN_NODES: Final = re.compile(r"\s*,\s*(?=amqps?://)")  # a password may contain a comma, too
+_HEARTBEAT: Final = 10  # seconds; the driver waits for three of them
 _FILES: Final = ("cafile", "certfile", "keyfile")
 
 
@@ -45,10 +46,13 @@ async def connect_to_any(url: str, *, timeout: float) -> AbstractConnection:
 
 
 async def connect_to(node: str, **options: Any) -> AbstractConnection:
-    """A connection to this node. Raises ConnectionError with what is wrong with TLS, if that is the reason."""
+    """A connection to this node, which is lost after half a minute of silence.
+
+    Raises ConnectionError with what is wrong with TLS, if that is the reason.
+    """
     try:
         with connection_errors.named():
-            return await connect(node, **options)
+            return await connect(node, heartbeat=_HEARTBEAT, **options)
     except connection_errors.LOST as error:
         if node.startswith("amqps:") and tls.BROKER.explain(str(error)) is None:
             told = await asyncio.to_thread(_tls_refusal, node)

@@ -78,6 +78,7 @@ Wanted: TypeAlias = Callable[[DeadLetterRecord], bool]
 Act: TypeAlias = Callable[[Underlay, str, DeliveredMessage], Awaitable[None]]
 
 _LONGEST_ERROR: Final = 10_000  # bytes
+_PATIENCE: Final = 5.0  # seconds, with a broker that says nothing
 _LOOKS: Final = 50  # at the queue, until it has back what was only read …
 _BETWEEN_LOOKS: Final = 0.02  # … seconds apart
 
@@ -150,9 +151,10 @@ class DeadLetters:
     async def _channel(self) -> AsyncIterator[tuple[AbstractChannel, Sequence[str]]]:
         """A channel, and the services that have a queue of dead letters. A service that has never run has none."""
         with connection_errors.named():
-            connection = await connect_to_any(self._url, timeout=5)
+            connection = await connect_to_any(self._url, timeout=_PATIENCE)
             async with connection:
-                services = [each for each in self._services if await is_there(connection, dead_letter_queue(each))]
+                async with asyncio.timeout(_PATIENCE):
+                    services = [each for each in self._services if await is_there(connection, dead_letter_queue(each))]
                 yield await connection.channel(publisher_confirms=True), services
 
 

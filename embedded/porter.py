@@ -24,6 +24,7 @@ HEAD_WITHIN: Final = 10.0  # seconds
 MOST_AT_ONCE: Final = 256  # connections
 LOOK_EVERY: Final = 2.0  # seconds
 MOST_MISSED: Final = 5  # looks in a row
+_CONNECTED_WITHIN: Final = 2.0  # seconds
 _AT_ONCE: Final = 64 * 1024  # bytes
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?")
 _FIELD: Final = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*(.*?)[ \t]*")
@@ -106,7 +107,8 @@ class Porter:
         except RequestRefused as refusal:
             return await _answer(writer, refusal)
         try:
-            answer, request = await asyncio.open_connection(*self._behind)
+            async with asyncio.timeout(_CONNECTED_WITHIN):
+                answer, request = await asyncio.open_connection(*self._behind)
         except OSError:
             return await _answer(
                 writer, RequestRefused("503 Service Unavailable", "The server behind this does not answer")
@@ -182,7 +184,8 @@ async def _stand_until_told(doors: Sequence[str]) -> None:
 
 async def _is_there(place: tuple[str, int]) -> bool:
     try:
-        _, writer = await asyncio.open_connection(*place)
+        async with asyncio.timeout(_CONNECTED_WITHIN):
+            _, writer = await asyncio.open_connection(*place)
     except OSError:
         return False
     writer.close()

@@ -14,6 +14,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from models.futures import in_time
+
 log = structlog.get_logger()
 
 _PATIENCE: Final = 2.0  # seconds for what is read; Prometheus itself waits for ten
@@ -69,8 +71,7 @@ class Exposition:
 
 async def _ask(source: Source) -> Sequence[Reading]:
     try:
-        async with asyncio.timeout(_PATIENCE):
-            return list(await source())
+        return list(await in_time(source(), _PATIENCE))
     except Exception as error:  # whatever it is, the rest can be told
         log.info("gauge_not_read", error=f"{type(error).__name__}: {error}")
         return ()

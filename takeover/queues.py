@@ -47,7 +47,8 @@ async def look(amqp_url: str, names: Sequence[str], *, wait: float = 0.0) -> lis
     connection = await connect_to_any(amqp_url, timeout=_PATIENCE)
     async with connection:
         while True:
-            states = [await _state(connection, name) for name in names]
+            async with asyncio.timeout(_PATIENCE):
+                states = [await _state(connection, name) for name in names]
             if clock.time() >= until or not any(state.messages for state in states):
                 return states
             await asyncio.sleep(_PAUSE)

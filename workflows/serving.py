@@ -42,7 +42,10 @@ class Serving:
         pause = _FIRST_PAUSE
         while not self._draining:
             try:
-                self._worker = await self._new_worker(await connect_now(self._client))
+                worker = await self._new_worker(await connect_now(self._client))
+                if self._draining:
+                    return
+                self._worker = worker
                 log.info("temporal_connected", task_queue=self._task_queue)
                 pause = _FIRST_PAUSE
                 await self._worker.run()

@@ -97,7 +97,7 @@ class Orchestration:
         """Have a sweep of the reconciler begin, at the latest after the one under way. Raises TemporalUnavailable."""
         handle = self._client.get_schedule_handle(RECONCILER_ID)
         with translated():
-            # The client's own time limit leaves out the time in which it connects.
+            # The client's own time limit leaves out the seconds in which it connects.
             async with asyncio.timeout(_CALL.total_seconds()):
                 await handle.trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE, rpc_timeout=_CALL)
 

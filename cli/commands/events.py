@@ -127,8 +127,9 @@ def replay(
         return
     for need in _NEEDS[service]:
         # There is no timeout: a service answers when it has published everything.
-        url = f"{getattr(target, need)}/events/replay"
-        answer = content(ask("POST", url, bearer=target.internal_token, body=conditions, timeout=None))
+        service_url = getattr(target, need)
+        url, alive = f"{service_url}/events/replay", f"{service_url}/healthz"
+        answer = content(ask("POST", url, bearer=target.internal_token, body=conditions, timeout=None, alive=alive))
         replayed = int(answer.get("replayed") or 0)
         say(f"Replayed {counted(replayed, 'event')} of the {need.replace('_', ' ')}")
         if order is not None and not replayed:

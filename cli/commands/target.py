@@ -158,9 +158,15 @@ def ask(
     body: Mapping[str, Any] | None = None,
     headers: Mapping[str, str] | None = None,
     timeout: float | None = 10.0,
+    alive: str = "",
 ) -> httpx.Response:
-    """Send a request, and wait `timeout` seconds for its answer. Raises httpx.HTTPError unless it is a success."""
+    """Send a request, and wait `timeout` seconds for its answer. Raises httpx.HTTPError unless it is a success.
+
+    `alive` is an address that a living process answers at once: it is asked first if the answer may take long.
+    """
     with client(url, bearer) as http:
+        if alive:
+            http.get(alive, timeout=5.0)  # whatever it answers; a balancer may know no such path
         answer = http.request(method, url, params=given(params or {}), json=body, headers=headers, timeout=timeout)
         return answer.raise_for_status()
 

@@ -53,5 +53,5 @@ def operate(
     body: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What the gateway answers at this path of the operators'. Raises httpx.HTTPError."""
-    url = f"{target.gateway}/api/operator/{path}"
-    return content(ask(method, url, bearer=target.api_key, params=params, body=body, timeout=_PATIENCE))
+    url, alive = f"{target.gateway}/api/operator/{path}", f"{target.gateway}/healthz"
+    return content(ask(method, url, bearer=target.api_key, params=params, body=body, timeout=_PATIENCE, alive=alive))

@@ -13,7 +13,7 @@ def run(metadata: MetaData) -> None:
     So no revision keeps one table locked while the next one waits for another, which a running service may hold. No
     statement waits for a table for long: behind it, everybody else would wait for that table, too.
     """
-    engine = create_engine(context.config.attributes["url"], poolclass=NullPool)
+    engine = create_engine(context.config.attributes["url"], poolclass=NullPool, connect_args={"connect_timeout": 5})
     with engine.connect() as connection:
         connection.exec_driver_sql("SET lock_timeout = '2s'")
         connection.commit()

@@ -712,14 +712,15 @@ def test_replay_passes_its_conditions_on_and_counts(answers: Answers) -> None:
 
     assert result.stdout == "Replayed 2 events of the order service\nReplayed 1 event of the payment service\n"
     times = {"since": "2026-02-15T01:00:00.000Z", "until": "2026-02-15T03:00:00.000Z"}
-    assert {"eventType": "OrderPaid", **times} == answers.asked[0].body
+    assert [each.path for each in answers.asked] == ["/o/healthz", "/o/events/replay", "/p/healthz", "/p/events/replay"]
+    assert {"eventType": "OrderPaid", **times} == answers.asked[1].body
 
 
 def test_replaying_everything_takes_a_yes(answers: Answers) -> None:
     answers.give("POST", "/p/events/replay", {"replayed": 9})
     assert (logged("replay --service payment", answers).exit_code, answers.asked) == (2, [])
     result = logged("replay --service payment --yes", answers)
-    assert answers.asked[0].body == {"since": "1970-01-01T00:00:00.000Z"}
+    assert answers.asked[-1].body == {"since": "1970-01-01T00:00:00.000Z"}
     assert result.stdout == "Replayed 9 events of the payment service\n"
 
 

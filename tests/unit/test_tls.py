@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from time import monotonic
 from urllib.parse import urlencode
@@ -19,7 +21,8 @@ from choreography.dead_letters import DeadLetters
 from models import tls
 from tests.support.certificates import Authority, Pair
 from tests.support.tls_proxy import TlsProxy
-from workflows.temporal_client import Protection, answers, connect
+from workflows import temporal_client
+from workflows.temporal_client import Protection, answers, connect, connect_now
 from workflows.temporal_errors import TemporalUnavailable
 
 pytestmark = pytest.mark.anyio
@@ -132,6 +135,23 @@ async def test_a_temporal_that_takes_connections_and_is_silent_keeps_nobody_wait
         client = await connect(target, "default", Protection(tls=TLSConfig() if protected else False))
         began = monotonic()
         assert (await answers(client)).startswith("does not answer: ")
-        assert monotonic() - began < 2.9  # seconds; the probes in deploy/kubernetes wait for 5
+        assert monotonic() - began < 1.9  # seconds; the console's probes wait for 2
         with pytest.raises(TemporalUnavailable):
             await Orchestration(client, payment_timeout=1, retry_delays=()).reconcile()
+
+
+@pytest.mark.parametrize("protected", [False, True])
+async def test_nobody_waits_for_ever_for_a_connection_to_a_silent_temporal(
+    protected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The SDK's time limit of a call leaves out connecting, and all calls wait for the one that connects."""
+    monkeypatch.setattr(temporal_client, "_CONNECTED_WITHIN", 0.2)
+    protection = Protection(tls=TLSConfig() if protected else False)
+    with closing(socket.create_server(("127.0.0.1", 0))) as silent:
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        client = await connect(target, "default", protection)
+        calls = [client.count_workflows(rpc_timeout=timedelta(seconds=1)) for _ in range(3)]
+        connecting = [connect(target, "default", protection, lazy=False), connect_now(client)]
+        async with asyncio.timeout(20):
+            found = await asyncio.gather(*calls, *connecting, return_exceptions=True)
+    assert [str(each) for each in found] == [f"{target} takes connections and says nothing"] * 5
