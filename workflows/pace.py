@@ -12,14 +12,15 @@ log = structlog.get_logger()
 
 _TOLERANCE: Final = 2.0  # a call may take up to this many times as long as the quickest one
 _SMOOTHING: Final = 0.1  # the weight of the newest call in the mean duration
-_GENTLEST: Final = 0.5  # one call, and then a rest of the same length
+_GENTLEST: Final = 0.1  # one call, and then a rest that is nine times as long …
+_LONGEST_REST: Final = 1.0  # … up to so many seconds
 _SAID_EVERY: Final = 15.0  # seconds
 _WINDOW: Final = 60.0  # seconds for which one quickest duration is kept
 _WINDOWS: Final = 10  # the quickest of the last ten windows counts, so that a burst of other work is outlasted
 
 
 class Pace:
-    """The number of calls at once, between a half and `most`, steered by the gradient of their durations.
+    """The number of calls at once, between a tenth and `most`, steered by the gradient of their durations.
 
     One server does the work of all sagas, and its store has one writer. Too many calls at once make all calls slower,
     also those of others. This shows when a call takes much longer than the quickest one, whether our own calls, other
@@ -65,7 +66,7 @@ class Pace:
         # Each call moves the limit by its share of a round, which has as many calls as the limit.
         change = (self._limit * (gradient - 1.0) + room) / max(1.0, self._limit)
         self._limit = min(float(self._most), max(_GENTLEST, self._limit + change))
-        return self._mean * (1 / self._limit - 1) if self._limit < 1 else 0.0
+        return min(_LONGEST_REST, self._mean * (1 / self._limit - 1)) if self._limit < 1 else 0.0
 
     def _note_quickest(self, mean: float, now: float) -> None:
         if not self._quickest or now >= self._quickest[-1][0] + _WINDOW:
