@@ -36,9 +36,7 @@ STOP_MARGIN = 30.0  # seconds, beside what the programs have to stop
 DETACHED_LOG = "saga-up.log"
 
 
-def attached(
-    data: Path, port_offset: int, *, tour: bool = False, cuttable: bool = False, servers_only: bool = False
-) -> None:
+def attached(data: Path, port_offset: int, *, tour: bool, cuttable: bool, servers_only: bool) -> None:
     """Run the stack in the foreground until a signal. Raises StackError, at the end also for a failed tour."""
     terminal.forgive()
     console = terminal.console()
@@ -82,9 +80,7 @@ def attached(
         raise missed[0]
 
 
-def detached(
-    data: Path, port_offset: int, *, tour: bool = False, cuttable: bool = False, servers_only: bool = False
-) -> None:
+def detached(data: Path, port_offset: int, *, tour: bool, cuttable: bool, servers_only: bool) -> None:
     """Start the stack in the background. Return when it is ready and the tour, if wanted, is done.
 
     Raises StackError if the stack ends early. Raises it also if the tour fails; the stack runs on then.

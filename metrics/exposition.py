@@ -14,7 +14,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from models.futures import in_time
+from models.futures import result_within
 
 log = structlog.get_logger()
 
@@ -71,7 +71,7 @@ class Exposition:
 
 async def _ask(source: Source) -> Sequence[Reading]:
     try:
-        return list(await in_time(source(), _PATIENCE))
+        return list(await result_within(source(), _PATIENCE))
     except Exception as error:  # whatever it is, the rest can be told
         log.info("gauge_not_read", error=f"{type(error).__name__}: {error}")
         return ()

@@ -15,7 +15,7 @@ def forget_error(done: asyncio.Future[Any]) -> None:
         done.exception()
 
 
-async def in_time(awaitable: Awaitable[Value], seconds: float) -> Value:
+async def result_within(awaitable: Awaitable[Value], seconds: float) -> Value:
     """The result. Raises TimeoutError if it takes longer, and does not cancel it.
 
     A query that is cancelled asks the server to give it up, and waits for that. A silent server lets it wait for long.

@@ -16,7 +16,7 @@ from audit.snapshot import NotRead
 from embedded.errors import StackError
 from models import tls
 from models.database import Database
-from models.futures import in_time
+from models.futures import result_within
 from models.migrations import DatabaseName, migrate, newest
 from stack.settings import Settings
 
@@ -66,7 +66,7 @@ def _refused(service: DatabaseName, error: psycopg.Error) -> str:
 async def answers(database: Database) -> str:
     """`ok` if the database answers within a second; else the reason why not."""
     try:
-        await in_time(database.query("SELECT 1"), 1.0)
+        await result_within(database.query("SELECT 1"), 1.0)
     except Exception as error:
         return f"does not answer: {type(error).__name__}"
     return "ok"

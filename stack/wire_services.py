@@ -182,12 +182,7 @@ async def _service(
     return Wired(
         app=app,
         background=[
-            publishing.run(),
-            consuming.run(),
-            publisher.run(),
-            ledger.run(),
-            relay.run(),
-            worker.run(),
+            *(publishing.run(), consuming.run(), publisher.run(), ledger.run(), relay.run(), worker.run()),
             *measuring.background,
         ],
         finish=[drain, publisher.flush],

@@ -171,7 +171,7 @@ def gone_by(report: SweepReport, part: Part, page: Sequence[Place], *, more: boo
     if not page:
         return report
     if part is Part.ENDED:
-        # No round finds what is not told of here, so the next sweep comes this way again.
+        # No round finds what has no room here, so the next sweep comes this way again.
         return report if len(report.unmatched) == _MOST_UNFINISHED else replace(report, ended=page[-1])
     return replace(report, checked=page[-1]) if part is Part.CANCELLED else report
 

@@ -21,7 +21,7 @@ Connected = TypeVar("Connected")
 
 _CONNECTED_WITHIN: Final = 5.0  # seconds
 _ANSWERS_WITHIN: Final = timedelta(seconds=1)
-_REFUSAL_WITHIN: Final = 0.5  # seconds
+_REFUSAL_WITHIN: Final = 0.9  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ async def connect(
         interceptors=interceptors,
     )
     try:
-        client = await _in_time(connecting, address)
+        client = await _connected_in_time(connecting, address)
     except RuntimeError as error:
         if (fault := await _refusal(address, given.tls, error)) is not None:
             raise RuntimeError(fault) from error
@@ -74,10 +74,10 @@ def _bound_connecting(client: Client, address: str) -> None:
     """
     service: Any = client.service_client
     connected = service._connected_client
-    service._connected_client = lambda: _in_time(connected(), address)
+    service._connected_client = lambda: _connected_in_time(connected(), address)
 
 
-async def _in_time(connecting: Awaitable[Connected], address: str) -> Connected:
+async def _connected_in_time(connecting: Awaitable[Connected], address: str) -> Connected:
     try:
         async with asyncio.timeout(_CONNECTED_WITHIN):
             return await connecting
@@ -102,7 +102,7 @@ async def connect_now(client: Client) -> Client:
         runtime=known.runtime,
         interceptors=client.config()["interceptors"],
     )
-    return await _in_time(connecting, known.target_host)
+    return await _connected_in_time(connecting, known.target_host)
 
 
 async def refusal(client: Client, error: Exception) -> str | None:
@@ -130,7 +130,7 @@ async def _refusal(target: str, protection: TLSConfig | bool | None, error: Exce
 
 
 async def answers(client: Client) -> str:
-    """`ok` if Temporal answers; else what is wrong. A probe waits for it, so this takes little more than a second."""
+    """`ok` if Temporal answers; else what is wrong. A probe waits for it, so this takes less than two seconds."""
     try:
         async with asyncio.timeout(_ANSWERS_WITHIN.total_seconds()):
             healthy = await client.service_client.check_health(timeout=_ANSWERS_WITHIN)

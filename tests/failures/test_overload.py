@@ -32,10 +32,10 @@ def test_54_orders_that_would_wait_too_long_are_refused_and_the_others_are_soon_
             answer = world.request("POST", "/orders", json=BODY)
             if answer.status_code == 202:
                 accepted.append(answer.json()["orderId"])
-                time.sleep(0.6)
+                time.sleep(0.6)  # the pace of a client …
             else:
                 refused.append(answer)
-                time.sleep(0.5)
+                time.sleep(0.5)  # … and of one that was refused
 
     with ThreadPoolExecutor(CLIENTS) as clients:
         working = clients.map(keep_ordering, range(CLIENTS))

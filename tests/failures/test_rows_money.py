@@ -72,17 +72,22 @@ def captures(world: World) -> bool:
     return bool(world.rows("payments", waiting))
 
 
-def test_46_an_order_that_a_foreign_failure_ended_while_its_charge_captured_is_refunded(
-    swept: World,
-) -> None:
+def told_while_its_charge_captures(swept: World, event_type: str, end: str, **payload: str) -> None:
+    """A foreign event ends the order as `end` while our charge captures the money, which is refunded."""
     with books_that_capture_when_told(swept):
         order_id = place(swept, "choreography")
         until(lambda: captures(swept), what="its charge captures")
-        tell(swept, "PaymentFailed", order_id, error="told so by somebody else")
-        swept.wait_status(order_id, "FAILED")
-    swept.wait_status(order_id, "FAILED", "REFUNDED")
+        tell(swept, event_type, order_id, **payload)
+        swept.wait_status(order_id, end)
+    swept.wait_status(order_id, end, "REFUNDED")
     assert swept.books(order_id) == (999, 999)
     swept.wait_at_rest([order_id])
+
+
+def test_46_an_order_that_a_foreign_failure_ended_while_its_charge_captured_is_refunded(
+    swept: World,
+) -> None:
+    told_while_its_charge_captures(swept, "PaymentFailed", "FAILED", error="told so by somebody else")
 
 
 def test_46_an_order_that_a_foreign_failure_ended_before_its_charge_captured_is_never_charged(
@@ -100,14 +105,7 @@ def test_46_an_order_that_a_foreign_failure_ended_before_its_charge_captured_is_
 def test_46_an_order_that_a_foreign_decline_ended_while_its_charge_captured_keeps_no_money(
     swept: World,
 ) -> None:
-    with books_that_capture_when_told(swept):
-        order_id = place(swept, "choreography")
-        until(lambda: captures(swept), what="its charge captures")
-        tell(swept, "PaymentDeclined", order_id, reason="told so by somebody else")
-        swept.wait_status(order_id, "CANCELLED")
-    swept.wait_status(order_id, "CANCELLED", "REFUNDED")
-    assert swept.books(order_id) == (999, 999)
-    swept.wait_at_rest([order_id])
+    told_while_its_charge_captures(swept, "PaymentDeclined", "CANCELLED", reason="told so by somebody else")
 
 
 def test_46_an_order_that_a_foreign_approval_paid_although_its_charge_was_declined_is_cancelled(

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from models.futures import in_time
+from models.futures import result_within
 
 pytestmark = pytest.mark.anyio
 
@@ -19,7 +19,7 @@ async def test_what_takes_too_long_is_not_cancelled() -> None:
         ended.set()
 
     with pytest.raises(TimeoutError):
-        await in_time(slow(), 0.01)
+        await result_within(slow(), 0.01)
     go_on.set()
     await asyncio.wait_for(ended.wait(), 10)
 
@@ -28,6 +28,6 @@ async def test_a_result_and_an_error_arrive_as_they_are() -> None:
     async def fail() -> None:
         raise ValueError("no")
 
-    assert await in_time(asyncio.sleep(0, "yes"), 10) == "yes"
+    assert await result_within(asyncio.sleep(0, "yes"), 10) == "yes"
     with pytest.raises(ValueError, match="no"):
-        await in_time(fail(), 10)
+        await result_within(fail(), 10)

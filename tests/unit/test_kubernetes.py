@@ -145,6 +145,15 @@ def test_what_is_configured_exists_and_what_is_secret_is_in_secrets() -> None:
     assert given - {"POD_IP", "OTEL_EXPORTER_OTLP_ENDPOINT"} <= known
 
 
+def test_the_payment_service_alone_has_a_provider_and_its_key() -> None:
+    """No other process starts with SAGA_PROVIDER=stripe: it has no key."""
+    (shared,) = of_kind("base", "ConfigMap").values()
+    own = {name: {each["name"] for each in pod["spec"]["containers"][0]["env"]} for name, pod in PODS.items()}
+    for setting in ("SAGA_PROVIDER", "SAGA_STRIPE_API_KEY"):
+        assert setting not in shared["data"]
+        assert [name for name in own if setting in own[name]] == ["payment"]
+
+
 def test_each_process_has_a_user_of_the_broker_of_its_own_and_the_gateway_alone_the_token() -> None:
     """The others recognise the token by its digest, which opens no port."""
     given = {
