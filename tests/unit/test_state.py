@@ -6,9 +6,9 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -17,6 +17,12 @@ from embedded import state
 from embedded.errors import StackError
 from stack.addresses import Ports
 from tests.support.ports import free_port
+
+
+class Start(Protocol):
+    """What both ways to start the stack take: the type checker compares it with them."""
+
+    def __call__(self, data: Path, port_offset: int, *, tour: bool, cuttable: bool, servers_only: bool) -> None: ...
 
 
 @pytest.fixture
@@ -90,14 +96,14 @@ def test_a_folder_that_cannot_be_used_is_an_error_that_says_what_to_do(tmp_path:
 
 
 @pytest.mark.parametrize("start", [up.attached, up.detached])
-def test_a_start_that_is_refused_leaves_no_folder(tmp_path: Path, start: Callable[..., None]) -> None:
+def test_a_start_that_is_refused_leaves_no_folder(tmp_path: Path, start: Start) -> None:
     """A start that asks for impossible ports leaves none, either."""
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", port := free_port()))
         holder.listen()
         offset = port - Ports().gateway
         with pytest.raises(StackError, match=f"Port {port}, which gateway needs, is taken"):
-            start(tmp_path / "new" / "data", offset, tour=False)
+            start(tmp_path / "new" / "data", offset, tour=False, cuttable=False, servers_only=False)
     with pytest.raises(StackError, match="--port-offset 99999 moves gateway"):
-        start(tmp_path / "new" / "data", 99999, tour=False)
+        start(tmp_path / "new" / "data", 99999, tour=False, cuttable=False, servers_only=False)
     assert list(tmp_path.iterdir()) == []
