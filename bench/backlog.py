@@ -16,13 +16,15 @@ import httpx
 from aio_pika.abc import AbstractChannel
 from temporalio.client import Client
 
-from choreography.topology import BINDINGS, MIRROR_QUEUE
+from choreography.topology import MIRROR_QUEUE
 from cli import http_clients
+from models.message_types import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
 from workflows.saga_mirror import SagaMirror
 
 _POLL: Final = 0.25  # seconds
 _FEW: Final = 100  # what is worked off in a moment says nothing of a rate
 _PATIENCE: Final = 120.0  # seconds in which nothing moves
+_EXCHANGES: Final = (ORDERS_EXCHANGE, PAYMENTS_EXCHANGE)  # of all events
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +45,6 @@ class Backlog:
         self._temporal = temporal
         self._channel = channel
         self._api = api
-        self._bindings = BINDINGS[MIRROR_QUEUE]
 
     @classmethod
     @asynccontextmanager
@@ -60,14 +61,20 @@ class Backlog:
         The worker and Temporal stay, with nothing to do. The worker binds the queue again when it connects anew, and
         every SAGA_TOPOLOGY_INTERVAL seconds.
         """
-        for exchange, key in self._bindings:
+        bound = (await self._api.get(f"/queues/%2F/{MIRROR_QUEUE}/bindings")).raise_for_status().json()
+        bindings = [
+            (each["source"], each["routing_key"])
+            for each in bound
+            if each["source"] in (ORDERS_EXCHANGE, PAYMENTS_EXCHANGE)
+        ]
+        for exchange, key in bindings:
             path = f"/bindings/%2F/e/{exchange}/q/{MIRROR_QUEUE}/{quote(key, safe='')}"
             (await self._api.delete(path)).raise_for_status()
         try:
             yield
         finally:
             queue = await self._channel.get_queue(MIRROR_QUEUE, ensure=False)
-            for exchange, key in self._bindings:
+            for exchange, key in bindings:
                 await queue.bind(exchange, key)
 
     async def waiting(self) -> int:

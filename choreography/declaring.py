@@ -35,6 +35,8 @@ async def declare(channel: AbstractChannel, topology: Topology, earlier: set[str
             log.warning("queue_has_earlier_arguments", queue=queue.name, what_to_do=_RENEW)
         for source, routing_key in queue.bindings:
             await declared.bind(source, routing_key)
+        for source, routing_key in queue.unwanted:
+            await declared.unbind(source, routing_key)
 
 
 def _whole(arguments: Mapping[str, str | int]) -> dict[str, Any]:

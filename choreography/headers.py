@@ -27,6 +27,8 @@ REPLAYED: Final = "x-saga-replayed"  # the message was published before
 # The original properties of a message, if they can't be decoded.
 PROPERTIES: Final = "x-saga-undecodable-properties"
 
+FURTHER_ROUTING_KEYS: Final = "BCC"  # RabbitMQ's: it routes the message by these, too, and takes the header out
+
 TRACEPARENT: Final = "traceparent"  # W3C Trace Context: what the message follows from
 
 DELIVERY_COUNT: Final = "x-delivery-count"  # RabbitMQ's count of returned deliveries, whatever the reason

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
-from choreography.headers import TRACEPARENT
-from choreography.topology import readers
+from choreography.headers import FURTHER_ROUTING_KEYS, TRACEPARENT
+from choreography.topology import LATE_EVENTS, readers
+from models.late_events import LateEvents
 from models.messages import Envelope, encode
+
+_LATE_KEYS: Final = {route.exchange: route.routing_key for route in LATE_EVENTS}
 
 
 class BrokerUnavailable(Exception):
@@ -44,17 +47,23 @@ class OutgoingMessage:
     expiration: float | None = None
 
 
-def as_message(envelope: Envelope, *, mandatory: bool = False) -> OutgoingMessage:
-    """The message that carries an envelope to its exchange. Raises ValueError if the envelope's type has no route."""
+def as_message(envelope: Envelope, *, mandatory: bool = False, late: LateEvents | None = None) -> OutgoingMessage:
+    """The message that carries an envelope to its exchange. Raises ValueError if the envelope's type has no route.
+
+    If the event is one of `late`, the message also takes their route to the mirrors.
+    """
     if envelope.route is None:
         raise ValueError(f"{envelope.event_type} has no route; only a version that knows this type can publish it")
+    headers: dict[str, Any] = {TRACEPARENT: envelope.traceparent} if envelope.traceparent else {}
+    if late is not None and envelope in late:
+        headers[FURTHER_ROUTING_KEYS] = [_LATE_KEYS[envelope.route.exchange]]
     return OutgoingMessage(
         body=encode(envelope),
         exchange=envelope.route.exchange,
         routing_key=envelope.route.routing_key,
         message_id=str(envelope.event_id),
         correlation_id=envelope.correlation_id,
-        headers={TRACEPARENT: envelope.traceparent} if envelope.traceparent else {},
+        headers=headers,
         # A message that a service waits for must not count as published if no queue takes it.
         mandatory=mandatory or bool(readers(envelope.route.routing_key)),
     )

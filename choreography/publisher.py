@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 import structlog
@@ -18,6 +19,7 @@ from choreography.broker import Broker
 from choreography.log_throttle import LogThrottle
 from choreography.outgoing_message import as_message
 from models.database import TRANSIENT, Database
+from models.late_events import LateEvents
 from models.messages import Envelope
 
 log = structlog.get_logger()
@@ -38,8 +40,9 @@ async def forget(database: Database, published: Sequence[int]) -> None:
 class Publisher:
     """The fast path from the event log to the broker (an `Outlet` of the ledger)."""
 
-    def __init__(self, broker: Broker, database: Database) -> None:
+    def __init__(self, broker: Broker, database: Database, *, late: LateEvents | None = None) -> None:
         self._broker = broker
+        self._as_message = partial(as_message, late=late)
         self._database = database
         self._waiting: deque[tuple[int, Envelope]] = deque()
         self._on_the_way: set[int] = set()
@@ -79,7 +82,7 @@ class Publisher:
             await asyncio.wait_for(self._idle.wait(), timeout)
 
     async def _publish(self, batch: Sequence[tuple[int, Envelope]]) -> None:
-        errors = await self._broker.publish_all([as_message(envelope) for _, envelope in batch])
+        errors = await self._broker.publish_all([self._as_message(envelope) for _, envelope in batch])
         failed = Counter(
             (envelope.event_type, str(error)) for (_, envelope), error in zip(batch, errors, strict=True) if error
         )

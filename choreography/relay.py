@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Final, TypeAlias
 from uuid import UUID
 
@@ -19,6 +20,7 @@ from choreography.log_throttle import LogThrottle
 from choreography.outgoing_message import Unread, Unroutable, as_message
 from models.database import TRANSIENT, Connection, Database, is_leader
 from models.event_log import EVENT_COLUMNS, logged_envelope
+from models.late_events import LateEvents
 from models.message_types import EventType
 from models.messages import Envelope
 
@@ -42,8 +44,17 @@ class Relay:
     relay tries the former now and then. It publishes the latter once, and again when the reader's queue exists.
     """
 
-    def __init__(self, broker: Broker, database: Database, *, grace: float = 2.0, interval: float = 1.0) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        database: Database,
+        *,
+        grace: float = 2.0,
+        interval: float = 1.0,
+        late: LateEvents | None = None,
+    ) -> None:
         self._broker = broker
+        self._as_message = partial(as_message, late=late)
         self._database = database
         self._grace = grace
         self._interval = interval
@@ -157,7 +168,7 @@ class Relay:
             if event.route is None:
                 held_up.add(event.order_id)
             waits.append(event.order_id in held_up)
-        ours = [as_message(event) for event, waiting in zip(events, waits, strict=True) if not waiting]
+        ours = [self._as_message(event) for event, waiting in zip(events, waits, strict=True) if not waiting]
         errors = iter(await self._broker.publish_all(ours))
         held = LookupError("it, or one before it, is of a newer version's type; that version will publish it")
         return [held if waiting else next(errors) for waiting in waits]

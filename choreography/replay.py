@@ -15,6 +15,7 @@ from choreography.outgoing_message import OutgoingMessage, Unroutable, as_messag
 from choreography.topology import readers
 from models.database import Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
+from models.late_events import LateEvents
 from models.message_types import EventType
 from models.messages import Envelope
 from models.originals import NO_ORIGINALS, Originals, ServiceName
@@ -31,10 +32,18 @@ class NotRepeatable(Exception):
 class EventReplay:
     """Replays events of one service's log, in their original order and under their original ids."""
 
-    def __init__(self, broker: Broker, database: Database, originals: Originals = NO_ORIGINALS) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        database: Database,
+        originals: Originals = NO_ORIGINALS,
+        *,
+        late: LateEvents | None = None,
+    ) -> None:
         self._broker = broker
         self._database = database
         self._originals = originals
+        self._late = late
 
     async def __call__(
         self,
@@ -77,7 +86,7 @@ class EventReplay:
                 log.info("replayed", events=count, order_id=order_id, event_type=event_type)
                 return count
             events = [event for event in map(logged_envelope, rows) if event.route is not None]
-            errors = await self._broker.publish_all([_again(event, by) for event in events])
+            errors = await self._broker.publish_all([_again(event, by, self._late) for event in events])
             for event, error in zip(events, errors, strict=True):
                 if isinstance(error, Unroutable) and event.route and not readers(event.route.routing_key):
                     unheard += 1  # no service waits for this event
@@ -88,6 +97,6 @@ class EventReplay:
             count, after = count + len(events), rows[-1]["seq"]
 
 
-def _again(event: Envelope, by: str) -> OutgoingMessage:
-    message = as_message(event, mandatory=True)
+def _again(event: Envelope, by: str, late: LateEvents | None) -> OutgoingMessage:
+    message = as_message(event, mandatory=True, late=late)
     return replace(message, headers={**message.headers, REPLAYED: True, **({OPERATOR: by} if by else {})})

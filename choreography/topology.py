@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Literal, assert_never
 
 from models.message_types import (
@@ -54,6 +54,9 @@ def _routes_into(queue: str) -> tuple[Route, ...]:
 
 # `order.*` matches every event of an order and no command, because a command's routing key has one word more.
 EVERY_EVENT: Final = (Route(ORDERS_EXCHANGE, "order.*"), Route(PAYMENTS_EXCHANGE, "payment.*"))
+# With SAGA_MIRROR_AFTER, an event that a mirror needs has one of these routes beside its own.
+LATE_ORDER: Final = Route(ORDERS_EXCHANGE, "late.order")
+LATE_EVENTS: Final = (LATE_ORDER, Route(PAYMENTS_EXCHANGE, "late.payment"))
 # The routes into each inbox.
 BINDINGS: Final[Mapping[str, tuple[Route, ...]]] = {
     ORDER_QUEUE: _routes_into(ORDER_QUEUE),
@@ -109,10 +112,14 @@ class Exchange:
 
 @dataclass(frozen=True, kw_only=True)
 class Queue:
-    """A quorum queue and the routes into it. One with `earlier` arguments, from a version before, is taken as it is."""
+    """A quorum queue and the routes into it. One with `earlier` arguments, from a version before, is taken as it is.
+
+    The `unwanted` routes are those that other settings would bind.
+    """
 
     name: str
     bindings: tuple[Route, ...] = ()
+    unwanted: tuple[Route, ...] = ()
     arguments: Mapping[str, str | int] = field(default_factory=dict)
     earlier: Mapping[str, str | int] | None = None
 
@@ -122,12 +129,14 @@ class Topology:
     """What one process declares at the broker: its own exchanges, and the queues that it `reads` itself.
 
     `reads` are inboxes, by default all of them. An inbox comes with its bindings, its own exchange, retry queues and
-    dead letters. The exchanges of other processes are declared if they are missing.
+    dead letters. The exchanges of other processes are declared if they are missing. With `only_late`, the mirrors'
+    queue gets only the events that are published as late.
     """
 
     reads: tuple[str, ...] = INBOXES
     retry_delays: tuple[float, ...] = DEFAULT_RETRY_DELAYS
     original_queues: tuple[tuple[str, str], ...] = ()  # as (routing key, queue): others that count as its reader's
+    only_late: bool = False
 
     def readers(self, routing_key: str) -> tuple[str, ...]:
         """As the function of that name, with the queues of original services that have names of their own."""
@@ -154,7 +163,10 @@ class Topology:
         if inbox == MIRROR_QUEUE:
             # With one feed at a time, an order's events reach its mirror in order, and a mirror has one successor.
             single = {"x-single-active-consumer": True}
-            return _inbox(inbox, *BINDINGS[inbox], **single), _dead_letters(inbox)
+            # What is left of the late routes after a change of the setting does no harm, and not every installation's
+            # rights allow to unbind it.
+            bindings, unwanted = (LATE_EVENTS, EVERY_EVENT) if self.only_late else (EVERY_EVENT, ())
+            return replace(_inbox(inbox, *bindings, **single), unwanted=unwanted), _dead_letters(inbox)
         return self._of_service(inbox, *BINDINGS[inbox])
 
     def _of_service(self, name: str, *bindings: Route) -> tuple[Queue, ...]:

@@ -180,6 +180,26 @@ def stage_of(event: EventType) -> Stage:
             assert_never(never)
 
 
+def compensates(event: EventType, reason: object) -> bool:
+    """Whether an event of this type, with this `reason`, begins or ends the compensation of a payment."""
+    match event:
+        case EventType.ORDER_CANCELLED:
+            return reason != CancelReason.PAYMENT_DECLINED
+        case EventType.PAYMENT_CANCELLED | EventType.PAYMENT_REFUNDED:
+            return True
+        case (
+            EventType.ORDER_CREATED
+            | EventType.ORDER_PAID
+            | EventType.ORDER_FAILED
+            | EventType.PAYMENT_APPROVED
+            | EventType.PAYMENT_DECLINED
+            | EventType.PAYMENT_FAILED
+        ):
+            return False
+        case _ as never:
+            assert_never(never)
+
+
 def command_behind(event: EventType, reason: object) -> CommandType | None:
     """The command that caused an event of this type with this `reason`; None if an event caused it."""
     match event:

@@ -16,6 +16,7 @@ from choreography.topology import (
     DEAD_LETTER_EXCHANGE,
     EVERY_EVENT,
     FEED_QUEUES,
+    LATE_EVENTS,
     MIRROR_QUEUE,
     ORDER_QUEUE,
     PAYMENT_QUEUE,
@@ -71,13 +72,13 @@ class Rights:
 def _service(database: DatabaseName | None, inbox: str, *exchanges: str) -> Rights:
     """A process that reads an inbox, and publishes the events of these exchanges, which it owns."""
     aside = Route(DEAD_LETTER_EXCHANGE, inbox)
-    events = (ROUTES[event] for event in EventType)
+    events = (*(ROUTES[event] for event in EventType), *LATE_EVENTS)
     return Rights(
         database=database,
         family=inbox,
         exchanges=exchanges,
         publishes=(*(route for route in events if route.exchange in exchanges), aside),
-        hears=(*BINDINGS[inbox], aside),
+        hears=(*BINDINGS[inbox], *(LATE_EVENTS if inbox == MIRROR_QUEUE else ()), aside),
     )
 
 

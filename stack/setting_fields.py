@@ -191,7 +191,8 @@ class SettingFields(BaseSettings):
         ge=0,
         le=600,
         description="a saga that is over within so many seconds gets no mirror; its timeline is told from the event "
-        "logs; 0: every saga gets one. At most `SAGA_PAYMENT_TIMEOUT` and `SAGA_COMPENSATION_TIMEOUT`",
+        "logs; 0: every saga gets one. The same for services and workers; at most `SAGA_PAYMENT_TIMEOUT` and "
+        "`SAGA_COMPENSATION_TIMEOUT`",
     )
     retry_delays: Delays = Field(
         DEFAULT_RETRY_DELAYS,

@@ -30,6 +30,7 @@ from choreography.broker import Broker
 from choreography.consumer import Consumer
 from choreography.dead_letters import DeadLetters
 from choreography.depths import Depths
+from choreography.late_orders import LateOrders
 from choreography.publisher import Publisher
 from choreography.queue_wait import QueueWait
 from choreography.reactions import Reactions, order_reactions, payment_reactions
@@ -41,6 +42,7 @@ from choreography.topology import ORDER_QUEUE, PAYMENT_QUEUE, Topology
 from metrics import outbox, queues
 from metrics.measuring import Measuring
 from models.database import Database
+from models.late_events import LateEvents
 from models.order import Order
 from models.payment import Payment
 from models.saga import Coordinator
@@ -144,7 +146,8 @@ async def _service(
     create_app: _CreateApp,
 ) -> Wired:
     publishing, consuming = _brokers(settings, queue, tracing)
-    publisher = Publisher(publishing, database)
+    late = LateEvents(settings.mirror_after) if settings.mirror_after else None
+    publisher = Publisher(publishing, database, late=late)
     ledger = Ledger(database, book, publisher, limit=settings.batch_limit, measures=committed, traces=tracing.steps)
     waits, depths = Waits(), Depths(consuming)
     reactions, activities = steps(ledger, waits)
@@ -159,7 +162,7 @@ async def _service(
         traces=tracing.messages,
     )
     measuring.read(outbox.waiting(database), queues.dead_letters(depths, queue))
-    relay = Relay(publishing, database, grace=settings.relay_grace, interval=settings.relay_interval)
+    relay = Relay(publishing, database, grace=settings.relay_grace, interval=settings.relay_interval, late=late)
 
     temporal = await client_of(settings, measuring, tracing)
     worker = serving(temporal, activities, limit=settings.prefetch, grace=settings.shutdown_timeout)
@@ -172,7 +175,7 @@ async def _service(
         token=settings.internal_token.get_secret_value(),
         access=Access(hosts=settings.allowed_hosts),
         readiness=partial(_readiness, database, publishing, consumer, worker),
-        replay=EventReplay(publishing, database, settings.originals),
+        replay=EventReplay(publishing, database, settings.originals, late=late),
         telemetry=measuring.telemetry(),
         waits=partial(_expected, queued, waits),
         traces=tracing.service,
@@ -183,6 +186,7 @@ async def _service(
         app=app,
         background=[
             *(publishing.run(), consuming.run(), publisher.run(), ledger.run(), relay.run(), worker.run()),
+            *([LateOrders(publishing, database, after=late.after).run()] if late and queue == ORDER_QUEUE else []),
             *measuring.background,
         ],
         finish=[drain, publisher.flush],

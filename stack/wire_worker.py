@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
 
 from temporalio.client import Client
 
@@ -22,6 +21,7 @@ from choreography.traces import MirrorTraces
 from metrics import queues
 from metrics.flagged import flagged
 from metrics.measuring import Measuring
+from models.late_events import LateEvents
 from stack.process import Wired
 from stack.settings import Settings
 from stack.temporal import client_of
@@ -35,8 +35,6 @@ from workflows.reconciler_schedule import schedule_reconciler
 from workflows.serving import Serving
 from workflows.sweep import Sweep
 
-_HELD: Final = 20_000  # events
-
 
 async def wire_worker(settings: Settings, tracing: Tracing) -> Wired:
     """Wire the worker. It needs the broker and Temporal, and waits for neither."""
@@ -45,7 +43,7 @@ async def wire_worker(settings: Settings, tracing: Tracing) -> Wired:
     broker = Broker(
         settings.amqp_url.get_secret_value(),
         name=f"{MIRROR_QUEUE} consumer",
-        topology=Topology(reads=(MIRROR_QUEUE,)),
+        topology=Topology(reads=(MIRROR_QUEUE,), only_late=settings.mirror_after > 0),
         declare_every=settings.topology_interval,
         traces=tracing.messages,
     )
@@ -116,16 +114,16 @@ def _feed(
         compensation_timeout=settings.compensation_timeout,
         beside=lambda: mirroring.client,
         originals=settings.originals,
+        late=settings.mirror_after > 0,
     )
     return MirrorFeed(
         subscribe,
         mirrors,
         repair=repair,
-        # Events of held sagas are not acknowledged: there may be a thousand sagas a second, of a second or two each.
-        prefetch=max(settings.mirror_prefetch, _HELD if settings.mirror_after else 0),
+        prefetch=settings.mirror_prefetch,
         concurrency=settings.mirror_concurrency,
         gather=settings.mirror_gather,
-        after=settings.mirror_after,
+        late=LateEvents(settings.mirror_after) if settings.mirror_after else None,
         traces=traces,
     )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
 from temporalio import workflow
 
+from models.futures import forget_error
 from models.originals import NO_ORIGINALS, Originals
 from workflows.naming import queues_of
 from workflows.retries import LOCAL_RETRIES_WITHIN, ORDER_RETRIES
@@ -25,9 +27,42 @@ async def read_event_logs(order_id: str, *, local: str | None = None, originals:
     Original services keep no log. `local` is the task queue of the service that runs this workflow. It reads its own
     log in the workflow task.
     """
-    queues = [queue for queue in READ_EVENTS if queue not in queues_of(originals)]
-    readers = (_here if queue == local else _there for queue in queues)
-    return list(await asyncio.gather(*(read(order_id, queue) for read, queue in zip(readers, queues, strict=True))))
+    readings = (_here(order_id, queue) if queue == local else _there(order_id, queue) for queue in _queues(originals))
+    return list(await asyncio.gather(*readings))
+
+
+class CatchingUp:
+    """Reads both event logs beside the workflow. `take` gets each log as soon as its service answers."""
+
+    def __init__(self, take: Callable[[Log], None]) -> None:
+        self._take = take
+        self._reading: list[asyncio.Task[None]] = []
+
+    @property
+    def done(self) -> bool:
+        """Whether every log that was asked for is there."""
+        return all(each.done() for each in self._reading)
+
+    async def read(self, order_id: str, originals: Originals, *, within: timedelta, enough: Callable[[], bool]) -> None:
+        """Ask for the logs as they are now, and wait for them: no longer than so, and not if `enough` is known.
+
+        A log that is not there by then is handed over later.
+        """
+        self._reading = [asyncio.create_task(self._take_over(order_id, queue)) for queue in _queues(originals)]
+        for each in self._reading:
+            each.add_done_callback(forget_error)  # the workflow may end meanwhile
+        try:
+            summary = "wait for the event logs; then go on without them"
+            await workflow.wait_condition(lambda: self.done or enough(), timeout=within, timeout_summary=summary)
+        except TimeoutError:
+            workflow.logger.warning("A service is away, so this workflow goes on without its event log")
+
+    async def _take_over(self, order_id: str, queue: str) -> None:
+        self._take(await _there(order_id, queue))
+
+
+def _queues(originals: Originals) -> Sequence[str]:
+    return [queue for queue in READ_EVENTS if queue not in queues_of(originals)]
 
 
 async def _there(order_id: str, queue: str) -> Log:

@@ -13,6 +13,7 @@ import structlog
 from activities.crash_points import crash_point
 from choreography.subscription import Delivery, Subscribe
 from choreography.traces import MirrorTraces
+from models.late_events import LateEvents
 from models.messages import MalformedMessage
 from models.partial_envelope import read_json, read_partially
 from models.saga import Coordinator
@@ -48,7 +49,8 @@ class MirrorFeed:
     `concurrency`. At most `prefetch` events are held; the others wait in the queue. While Temporal is away, the held
     events are tried again with growing pauses.
 
-    If `after` is more than zero, a saga that is over within that many seconds gets no mirror.
+    With `late`, the queue has only late events, and a saga that was cancelled and compensated while it was young gets
+    no mirror.
     """
 
     def __init__(
@@ -60,15 +62,18 @@ class MirrorFeed:
         prefetch: int = 1000,
         concurrency: int = 32,
         gather: float = 0.25,
-        after: float = 0.0,
+        late: LateEvents | None = None,
         traces: MirrorTraces | None = None,
     ) -> None:
         self._telling = Telling(mirrors, repair)
         self._traces = traces
         self._pace = Pace(most=concurrency)
         self._arrivals: Arrivals[_Arrival] = Arrivals(gather=gather)
-        # A held saga has two or three events. There must be room for the events that end the held sagas.
-        self._patience: Patience[_Arrival] = Patience(after=after, most=prefetch // 4, event_of=lambda each: each.event)
+        self._late = late
+        # A held saga has one or two events. There must be room for the events that end the held sagas.
+        self._patience: Patience[_Arrival] = Patience(
+            after=late.after if late is not None else 0.0, most=prefetch // 4, event_of=lambda each: each.event
+        )
         self._under_way: dict[str, tuple[asyncio.Task[None], _Arrival]] = {}  # with the first event that is told
         self._waking: asyncio.TimerHandle | None = None
         self._rests_until = 0.0  # the loop's clock
@@ -129,13 +134,16 @@ class MirrorFeed:
     def _take(self, order_id: str, arrived: _Arrival, size: int) -> None:
         """Hold the event if its saga may soon be over. Else have it told to the mirror, with all held events."""
         now, fresh = asyncio.get_running_loop().time(), arrived.delivery.is_fresh
+        untold = (
+            fresh
+            and self._late is not None
+            and self._late.is_young(order_id)
+            and order_id not in self._under_way
+            and order_id not in self._arrivals
+        )
         if fresh and self._patience.is_known(order_id, arrived):
             _acknowledge([arrived])
-        elif (
-            order_id not in self._under_way
-            and order_id not in self._arrivals
-            and self._patience.holds(order_id, arrived, size=size, fresh=fresh, now=now)
-        ):
+        elif self._patience.holds(order_id, arrived, size=size, untold=untold, now=now):
             _acknowledge(self._patience.over(order_id))
         else:
             self._release(now, order_id)

@@ -1,4 +1,4 @@
-"""Hold back the events of a new saga, so that a saga that is soon over gets no mirror."""
+"""Hold back the events of a compensation that may soon be done, so that a saga that is soon over gets no mirror."""
 
 from __future__ import annotations
 
@@ -8,35 +8,22 @@ from typing import Any, Final, Generic, TypeVar
 
 from models.message_types import EventType
 from workflows.mirror_arrivals import Arrivals
-from workflows.mirror_record import MirrorRecord
-from workflows.mirror_watch import watch_of
 
 Item = TypeVar("Item")
 
-_ENDS: Final = frozenset(
-    {EventType.ORDER_PAID, EventType.ORDER_CANCELLED, EventType.ORDER_FAILED, EventType.PAYMENT_REFUNDED}
-)
-# The whole stories of most sagas: these types alone tell that the saga is over. To read the events takes far longer.
-_PLAIN: Final = frozenset(
-    frozenset({EventType.ORDER_CREATED, *end})
-    for end in (
-        (EventType.PAYMENT_APPROVED, EventType.ORDER_PAID),
-        (EventType.PAYMENT_DECLINED, EventType.ORDER_CANCELLED),
-        (EventType.PAYMENT_FAILED, EventType.ORDER_FAILED),
-    )
-)
+# With these events a saga is over. One whose payment was voided is not: its charge may still be under way.
+_OVER: Final = frozenset({EventType.ORDER_CANCELLED, EventType.PAYMENT_REFUNDED})
 _REMEMBERED: Final = 10_000  # sagas without a mirror, whose events may come once more
 
 
 class Patience(Generic[Item]):
-    """Holds the events of young sagas for `after` seconds from the first event, for at most `most` orders.
+    """Holds the events of young sagas for `after` seconds from their cancellation, for at most `most` orders.
 
-    A saga is held only from its creation on, and only if no mirror can know any of its events. Else a mirror may
+    A saga is held only from its cancellation on, and only if no mirror can know any of its events. Else a mirror may
     exist, and must be told the others. `event_of` gives an item's event in wire form.
     """
 
     def __init__(self, *, after: float, most: int, event_of: Callable[[Item], dict[str, Any]]) -> None:
-        self._after = after
         self._most = most
         self._event_of = event_of
         self._held: Arrivals[Item] = Arrivals(gather=after)
@@ -50,11 +37,10 @@ class Patience(Generic[Item]):
         """The time at which the longest-held saga must be told, on the event loop's clock."""
         return first[1] if (first := self._held.first) is not None else None
 
-    def holds(self, order_id: str, item: Item, *, size: int, fresh: bool, now: float) -> bool:
-        """Whether this event is held. It is not if it may have come before (not `fresh`)."""
-        event = self._event_of(item)
-        begins = fresh and self._after > 0 and event["eventType"] == EventType.ORDER_CREATED
-        if not (begins or (fresh and order_id in self._held)):
+    def holds(self, order_id: str, item: Item, *, size: int, untold: bool, now: float) -> bool:
+        """Whether this event is held. `untold` says that no mirror can know it, nor any before it."""
+        begins = self._event_of(item)["eventType"] == EventType.ORDER_CANCELLED
+        if not untold or not (begins or order_id in self._held):
             return False
         self._held.add(order_id, item, size=size, now=now)
         return True
@@ -64,10 +50,9 @@ class Patience(Generic[Item]):
         return self._event_of(item)["eventId"] in self._left_out.get(order_id, ())
 
     def over(self, order_id: str) -> Sequence[Item]:
-        """All held items of this saga, if it is over and its mirror would close at once. It then gets no mirror."""
+        """All held items of this saga, if it is over. It then gets no mirror."""
         events = [self._event_of(item) for item in self._held.of(order_id)]
-        types = {event["eventType"] for event in events}
-        if _ENDS.isdisjoint(types) or (types not in _PLAIN and _has_more_to_come(events, order_id)):
+        if {event["eventType"] for event in events} != _OVER:
             return ()
         self._left_out[order_id] = {str(event["eventId"]) for event in events}
         if len(self._left_out) > _REMEMBERED:
@@ -80,9 +65,3 @@ class Patience(Generic[Item]):
             yield order_id, self._held.take(order_id)
         while (first := self._held.first) is not None and (first[1] <= now or len(self._held) > self._most):
             yield first[0], self._held.take(first[0])
-
-
-def _has_more_to_come(events: Sequence[dict[str, Any]], order_id: str) -> bool:
-    """Whether a mirror of these events would stay open."""
-    record = MirrorRecord(events, order_id=order_id)
-    return bool(record.unknown) or watch_of(record, cancel_asked=False, alarmed=False, quiet=False) is not None

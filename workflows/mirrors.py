@@ -33,7 +33,7 @@ class SagaMirrors:
     """The mirrors of one Temporal namespace. Timeouts are in seconds; a mirror keeps those with which it was opened.
 
     `beside` gives the client of the worker in this process while it runs. A mirror that is started through that client
-    begins at once.
+    begins at once. With `late`, a saga's first events don't come this way, so its mirror reads them in the event logs.
     """
 
     def __init__(
@@ -44,6 +44,7 @@ class SagaMirrors:
         compensation_timeout: float,
         beside: Callable[[], Client | None] = lambda: None,
         originals: Originals = NO_ORIGINALS,
+        late: bool = False,
     ) -> None:
         self._client = client
         self._beside = beside
@@ -51,6 +52,7 @@ class SagaMirrors:
             payment_timeout=payment_timeout,
             compensation_timeout=compensation_timeout,
             originals=sorted(originals),
+            from_logs=late,
         )
 
     @property

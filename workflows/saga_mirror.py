@@ -13,11 +13,12 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from activities.steps import StepInput, StepResult
     from models.futures import forget_error
+    from models.lifecycle import OrderStatus
     from models.message_types import EventType
     from models.originals import ServiceName
     from workflows.arguments import InvalidArguments, argument_or_refusal, own_order_id, the_argument
     from workflows.display import show_details, timeline_answer, upsert_attributes
-    from workflows.event_logs import read_event_logs
+    from workflows.event_logs import CatchingUp, read_event_logs
     from workflows.mirror_record import MirrorRecord, MirrorState, repetition_of, timeout_of
     from workflows.mirror_watch import KEPT, NO_STEPS, Watch, deadline_of, watch_of
     from workflows.naming import ORDER_TASK_QUEUE
@@ -27,6 +28,7 @@ REPUBLISH_ATTEMPTS: Final = 5
 BEGINNING_WITHIN: Final = timedelta(seconds=10)  # from when nothing but events is waited for
 _BLANK: Final = MirrorState(payment_timeout=1, compensation_timeout=1)
 _READ_THE_BEGINNING: Final = "read-the-beginning"  # a patch
+_READ_WHAT_WENT_PAST: Final = "read-what-went-past"  # a patch
 _STEP_TIMEOUT: Final = timedelta(seconds=30)
 _STEP_RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(minutes=1)
@@ -51,6 +53,8 @@ class SagaMirror:
         self._quiet = False
         self._reading: asyncio.Task[list[list[dict[str, Any]]]] | None = None
         self._beginning_read = False
+        self._from_logs = state.from_logs
+        self._catching_up = CatchingUp(self._take)
         self._waiting_for: str | None = None
 
     @workflow.run
@@ -70,6 +74,8 @@ class SagaMirror:
         return self._state()
 
     async def _follow(self) -> None:
+        if self._from_logs and self._watch() is not None:
+            await self._catch_up()
         while (watch := self._watch()) is not None:
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(self._state())
@@ -154,7 +160,7 @@ class SagaMirror:
         return self._watch() is not watch or workflow.info().is_continue_as_new_suggested()
 
     def _lacks_its_beginning(self) -> bool:
-        known = self._record.timeline.order_id is not None
+        known = self._record.timeline.order_id is not None and not self._from_logs
         return known and not self._beginning_read and self._record.last(EventType.ORDER_CREATED) is None
 
     async def _read_the_beginning(self) -> None:
@@ -183,14 +189,29 @@ class SagaMirror:
                 for log in await reading:
                     self._record.take(log)
 
+    async def _catch_up(self) -> None:
+        """Read the event logs, because events may have gone past this mirror. Its timers must be kept meanwhile."""
+        self._waiting_for = "what came before; it is read from the event logs"
+        self._show()
+        await self._catching_up.read(
+            own_order_id(), self._record.originals, within=BEGINNING_WITHIN, enough=lambda: self._watch() is None
+        )
+
+    def _take(self, log: list[dict[str, Any]]) -> None:
+        self._record.take(log)
+        self._show()
+
     async def _cancel_unpaid(self, watch: Watch) -> None:
         created = self._record.last(EventType.ORDER_CREATED)
         if created is None:
             return  # only OrderCreated makes an order PENDING_PAYMENT
-        # If the step is stale, the approval or another cancellation was faster, and its events are on their way.
+        # If the step is stale, the approval or another cancellation was faster.
         self._cancel_asked = await self._take_step(
             "cancel_order", timeout_of(created), "cancel: payment timed out", watch
         )
+        still_waits = self._record.timeline.order_status is OrderStatus.PENDING_PAYMENT
+        if self._cancel_asked and still_waits and workflow.patched(_READ_WHAT_WENT_PAST):
+            await self._catch_up()  # nothing was cancelled: the order is paid or off, and its event may never come
 
     async def _republish_cancellation(self, watch: Watch) -> None:
         cancelled = self._record.last(EventType.ORDER_CANCELLED)
@@ -245,4 +266,5 @@ class SagaMirror:
             next_try=self._next_try.isoformat() if self._next_try else None,
             alarm=self._alarm,
             originals=sorted(self._record.originals),
+            from_logs=not self._catching_up.done,
         )

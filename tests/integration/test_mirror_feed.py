@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
@@ -17,9 +18,11 @@ from choreography.broker import Broker
 from choreography.outgoing_message import OutgoingMessage
 from choreography.subscription import Subscription
 from choreography.topology import INBOXES, MIRROR_QUEUE, Topology
+from models.ids import Uuid7Mint
+from models.late_events import LateEvents
 from models.message_types import ORDERS_EXCHANGE, ROUTES, type_of
 from models.messages import encode, envelope_of
-from models.saga import Event, OrderCreated, OrderId, OrderPaid, PaymentApproved, UserId
+from models.saga import Event, OrderCancelled, OrderId, OrderPaid, PaymentApproved, PaymentRefunded
 from tests.support import raw_amqp
 from tests.support.fakes.gateway import NOW
 from tests.support.poison import BROKEN, PLAIN
@@ -32,7 +35,6 @@ pytestmark = pytest.mark.anyio
 
 ORDER, OTHER = OrderId(UUID(int=1)), OrderId(UUID(int=2))
 GATHER = 1.0
-USER_ID = UserId(UUID(int=7))
 
 
 @pytest.fixture
@@ -59,11 +61,11 @@ async def no_repair() -> None:
 
 @asynccontextmanager
 async def feeding(
-    world: World, mirrors: TellTale, *, gather: float, after: float = 0.0, prefetch: int = 1000
+    world: World, mirrors: TellTale, *, gather: float, late: LateEvents | None = None, prefetch: int = 1000
 ) -> AsyncIterator[Broker]:
     broker = Broker(world.amqp_url, name="test", topology=Topology(reads=INBOXES))
     subscribe = partial(Subscription, broker, MIRROR_QUEUE)
-    feed = MirrorFeed(subscribe, mirrors, repair=no_repair, gather=gather, after=after, prefetch=prefetch)
+    feed = MirrorFeed(subscribe, mirrors, repair=no_repair, gather=gather, late=late, prefetch=prefetch)
     running = asyncio.create_task(broker.run())
     try:
         async with asyncio.timeout(60):
@@ -148,56 +150,56 @@ async def test_events_that_were_told_are_acknowledged_and_the_others_come_again(
     assert mirrors.told.empty()
 
 
-async def begin(broker: Broker, order_id: OrderId) -> UUID:
-    """Publish an order's creation; its id."""
-    event_id = uuid4()
-    await publish(broker, OrderCreated(order_id=order_id, user_id=USER_ID, total=999), event_id=event_id)
-    return event_id
+def new_order(ago: float = 0.0) -> OrderId:
+    return OrderId(Uuid7Mint()(datetime.now(UTC) - timedelta(seconds=ago)))
 
 
-async def end(broker: Broker, order_id: OrderId, created: UUID) -> None:
-    """Have the order paid."""
-    approved = uuid4()
-    await publish(broker, PaymentApproved(order_id=order_id, transaction_id="tx"), event_id=approved, cause=created)
-    await publish(broker, OrderPaid(order_id=order_id), cause=approved)
+async def call_off(broker: Broker, order_id: OrderId) -> None:
+    await publish(broker, OrderCancelled(order_id=order_id, reason="USER_REQUESTED", total=999))
 
 
-async def test_a_saga_that_is_over_soon_is_acknowledged_without_a_mirror_and_a_slow_one_is_told(
+async def refund(broker: Broker, order_id: OrderId) -> None:
+    await publish(broker, PaymentRefunded(order_id=order_id, transaction_id="tx"))
+
+
+async def test_a_saga_that_is_soon_compensated_is_acknowledged_without_a_mirror_and_a_slow_one_is_told(
     world: World,
 ) -> None:
-    mirrors = TellTale()
-    async with feeding(world, mirrors, gather=0, after=2.0) as broker:
+    mirrors, (slow, quick, old) = TellTale(), (new_order(), new_order(), new_order(ago=60))
+    async with feeding(world, mirrors, gather=0, late=LateEvents(2.0)) as broker:
         began = asyncio.get_running_loop().time()
-        slow = await begin(broker, OTHER)
-        await end(broker, ORDER, await begin(broker, ORDER))
+        await call_off(broker, slow)
+        await call_off(broker, quick)
+        await refund(broker, quick)
+        await call_off(broker, old)
+        assert (await mirrors.told.get())[1:] == (str(old), ["OrderCancelled"])
         told_at, *told = await mirrors.told.get()
-        assert told == [str(OTHER), ["OrderCreated"]]
+        assert told == [str(slow), ["OrderCancelled"]]
         assert told_at - began >= 2.0
-        await end(broker, OTHER, slow)
-        assert [(await mirrors.told.get())[2] for _ in range(2)] == [["PaymentApproved"], ["OrderPaid"]]
-        await asyncio.to_thread(until, lambda: world.statistics(MIRROR_QUEUE).get("ack", 0) == 6)
+        await refund(broker, slow)
+        assert (await mirrors.told.get())[1:] == (str(slow), ["PaymentRefunded"])
+        await asyncio.to_thread(until, lambda: world.statistics(MIRROR_QUEUE).get("ack", 0) == 5)
     assert mirrors.told.empty()
 
 
 async def test_what_is_held_back_stays_at_the_broker_and_whoever_gets_it_again_tells_it(world: World) -> None:
     """A mirror may know some of it: nothing says what the one before had told."""
-    mirrors = TellTale()
-    async with feeding(world, mirrors, gather=0, after=60.0) as broker:
-        created = await begin(broker, ORDER)
+    mirrors, order_id, late = TellTale(), new_order(), LateEvents(60.0)
+    async with feeding(world, mirrors, gather=0, late=late) as broker:
+        await call_off(broker, order_id)
         await asyncio.to_thread(until, lambda: world.statistics(MIRROR_QUEUE).get("deliver", 0) == 1)
     assert mirrors.told.empty()
-    async with feeding(world, mirrors, gather=0, after=60.0) as broker:
-        assert (await mirrors.told.get())[2] == ["OrderCreated"]
-        await end(broker, ORDER, created)
-        assert [(await mirrors.told.get())[2] for _ in range(2)] == [["PaymentApproved"], ["OrderPaid"]]
+    async with feeding(world, mirrors, gather=0, late=late) as broker:
+        assert (await mirrors.told.get())[2] == ["OrderCancelled"]
+        await refund(broker, order_id)
+        assert (await mirrors.told.get())[2] == ["PaymentRefunded"]
 
 
 async def test_more_sagas_than_can_be_held_stop_nobody(world: World) -> None:
-    mirrors = TellTale()
-    orders = [OrderId(UUID(int=number)) for number in range(1, 41)]
-    async with feeding(world, mirrors, gather=0, after=600.0, prefetch=8) as broker:
+    mirrors, orders = TellTale(), [new_order() for _ in range(40)]
+    async with feeding(world, mirrors, gather=0, late=LateEvents(600.0), prefetch=8) as broker:
         for order_id in orders:
-            await begin(broker, order_id)
+            await call_off(broker, order_id)
         told = [(await asyncio.wait_for(mirrors.told.get(), 30))[1] for _ in orders[:-2]]
     assert told == [str(order_id) for order_id in orders[:-2]]
 

@@ -86,12 +86,13 @@ class ToldAgain(SagaMirrors):
         await eventually(told, "Temporal takes the events")
 
 
-def mirrors_of(client: Client, *, beside: Client | None) -> SagaMirrors:
+def mirrors_of(client: Client, *, beside: Client | None, late: bool = False) -> SagaMirrors:
     return ToldAgain(
         client,
         payment_timeout=PAYMENT_TIMEOUT,
         compensation_timeout=COMPENSATION_TIMEOUT,
         beside=lambda: beside,
+        late=late,
     )
 
 
@@ -602,6 +603,75 @@ def test_a_mirror_whose_beginning_comes_in_time_reads_no_event_log() -> None:
         for event in (story.paid, story.approved, story.created):
             await stage.mirrors.record(story.order_id, [event])
         await stage.mirror(story).result()
+        told = await stage.mirror(story).query("timeline")
+        assert [entry["eventType"] for entry in told["entries"]] == ["OrderCreated", "PaymentApproved", "OrderPaid"]
+
+    on(skipping, test)
+
+
+@pytest.mark.parametrize("begins", ["created", "paid"])
+def test_a_mirror_that_begins_late_reads_the_event_logs_at_once(begins: str) -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        stage.orders.logged = [story.created, story.paid]
+        stage.payments.logged = [story.approved]
+        mirrors = mirrors_of(stage.client, beside=stage.client, late=True)
+        await mirrors.record(story.order_id, [getattr(story, begins)])
+        state = await stage.mirror(story).result()
+        assert not state["from_logs"]
+        told = await stage.mirror(story).query("timeline")
+        assert [entry["eventType"] for entry in told["entries"]] == ["OrderCreated", "PaymentApproved", "OrderPaid"]
+        assert (await stage.env.get_current_time() - story.begin) < BEGINNING_WITHIN
+
+    on(skipping, test)
+
+
+def test_a_mirror_that_begins_late_with_the_whole_story_reads_nothing() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        mirrors = mirrors_of(stage.client, beside=stage.client, late=True)
+        await mirrors.record(story.order_id, [story.created, story.approved, story.paid])
+        await stage.mirror(story).result()
+        history = await stage.mirror(story).fetch_history()
+        assert sorted(event.event_type for event in history.events) == [1, 2, 5, 6, 7]
+
+    on(serving, test)
+
+
+def test_a_mirror_that_begins_late_keeps_its_timers_while_a_service_is_away() -> None:
+    """The payment service never answers. Its log is taken in as soon as it does."""
+
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        stage.orders.logged = [story.created]
+        stage.orders.events = [story.event("OrderCancelled", PAYMENT_TIMEOUT, reason="PAYMENT_TIMEOUT", total=999)]
+        stage.payments.away = True
+        mirrors = mirrors_of(stage.client, beside=stage.client, late=True)
+        await mirrors.record(story.order_id, [story.created])
+        await stage.sleep_until(story.begin + timedelta(seconds=PAYMENT_TIMEOUT + 5))
+        assert stage.orders.names == ["cancel_order"]
+        assert abs(stage.orders.seconds_after(story.begin)[0] - PAYMENT_TIMEOUT) <= 1
+        stage.payments.logged, stage.payments.away = [story.event("PaymentCancelled", PAYMENT_TIMEOUT + 1)], False
+        await stage.end(story)
+        told = await stage.mirror(story).query("timeline")
+        assert [entry["eventType"] for entry in told["entries"]] == [
+            "OrderCreated",
+            "OrderCancelled",
+            "PaymentCancelled",
+        ]
+
+    on(skipping, test)
+
+
+def test_a_mirror_that_cancels_nothing_since_the_order_was_paid_reads_what_it_has_missed() -> None:
+    async def test(stage: Stage) -> None:
+        story = await stage.story()
+        stage.orders.logged, stage.orders.decision = [story.created, story.paid], "stale"
+        stage.payments.logged = [story.approved]
+        await stage.mirrors.record(story.order_id, [story.created])
+        await stage.env.sleep(timedelta(seconds=PAYMENT_TIMEOUT + 5))
+        await stage.mirror(story).result()
+        assert stage.orders.names == ["cancel_order"]
         told = await stage.mirror(story).query("timeline")
         assert [entry["eventType"] for entry in told["entries"]] == ["OrderCreated", "PaymentApproved", "OrderPaid"]
 

@@ -66,6 +66,7 @@ class MirrorStage(Stage):
     payment_timeout: float = 900.0
     compensation_timeout: float = 60.0
     originals: Originals = NO_ORIGINALS
+    late: bool = False  # whether events may have gone past the mirror
 
     def __post_init__(self) -> None:
         self.orders = PatientOrderService()
@@ -94,6 +95,7 @@ class MirrorStage(Stage):
             compensation_timeout=self.compensation_timeout,
             beside=lambda: beside,
             originals=self.originals,
+            late=self.late,
         )
 
     async def tell(self, *events: dict[str, Any]) -> None:

@@ -88,6 +88,34 @@ async def beginning_nowhere_yet(stage: MirrorStage) -> None:
     await stage.tell(stage.story.created, stage.story.paid)
 
 
+async def begun_late(stage: MirrorStage) -> None:
+    stage.late = True
+    stage.orders.logged, stage.payments.logged = [stage.story.created, stage.story.paid], [stage.story.approved]
+    await stage.begin(stage.story.created)
+    await stage.saga.result()
+
+
+async def begun_late_while_a_service_is_away(stage: MirrorStage) -> None:
+    stage.late = True
+    stage.payments.logged = [stage.story.approved]
+    stage.orders.gate.clear()
+    await stage.signal(stage.story.created)
+    await stage.happened("TIMER_FIRED")
+    stage.orders.logged = [stage.story.created, stage.story.paid]
+    stage.orders.gate.set()
+    await stage.saga.result()
+
+
+async def heard_of_while_it_begins_late(stage: MirrorStage) -> None:
+    stage.late = True
+    stage.orders.gate.clear()
+    await stage.signal(stage.story.created)
+    await stage.happened("ACTIVITY_TASK_SCHEDULED", 2)
+    await stage.signal(stage.story.approved, stage.story.paid)
+    await stage.saga.result()
+    stage.orders.gate.set()
+
+
 async def every_event_twice(stage: MirrorStage) -> None:
     for event in (stage.story.created, stage.story.created, stage.story.approved, stage.story.approved):
         await stage.tell(event)
@@ -169,6 +197,14 @@ async def approval_faster_than_the_cancellation(stage: MirrorStage) -> None:
     await stage.asked()
     await stage.tell(stage.story.approved)
     await stage.tell(stage.story.paid)
+
+
+async def paid_unheard_before_the_cancellation(stage: MirrorStage) -> None:
+    stage.orders.decision = "stale"
+    stage.story = stage.begun(ago=3600)
+    stage.orders.logged, stage.payments.logged = [stage.story.created, stage.story.paid], [stage.story.approved]
+    await stage.signal(stage.story.created)
+    await stage.saga.result()
 
 
 async def approval_during_the_cancellation(stage: MirrorStage) -> None:

@@ -55,8 +55,8 @@ def test_the_context_is_logged_with_the_event(event: Any) -> None:
 
 
 def test_a_replay_keeps_the_context_beside_its_own_headers() -> None:
-    assert replay._again(TRACED, "").headers == {TRACEPARENT: CONTEXT, REPLAYED: True}
-    assert replay._again(UNTRACED, "").headers == {REPLAYED: True}
+    assert replay._again(TRACED, "", None).headers == {TRACEPARENT: CONTEXT, REPLAYED: True}
+    assert replay._again(UNTRACED, "", None).headers == {REPLAYED: True}
 
 
 def copies(message: DeliveredMessage) -> list[Any]:

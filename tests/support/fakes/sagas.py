@@ -89,16 +89,19 @@ class FakeOrderService:
 
 
 class FakePaymentService:
-    """Answers what its event log has."""
+    """Answers what its event log has, unless it is away."""
 
     def __init__(self) -> None:
         self.logged: list[dict[str, Any]] = []
+        self.away = False
 
     def worker(self, client: Client) -> Worker:
         return Worker(client, task_queue=PAYMENT_TASK_QUEUE, activities=[self.read_payment_events])
 
     @activity.defn(name="read_payment_events")
     async def read_payment_events(self, _order_id: UUID) -> list[dict[str, Any]]:
+        if self.away:
+            raise ApplicationError("the database is away")
         return self.logged
 
 
