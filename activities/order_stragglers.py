@@ -6,10 +6,11 @@ from typing import Final
 from uuid import UUID
 
 from activities.stragglers import Place, Search, parameters, place_of, search_of
-from models.conditions import ORDER_NOT_OFF, ORDER_OFF, ORDER_WAITS
+from models.conditions import ORDER_NOT_OFF, ORDER_OFF, ORDER_ORCHESTRATED, ORDER_WAITS
 from models.database import Database
 
 OVERDUE: Final = search_of("orders", ORDER_WAITS, at="created_at", order_id="id")
+LATE: Final = search_of("orders", f"{ORDER_WAITS} AND NOT {ORDER_ORCHESTRATED}", at="created_at", order_id="id")
 OFF: Final = search_of("orders", ORDER_OFF, at="updated_at", order_id="id")
 NOT_OFF: Final = f"SELECT id FROM orders WHERE id = ANY(%s) AND {ORDER_NOT_OFF}"
 
@@ -23,6 +24,10 @@ class OrderStragglers:
     async def overdue(self, search: Search) -> list[Place]:
         """Orders that still wait for their payment, by the time of their creation."""
         return [place_of(row) for row in await self._database.query(OVERDUE, parameters(search))]
+
+    async def late(self, search: Search) -> list[Place]:
+        """As `overdue`, of choreographed orders."""
+        return [place_of(row) for row in await self._database.query(LATE, parameters(search))]
 
     async def off(self, search: Search) -> list[Place]:
         """Orders that are CANCELLED or FAILED, by the time at which they became so."""

@@ -25,6 +25,7 @@ NEEDED_BY: Final[Mapping[str, str]] = {
     "choreography/dead_letters.py": CHOREOGRAPHY,
     "choreography/disposition.py": CHOREOGRAPHY,
     "choreography/headers.py": CHOREOGRAPHY,
+    "choreography/late_orders.py": MIRROR,
     "choreography/reactions.py": CHOREOGRAPHY,
     "choreography/setting_aside.py": CHOREOGRAPHY,
     "choreography/subscription.py": CHOREOGRAPHY,

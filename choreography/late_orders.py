@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Final, TypeAlias
+from datetime import UTC, datetime
+from typing import Any, Final
 from uuid import UUID
 
 import structlog
 
+from activities.order_stragglers import OrderStragglers
+from activities.stragglers import Place, Search
 from choreography.broker import Broker
 from choreography.headers import REPLAYED
 from choreography.log_throttle import LogThrottle
 from choreography.outgoing_message import OutgoingMessage, as_message
 from choreography.topology import LATE_ORDER
-from models.conditions import ORDER_ORCHESTRATED, ORDER_WAITS
 from models.database import TRANSIENT, Connection, Database
 from models.event_log import EVENT_COLUMNS, logged_envelope
+from models.late_events import LateEvents
 from models.message_types import EventType
 from models.messages import Envelope
 
@@ -26,33 +28,30 @@ log = structlog.get_logger()
 
 _LEADER: Final = 0x5A6E  # advisory lock of a session: one instance looks, any number may stand by
 _PAGE: Final = 500  # orders
+_LOOK_BACK: Final = 10.0  # seconds; a commit may take that long, or two clocks differ by it
 _LONGEST_PAUSE: Final = 30.0  # seconds, while nothing can be told
-
-_Place: TypeAlias = tuple[datetime | str, UUID]
-_BEFORE_ALL: Final[_Place] = ("-infinity", UUID(int=0))
-_LATE: Final = f"""
-    SELECT o.created_at, o.id, {EVENT_COLUMNS} FROM
-        (SELECT created_at, id FROM orders
-         WHERE {ORDER_WAITS} AND NOT {ORDER_ORCHESTRATED} AND created_at < now() - make_interval(secs => %s)
-           AND (created_at, id) > (%s::timestamptz, %s) ORDER BY created_at, id LIMIT {_PAGE}) o
-    JOIN event_log e ON e.order_id = o.id AND e.event_type = '{EventType.ORDER_CREATED}'
-    ORDER BY o.created_at, o.id
-"""
+_CREATIONS: Final = (
+    f"SELECT {EVENT_COLUMNS} FROM event_log e"
+    f" WHERE e.order_id = ANY(%s) AND e.event_type = '{EventType.ORDER_CREATED}' ORDER BY e.seq"
+)
 
 
 class LateOrders:
-    """Looks for orders that still wait `after` seconds after their creation. Tells each once, by its order.created.
+    """Looks for orders that still wait although their sagas are late. Tells each once, by its order.created.
 
     Once means: as long as this instance leads. Its successor tells all orders again that still wait, which changes
-    nothing. The times are the database's. Orders are told a moment later than their age allows. So every event that
-    the service logs after an order was told is a late one by the clock of its publisher, too.
+    nothing. Orders are told a moment after their sagas are late. So every event that a service logs after that is late
+    by the clock of its publisher, too.
     """
 
-    def __init__(self, broker: Broker, database: Database, *, after: float) -> None:
+    def __init__(self, broker: Broker, database: Database, late: LateEvents) -> None:
         self._broker = broker
         self._database = database
-        self._moment = min(1.0, max(0.1, after / 10))
-        self._idle = after + self._moment
+        self._orders = OrderStragglers(database)
+        self._late = late
+        self._moment = min(1.0, max(0.1, late.after / 10))
+        self._idle = late.after + self._moment
+        self._told: dict[str, str] = {}  # when they were created, in the form of a Place, by order id
         self._throttle = LogThrottle()
 
     async def run(self) -> None:
@@ -69,38 +68,56 @@ class LateOrders:
             await asyncio.sleep(self._moment)
 
     async def _lead(self, connection: Connection) -> None:
-        """Tell of late orders if no other connection does, for as long as this one lives."""
-        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [_LEADER])
-        if await cursor.fetchone() != (True,):
-            return
+        """Tell of late orders as soon as no other connection does, for as long as this one lives."""
+        while not await _one(connection, "SELECT pg_try_advisory_lock(%s)", _LEADER):  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(self._moment)
         log.info("looks_for_late_orders", after=self._idle)
-        place, pause = _BEFORE_ALL, self._moment
+        self._told.clear()
+        begin, pause = None, self._moment
         while True:
-            found, page = await self._next(connection, place)
-            error = await self._tell(page)
-            if error is None:
-                place, pause = found, self._moment
-                if len(page) == _PAGE:
-                    continue
+            then = await _one(connection, "SELECT now() - make_interval(secs => %s)", self._idle + _LOOK_BACK)
+            if await self._look(begin):
+                begin, pause = _from(then), self._moment
+                self._told = {order_id: at for order_id, at in self._told.items() if at >= begin.at}
             else:
                 pause = min(2 * pause, _LONGEST_PAUSE)
-                if self._throttle(error):
-                    log.warning("late_orders_not_told", orders=len(page), error=error)
             await asyncio.sleep(pause)
 
-    async def _next(self, connection: Connection, place: _Place) -> tuple[_Place, Sequence[Envelope]]:
-        cursor = await connection.execute(_LATE, [self._idle, *place])
-        names = [column.name for column in cursor.description or ()]
-        rows = await cursor.fetchall()
-        if not rows:
-            return place, []
-        created_at, order_id, *_ = rows[-1]
-        return (created_at, order_id), [logged_envelope(dict(zip(names, row, strict=True))) for row in rows]
+    async def _look(self, begin: Place | None) -> bool:
+        """Tell of all late orders after this place that are not told yet. Returns False if some can't be told."""
+        while True:
+            page = await self._orders.late(Search(idle=self._idle, limit=_PAGE, after=begin))
+            untold = {
+                each.order_id: each.at
+                for each in page
+                # By another clock, it may not be late yet. If so, it is found again.
+                if each.order_id not in self._told and not self._late.is_young(each.order_id)
+            }
+            if untold and not await self._tell(list(untold)):
+                return False
+            self._told |= untold
+            if len(page) < _PAGE:
+                return True
+            begin = page[-1]
 
-    async def _tell(self, late: Sequence[Envelope]) -> str | None:
-        """Publish to the mirrors alone. Returns the first error."""
-        errors = await self._broker.publish_all([_for_mirrors(event) for event in late]) if late else ()
-        return next((str(error) for error in errors if error is not None), None)
+    async def _tell(self, order_ids: Sequence[str]) -> bool:
+        """Publish the creations of these orders to the mirrors alone."""
+        rows = await self._database.query(_CREATIONS, [[UUID(order_id) for order_id in order_ids]])
+        errors = await self._broker.publish_all([_for_mirrors(logged_envelope(row)) for row in rows])
+        failed = [str(error) for error in errors if error is not None]
+        if failed and self._throttle(failed[0]):
+            log.warning("late_orders_not_told", orders=len(failed), error=failed[0])
+        return not failed
+
+
+async def _one(connection: Connection, sql: str, parameter: float) -> Any:
+    """The only value that this statement gives."""
+    ((value,),) = await (await connection.execute(sql, [parameter])).fetchall()
+    return value
+
+
+def _from(moment: datetime) -> Place:
+    return Place(at=moment.astimezone(UTC).isoformat(timespec="microseconds"), order_id=str(UUID(int=0)))
 
 
 def _for_mirrors(event: Envelope) -> OutgoingMessage:

@@ -89,6 +89,8 @@ def queues_taking(exchange: str, routing_key: str) -> tuple[str, ...]:
         return (routing_key,)
     if exchange == DEAD_LETTER_EXCHANGE:
         return (dead_letter_queue(routing_key),)
+    if (exchange, routing_key) in LATE_EVENTS:
+        return (MIRROR_QUEUE,)
     return tuple(
         queue
         for queue, routes in BINDINGS.items()

@@ -29,6 +29,15 @@ TRANSIENT: Final = (
     OSError,
 )
 
+# Without these a peer that vanished without closing would hold its transaction and its locks, or us, for two hours.
+_KEEPALIVES: Final[dict[str, Any]] = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,  # ms
+    "options": "-c timezone=UTC -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3",
+}
+
 _dialect = PGDialect_psycopg()  # type: ignore[no-untyped-call]
 
 set_json_loads(msgspec.json.decode)
@@ -60,13 +69,9 @@ class Database:
             kwargs={
                 "application_name": name,
                 "connect_timeout": 5,
-                # Without these a peer that vanished without closing would hold its transaction for two hours.
-                "keepalives_idle": 10,
-                "keepalives_interval": 5,
-                "keepalives_count": 3,
+                **_KEEPALIVES,
                 "autocommit": True,  # a read is one round trip; transaction() says BEGIN itself
                 "prepare_threshold": 2,
-                "options": "-c timezone=UTC",
             },
         )
 
@@ -111,7 +116,9 @@ class Database:
 
     async def listen(self) -> Connection:
         """A connection outside the pool, in autocommit, for LISTEN and session locks. The caller closes it."""
-        return await AsyncConnection.connect(self.url, autocommit=True, row_factory=tuple_row, connect_timeout=5)
+        return await AsyncConnection.connect(
+            self.url, autocommit=True, row_factory=tuple_row, connect_timeout=5, **_KEEPALIVES
+        )
 
 
 async def is_leader(connection: Connection, lock: int) -> bool:

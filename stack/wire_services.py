@@ -186,7 +186,7 @@ async def _service(
         app=app,
         background=[
             *(publishing.run(), consuming.run(), publisher.run(), ledger.run(), relay.run(), worker.run()),
-            *([LateOrders(publishing, database, after=late.after).run()] if late and queue == ORDER_QUEUE else []),
+            *([LateOrders(publishing, database, late).run()] if late and queue == ORDER_QUEUE else []),
             *measuring.background,
         ],
         finish=[drain, publisher.flush],

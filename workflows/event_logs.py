@@ -43,17 +43,18 @@ class CatchingUp:
         """Whether every log that was asked for is there."""
         return all(each.done() for each in self._reading)
 
-    async def read(self, order_id: str, originals: Originals, *, within: timedelta, enough: Callable[[], bool]) -> None:
-        """Ask for the logs as they are now, and wait for them: no longer than so, and not if `enough` is known.
+    def begin(self, order_id: str, originals: Originals = NO_ORIGINALS) -> None:
+        """Ask for the logs as they are now, unless they are still being read."""
+        if self.done:
+            self._reading = [asyncio.create_task(self._take_over(order_id, queue)) for queue in _queues(originals)]
+            for each in self._reading:
+                each.add_done_callback(forget_error)  # the workflow may end meanwhile
 
-        A log that is not there by then is handed over later.
-        """
-        self._reading = [asyncio.create_task(self._take_over(order_id, queue)) for queue in _queues(originals)]
-        for each in self._reading:
-            each.add_done_callback(forget_error)  # the workflow may end meanwhile
+    async def wait(self, *, within: timedelta) -> None:
+        """Wait until all logs are there, but no longer than so. A log that comes later is handed over then."""
         try:
             summary = "wait for the event logs; then go on without them"
-            await workflow.wait_condition(lambda: self.done or enough(), timeout=within, timeout_summary=summary)
+            await workflow.wait_condition(lambda: self.done, timeout=within, timeout_summary=summary)
         except TimeoutError:
             workflow.logger.warning("A service is away, so this workflow goes on without its event log")
 

@@ -70,6 +70,7 @@ class MirrorFeed:
         self._pace = Pace(most=concurrency)
         self._arrivals: Arrivals[_Arrival] = Arrivals(gather=gather)
         self._late = late
+        self._began = asyncio.get_running_loop().time()
         # A held saga has one or two events. There must be room for the events that end the held sagas.
         self._patience: Patience[_Arrival] = Patience(
             after=late.after if late is not None else 0.0, most=prefetch // 4, event_of=lambda each: each.event
@@ -136,8 +137,7 @@ class MirrorFeed:
         now, fresh = asyncio.get_running_loop().time(), arrived.delivery.is_fresh
         untold = (
             fresh
-            and self._late is not None
-            and self._late.is_young(order_id)
+            and self._is_young(order_id, now)
             and order_id not in self._under_way
             and order_id not in self._arrivals
         )
@@ -148,6 +148,10 @@ class MirrorFeed:
         else:
             self._release(now, order_id)
             self._arrivals.add(order_id, arrived, size=size, now=now)
+
+    def _is_young(self, order_id: str, now: float) -> bool:
+        """Whether the saga may get no mirror. One that is older than this feed may have one from the feed before."""
+        return self._late is not None and self._late.is_young(order_id) and now - self._began >= self._late.after
 
     def _release(self, now: float, order_id: str | None = None) -> None:
         for ripe, held in self._patience.released(now, order_id=order_id):

@@ -42,7 +42,7 @@ class MirrorState:
     next_try: str | None = None  # ISO 8601, with its offset from UTC
     alarm: str | None = None  # why an operator must look
     originals: list[str] = field(default_factory=list)  # the services that are not ours
-    from_logs: bool = False  # whether the mirror must read the event logs first, since events went past it
+    late: bool = False  # whether events may have gone past the mirror, so that it must look into the event logs
 
     def __post_init__(self) -> None:
         check_seconds("payment_timeout", self.payment_timeout)

@@ -52,7 +52,7 @@ class SagaMirrors:
             payment_timeout=payment_timeout,
             compensation_timeout=compensation_timeout,
             originals=sorted(originals),
-            from_logs=late,
+            late=late,
         )
 
     @property

@@ -10,10 +10,13 @@ import structlog
 
 log = structlog.get_logger()
 
-_TOLERANCE: Final = 2.0  # a call may take up to this many times as long as the quickest one
+_TOLERANCE: Final = 2.0  # a call may take up to this many times as long as the quickest one …
+# … and so many times if it is the only one: what follows from the last call runs beside it.
+_TOLERANCE_OF_ONE: Final = 4.0
 _SMOOTHING: Final = 0.1  # the weight of the newest call in the mean duration
-_GENTLEST: Final = 0.1  # one call, and then a rest that is nine times as long …
-_LONGEST_REST: Final = 1.0  # … up to so many seconds
+_GENTLEST: Final = 0.1  # some calls one after the other, and then a rest that is nine times as long …
+_BURST: Final = 10  # … so many calls …
+_LONGEST_REST: Final = 5.0  # … and up to so many seconds
 _SAID_EVERY: Final = 15.0  # seconds
 _WINDOW: Final = 60.0  # seconds for which one quickest duration is kept
 _WINDOWS: Final = 10  # the quickest of the last ten windows counts, so that a burst of other work is outlasted
@@ -25,7 +28,8 @@ class Pace:
     One server does the work of all sagas, and its store has one writer. Too many calls at once make all calls slower,
     also those of others. This shows when a call takes much longer than the quickest one, whether our own calls, other
     calls or a busy machine are the cause. The limit then shrinks in proportion. While calls stay quick, it grows. If it
-    is below one, a rest follows each call.
+    is below one, a rest follows every few calls. If one followed each call, the calls could fall into step with whoever
+    asks the server for something now and then: each would meet that, and an idle server look busy for good.
 
     The algorithm is Netflix's gradient limit (concurrency-limits), which follows TCP Vegas.
     """
@@ -35,6 +39,7 @@ class Pace:
         self._limit = 1.0
         self._mean: float | None = None
         self._quickest: deque[tuple[float, float]] = deque(maxlen=_WINDOWS)  # when the window began, its quickest mean
+        self._burst: list[float] = []  # what the calls since the last rest took
 
     @property
     def limit(self) -> float:
@@ -58,15 +63,27 @@ class Pace:
 
     def took(self, seconds: float, *, under_way: int, now: float) -> float:
         """Adapt the limit to a call that ended at `now`, with `under_way` at once. Returns the seconds to rest."""
+        self._adapt(seconds, under_way=under_way, now=now)
+        if self._limit >= 1:
+            self._burst.clear()
+            return 0.0
+        self._burst.append(seconds)
+        if len(self._burst) < _BURST:
+            return 0.0
+        rest = min(_LONGEST_REST, sum(self._burst) * (1 / self._limit - 1))
+        self._burst.clear()
+        return rest
+
+    def _adapt(self, seconds: float, *, under_way: int, now: float) -> None:
         self._mean = seconds if self._mean is None else self._mean + _SMOOTHING * (seconds - self._mean)
         self._note_quickest(self._mean, now)
-        gradient = min(1.0, _TOLERANCE * self.quickest / self._mean)
+        tolerance = _TOLERANCE if self._limit > 1 else _TOLERANCE_OF_ONE
+        gradient = min(1.0, tolerance * self.quickest / self._mean)
         # A limit that isn't reached need not grow.
         room = sqrt(self._limit) / 4 if gradient == 1.0 and under_way >= self.at_once else 0.0
         # Each call moves the limit by its share of a round, which has as many calls as the limit.
         change = (self._limit * (gradient - 1.0) + room) / max(1.0, self._limit)
         self._limit = min(float(self._most), max(_GENTLEST, self._limit + change))
-        return min(_LONGEST_REST, self._mean * (1 / self._limit - 1)) if self._limit < 1 else 0.0
 
     def _note_quickest(self, mean: float, now: float) -> None:
         if not self._quickest or now >= self._quickest[-1][0] + _WINDOW:

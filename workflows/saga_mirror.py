@@ -29,6 +29,7 @@ BEGINNING_WITHIN: Final = timedelta(seconds=10)  # from when nothing but events 
 _BLANK: Final = MirrorState(payment_timeout=1, compensation_timeout=1)
 _READ_THE_BEGINNING: Final = "read-the-beginning"  # a patch
 _READ_WHAT_WENT_PAST: Final = "read-what-went-past"  # a patch
+_MOST_DOUBLINGS: Final = 10
 _STEP_TIMEOUT: Final = timedelta(seconds=30)
 _STEP_RETRIES: Final = RetryPolicy(
     initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(minutes=1)
@@ -53,7 +54,8 @@ class SagaMirror:
         self._quiet = False
         self._reading: asyncio.Task[list[list[dict[str, Any]]]] | None = None
         self._beginning_read = False
-        self._from_logs = state.from_logs
+        self._late = state.late
+        self._looks = 0  # into the event logs, while nothing but events was waited for
         self._catching_up = CatchingUp(self._take)
         self._waiting_for: str | None = None
 
@@ -74,7 +76,8 @@ class SagaMirror:
         return self._state()
 
     async def _follow(self) -> None:
-        if self._from_logs and self._watch() is not None:
+        self._late = self._late and self._watch() is not None and workflow.patched(_READ_WHAT_WENT_PAST)
+        if self._late:
             await self._catch_up()
         while (watch := self._watch()) is not None:
             if workflow.info().is_continue_as_new_suggested():
@@ -100,9 +103,13 @@ class SagaMirror:
                 case Watch.QUIET:
                     self._quiet = True
                 case Watch.EVENTS:
-                    pass  # has no deadline to miss
+                    self._looks += 1
                 case _ as never:
                     assert_never(never)
+            if self._late and self._watch() in (watch, Watch.EVENTS):  # what it did was not enough, or pointless
+                self._catching_up.begin(own_order_id(), self._record.originals)
+        if self._late and self._record.timeline.order_status is OrderStatus.CANCELLED:
+            await self._catch_up()  # a compensation tells that the saga is over, and not all that was before
 
     @workflow.signal
     def record(self, *given: Any) -> None:
@@ -139,6 +146,8 @@ class SagaMirror:
             may_ask_again=self._republished < REPUBLISH_ATTEMPTS,
             next_try=self._next_try,
         )
+        if watch is Watch.EVENTS and self._late:
+            return workflow.now() + self._compensation_timeout * (1 << min(self._looks, _MOST_DOUBLINGS))
         return deadline
 
     async def _changes(self, watch: Watch, deadline: datetime | None) -> bool:
@@ -160,7 +169,7 @@ class SagaMirror:
         return self._watch() is not watch or workflow.info().is_continue_as_new_suggested()
 
     def _lacks_its_beginning(self) -> bool:
-        known = self._record.timeline.order_id is not None and not self._from_logs
+        known = self._record.timeline.order_id is not None and not self._late
         return known and not self._beginning_read and self._record.last(EventType.ORDER_CREATED) is None
 
     async def _read_the_beginning(self) -> None:
@@ -193,9 +202,8 @@ class SagaMirror:
         """Read the event logs, because events may have gone past this mirror. Its timers must be kept meanwhile."""
         self._waiting_for = "what came before; it is read from the event logs"
         self._show()
-        await self._catching_up.read(
-            own_order_id(), self._record.originals, within=BEGINNING_WITHIN, enough=lambda: self._watch() is None
-        )
+        self._catching_up.begin(own_order_id(), self._record.originals)
+        await self._catching_up.wait(within=BEGINNING_WITHIN)
 
     def _take(self, log: list[dict[str, Any]]) -> None:
         self._record.take(log)
@@ -205,13 +213,10 @@ class SagaMirror:
         created = self._record.last(EventType.ORDER_CREATED)
         if created is None:
             return  # only OrderCreated makes an order PENDING_PAYMENT
-        # If the step is stale, the approval or another cancellation was faster.
+        # If the step is stale, the approval or another cancellation was faster, and its events are on their way.
         self._cancel_asked = await self._take_step(
             "cancel_order", timeout_of(created), "cancel: payment timed out", watch
         )
-        still_waits = self._record.timeline.order_status is OrderStatus.PENDING_PAYMENT
-        if self._cancel_asked and still_waits and workflow.patched(_READ_WHAT_WENT_PAST):
-            await self._catch_up()  # nothing was cancelled: the order is paid or off, and its event may never come
 
     async def _republish_cancellation(self, watch: Watch) -> None:
         cancelled = self._record.last(EventType.ORDER_CANCELLED)
@@ -266,5 +271,5 @@ class SagaMirror:
             next_try=self._next_try.isoformat() if self._next_try else None,
             alarm=self._alarm,
             originals=sorted(self._record.originals),
-            from_logs=not self._catching_up.done,
+            late=self._late,
         )

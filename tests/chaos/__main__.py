@@ -34,7 +34,10 @@ def main() -> None:
     def tell(what: str) -> None:
         print(what, flush=True)
 
-    with servers.running(folder / "servers", arguments.port_offset) as own, running(own, folder) as system:
+    with (
+        servers.running(folder / "servers", arguments.port_offset) as own,
+        running(own, folder, mirror_after=arguments.mirror_after) as system,
+    ):
         try:
             findings = unleash(chaos, system, tell)
         except AssertionError as error:
@@ -51,6 +54,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=10.0, help="over how long they are spread")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="of the load and of the strikes")
     parser.add_argument("--pause", type=float, default=1.5, help="seconds between strikes, on average")
+    parser.add_argument("--mirror-after", type=float, default=0.0, help="SAGA_MIRROR_AFTER of the system, in seconds")
     parser.add_argument("--port-offset", type=int, default=5_000, help="of the servers' ports")
     return parser.parse_args()
 

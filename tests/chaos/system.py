@@ -45,11 +45,12 @@ POISONS: Final = tuple(name for name, _ in kinds(TOPOLOGY))
 
 
 class System:
-    """Everything that can be struck, by name."""
+    """Everything that can be struck, by name. `mirror_after` is SAGA_MIRROR_AFTER, in seconds."""
 
-    def __init__(self, world: World, temporal: TemporalServer) -> None:
+    def __init__(self, world: World, temporal: TemporalServer, *, mirror_after: float = 0.0) -> None:
         self.world = world
         self.temporal = temporal
+        self.mirror_after = mirror_after
         self.poison = Poison(world.amqp_url, TOPOLOGY)
         self.ways = {
             "to the broker": Proxy(urlsplit(world.amqp_url).port or 0),
@@ -62,6 +63,7 @@ class System:
             "SAGA_ORDERS_DATABASE_URL": self.ways["to the orders"].leading_to(world.dsn("orders")),
             "SAGA_PAYMENTS_DATABASE_URL": self.ways["to the payments"].leading_to(world.dsn("payments")),
             "SAGA_TEMPORAL_ADDRESS": f"127.0.0.1:{self.ways['to Temporal'].port}",
+            "SAGA_MIRROR_AFTER": str(mirror_after),
         }
 
     def start(self) -> None:
@@ -176,10 +178,10 @@ def _meanwhile(work: Callable[[], None]) -> Undo:
 
 
 @contextmanager
-def running(servers: Servers, folder: Path) -> Iterator[System]:
+def running(servers: Servers, folder: Path, *, mirror_after: float = 0.0) -> Iterator[System]:
     """A started system on databases and a virtual host of its own, of which nothing is left afterwards."""
     world, temporal = World(servers, folder), TemporalServer(folder / "temporal")
-    system = System(world, temporal)
+    system = System(world, temporal, mirror_after=mirror_after)
     try:
         temporal.start()
         system.start()

@@ -105,7 +105,7 @@ def _audited(system: System, unheard: Collection[str]) -> list[str]:
         amqp=world.amqp_url,
         temporal=system.temporal.address,
     )
-    report = audit(places, Scope(at_rest=True, grace=0.0, keep=_KEPT), sample=None)
+    report = audit(places, Scope(at_rest=True, grace=0.0, keep=_KEPT, mirror_after=system.mirror_after), sample=None)
     found = [
         f"{name}: {finding.id} {finding.detail}"
         for name, tally in report.tallies.items()

@@ -165,8 +165,13 @@ async def refund(broker: Broker, order_id: OrderId) -> None:
 async def test_a_saga_that_is_soon_compensated_is_acknowledged_without_a_mirror_and_a_slow_one_is_told(
     world: World,
 ) -> None:
-    mirrors, (slow, quick, old) = TellTale(), (new_order(), new_order(), new_order(ago=60))
-    async with feeding(world, mirrors, gather=0, late=LateEvents(2.0)) as broker:
+    mirrors, after = TellTale(), 4.0
+    async with feeding(world, mirrors, gather=0, late=LateEvents(after)) as broker:
+        before = new_order()
+        await call_off(broker, before)
+        assert (await mirrors.told.get())[1] == str(before)  # which the feed before this one may have told of
+        await asyncio.sleep(after)
+        slow, quick, old = new_order(), new_order(), new_order(ago=60)
         began = asyncio.get_running_loop().time()
         await call_off(broker, slow)
         await call_off(broker, quick)
@@ -175,17 +180,19 @@ async def test_a_saga_that_is_soon_compensated_is_acknowledged_without_a_mirror_
         assert (await mirrors.told.get())[1:] == (str(old), ["OrderCancelled"])
         told_at, *told = await mirrors.told.get()
         assert told == [str(slow), ["OrderCancelled"]]
-        assert told_at - began >= 2.0
+        assert told_at - began >= after
         await refund(broker, slow)
         assert (await mirrors.told.get())[1:] == (str(slow), ["PaymentRefunded"])
-        await asyncio.to_thread(until, lambda: world.statistics(MIRROR_QUEUE).get("ack", 0) == 5)
+        await asyncio.to_thread(until, lambda: world.statistics(MIRROR_QUEUE).get("ack", 0) == 6)
     assert mirrors.told.empty()
 
 
 async def test_what_is_held_back_stays_at_the_broker_and_whoever_gets_it_again_tells_it(world: World) -> None:
     """A mirror may know some of it: nothing says what the one before had told."""
-    mirrors, order_id, late = TellTale(), new_order(), LateEvents(60.0)
+    mirrors, late = TellTale(), LateEvents(5.0)
     async with feeding(world, mirrors, gather=0, late=late) as broker:
+        await asyncio.sleep(late.after)
+        order_id = new_order()
         await call_off(broker, order_id)
         await asyncio.to_thread(until, lambda: world.statistics(MIRROR_QUEUE).get("deliver", 0) == 1)
     assert mirrors.told.empty()
@@ -196,8 +203,10 @@ async def test_what_is_held_back_stays_at_the_broker_and_whoever_gets_it_again_t
 
 
 async def test_more_sagas_than_can_be_held_stop_nobody(world: World) -> None:
-    mirrors, orders = TellTale(), [new_order() for _ in range(40)]
-    async with feeding(world, mirrors, gather=0, late=LateEvents(600.0), prefetch=8) as broker:
+    mirrors, late = TellTale(), LateEvents(10.0)
+    async with feeding(world, mirrors, gather=0, late=late, prefetch=8) as broker:
+        await asyncio.sleep(late.after)
+        orders = [new_order() for _ in range(40)]
         for order_id in orders:
             await call_off(broker, order_id)
         told = [(await asyncio.wait_for(mirrors.told.get(), 30))[1] for _ in orders[:-2]]

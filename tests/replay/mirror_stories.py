@@ -106,14 +106,23 @@ async def begun_late_while_a_service_is_away(stage: MirrorStage) -> None:
     await stage.saga.result()
 
 
-async def heard_of_while_it_begins_late(stage: MirrorStage) -> None:
-    stage.late = True
-    stage.orders.gate.clear()
-    await stage.signal(stage.story.created)
-    await stage.happened("ACTIVITY_TASK_SCHEDULED", 2)
-    await stage.signal(stage.story.approved, stage.story.paid)
+async def begun_late_and_paid_unheard(stage: MirrorStage) -> None:
+    stage.late, stage.compensation_timeout = True, SOON
+    stage.orders.logged = [stage.story.created]
+    await stage.begin(stage.story.created)
+    stage.payments.logged = [stage.story.approved]
+    await stage.tell(stage.story.approved)
+    stage.orders.logged = [stage.story.created, stage.story.paid]
     await stage.saga.result()
-    stage.orders.gate.set()
+
+
+async def begun_late_and_refunded_unheard(stage: MirrorStage) -> None:
+    stage.late, stage.compensation_timeout = True, SOON
+    stage.orders.logged = [stage.story.created, stage.story.paid, stage.story.cancelled]
+    stage.payments.logged = [stage.story.approved]
+    await stage.begin(stage.story.cancelled)
+    stage.payments.logged = [stage.story.approved, stage.story.refunded]
+    await stage.saga.result()
 
 
 async def every_event_twice(stage: MirrorStage) -> None:
@@ -200,10 +209,11 @@ async def approval_faster_than_the_cancellation(stage: MirrorStage) -> None:
 
 
 async def paid_unheard_before_the_cancellation(stage: MirrorStage) -> None:
-    stage.orders.decision = "stale"
-    stage.story = stage.begun(ago=3600)
+    stage.late, stage.orders.decision = True, "stale"
+    stage.story, stage.payment_timeout = stage.begun(ago=0), SOON
+    stage.orders.logged = [stage.story.created]
+    await stage.begin(stage.story.created)
     stage.orders.logged, stage.payments.logged = [stage.story.created, stage.story.paid], [stage.story.approved]
-    await stage.signal(stage.story.created)
     await stage.saga.result()
 
 

@@ -21,6 +21,7 @@ from models.message_types import ORDERS_EXCHANGE, PAYMENTS_EXCHANGE
         (ORDERS_EXCHANGE, "order.created", ("payment-service", "saga-mirror")),
         (ORDERS_EXCHANGE, "order.paid", ("saga-mirror",)),
         (PAYMENTS_EXCHANGE, "payment.approved", ("order-service", "saga-mirror")),
+        (ORDERS_EXCHANGE, "late.order", ("saga-mirror",)),
         (PAYMENTS_EXCHANGE, "order.created", ()),
         ("a.strangers", "order.created", ()),
     ],
