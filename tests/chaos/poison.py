@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import product
 from typing import Final
@@ -13,7 +13,7 @@ from uuid import uuid4
 import pamqp.exceptions
 
 from choreography.dead_letters import SERVICES, DeadLetterRecord
-from choreography.topology import DEAD_LETTER_EXCHANGE, Topology, retry_queue
+from choreography.topology import DEAD_LETTER_EXCHANGE, MIRROR_QUEUE, Topology, retry_queue
 from tests.support import raw_amqp
 from tests.support.raw_amqp import CORRELATION_ID, DELIVERY_MODE, HEADERS, TIMESTAMP, RawMessage, short, table
 
@@ -38,18 +38,23 @@ class Way:
 
 
 def ways(topology: Topology) -> Iterator[tuple[str, Way]]:
-    """All ways to every reader: through its bindings, into its queue, out of a retry queue, among its dead letters."""
+    """All ways to every reader: through its bindings, into its queue, out of a retry queue, among its dead letters.
+
+    The ways have the same names if only late events reach the mirrors. Some then lead to fewer services, or to none.
+    """
     bindings = [
         (exchange, pattern, queue.name)
-        for queue in topology.queues
+        for queue in replace(topology, only_late=False).queues
         for exchange, pattern in queue.bindings
         if exchange != DEAD_LETTER_EXCHANGE
     ]
+    deaf = {MIRROR_QUEUE} if topology.only_late else set()
     for exchange in dict.fromkeys(exchange for exchange, _, _ in bindings):
         for key in KEYS:
             found = [name for at, pattern, name in bindings if at == exchange and _matches(key, pattern)]
             if found:
-                yield f"by {key}", Way(exchange=exchange, routing_key=key, services=found)
+                services = [name for name in found if name not in deaf]
+                yield f"by {key}", Way(exchange=exchange, routing_key=key, services=services)
     for service in SERVICES:
         yield f"into {service}", Way(exchange="", routing_key=service, services=[service])
         letters = Way(exchange=DEAD_LETTER_EXCHANGE, routing_key=service, services=[service])

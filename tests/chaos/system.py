@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import urlsplit
@@ -51,7 +52,7 @@ class System:
         self.world = world
         self.temporal = temporal
         self.mirror_after = mirror_after
-        self.poison = Poison(world.amqp_url, TOPOLOGY)
+        self.poison = Poison(world.amqp_url, replace(TOPOLOGY, only_late=mirror_after > 0))
         self.ways = {
             "to the broker": Proxy(urlsplit(world.amqp_url).port or 0),
             "to the orders": Proxy(world.servers.postgres_port),

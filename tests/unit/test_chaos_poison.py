@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from choreography.dead_letters import SERVICES, DeadLetterRecord
-from tests.chaos.poison import Dose, Poison
+from choreography.topology import MIRROR_QUEUE
+from tests.chaos.poison import Dose, Poison, kinds
 from tests.chaos.system import POISONS, TOPOLOGY
 
 BODY = b"poison"
@@ -69,3 +72,10 @@ def test_a_message_of_ours_that_was_set_aside_for_the_sake_of_another_is_found(
     ours = letter("order-service", b"ours", reason)
     assert not poison.holds(ours)
     assert len(list(poison.unaccounted([letter("payment-service"), letter("saga-mirror"), ours]))) == findings
+
+
+def test_poison_by_an_event_never_reaches_mirrors_that_hear_of_late_events_alone() -> None:
+    late = dict(kinds(replace(TOPOLOGY, only_late=True)))
+    assert tuple(late) == POISONS
+    for name, (_, way) in late.items():
+        assert (MIRROR_QUEUE in way.services) == (MIRROR_QUEUE in name)
