@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -28,7 +28,8 @@ log = structlog.get_logger()
 
 _LEADER: Final = 0x5A6E  # advisory lock of a session: one instance looks, any number may stand by
 _PAGE: Final = 500  # orders
-_LOOK_BACK: Final = 10.0  # seconds; a commit may take that long, or two clocks differ by it
+_LOOK_BACK: Final = 25.0  # seconds; a commit may take that long, or two clocks differ by it …
+_LOOK_BACK_EVERY: Final = 5.0  # … which is looked for less often
 _LONGEST_PAUSE: Final = 30.0  # seconds, while nothing can be told
 _CREATIONS: Final = (
     f"SELECT {EVENT_COLUMNS} FROM event_log e"
@@ -51,6 +52,7 @@ class LateOrders:
         self._late = late
         self._moment = min(1.0, max(0.1, late.after / 10))
         self._idle = late.after + self._moment
+        self._begin: Place | None = None  # where the next look begins; None: with the oldest order
         self._told: dict[str, str] = {}  # when they were created, in the form of a Place, by order id
         self._throttle = LogThrottle()
 
@@ -64,7 +66,8 @@ class LateOrders:
                 finally:
                     await connection.close()
             except TRANSIENT as error:
-                log.warning("late_orders_wait_for_database", error=str(error))
+                if self._throttle(str(error)):
+                    log.warning("late_orders_wait_for_database", error=str(error))
             await asyncio.sleep(self._moment)
 
     async def _lead(self, connection: Connection) -> None:
@@ -72,13 +75,18 @@ class LateOrders:
         while not await _one(connection, "SELECT pg_try_advisory_lock(%s)", _LEADER):  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(self._moment)
         log.info("looks_for_late_orders", after=self._idle)
-        self._told.clear()
-        begin, pause = None, self._moment
+        now, looked_back, pause = asyncio.get_running_loop().time, float("-inf"), self._moment
         while True:
-            then = await _one(connection, "SELECT now() - make_interval(secs => %s)", self._idle + _LOOK_BACK)
+            began, begin = now(), self._begin
+            looks_back = began - looked_back >= _LOOK_BACK_EVERY
+            if looks_back and begin is not None:
+                begin = _earlier(begin)
+            end = _from(await _one(connection, "SELECT now() - make_interval(secs => %s)", self._idle))
             if await self._look(begin):
-                begin, pause = _from(then), self._moment
-                self._told = {order_id: at for order_id, at in self._told.items() if at >= begin.at}
+                self._begin, pause = end, self._moment
+                if looks_back:
+                    looked_back, forgotten = began, _earlier(end).at
+                    self._told = {order_id: at for order_id, at in self._told.items() if at >= forgotten}
             else:
                 pause = min(2 * pause, _LONGEST_PAUSE)
             await asyncio.sleep(pause)
@@ -114,6 +122,10 @@ async def _one(connection: Connection, sql: str, parameter: float) -> Any:
     """The only value that this statement gives."""
     ((value,),) = await (await connection.execute(sql, [parameter])).fetchall()
     return value
+
+
+def _earlier(place: Place) -> Place:
+    return _from(datetime.fromisoformat(place.at) - timedelta(seconds=_LOOK_BACK))
 
 
 def _from(moment: datetime) -> Place:

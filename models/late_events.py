@@ -29,10 +29,12 @@ class LateEvents:
             return False
         return not self.is_young(event.order_id) or compensates(event.event_type, event.payload.get("reason"))
 
-    def is_young(self, order_id: str | None) -> bool:
-        """Whether the saga may still be over in time, so that it gets no mirror."""
+    def is_young(self, order_id: str | None, *, since: float = float("-inf")) -> bool:
+        """Whether the saga began after `since` (s since the epoch), and may still be over in time: without a mirror."""
         try:
             began = minted_at(UUID(order_id or ""))
         except ValueError:
             return False
-        return began is not None and -_SKEW <= time.time() - began.timestamp() < self.after
+        if began is None or began.timestamp() < since:
+            return False
+        return -_SKEW <= time.time() - began.timestamp() < self.after

@@ -36,27 +36,33 @@ class CatchingUp:
 
     def __init__(self, take: Callable[[Log], None]) -> None:
         self._take = take
-        self._reading: list[asyncio.Task[None]] = []
+        self._reading: dict[str, asyncio.Task[None]] = {}  # by task queue
 
     @property
-    def done(self) -> bool:
-        """Whether every log that was asked for is there."""
-        return all(each.done() for each in self._reading)
+    def _done(self) -> bool:
+        return all(each.done() for each in self._reading.values())
 
     def begin(self, order_id: str, originals: Originals = NO_ORIGINALS) -> None:
-        """Ask for the logs as they are now, unless they are still being read."""
-        if self.done:
-            self._reading = [asyncio.create_task(self._take_over(order_id, queue)) for queue in _queues(originals)]
-            for each in self._reading:
-                each.add_done_callback(forget_error)  # the workflow may end meanwhile
+        """Ask for each log as it is now, unless it is still being read."""
+        for queue in _queues(originals):
+            if queue not in self._reading or self._reading[queue].done():
+                reading = asyncio.create_task(self._take_over(order_id, queue))
+                reading.add_done_callback(forget_error)  # the workflow may end meanwhile
+                self._reading[queue] = reading
 
     async def wait(self, *, within: timedelta) -> None:
         """Wait until all logs are there, but no longer than so. A log that comes later is handed over then."""
         try:
             summary = "wait for the event logs; then go on without them"
-            await workflow.wait_condition(lambda: self.done, timeout=within, timeout_summary=summary)
+            await workflow.wait_condition(lambda: self._done, timeout=within, timeout_summary=summary)
         except TimeoutError:
             workflow.logger.warning("A service is away, so this workflow goes on without its event log")
+
+    async def again(self, order_id: str, originals: Originals = NO_ORIGINALS) -> None:
+        """Ask for each log as it is now, and wait until all are there: also while a service is away."""
+        await workflow.wait_condition(lambda: self._done)
+        self.begin(order_id, originals)
+        await workflow.wait_condition(lambda: self._done)
 
     async def _take_over(self, order_id: str, queue: str) -> None:
         self._take(await _there(order_id, queue))

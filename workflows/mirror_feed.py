@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import chain, islice
@@ -70,7 +71,7 @@ class MirrorFeed:
         self._pace = Pace(most=concurrency)
         self._arrivals: Arrivals[_Arrival] = Arrivals(gather=gather)
         self._late = late
-        self._began = asyncio.get_running_loop().time()
+        self._began = time.time()
         # A held saga has one or two events. There must be room for the events that end the held sagas.
         self._patience: Patience[_Arrival] = Patience(
             after=late.after if late is not None else 0.0, most=prefetch // 4, event_of=lambda each: each.event
@@ -136,10 +137,7 @@ class MirrorFeed:
         """Hold the event if its saga may soon be over. Else have it told to the mirror, with all held events."""
         now, fresh = asyncio.get_running_loop().time(), arrived.delivery.is_fresh
         untold = (
-            fresh
-            and self._is_young(order_id, now)
-            and order_id not in self._under_way
-            and order_id not in self._arrivals
+            fresh and self._is_young(order_id) and order_id not in self._under_way and order_id not in self._arrivals
         )
         if fresh and self._patience.is_known(order_id, arrived):
             _acknowledge([arrived])
@@ -149,9 +147,9 @@ class MirrorFeed:
             self._release(now, order_id)
             self._arrivals.add(order_id, arrived, size=size, now=now)
 
-    def _is_young(self, order_id: str, now: float) -> bool:
-        """Whether the saga may get no mirror. One that is older than this feed may have one from the feed before."""
-        return self._late is not None and self._late.is_young(order_id) and now - self._began >= self._late.after
+    def _is_young(self, order_id: str) -> bool:
+        """Whether the saga may get no mirror. One that began before this feed may have one from the feed before."""
+        return self._late is not None and self._late.is_young(order_id, since=self._began)
 
     def _release(self, now: float, order_id: str | None = None) -> None:
         for ripe, held in self._patience.released(now, order_id=order_id):

@@ -18,7 +18,7 @@ class Watch(Enum):
     PAYMENT = auto()  # until the payment is settled
     COMPENSATION = auto()  # until a refund or void is confirmed
     QUIET = auto()  # for the refund of a charge that may have been under way when its payment was cancelled
-    EVENTS = auto()  # for events that are still missing, without a deadline
+    EVENTS = auto()  # for events that are still missing; nothing happens at a deadline but a look into the event logs
 
 
 # Alarms: what an operator is to do about a saga that no step of ours ends.

@@ -10,13 +10,11 @@ import structlog
 
 log = structlog.get_logger()
 
-_TOLERANCE: Final = 2.0  # a call may take up to this many times as long as the quickest one …
-# … and so many times if it is the only one: what follows from the last call runs beside it.
-_TOLERANCE_OF_ONE: Final = 4.0
+_TOLERANCE: Final = 2.0  # a call may take up to this many times as long as the quickest one
 _SMOOTHING: Final = 0.1  # the weight of the newest call in the mean duration
 _GENTLEST: Final = 0.1  # some calls one after the other, and then a rest that is nine times as long …
-_BURST: Final = 10  # … so many calls …
-_LONGEST_REST: Final = 5.0  # … and up to so many seconds
+_BURST: Final = 10  # … so many calls at most …
+_LONGEST_REST: Final = 5.0  # … and so many seconds at most
 _SAID_EVERY: Final = 15.0  # seconds
 _WINDOW: Final = 60.0  # seconds for which one quickest duration is kept
 _WINDOWS: Final = 10  # the quickest of the last ten windows counts, so that a burst of other work is outlasted
@@ -68,17 +66,16 @@ class Pace:
             self._burst.clear()
             return 0.0
         self._burst.append(seconds)
-        if len(self._burst) < _BURST:
+        owed = sum(self._burst) * (1 / self._limit - 1)
+        if len(self._burst) < _BURST and owed < _LONGEST_REST:
             return 0.0
-        rest = min(_LONGEST_REST, sum(self._burst) * (1 / self._limit - 1))
         self._burst.clear()
-        return rest
+        return min(_LONGEST_REST, owed)
 
     def _adapt(self, seconds: float, *, under_way: int, now: float) -> None:
         self._mean = seconds if self._mean is None else self._mean + _SMOOTHING * (seconds - self._mean)
         self._note_quickest(self._mean, now)
-        tolerance = _TOLERANCE if self._limit > 1 else _TOLERANCE_OF_ONE
-        gradient = min(1.0, tolerance * self.quickest / self._mean)
+        gradient = min(1.0, _TOLERANCE * self.quickest / self._mean)
         # A limit that isn't reached need not grow.
         room = sqrt(self._limit) / 4 if gradient == 1.0 and under_way >= self.at_once else 0.0
         # Each call moves the limit by its share of a round, which has as many calls as the limit.

@@ -29,6 +29,7 @@ BEGINNING_WITHIN: Final = timedelta(seconds=10)  # from when nothing but events 
 _BLANK: Final = MirrorState(payment_timeout=1, compensation_timeout=1)
 _READ_THE_BEGINNING: Final = "read-the-beginning"  # a patch
 _READ_WHAT_WENT_PAST: Final = "read-what-went-past"  # a patch
+_BEFORE: Final = "what came before; it is read from the event logs"
 _MOST_DOUBLINGS: Final = 10
 _STEP_TIMEOUT: Final = timedelta(seconds=30)
 _STEP_RETRIES: Final = RetryPolicy(
@@ -57,6 +58,7 @@ class SagaMirror:
         self._late = state.late
         self._looks = 0  # into the event logs, while nothing but events was waited for
         self._catching_up = CatchingUp(self._take)
+        self._read_at_end = False
         self._waiting_for: str | None = None
 
     @workflow.run
@@ -76,10 +78,13 @@ class SagaMirror:
         return self._state()
 
     async def _follow(self) -> None:
-        self._late = self._late and self._watch() is not None and workflow.patched(_READ_WHAT_WENT_PAST)
+        misses = self._watch() is not None or self._is_cancelled()
+        self._late = self._late and misses and workflow.patched(_READ_WHAT_WENT_PAST)
         if self._late:
             await self._catch_up()
-        while (watch := self._watch()) is not None:
+        while (watch := self._watch()) is not None or await self._finds_more():
+            if watch is None:
+                continue
             if workflow.info().is_continue_as_new_suggested():
                 workflow.continue_as_new(self._state())
             if self._record.kept and self._alarm is None:
@@ -108,8 +113,6 @@ class SagaMirror:
                     assert_never(never)
             if self._late and self._watch() in (watch, Watch.EVENTS):  # what it did was not enough, or pointless
                 self._catching_up.begin(own_order_id(), self._record.originals)
-        if self._late and self._record.timeline.order_status is OrderStatus.CANCELLED:
-            await self._catch_up()  # a compensation tells that the saga is over, and not all that was before
 
     @workflow.signal
     def record(self, *given: Any) -> None:
@@ -199,11 +202,30 @@ class SagaMirror:
                     self._record.take(log)
 
     async def _catch_up(self) -> None:
-        """Read the event logs, because events may have gone past this mirror. Its timers must be kept meanwhile."""
-        self._waiting_for = "what came before; it is read from the event logs"
+        """Read the event logs, because events may have gone past this mirror. A timer that runs is kept meanwhile."""
+        watch, within = self._watch(), BEGINNING_WITHIN
+        deadline = self._deadline(watch) if watch is not None else None
+        if deadline is not None and (left := deadline - workflow.now()) > timedelta(0):
+            within = min(within, left)
+        self._waiting_for = _BEFORE
         self._show()
         self._catching_up.begin(own_order_id(), self._record.originals)
-        await self._catching_up.wait(within=BEGINNING_WITHIN)
+        await self._catching_up.wait(within=within)
+
+    async def _finds_more(self) -> bool:
+        """Read the event logs once more before a late mirror of a cancelled saga closes. Returns whether it did.
+
+        A compensation tells that the saga is over, and not all that was before.
+        """
+        if not self._late or self._read_at_end or not self._is_cancelled():
+            return False
+        self._read_at_end, self._waiting_for = True, _BEFORE
+        self._show()
+        await self._catching_up.again(own_order_id(), self._record.originals)
+        return True
+
+    def _is_cancelled(self) -> bool:
+        return self._record.timeline.order_status is OrderStatus.CANCELLED
 
     def _take(self, log: list[dict[str, Any]]) -> None:
         self._record.take(log)

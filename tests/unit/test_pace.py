@@ -52,8 +52,8 @@ def test_a_server_that_others_keep_busy_is_given_rests_and_never_a_standstill() 
     now = run(pace, lambda _: 0.1, calls=200, now=now)
     assert (pace.at_once, pace.limit) == (1, 0.1)
     until = run(pace, lambda _: 0.1, calls=100, now=now)
-    assert 5 < (until - now) / (100 * 0.1) <= 10  # most of the time is the others'
-    assert run(pace, lambda _: 5.0, calls=10, now=until) - until <= 10 * 5.0 + 5.0
+    assert 8.5 < (until - now) / (100 * 0.1) < 11  # most of the time is the others'
+    assert run(pace, lambda _: 5.0, calls=10, now=until) - until <= 10 * (5.0 + 5.0)
 
 
 def test_once_the_server_is_free_again_as_many_are_told_as_before() -> None:
@@ -66,7 +66,7 @@ def test_once_the_server_is_free_again_as_many_are_told_as_before() -> None:
 
 def test_a_server_that_somebody_asks_now_and_then_does_not_look_busy_for_good() -> None:
     """If a rest followed each call, the calls would fall into step with those of the other one."""
-    pace, every, takes = Pace(most=8), 0.295, 0.06
+    pace, every, takes = Pace(most=8), 0.295, 0.1
     now = run(pace, lambda _: 0.005, calls=500)
     now = run(pace, lambda _: 0.1, calls=200, now=now)
     end = now + 60.0
@@ -75,13 +75,6 @@ def test_a_server_that_somebody_asks_now_and_then_does_not_look_busy_for_good() 
         now += took
         now += pace.took(took, under_way=pace.at_once, now=now)
     assert pace.limit > 1
-
-
-def test_a_server_that_has_to_do_what_follows_from_our_own_calls_is_not_busy() -> None:
-    pace = Pace(most=1)
-    now = run(pace, lambda _: 0.004, calls=100)
-    run(pace, lambda _: 0.014, calls=500, now=now)
-    assert pace.limit == 1
 
 
 def test_one_slow_call_among_many_quick_ones_changes_little() -> None:
