@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import _thread
+import signal
 import sys
 import threading
 
@@ -18,6 +18,13 @@ def _come_again(unraisable: sys.UnraisableHookArgs) -> None:
     if not issubclass(unraisable.exc_type, KeyboardInterrupt):
         sys.__unraisablehook__(unraisable)
         return
-    again = threading.Timer(_A_MOMENT, _thread.interrupt_main)  # which does nothing once nobody handles the signal
+    again = threading.Timer(_A_MOMENT, _interrupt)
     again.daemon = True
     again.start()
+
+
+def _interrupt() -> None:
+    """Send the signal anew, which also ends a sleep of the main thread. Nothing happens if nobody handles it by now."""
+    main = threading.main_thread().ident
+    if main is not None and callable(signal.getsignal(signal.SIGINT)):
+        signal.pthread_kill(main, signal.SIGINT)

@@ -30,10 +30,15 @@ async def main():
 
 asyncio.run(main())
 """
-# Sagas beside a service that is an original one: the version before knows none.
+# The version before knows no service that is an original one, and no mirror that begins late (SAGA_MIRROR_AFTER).
 NEW: Final = {
     "Reconciler/order_past_its_deadline_beside_an_original_payment_service",
+    "SagaMirror/begun_late",
+    "SagaMirror/begun_late_and_paid_unheard",
+    "SagaMirror/begun_late_and_refunded_unheard",
+    "SagaMirror/begun_late_while_a_service_is_away",
     "SagaMirror/overdue_beside_an_original_order_service",
+    "SagaMirror/paid_unheard_before_the_cancellation",
     "SagaMirror/refunded_after_all_by_a_payment_service_that_took_over",
 }
 
