@@ -234,6 +234,8 @@ class Kept:
                 await database.close()
 
         for role in BOOKS:
+            # An event that may not be published yet is not removed.
+            until(lambda: not self.world.rows(role, "SELECT FROM outbox"), what=f"the outbox of the {role} is empty")  # noqa: B023
             asyncio.run(sweep(role))
 
     def logged(self, order_id: str) -> list[str]:
