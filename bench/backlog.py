@@ -62,11 +62,7 @@ class Backlog:
         every SAGA_TOPOLOGY_INTERVAL seconds.
         """
         bound = (await self._api.get(f"/queues/%2F/{MIRROR_QUEUE}/bindings")).raise_for_status().json()
-        bindings = [
-            (each["source"], each["routing_key"])
-            for each in bound
-            if each["source"] in (ORDERS_EXCHANGE, PAYMENTS_EXCHANGE)
-        ]
+        bindings = [(each["source"], each["routing_key"]) for each in bound if each["source"] in _EXCHANGES]
         for exchange, key in bindings:
             path = f"/bindings/%2F/e/{exchange}/q/{MIRROR_QUEUE}/{quote(key, safe='')}"
             (await self._api.delete(path)).raise_for_status()

@@ -82,7 +82,7 @@ class SagaMirror:
         self._late = self._late and misses and workflow.patched(_READ_WHAT_WENT_PAST)
         if self._late:
             await self._catch_up()
-        while (watch := self._watch()) is not None or await self._finds_more():
+        while (watch := self._watch()) is not None or await self._looked_once_more():
             if watch is None:
                 continue
             if workflow.info().is_continue_as_new_suggested():
@@ -212,8 +212,8 @@ class SagaMirror:
         self._catching_up.begin(own_order_id(), self._record.originals)
         await self._catching_up.wait(within=within)
 
-    async def _finds_more(self) -> bool:
-        """Read the event logs once more before a late mirror of a cancelled saga closes. Returns whether it did.
+    async def _looked_once_more(self) -> bool:
+        """Read the event logs once more before a late mirror of a cancelled saga closes. Returns whether it did so now.
 
         A compensation tells that the saga is over, and not all that was before.
         """
