@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import urllib.parse
 from typing import Any, Final
 
 import httptools
@@ -12,16 +11,16 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from api import refusals
 from api.crowd import ALWAYS_TOLD, Crowd
 from api.declined_upgrade import parser_of_body
 from api.edge import MAX_BODY, too_large
-from api.problems import CORRELATION_ID, Problem, ProblemType
-from api.refusals import MAX_FIELDS, bytes_of, no_room, too_many_fields, too_slow
+from api.problems import CORRELATION_ID, Problem
 from api.request_cycle import RequestCycle
+from api.request_target import target_of
 
 log = structlog.get_logger()
 
-MAX_HEAD: Final = 64 * 1024  # bytes of the request line and the header, line ends included
 # Bytes of a body with its chunk sizes. In chunks of one byte each, the largest body takes six times its size.
 _MAX_CODED: Final = 8 * MAX_BODY
 _MOST_WAITING: Final = 32  # requests on one connection that were sent before the answer to an earlier one
@@ -51,7 +50,7 @@ class HttpConnection(HttpToolsProtocol):
         self._crowd = crowd
         self._is_counted = False  # else there was no room for this connection, and it may only ask how we are
         self.url = b""
-        self._room = MAX_HEAD  # bytes that may still come before the head, or the body, is complete
+        self._room = refusals.MAX_HEAD  # bytes that may still come before the head, or the body, is complete
         self._fields = 0
         self._in_body = False  # whether the head of `cycle` is complete and its body is not
         self._begun: float | None = None  # when the request that is being received began
@@ -81,7 +80,7 @@ class HttpConnection(HttpToolsProtocol):
             self._room -= len(piece)
             self._parse(piece)
             if self._room <= 0 and self._ended is None:
-                self._refuse(self._endless())
+                self._refuse(too_large(MAX_BODY) if self._in_body else refusals.head_too_large(self.url, self._fields))
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -92,7 +91,7 @@ class HttpConnection(HttpToolsProtocol):
             self._read_body(data[offer.args[0] :])
         except httptools.HttpParserError as error:
             if self._ended is None:
-                self._refuse(self._refusal or Problem(ProblemType.REFUSED, f"This is not HTTP/1.1 (RFC 9112): {error}"))
+                self._refuse(self._refusal or refusals.not_http(error))
 
     def _read_body(self, received: bytes) -> None:
         """Read the body of a request that the parser takes for one without."""
@@ -117,8 +116,8 @@ class HttpConnection(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._fields += 1
-        if self._fields > MAX_FIELDS:
-            self._refusal = too_many_fields()
+        if self._fields > refusals.MAX_FIELDS:
+            self._refusal = refusals.too_many_fields()
             raise ValueError
         if not self._in_body:  # a trailer field comes too late and is ignored
             super().on_header(name, value)
@@ -152,30 +151,22 @@ class HttpConnection(HttpToolsProtocol):
             self._start_asgi_task(self.cycle, self.app)
 
     def on_message_complete(self) -> None:
-        self._in_body, self._room, self._begun = False, MAX_HEAD, None
+        self._in_body, self._room, self._begun = False, refusals.MAX_HEAD, None
         super().on_message_complete()
 
     def _read_target(self) -> None:
         self.scope["method"] = self.parser.get_method().decode("ascii")
-        if self.url == b"*":  # OPTIONS about the whole server
-            self.scope["path"], self.scope["raw_path"], self.scope["query_string"] = "*", b"*", b""
-            return
         try:
-            target = httptools.parse_url(self.url)
-            path = (target.path or b"/").decode("ascii")
-        except (httptools.HttpParserInvalidURLError, UnicodeDecodeError):
-            self._refusal = Problem(ProblemType.REFUSED, "The request's target is neither a path nor a URL in ASCII")
+            target = target_of(self.url)
+        except ValueError:
+            self._refusal = refusals.no_target()
             raise
-        self.scope["path"] = urllib.parse.unquote(path) if "%" in path else path
-        self.scope["raw_path"] = target.path or b"/"
-        self.scope["query_string"] = target.query or b""
-        if not self._is_counted and self.scope["path"] not in ALWAYS_TOLD:
-            self._refusal = no_room()
+        self.scope.update({"path": target.path, "raw_path": target.raw_path, "query_string": target.query})
+        if not self._is_counted and target.path not in ALWAYS_TOLD:
+            self._refusal = refusals.no_room()
             raise ValueError
-        if target.host:  # RFC 9112, 3.2.2: the host in the target replaces the Host field
-            host = b"[%s]" % target.host if b":" in target.host else target.host
-            named = b"%s:%d" % (host, target.port) if target.port else host
-            self.headers[:] = [(name, named if name == b"host" else value) for name, value in self.headers]
+        if target.host is not None:
+            self.headers[:] = [(name, target.host if name == b"host" else value) for name, value in self.headers]
 
     # what is answered
 
@@ -198,13 +189,6 @@ class HttpConnection(HttpToolsProtocol):
         if self._in_body and self.cycle.cut_short:
             self._stop_listening()
 
-    def _endless(self) -> Problem:
-        if self._in_body:
-            return too_large(MAX_BODY)
-        if not self._fields and len(self.url) > MAX_HEAD // 2:
-            return Problem(ProblemType.TARGET_TOO_LONG, "The request's target is too long; send less in path and query")
-        return Problem(ProblemType.HEAD_TOO_LARGE, f"The header is larger than {MAX_HEAD} bytes; send less")
-
     def _refuse(self, problem: Problem) -> None:
         """Refuse the request that is being received, unless its answer has begun, and end the connection."""
         receiving = self.cycle if self._in_body else None
@@ -223,7 +207,7 @@ class HttpConnection(HttpToolsProtocol):
             receiving.disconnected = True
             receiving.message_event.set()
         if receiving is None or not receiving.response_started:
-            self.transport.write(bytes_of(problem, asked.get("path") or "/", correlation_id))
+            self.transport.write(refusals.bytes_of(problem, asked.get("path") or "/", correlation_id))
         self._stop_listening()
 
     def _take_no_more(self) -> None:
@@ -253,7 +237,7 @@ class HttpConnection(HttpToolsProtocol):
             if self.flow.read_paused or (self._answering() and not self._in_body):
                 self._begun = now  # the client is not the one that is slow
             elif now - self._begun > sending:
-                self._refuse(too_slow(sending))
+                self._refuse(refusals.too_slow(sending))
         elif not self._answering() and now - self._idle_since > (idle if self._is_counted else _LINGER):
             self.transport.close()
 

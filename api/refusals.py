@@ -8,7 +8,23 @@ from uuid import uuid4
 from api.edge import SAFEGUARDS
 from api.problems import CORRELATION_ID, Problem, ProblemType, respond, unavailable
 
+MAX_HEAD: Final = 64 * 1024  # bytes of the request line and the header, line ends included
 MAX_FIELDS: Final = 100  # of header and trailer together
+
+
+def not_http(why: Exception) -> Problem:
+    return Problem(ProblemType.REFUSED, f"This is not HTTP/1.1 (RFC 9112): {why}")
+
+
+def no_target() -> Problem:
+    return Problem(ProblemType.REFUSED, "The request's target is neither a path nor a URL in ASCII")
+
+
+def head_too_large(url: bytes, fields: int) -> Problem:
+    """The refusal of a head that does not end, by what has come of it so far."""
+    if not fields and len(url) > MAX_HEAD // 2:
+        return Problem(ProblemType.TARGET_TOO_LONG, "The request's target is too long; send less in path and query")
+    return Problem(ProblemType.HEAD_TOO_LARGE, f"The header is larger than {MAX_HEAD} bytes; send less")
 
 
 def too_many_fields() -> Problem:

@@ -15,6 +15,7 @@ from workflows.naming import queues_of
 from workflows.retries import LOCAL_RETRIES_WITHIN, ORDER_RETRIES
 from workflows.saga_steps import READ_EVENTS
 
+BEGINNING_WITHIN: Final = timedelta(seconds=10)  # from when nothing but events is waited for
 _READING: Final = timedelta(seconds=10)
 _SUMMARY: Final = "what happened so far"
 
@@ -29,6 +30,33 @@ async def read_event_logs(order_id: str, *, local: str | None = None, originals:
     """
     readings = (_here(order_id, queue) if queue == local else _there(order_id, queue) for queue in _queues(originals))
     return list(await asyncio.gather(*readings))
+
+
+class Beginning:
+    """Reads once what was logged before the first event that a workflow was told of. `take` gets each log.
+
+    If Temporal has forgotten an earlier workflow of the order, nobody sends this one the first events again.
+    """
+
+    def __init__(self, take: Callable[[Log], None]) -> None:
+        self._take = take
+        self._reading: asyncio.Task[list[Log]] | None = None
+        self.is_read = False
+
+    async def read(self, order_id: str, originals: Originals, *, pointless: Callable[[], bool]) -> None:
+        """Wait a moment for the first events, then read the event logs. Leave off once this is `pointless`."""
+        try:
+            summary = "wait for what came before; then read the event logs"
+            await workflow.wait_condition(pointless, timeout=BEGINNING_WITHIN, timeout_summary=summary)
+        except TimeoutError:
+            reading = self._reading or asyncio.create_task(read_event_logs(order_id, originals=originals))
+            self._reading = reading
+            reading.add_done_callback(forget_error)  # the events may come meanwhile, and the saga end
+            await workflow.wait_condition(lambda: reading.done() or pointless())
+            if reading.done():
+                self.is_read = True
+                for log in await reading:
+                    self._take(log)
 
 
 class CatchingUp:

@@ -117,9 +117,18 @@ class MirrorRecord:
         return self.timeline.over and known and self.last(EventType.ORDER_CREATED) is not None
 
     @property
+    def lacks_its_beginning(self) -> bool:
+        """Whether there are events of the order, and not the one that created it."""
+        return self.timeline.order_id is not None and self.last(EventType.ORDER_CREATED) is None
+
+    @property
+    def is_cancelled(self) -> bool:
+        return self.timeline.order_status is OrderStatus.CANCELLED
+
+    @property
     def uncompensated(self) -> bool:
         """Whether the order is cancelled, and no event has said yet that its payment keeps no money."""
-        return self.timeline.order_status is OrderStatus.CANCELLED and not self.timeline.over
+        return self.is_cancelled and not self.timeline.over
 
     @property
     def kept(self) -> bool:

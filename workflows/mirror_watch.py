@@ -11,6 +11,8 @@ from models.message_types import EventType
 from models.times import wire_time
 from workflows.mirror_record import MirrorRecord
 
+_MOST_DOUBLINGS: Final = 10
+
 
 class Watch(Enum):
     """What an open mirror waits for."""
@@ -57,10 +59,13 @@ def deadline_of(
     compensation_timeout: timedelta,
     may_ask_again: bool,
     next_try: datetime | None,
+    looks: int | None,
 ) -> tuple[datetime | None, str]:
     """The deadline of a wait, and what is waited for, in words.
 
-    The deadline counts from the event that began the wait, so an outage doesn't extend it.
+    The deadline counts from the event that began the wait, so an outage doesn't extend it. `looks` is how often a
+    mirror that may have missed events has looked into the event logs for them: it looks again after growing pauses.
+    Other mirrors have None, and wait for events without a deadline.
     """
 
     def since(event_type: EventType) -> datetime:
@@ -80,6 +85,9 @@ def deadline_of(
             deadline = since(EventType.PAYMENT_CANCELLED) + compensation_timeout
             return deadline, f"a refund of what was under way, until {wire_time(deadline)}: then all is done"
         case Watch.EVENTS:
-            return None, "events that are still to come"
+            what = "events that are still to come"
+            if looks is None:
+                return None, what
+            return now + compensation_timeout * (1 << min(looks, _MOST_DOUBLINGS)), what
         case _ as never:
             assert_never(never)

@@ -7,34 +7,24 @@ from datetime import datetime, timedelta
 from typing import Any, Final, assert_never
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
 
 with workflow.unsafe.imports_passed_through():
-    from activities.steps import StepInput, StepResult
-    from models.futures import forget_error
-    from models.lifecycle import OrderStatus
+    from activities.steps import StepInput
     from models.message_types import EventType
     from models.originals import ServiceName
     from workflows.arguments import InvalidArguments, argument_or_refusal, own_order_id, the_argument
     from workflows.display import show_details, timeline_answer, upsert_attributes
-    from workflows.event_logs import CatchingUp, read_event_logs
+    from workflows.event_logs import BEGINNING_WITHIN, Beginning, CatchingUp, Log
     from workflows.mirror_record import MirrorRecord, MirrorState, repetition_of, timeout_of
+    from workflows.mirror_steps import StepFailed, take_step
     from workflows.mirror_watch import KEPT, NO_STEPS, Watch, deadline_of, watch_of
-    from workflows.naming import ORDER_TASK_QUEUE
     from workflows.story import status
 
 REPUBLISH_ATTEMPTS: Final = 5
-BEGINNING_WITHIN: Final = timedelta(seconds=10)  # from when nothing but events is waited for
 _BLANK: Final = MirrorState(payment_timeout=1, compensation_timeout=1)
 _READ_THE_BEGINNING: Final = "read-the-beginning"  # a patch
 _READ_WHAT_WENT_PAST: Final = "read-what-went-past"  # a patch
 _BEFORE: Final = "what came before; it is read from the event logs"
-_MOST_DOUBLINGS: Final = 10
-_STEP_TIMEOUT: Final = timedelta(seconds=30)
-_STEP_RETRIES: Final = RetryPolicy(
-    initial_interval=timedelta(seconds=1), backoff_coefficient=2.0, maximum_interval=timedelta(minutes=1)
-)
 
 
 @workflow.defn
@@ -53,8 +43,7 @@ class SagaMirror:
         self._next_try = datetime.fromisoformat(state.next_try) if state.next_try else None
         self._alarm = state.alarm
         self._quiet = False
-        self._reading: asyncio.Task[list[list[dict[str, Any]]]] | None = None
-        self._beginning_read = False
+        self._beginning = Beginning(self._record.take)
         self._late = state.late
         self._looks = 0  # into the event logs, while nothing but events was waited for
         self._catching_up = CatchingUp(self._take)
@@ -78,7 +67,7 @@ class SagaMirror:
         return self._state()
 
     async def _follow(self) -> None:
-        misses = self._watch() is not None or self._is_cancelled()
+        misses = self._watch() is not None or self._record.is_cancelled
         self._late = self._late and misses and workflow.patched(_READ_WHAT_WENT_PAST)
         if self._late:
             await self._catch_up()
@@ -135,9 +124,8 @@ class SagaMirror:
         return timeline_answer(self._record.timeline)
 
     def _watch(self) -> Watch | None:
-        return watch_of(
-            self._record, cancel_asked=self._cancel_asked, alarmed=self._alarm is not None, quiet=self._quiet
-        )
+        alarmed = self._alarm is not None
+        return watch_of(self._record, cancel_asked=self._cancel_asked, alarmed=alarmed, quiet=self._quiet)
 
     def _deadline(self, watch: Watch) -> datetime | None:
         deadline, self._waiting_for = deadline_of(
@@ -148,9 +136,8 @@ class SagaMirror:
             compensation_timeout=self._compensation_timeout,
             may_ask_again=self._republished < REPUBLISH_ATTEMPTS,
             next_try=self._next_try,
+            looks=self._looks if self._late else None,
         )
-        if watch is Watch.EVENTS and self._late:
-            return workflow.now() + self._compensation_timeout * (1 << min(self._looks, _MOST_DOUBLINGS))
         return deadline
 
     async def _changes(self, watch: Watch, deadline: datetime | None) -> bool:
@@ -172,8 +159,7 @@ class SagaMirror:
         return self._watch() is not watch or workflow.info().is_continue_as_new_suggested()
 
     def _lacks_its_beginning(self) -> bool:
-        known = self._record.timeline.order_id is not None and not self._late
-        return known and not self._beginning_read and self._record.last(EventType.ORDER_CREATED) is None
+        return self._record.lacks_its_beginning and not (self._late or self._beginning.is_read)
 
     async def _read_the_beginning(self) -> None:
         """Wait a moment for the first events, then read the event logs.
@@ -186,20 +172,7 @@ class SagaMirror:
 
         self._waiting_for = "what came before; it is soon read from the event logs"
         self._show()
-        try:
-            summary = "wait for what came before; then read the event logs"
-            await workflow.wait_condition(changed, timeout=BEGINNING_WITHIN, timeout_summary=summary)
-        except TimeoutError:
-            order_id = str(self._record.timeline.order_id)
-            originals = self._record.originals
-            reading = self._reading or asyncio.create_task(read_event_logs(order_id, originals=originals))
-            self._reading = reading
-            reading.add_done_callback(forget_error)  # the events may come meanwhile, and the saga end
-            await workflow.wait_condition(lambda: reading.done() or changed())
-            if reading.done():
-                self._beginning_read = True
-                for log in await reading:
-                    self._record.take(log)
+        await self._beginning.read(own_order_id(), self._record.originals, pointless=changed)
 
     async def _catch_up(self) -> None:
         """Read the event logs, because events may have gone past this mirror. A timer that runs is kept meanwhile."""
@@ -217,17 +190,14 @@ class SagaMirror:
 
         A compensation tells that the saga is over, and not all that was before.
         """
-        if not self._late or self._read_at_end or not self._is_cancelled():
+        if not self._late or self._read_at_end or not self._record.is_cancelled:
             return False
         self._read_at_end, self._waiting_for = True, _BEFORE
         self._show()
         await self._catching_up.again(own_order_id(), self._record.originals)
         return True
 
-    def _is_cancelled(self) -> bool:
-        return self._record.timeline.order_status is OrderStatus.CANCELLED
-
-    def _take(self, log: list[dict[str, Any]]) -> None:
+    def _take(self, log: Log) -> None:
         self._record.take(log)
         self._show()
 
@@ -236,9 +206,8 @@ class SagaMirror:
         if created is None:
             return  # only OrderCreated makes an order PENDING_PAYMENT
         # If the step is stale, the approval or another cancellation was faster, and its events are on their way.
-        self._cancel_asked = await self._take_step(
-            "cancel_order", timeout_of(created), "cancel: payment timed out", watch
-        )
+        summary = "cancel: payment timed out"
+        self._cancel_asked = await self._take_step("cancel_order", timeout_of(created), summary, watch)
 
     async def _republish_cancellation(self, watch: Watch) -> None:
         cancelled = self._record.last(EventType.ORDER_CANCELLED)
@@ -253,29 +222,13 @@ class SagaMirror:
         """Take the step. Returns False if it became pointless, or if it failed for good, which raises an alarm."""
         self._waiting_for = f"the step {name}"
         self._show()
-        taken = workflow.start_activity(
-            name,
-            step,
-            result_type=StepResult,
-            task_queue=ORDER_TASK_QUEUE,
-            start_to_close_timeout=_STEP_TIMEOUT,
-            retry_policy=_STEP_RETRIES,
-            summary=summary,
-        )
-        # The service may be away for long. Events that arrive meanwhile may make the step pointless.
-        await workflow.wait_condition(lambda: taken.done() or self._moved_on(watch))
-        if not taken.done():
-            return False
         try:
-            result = await taken
-        except (ActivityError, asyncio.CancelledError) as error:
-            self._alarm = f"the step {name} failed: {error.__cause__ or error}"
+            events = await take_step(name, step, summary, pointless=lambda: self._moved_on(watch))
+        except StepFailed as failed:
+            self._alarm = str(failed)
             return False
-        if result.decision in ("illegal", "too_early"):
-            self._alarm = f"the step {name} was refused: {result.why}"
-            return False
-        self._record.take(result.events)
-        return True
+        self._record.take(events or ())
+        return events is not None
 
     def _show(self) -> None:
         record = self._record

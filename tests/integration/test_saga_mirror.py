@@ -25,9 +25,10 @@ from tests.support.fakes.sagas import FakeOrderService, FakePaymentService, Stor
 from tests.support.messages import USER
 from tests.support.waiting import PATIENCE, eventually
 from workflows import search_attributes, worker
+from workflows.event_logs import BEGINNING_WITHIN
 from workflows.mirrors import SagaMirrors
 from workflows.naming import workflow_id
-from workflows.saga_mirror import BEGINNING_WITHIN, REPUBLISH_ATTEMPTS
+from workflows.saga_mirror import REPUBLISH_ATTEMPTS
 from workflows.timeline import build, timeline_as_json
 from workflows.worker import mirror_worker
 

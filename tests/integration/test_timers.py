@@ -27,10 +27,11 @@ from tests.replay.saga_stage import SagaStage
 from tests.replay.stage import Stage, temporal
 from tests.support.fakes.saga_services import Clock, FakeServices
 from workflows import search_attributes
+from workflows.event_logs import BEGINNING_WITHIN
 from workflows.mirror_record import MirrorState
 from workflows.order_saga import OrderSaga
 from workflows.saga_input import SagaInput
-from workflows.saga_mirror import BEGINNING_WITHIN, REPUBLISH_ATTEMPTS, SagaMirror
+from workflows.saga_mirror import REPUBLISH_ATTEMPTS, SagaMirror
 
 SIGNALED = EventType.EVENT_TYPE_WORKFLOW_EXECUTION_SIGNALED
 STARTED = EventType.EVENT_TYPE_WORKFLOW_TASK_STARTED

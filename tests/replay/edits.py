@@ -7,6 +7,7 @@ import inspect
 from pathlib import Path
 from typing import Any, Final
 
+from workflows import mirror_steps
 from workflows.saga_mirror import SagaMirror
 
 PATCH: Final = "pause-before-repeating"
@@ -37,13 +38,17 @@ def versions_in(folder: Path) -> dict[str, type[Any]]:
 
 
 def edited(folder: Path, module: str, old: str, new: str) -> type[Any]:
-    """SagaMirror with one place of its source replaced, in a module of this folder.
+    """SagaMirror with one place of its source replaced, or one of its steps' source, in modules of this folder.
 
-    The folder must be on `sys.path` while the class is used, since the sandbox imports the module anew.
+    The folder must be on `sys.path` while the class is used, since the sandbox imports the modules anew.
     """
-    source = Path(inspect.getfile(SagaMirror)).read_text()
-    assert source.count(old) == 1, f"to be edited, this must be in saga_mirror.py once: {old.strip()}"
-    (folder / f"{module}.py").write_text(source.replace(old, new))
+    steps = f"{module}_steps"
+    mirror_source = Path(inspect.getfile(SagaMirror)).read_text().replace(mirror_steps.__name__, steps)
+    sources = {module: mirror_source, steps: Path(inspect.getfile(mirror_steps)).read_text()}
+    found = sum(source.count(old) for source in sources.values())
+    assert found == 1, f"to be edited, this must be in saga_mirror.py or mirror_steps.py once: {old.strip()}"
+    for name, source in sources.items():
+        (folder / f"{name}.py").write_text(source.replace(old, new))
     importlib.invalidate_caches()
     mirror: type[Any] = importlib.import_module(module).SagaMirror
     return mirror

@@ -38,7 +38,7 @@ NOT_SEEN = {
         "start_to_close_timeout=_STEP_TIMEOUT * 2",
     ),
     "a step with other retries": ("retry_policy=_STEP_RETRIES", "retry_policy=None"),
-    "a step without a summary": ("summary=summary,\n        )", ")"),
+    "a step without a summary": ("summary=summary,\n    )", ")"),
     "another result": ("republished=self._republished,", "republished=99,"),
     "other details, and a line in the log": (
         "show_details(record.timeline, waiting_for=self._waiting_for",
