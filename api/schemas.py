@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
 from api import examples
@@ -15,6 +15,7 @@ from api.problems import Violation, invalid
 from models.lifecycle import OrderStatus, PaymentStatus
 from models.message_types import MESSAGE_TYPES, EventType
 from models.saga import CancelReason, Coordinator
+from workflows.saga_input import SagaInput
 
 Item = TypeVar("Item")
 
@@ -225,3 +226,21 @@ def check_replay(which: Replay) -> None:
     if all(condition is None for condition in (which.order_id, which.event_type, which.since, which.until)):
         message = "must name at least one of orderId, eventType, since and until"
         raise invalid(Violation(part="body", field="body", rule="condition_missing", message=message))
+
+
+class NewSaga(Strict):
+    """An orchestrated saga to start, as its workflow takes it, and the trace that its later runs belong to."""
+
+    saga: SagaInput
+    traceparent: str | None = Field(None, max_length=100)
+
+    @field_validator("saga")
+    @classmethod
+    def _begins_with_its_order(cls, saga: SagaInput) -> SagaInput:
+        if saga.order is None:
+            raise ValueError("order is missing")
+        return saga
+
+
+class SagaStarted(Camel):
+    started: bool = Field(description="If not, it has certainly not been started")

@@ -15,6 +15,7 @@ from api.access import Access
 from api.gateway.app import create_gateway
 from api.gateway.dependencies import GatewaySettings
 from api.gateway.orchestration import Orchestration
+from api.gateway.saga_starts import OrderServiceStarts
 from api.gateway.service_client import ServiceClient
 from api.health import DEGRADED
 from api.tokens import DIGEST
@@ -59,7 +60,11 @@ async def wire_gateway(settings: Settings, stack: AsyncExitStack, tracing: Traci
     measuring = Measuring(enabled=settings.metrics)
     temporal = await client_of(settings, measuring, tracing)
     orchestration = Orchestration(
-        temporal, payment_timeout=settings.payment_timeout, retry_delays=settings.retry_delays, traces=http
+        temporal,
+        payment_timeout=settings.payment_timeout,
+        retry_delays=settings.retry_delays,
+        there=OrderServiceStarts(orders) if not settings.originals else None,
+        traces=http,
     )
 
     app = create_gateway(

@@ -54,6 +54,7 @@ from stack.wire_provider import wire_provider
 from tracing.tracing import Tracing
 from workflows.activity_workers import activity_worker
 from workflows.naming import PAYMENT_TASK_QUEUE
+from workflows.saga_start import StartsBeside
 from workflows.serving import Serving
 from workflows.worker import serving_sagas
 
@@ -179,6 +180,7 @@ async def _service(
         telemetry=measuring.telemetry(),
         waits=partial(_expected, queued, waits),
         traces=tracing.service,
+        start_saga=StartsBeside(lambda: worker.client).start if queue == ORDER_QUEUE else None,
         letters=DeadLetters(settings.amqp_url.get_secret_value(), services=(queue,)),
         audit=partial(audit, "orders" if queue == ORDER_QUEUE else "payments", database.url, asyncio.Lock()),
     )

@@ -35,7 +35,8 @@ class Serving:
     @property
     def client(self) -> Client | None:
         """The running worker's client, else None. Temporal may start this client's workflows in this worker at once."""
-        return self._worker.client if self._worker is not None and self._worker.is_running else None
+        running = self._worker is not None and self._worker.is_running and not self._draining
+        return self._worker.client if self._worker is not None and running else None
 
     async def run(self) -> None:
         """Work until cancelled or drained."""

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 from temporalio.client import Client, ScheduleOverlapPolicy
-from temporalio.common import TypedSearchAttributes, WorkflowIDConflictPolicy, WorkflowIDReusePolicy
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
+from api.gateway.saga_starts import OrderServiceStarts, Started
 from api.telemetry import HttpTraces
-from models.saga import Coordinator, CreateOrderRequested
-from workflows import search_attributes
+from models.saga import CreateOrderRequested
 from workflows.naming import ORDER_TASK_QUEUE, RECONCILER_ID, workflow_id
 from workflows.saga_input import CANCEL, ORDER_SAGA, CancelRequest, NewOrder, SagaInput
-from workflows.story import headline
-from workflows.temporal_errors import translated
+from workflows.saga_start import CALL, TRACE_CONTEXT, memo, start_saga
+from workflows.temporal_errors import RequestNotTaken, TemporalUnavailable, translated
 
-_CONTEXT: Final = "traceparent"  # in a workflow's memo
 _GLANCE: Final = timedelta(seconds=0.5)
-_CALL: Final = timedelta(seconds=1.5)  # the gateway's own time limit is not longer
 
 
 class Orchestration:
-    """The sagas in one Temporal namespace. `payment_timeout` and `retry_delays` are in seconds."""
+    """The sagas in one Temporal namespace. `payment_timeout` and `retry_delays` are in seconds.
+
+    New sagas are started `there`, where they are worked on, or else by this client.
+    """
 
     def __init__(
         self,
@@ -35,9 +35,11 @@ class Orchestration:
         *,
         payment_timeout: float,
         retry_delays: tuple[float, ...],
+        there: OrderServiceStarts | None = None,
         traces: HttpTraces | None = None,
     ) -> None:
         self._client = client
+        self._there = there
         self._traces = traces
         self._payment_timeout = payment_timeout
         self._retry_delays = list(retry_delays)
@@ -51,30 +53,16 @@ class Orchestration:
             payment_method=command.payment_method,
             event_id=str(event_id),
         )
-        saga = self._input(command.order_id, correlation_id, order)
-        facts = search_attributes.of_new_order(order.user_id, order.total, Coordinator.ORCHESTRATION)
-        with translated(), suppress(WorkflowAlreadyStartedError):  # a repetition: the saga exists already
-            try:
-                await self._start(saga, order, facts)
-            except RPCError as error:
-                if error.status is not RPCStatusCode.INVALID_ARGUMENT:
-                    raise
-                # The search attributes are not registered yet, or Temporal's store was wiped. Start without them.
-                await self._start(saga, order, TypedSearchAttributes.empty)
-
-    async def _start(self, saga: SagaInput, order: NewOrder, facts: TypedSearchAttributes) -> None:
-        told = {"total": order.total, "currency": order.currency, "userId": order.user_id}
-        await self._client.start_workflow(
-            ORDER_SAGA,
-            saga,
-            id=workflow_id(saga.order_id),
-            task_queue=ORDER_TASK_QUEUE,
-            id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
-            static_summary=headline(told, saga.order_id),
-            search_attributes=facts,
-            memo=self._memo(),
-            rpc_timeout=_CALL,
-        )
+        saga, trace = self._input(command.order_id, correlation_id, order), self._trace()
+        there = await self._there.start(saga, traceparent=trace) if self._there is not None else Started.NO
+        if there is Started.YES:
+            return
+        try:
+            await start_saga(self._client, saga, traceparent=trace)
+        except RequestNotTaken as error:
+            if there is Started.PERHAPS:
+                raise TemporalUnavailable(str(error)) from error
+            raise
 
     async def cancel(self, order_id: UUID, *, correlation_id: str) -> None:
         """Signal the saga. If it has ended, start another run that goes on from there. Raises TemporalUnavailable."""
@@ -89,8 +77,8 @@ class Orchestration:
                 start_signal=CANCEL,
                 start_signal_args=[CancelRequest(correlation_id=correlation_id)],
                 static_summary=f"Cancellation of order {order_id}",
-                memo=self._memo(),
-                rpc_timeout=_CALL,
+                memo=memo(self._trace()),
+                rpc_timeout=CALL,
             )
 
     async def reconcile(self) -> None:
@@ -98,24 +86,22 @@ class Orchestration:
         handle = self._client.get_schedule_handle(RECONCILER_ID)
         with translated():
             # The client's own time limit leaves out the seconds in which it connects.
-            async with asyncio.timeout(_CALL.total_seconds()):
-                await handle.trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE, rpc_timeout=_CALL)
+            async with asyncio.timeout(CALL.total_seconds()):
+                await handle.trigger(overlap=ScheduleOverlapPolicy.BUFFER_ONE, rpc_timeout=CALL)
 
     async def orchestrates(self, order_id: UUID) -> bool:
         """Whether the order has an orchestrated saga, ended or not. Raises TemporalUnavailable."""
         with translated():
             try:
-                found = await self._client.get_workflow_handle(workflow_id(order_id)).describe(rpc_timeout=_CALL)
+                found = await self._client.get_workflow_handle(workflow_id(order_id)).describe(rpc_timeout=CALL)
             except RPCError as error:
                 if error.status is RPCStatusCode.NOT_FOUND:
                     return False
                 raise
             return found.workflow_type == ORDER_SAGA
 
-    def _memo(self) -> dict[str, str] | None:
-        """The trace context, for a later run of the same saga: Temporal tells nobody a workflow's headers."""
-        context = None if self._traces is None else self._traces.current()
-        return None if context is None else {_CONTEXT: context}
+    def _trace(self) -> str | None:
+        return None if self._traces is None else self._traces.current()
 
     async def _saga_trace(self, order_id: UUID) -> AbstractContextManager[None]:
         """The saga's trace, in which to cancel it. If Temporal does not tell it, it is the request's own."""
@@ -123,7 +109,7 @@ class Orchestration:
             return nullcontext()
         try:
             found = await self._client.get_workflow_handle(workflow_id(order_id)).describe(rpc_timeout=_GLANCE)
-            known = (await found.memo()).get(_CONTEXT)
+            known = (await found.memo()).get(TRACE_CONTEXT)
         except (RPCError, RuntimeError):
             return nullcontext()
         return self._traces.joining(known, CANCEL) if isinstance(known, str) else nullcontext()

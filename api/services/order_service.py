@@ -20,6 +20,7 @@ from api.requests import read_body
 from api.schemas import NoQuery, OrderBody, OrdersPage, Paged
 from api.services.costs import order_costs
 from api.services.reads import Given, Row, create_read_app, found, newest, offset, paged
+from api.services.sagas import saga_routes
 from api.services.schemas import MOST_ORDERS, KeepKey, KeptKey, LatestOrderIds, OrderTotals, TotalsQuery
 from models.conditions import ORDER_ORCHESTRATED
 from models.database import Database, sql_of
@@ -65,6 +66,8 @@ def create_orders_app(**given: Unpack[Given]) -> FastAPI:
     app.include_router(_order_routes(given["database"]))
     app.include_router(_key_routes(given["database"]))
     app.include_router(order_costs(given["database"]))
+    if (start := given.get("start_saga")) is not None:
+        app.include_router(saga_routes(start))
     return app
 
 

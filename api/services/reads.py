@@ -26,9 +26,10 @@ from api.json_response import encoded_response, json_response
 from api.openapi import answers, describe, operation_id, problems, takes
 from api.problems import Problem, ProblemType, install, respond, unavailable
 from api.requests import read_body
-from api.schemas import NoQuery, Page, Replayed, check_replay
+from api.schemas import NewSaga, NoQuery, Page, Replayed, check_replay
 from api.services.internal import InternalToken
 from api.services.operator_routes import Audit, DeadLetterStore, audit_routes, dead_letter_routes
+from api.services.sagas import StartSaga
 from api.services.schemas import EventLog, EventsQuery, KeepKey, OperatorReplay, PaymentsOfOrders, TheseLetters
 from api.services.waits import Expected, wait_routes
 from api.telemetry import HttpTraces, Telemetry, fastapi_config, metrics_route
@@ -67,6 +68,7 @@ class Given(TypedDict):
     letters: NotRequired[DeadLetterStore]
     audit: NotRequired[Audit]
     waits: NotRequired[Expected]
+    start_saga: NotRequired[StartSaga | None]  # in the service that works on sagas
 
 
 def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: Unpack[Given]) -> FastAPI:
@@ -99,7 +101,7 @@ def create_read_app(name: str, *, log_model: EventRow, log_path: str, **given: U
         app.include_router(audit_routes(audit))
     if (waits := given.get("waits")) is not None:
         app.include_router(wait_routes(waits))
-    describe(app, KeepKey, OperatorReplay, PaymentsOfOrders, TheseLetters)
+    describe(app, KeepKey, NewSaga, OperatorReplay, PaymentsOfOrders, TheseLetters)
     return app
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
+from tests.support.freezing import freeze
 from tests.support.messages import BODY
 from tests.support.temporal import TemporalServer
 from tests.support.waiting import until
 from tests.support.world import World
+from workflows.naming import workflow_id
 
 pytestmark = pytest.mark.temporal
 
@@ -118,6 +123,42 @@ def test_a_payment_service_killed_in_a_step_charges_once(world: World, temporal:
     world.start("payment")
     world.wait_status(order_id, "PAID", "APPROVED")
     world.wait_at_rest([order_id])
+
+
+def started_beside(temporal: TemporalServer, order_id: str) -> bool:
+    """Whether Temporal handed the order service the saga's first task in its answer to the call that started it."""
+    history = temporal.ask(lambda client: client.get_workflow_handle(workflow_id(UUID(order_id))).fetch_history())
+    return history.events[0].workflow_execution_started_event_attributes.eager_execution_accepted
+
+
+def test_a_saga_is_started_by_the_service_that_works_on_it(running: World, temporal: TemporalServer) -> None:
+    order_id = create(running)
+    running.wait_status(order_id, "PAID", "APPROVED")
+    assert started_beside(temporal, order_id)
+
+
+@pytest.mark.parametrize("trouble", ["away", "stands still"])
+def test_58_orchestrated_orders_are_accepted_while_the_order_service_gives_no_answer(
+    running: World, temporal: TemporalServer, trouble: str
+) -> None:
+    running.wait_status(create(running), "PAID", "APPROVED")
+    if trouble == "away":
+        running.kill("order")
+        go_on: Callable[[], None] = partial(running.start, "order")
+    else:
+        go_on = freeze(running.processes["order"].pid)
+    took, order_ids = [], []
+    for _ in range(3):
+        begin = time.monotonic()
+        order_ids.append(create(running))
+        took.append(time.monotonic() - begin)
+    go_on()
+    assert took[0] < 1.9
+    assert max(took[1:]) < 0.9, "whoever did not answer is not asked again at once"
+    for order_id in order_ids:
+        running.wait_status(order_id, "PAID", "APPROVED")
+    running.wait_at_rest(order_ids)
+    until(lambda: started_beside(temporal, create(running)), within=30, what="the order service starts sagas again")
 
 
 def test_without_temporal_only_orchestrated_orders_are_refused_and_nobody_has_to_be_restarted(

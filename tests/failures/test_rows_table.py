@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ROWS = range(1, 58)
+ROWS = range(1, 59)
 
 
 def named_tests(page: str) -> dict[int, set[str]]:

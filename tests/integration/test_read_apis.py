@@ -21,6 +21,8 @@ from choreography.outgoing_message import BrokerUnavailable
 from models.database import Database
 from models.messages import decode
 from tests.support.world import Servers
+from workflows.saga_input import NewOrder, SagaInput
+from workflows.temporal_errors import TemporalUnavailable
 
 pytestmark = pytest.mark.anyio
 
@@ -307,10 +309,74 @@ async def test_a_key_used_many_times_at_once_stands_for_one_order(orders: httpx.
     assert len({answer.json()["orderId"] for answer in answers}) == 1
 
 
+class Starts:
+    """Takes the sagas that are to be started."""
+
+    def __init__(self) -> None:
+        self.says: bool | Exception = True
+        self.started: list[tuple[SagaInput, str | None]] = []
+
+    async def __call__(self, saga: SagaInput, *, traceparent: str | None) -> bool:
+        if isinstance(self.says, Exception):
+            raise self.says
+        self.started.append((saga, traceparent))
+        return self.says
+
+
+NEW_SAGA: dict[str, Any] = {
+    "saga": {
+        "orderId": str(UUID(int=1)),
+        "correlationId": "trace-7",
+        "order": {"userId": str(ALICE), "total": 999, "currency": "EUR", "paymentMethod": None, "eventId": "e"},
+        "paymentTimeout": 900.0,
+        "retryDelays": [0.5],
+    }
+}
+
+
+async def test_the_order_service_starts_sagas_and_says_whether_it_did(orders_database: Database) -> None:
+    starts = Starts()
+    app = create_orders_app(database=orders_database, token=TOKEN, readiness=ready, start_saga=starts)
+    async with client_of(app) as client:
+        told = await client.post("/sagas", json=NEW_SAGA | {"traceparent": "00-ab-cd-01"})
+        starts.says = False
+        untold = await client.post("/sagas", json=NEW_SAGA)
+        starts.says = TemporalUnavailable("no answer")
+        unknown = await client.post("/sagas", json=NEW_SAGA)
+
+    assert (told.json(), untold.json(), unknown.status_code) == ({"started": True}, {"started": False}, 503)
+    order = NewOrder(user_id=str(ALICE), total=999, currency="EUR", payment_method=None, event_id="e")
+    saga = SagaInput(
+        order_id=str(UUID(int=1)), correlation_id="trace-7", order=order, payment_timeout=900.0, retry_delays=[0.5]
+    )
+    assert starts.started == [(saga, "00-ab-cd-01"), (saga, None)]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"order": None}, {"paymentTimeout": -1}, {"retryDelays": []}, {"orderId": 7}, {"unheardOf": 1}],
+)
+async def test_a_saga_that_is_not_as_it_must_be_is_not_started(
+    orders_database: Database, changed: dict[str, Any]
+) -> None:
+    starts = Starts()
+    app = create_orders_app(database=orders_database, token=TOKEN, readiness=ready, start_saga=starts)
+    async with client_of(app) as client:
+        answer = await client.post("/sagas", json={"saga": NEW_SAGA["saga"] | changed})
+
+    assert (answer.status_code, starts.started) == (422, [])
+
+
 @pytest.mark.parametrize("token", ["", "wrong", "interna", "internal2"])
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", "/orders"), ("PUT", "/idempotency-keys"), ("GET", "/openapi.json"), ("GET", "/nothing")],
+    [
+        ("GET", "/orders"),
+        ("PUT", "/idempotency-keys"),
+        ("POST", "/sagas"),
+        ("GET", "/openapi.json"),
+        ("GET", "/nothing"),
+    ],
 )
 async def test_nobody_gets_in_without_the_internal_token(
     orders_database: Database, token: str, method: str, path: str
