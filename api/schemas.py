@@ -236,9 +236,10 @@ class NewSaga(Strict):
 
     @field_validator("saga")
     @classmethod
-    def _begins_with_its_order(cls, saga: SagaInput) -> SagaInput:
+    def _is_of_a_new_order(cls, saga: SagaInput) -> SagaInput:
         if saga.order is None:
             raise ValueError("order is missing")
+        UUID(saga.order_id)  # raises ValueError, too
         return saga
 
 

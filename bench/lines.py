@@ -35,6 +35,7 @@ NEEDED_BY: Final[Mapping[str, str]] = {
     "workflows/mirror_patience.py": MIRROR,
     "workflows/mirror_telling.py": MIRROR,
     "workflows/pace.py": MIRROR,
+    "workflows/mirror_steps.py": MIRROR,
     "workflows/mirror_watch.py": MIRROR,
     "workflows/mirror_record.py": MIRROR,
     "workflows/mirrors.py": MIRROR,
@@ -42,9 +43,12 @@ NEEDED_BY: Final[Mapping[str, str]] = {
     "workflows/order_saga.py": ORCHESTRATION,
     "workflows/saga_input.py": ORCHESTRATION,
     "workflows/remote_order_saga.py": ORCHESTRATION,
+    "workflows/saga_start.py": ORCHESTRATION,
     "workflows/saga_steps.py": ORCHESTRATION,
     "workflows/step_runs.py": ORCHESTRATION,
     "api/gateway/orchestration.py": ORCHESTRATION,
+    "api/gateway/saga_starts.py": ORCHESTRATION,
+    "api/services/sagas.py": ORCHESTRATION,
 }
 
 

@@ -241,6 +241,6 @@ class OrderSaga:
 
     def _show(self) -> None:
         show_details(self._timeline, waiting_for=self._waiting_for, alarm=self._alarm)
-        # The gateway has set the first attributes at the start. An upsert is expensive, so one at the end must do.
+        # The first attributes were set at the start. An upsert is expensive, so one at the end must do.
         if self._timeline.order_status not in (None, OrderStatus.PENDING_PAYMENT) or self._alarm is not None:
             upsert_attributes(self._timeline, self._events.values(), alarm=self._alarm)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
+import structlog
 from temporalio.client import Client
 from temporalio.common import TypedSearchAttributes, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
@@ -18,6 +19,8 @@ from workflows.naming import ORDER_TASK_QUEUE, workflow_id
 from workflows.saga_input import ORDER_SAGA, NewOrder, SagaInput
 from workflows.story import headline
 from workflows.temporal_errors import RequestNotTaken, translated
+
+log = structlog.get_logger()
 
 TRACE_CONTEXT: Final = "traceparent"  # in a workflow's memo: Temporal tells nobody a workflow's headers
 CALL: Final = timedelta(seconds=1.5)  # the gateway's own time limit is not longer
@@ -83,6 +86,7 @@ class StartsBeside:
             return False
         try:
             await start_saga(client, saga, traceparent=traceparent, beside=True)
-        except RequestNotTaken:
+        except RequestNotTaken as error:
+            log.warning("saga_not_started", order_id=saga.order_id, error=str(error))
             return False
         return True

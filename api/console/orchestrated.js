@@ -36,7 +36,7 @@ export class Orchestrated extends Teller {
         "temporal",
         signal ? "signal cancel" : "start OrderSaga",
         "command",
-        signal ? "The gateway signals the workflow to cancel." : "The gateway starts the workflow OrderSaga.",
+        signal ? "The gateway signals the workflow to cancel." : "The gateway has the workflow OrderSaga started.",
       );
     }
     if (this.#called === activity) return undefined;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -12,13 +13,13 @@ from temporalio.client import Client, ScheduleOverlapPolicy
 from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.service import RPCError, RPCStatusCode
 
-from api.gateway.saga_starts import OrderServiceStarts, Started
+from api.gateway.saga_starts import OrderServiceStarts
 from api.telemetry import HttpTraces
 from models.saga import CreateOrderRequested
 from workflows.naming import ORDER_TASK_QUEUE, RECONCILER_ID, workflow_id
 from workflows.saga_input import CANCEL, ORDER_SAGA, CancelRequest, NewOrder, SagaInput
 from workflows.saga_start import CALL, TRACE_CONTEXT, memo, start_saga
-from workflows.temporal_errors import RequestNotTaken, TemporalUnavailable, translated
+from workflows.temporal_errors import translated
 
 _GLANCE: Final = timedelta(seconds=0.5)
 
@@ -54,15 +55,11 @@ class Orchestration:
             event_id=str(event_id),
         )
         saga, trace = self._input(command.order_id, correlation_id, order), self._trace()
-        there = await self._there.start(saga, traceparent=trace) if self._there is not None else Started.NO
-        if there is Started.YES:
-            return
-        try:
-            await start_saga(self._client, saga, traceparent=trace)
-        except RequestNotTaken as error:
-            if there is Started.PERHAPS:
-                raise TemporalUnavailable(str(error)) from error
-            raise
+        directly = partial(start_saga, self._client, saga, traceparent=trace)
+        if self._there is None:
+            await directly()
+        else:
+            await self._there.start(saga, traceparent=trace, directly=directly)
 
     async def cancel(self, order_id: UUID, *, correlation_id: str) -> None:
         """Signal the saga. If it has ended, start another run that goes on from there. Raises TemporalUnavailable."""

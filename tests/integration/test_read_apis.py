@@ -354,7 +354,14 @@ async def test_the_order_service_starts_sagas_and_says_whether_it_did(orders_dat
 
 @pytest.mark.parametrize(
     "changed",
-    [{"order": None}, {"paymentTimeout": -1}, {"retryDelays": []}, {"orderId": 7}, {"unheardOf": 1}],
+    [
+        {"order": None},
+        {"paymentTimeout": -1},
+        {"retryDelays": []},
+        {"orderId": 7},
+        {"orderId": "seven"},
+        {"unheardOf": 1},
+    ],
 )
 async def test_a_saga_that_is_not_as_it_must_be_is_not_started(
     orders_database: Database, changed: dict[str, Any]
