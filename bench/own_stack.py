@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeAlias
@@ -21,6 +23,8 @@ from stack.local import Secrets
 
 Superuser: TypeAlias = psycopg.AsyncConnection[tuple[Any, ...]]
 
+_BACK_WITHIN: Final = 60.0  # seconds
+_POLL: Final = 0.02  # seconds
 # Latencies end with the commit of an order's last status: the server has to keep the times of commits.
 _SERVER_SETTINGS: Final = ("track_commit_timestamp", "track_wal_io_timing")
 
@@ -50,6 +54,21 @@ class Running:
     def ready(self, name: str) -> bool:
         return bool(_processes(self.data)[name]["state"] == "ready")
 
+    async def kill(self, name: str) -> tuple[float, float]:
+        """Kill a part -9; the supervisor starts it again. Returns when it was killed, and when it was ready again.
+
+        Both are in seconds since the epoch. Raises TimeoutError.
+        """
+        pid = self.pids()[name]
+        killed = time.time()
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        while not (self.pids().get(name) not in (None, pid) and self.ready(name)):
+            if time.time() - killed > _BACK_WITHIN:
+                raise TimeoutError(f"{name} was killed and is not ready again after {_BACK_WITHIN:g} s; see its log")
+            await asyncio.sleep(_POLL)
+        return killed, time.time()
+
 
 def _processes(data: Path) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in (state.read(data) or {"processes": ()})["processes"]}
@@ -76,8 +95,7 @@ class OwnStack:
         """Start it so that its database server keeps the times of commits and flushes. Raises StackFailed."""
         running, _ = await self.up(**environ)
         await self.keep_times(running)
-        await self.down()
-        running, _ = await self.up(**environ)
+        await running.kill("postgres")  # it comes back with its new settings
         return running
 
     @property

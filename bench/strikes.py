@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from itertools import takewhile
 from typing import Final
 from uuid import UUID
 
 from bench.facts import End
 from bench.load import Placed, accepted, at_rate
-from bench.own_stack import Running
 from bench.report import Recovery
 from bench.trials import Trials, proper
 from bench.workload import Sale, sales
@@ -25,8 +20,6 @@ PARTS: Final = ("order", "payment", "worker", "rabbitmq", "temporal", "postgres"
 
 _BEFORE: Final = 1.0  # seconds of load before the kill
 _AFTER: Final = 1.0  # seconds of load after the part is back
-_BACK_WITHIN: Final = 60.0  # seconds
-_POLL: Final = 0.02  # seconds
 
 
 async def strike(trials: Trials, part: str, *, rate: float) -> list[Recovery]:
@@ -39,7 +32,7 @@ async def strike(trials: Trials, part: str, *, rate: float) -> list[Recovery]:
     loads = {each: asyncio.create_task(_load(trials, each, seed, rate, stop)) for each in Coordinator}
     try:
         await asyncio.sleep(_BEFORE)
-        killed, back = await kill(trials.running, part)
+        killed, back = await trials.running.kill(part)
         await asyncio.sleep(_AFTER)
     finally:
         stop.set()
@@ -50,19 +43,6 @@ async def strike(trials: Trials, part: str, *, rate: float) -> list[Recovery]:
         recoveries.append(_recovery(part, coordinator, placed[coordinator], ends, killed, back))
     await trials.at_rest()
     return recoveries
-
-
-async def kill(running: Running, part: str) -> tuple[float, float]:
-    """Kill a part -9. Returns the times (epoch seconds) of the kill and of readiness. Raises TimeoutError."""
-    pid = running.pids()[part]
-    killed = time.time()
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-    while not (running.pids().get(part) not in (None, pid) and running.ready(part)):
-        if time.time() - killed > _BACK_WITHIN:
-            raise TimeoutError(f"{part} was killed and is not ready again after {_BACK_WITHIN:g} s; see its log")
-        await asyncio.sleep(_POLL)
-    return killed, time.time()
 
 
 async def _load(trials: Trials, coordinator: Coordinator, seed: int, rate: float, stop: asyncio.Event) -> list[Placed]:

@@ -115,7 +115,14 @@ def test_a_redriven_saga(world: World, spans: Receiver) -> None:
 
 def test_an_orchestrated_saga(world: World, temporal: TemporalServer, spans: Receiver) -> None:
     world.start(*SERVICES, "worker", temporal_address=temporal.address)
-    order_id = world.post(coordinator="orchestration")
+    placed: list[str] = []
+
+    def began_beside() -> bool:
+        placed.append(world.post(coordinator="orchestration"))
+        return temporal.began_beside(placed[-1])
+
+    until(began_beside, what="the order service starts sagas")  # not all at once: its worker may not be there yet
+    order_id = placed[-1]
     expect(spans, order_id, "An orchestrated saga")
     # A cancellation after the end is another run of the workflow, in the same trace.
     cancel(world, order_id)

@@ -91,6 +91,11 @@ class TemporalServer:
 
         return self.ask(question)
 
+    def began_beside(self, order_id: str) -> bool:
+        """Whether whoever started the order's saga got its first task with Temporal's answer."""
+        history = self.ask(lambda client: client.get_workflow_handle(workflow_id(order_id)).fetch_history())
+        return history.events[0].workflow_execution_started_event_attributes.eager_execution_accepted
+
     def run_of(self, order_id: str) -> tuple[str, WorkflowExecutionStatus | None] | None:
         """The last run of an order's workflow and its status. None if Temporal knows no run."""
 
