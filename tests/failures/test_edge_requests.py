@@ -228,6 +228,8 @@ def test_44_connections_beyond_the_bound_are_refused_and_those_of_others_are_not
             hold("127.0.0.2")
         assert status(ask(small.port, page, address="127.0.0.3")) == 503
         assert status(ask(small.port, health, address="127.0.0.3")) == 200
+        about_all = b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        assert status(ask(small.port, about_all, address="127.0.0.3")) == 503
         with Peer(small.port, address="127.0.0.3") as silent_one:
             assert silent_one.read_all() == b""  # it is soon closed
         assert small.log.count("connections_refused") <= 3, "once a minute for each address"
