@@ -42,7 +42,7 @@ async def start_saga(client: Client, saga: SagaInput, *, traceparent: str | None
             if error.status is not RPCStatusCode.INVALID_ARGUMENT:
                 raise
             # The search attributes are not registered yet, or Temporal's store was wiped. Start without them.
-            await _start(client, saga, order, TypedSearchAttributes.empty, traceparent, beside)
+            await _start(client, saga, order, TypedSearchAttributes([]), traceparent, beside)
 
 
 async def _start(

@@ -235,7 +235,7 @@ def _info(name: str) -> workflow.Info:
         start_time=NOW,
         task_queue="sagas",
         task_timeout=timedelta(seconds=10),
-        typed_search_attributes=TypedSearchAttributes.empty,
+        typed_search_attributes=TypedSearchAttributes([]),  # its own: an upsert changes it
         workflow_id=workflow_id(ORDER),
         workflow_start_time=NOW,
         workflow_type=name,
