@@ -71,9 +71,9 @@ def test_each_kill_is_told_for_both_coordinators_and_both_recover(found: dict[st
         assert each["improper"] == 0
         assert each["over"] is not None
         assert each["stall"] > 0
-    # Choreography does without the worker: nobody waits until it is back.
-    assert told["worker", "choreography"]["stall"] < told["worker", "choreography"]["back"]
-    assert told["worker", "orchestration"]["stall"] > told["worker", "choreography"]["stall"]
+    # Both do without the worker: nobody waits until it is back.
+    for coordinator in BOTH:
+        assert told["worker", coordinator]["stall"] < told["worker", coordinator]["back"]
 
 
 def test_the_page_and_the_terminal_tell_of_the_same_run(
