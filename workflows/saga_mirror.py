@@ -162,11 +162,6 @@ class SagaMirror:
         return self._record.lacks_its_beginning and not (self._late or self._beginning.is_read)
 
     async def _read_the_beginning(self) -> None:
-        """Wait a moment for the first events, then read the event logs.
-
-        If Temporal has forgotten an earlier mirror of the order, nobody sends this one the first events again.
-        """
-
         def changed() -> bool:
             return not self._lacks_its_beginning() or self._moved_on(Watch.EVENTS)
 
